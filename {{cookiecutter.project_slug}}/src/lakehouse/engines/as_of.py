@@ -1,0 +1,128 @@
+"""Time travel in SQL: what `--as-of` means, and which tables of a statement it moves."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+
+from lakehouse.errors import QueryError
+
+CATALOG = "iceberg"
+# Schemas of the engines themselves: nothing in them has a version.
+_NOT_ICEBERG = frozenset({"information_schema", "system", "pg_catalog", "main", "temp"})
+
+_SNAPSHOT = re.compile(r"(?P<table>[A-Za-z_]\w*\.[A-Za-z_]\w*)@(?P<id>\d+)")
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}([T ].*)?")
+_REF = re.compile(r"(?!\d+$)\w[\w./-]*")
+
+
+@dataclass(frozen=True)
+class AsOf:
+    """A version to read: a ref's name, a time in UTC, or one table's snapshot id."""
+
+    kind: Literal["ref", "time", "snapshot"]
+    value: str | datetime | int
+    table: str | None = None
+
+    def clause(self) -> str:
+        """Trino's words for it, to stand right after a table's name."""
+        match self.value:
+            case datetime() as moment:
+                return f"FOR TIMESTAMP AS OF TIMESTAMP '{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f} UTC'"
+            case int() as snapshot_id:
+                return f"FOR VERSION AS OF {snapshot_id}"
+            case name:
+                return "FOR VERSION AS OF '" + name.replace("'", "''") + "'"
+
+
+def parse_as_of(text: str) -> AsOf:
+    """`published`, `2024-03-01T12:00` (UTC unless it has an offset), or `gold.fct_daily_trips@123`.
+
+    Raises:
+        QueryError: none of the three.
+    """
+    text = text.strip()
+    if match := _SNAPSHOT.fullmatch(text):
+        return AsOf("snapshot", int(match["id"]), match["table"].lower())
+    if _DAY.fullmatch(text):
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            raise QueryError(f"{text!r} is no time. Write it as 2024-03-01 or 2024-03-01T12:30:00, in UTC.") from None
+        return AsOf("time", moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC))
+    if _REF.fullmatch(text):
+        return AsOf("ref", text)
+    raise QueryError(
+        f"{text!r} is no version. Give a branch or tag, a time (2024-03-01T12:30:00), or one table's snapshot "
+        "(raw.yellow_trips@1234567890)."
+    )
+
+
+def referenced_tables(sql: str, dialect: str) -> list[str]:
+    """Every table that one query reads, as `schema.table` in lower case, sorted, each once.
+
+    Names without a schema are left out (they can only be a CTE or an alias), and so are the engine's own schemas
+    and Iceberg's metadata tables (`"t$snapshots"`).
+
+    Raises:
+        QueryError: not exactly one query.
+    """
+    return sorted({name for name, _ in _tables(sql, dialect)})
+
+
+def versions(sql: str, as_of: AsOf, dialect: str) -> dict[str, AsOf]:
+    """For each table of the query that `as_of` moves, its version.
+
+    Raises:
+        QueryError: not exactly one query, or it does not read the table that `as_of` names.
+    """
+    tables = referenced_tables(sql, dialect)
+    if as_of.table is None:
+        return dict.fromkeys(tables, as_of)
+    if as_of.table not in tables:
+        read = ", ".join(tables) or "no table"
+        raise QueryError(f"The query does not read {as_of.table}, which the version is of. It reads {read}.")
+    return {as_of.table: as_of}
+
+
+def travel(sql: str, version_of: Callable[[str], AsOf | None], dialect: str = "trino") -> str:
+    """The same query with each table read as of `version_of(schema.table)`; None leaves a table as it is.
+
+    The clauses are put into the text at the places that the syntax tree gives: the rest stays as written.
+    A table that already has a version of its own keeps it.
+
+    Raises:
+        QueryError: not exactly one query.
+    """
+    places: list[tuple[int, str]] = []
+    for name, table in _tables(sql, dialect):
+        version = version_of(name)
+        if version is not None and not table.args.get("version") and not table.args.get("when"):
+            places.append((table.this.meta["end"] + 1, version.clause()))
+    for place, clause in sorted(places, reverse=True):
+        sql = f"{sql[:place]} {clause}{sql[place:]}"
+    return sql
+
+
+def _tables(sql: str, dialect: str) -> list[tuple[str, exp.Table]]:
+    try:
+        statements = [s for s in sqlglot.parse(sql, dialect=dialect) if s is not None]
+    except SqlglotError as error:
+        raise QueryError(f"The SQL can't be parsed, so no table can be read as of a version: {error}") from error
+    if len(statements) != 1 or not isinstance(statements[0], exp.Query):
+        raise QueryError("Reading as of a version takes exactly one SELECT (WITH and set operations may be in it).")
+    found = []
+    for table in statements[0].find_all(exp.Table):
+        schema = table.db.lower()
+        if not isinstance(table.this, exp.Identifier) or not schema or schema in _NOT_ICEBERG or "$" in table.name:
+            continue
+        if table.catalog.lower() in ("", CATALOG):
+            found.append((f"{schema}.{table.name.lower()}", table))
+    return found

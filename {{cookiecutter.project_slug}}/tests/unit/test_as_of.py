@@ -1,0 +1,67 @@
+"""`--as-of` moves every table of a query and nothing else."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from lakehouse.engines.as_of import AsOf, parse_as_of, referenced_tables, travel, versions
+from lakehouse.errors import QueryError
+
+
+@pytest.mark.parametrize(
+    ("text", "clause"),
+    [
+        ("published", "FOR VERSION AS OF 'published'"),
+        ("2024-q1", "FOR VERSION AS OF '2024-q1'"),
+        ("2024-03-01", "FOR TIMESTAMP AS OF TIMESTAMP '2024-03-01 00:00:00.000000 UTC'"),
+        ("2024-03-01T10:00:00.5+02:00", "FOR TIMESTAMP AS OF TIMESTAMP '2024-03-01 08:00:00.500000 UTC'"),
+        ("Raw.Trips@12", "FOR VERSION AS OF 12"),
+    ],
+)
+def test_a_version_is_a_ref_a_time_or_one_tables_snapshot(text: str, clause: str) -> None:
+    assert parse_as_of(text).clause() == clause
+
+
+@pytest.mark.parametrize("text", ["", "123", "x'; drop table t", "2024-13-01", "raw.trips@", "raw.trips@x", "trips@1"])
+def test_what_is_no_version_is_refused(text: str) -> None:
+    with pytest.raises(QueryError, match="no version|no time"):
+        parse_as_of(text)
+
+
+def test_ctes_aliases_and_metadata_tables_are_not_taken_for_tables() -> None:
+    sql = """with trips as (select * from "Raw"."yellow_trips" y where x = ?)
+        select (select count(*) from iceberg.silver.zones z) from trips, information_schema.tables,
+        tpch.tiny.nation, "raw"."yellow_trips$snapshots", unnest(trips.a) as u(v) union all table raw.green_trips"""
+
+    assert referenced_tables(sql, "trino") == ["raw.green_trips", "raw.yellow_trips", "silver.zones"]
+
+
+def test_the_clause_follows_the_name_and_the_rest_stays_as_written() -> None:
+    sql = "select /* ü */ 'from raw.b' from raw.a as x(c) join raw.b y on true where c = ?"
+
+    moved = travel(sql, lambda name: AsOf("ref", "it's") if name == "raw.a" else AsOf("snapshot", 7))
+
+    assert moved == (
+        "select /* ü */ 'from raw.b' from raw.a FOR VERSION AS OF 'it''s' as x(c)"
+        " join raw.b FOR VERSION AS OF 7 y on true where c = ?"
+    )
+
+
+def test_a_table_with_a_version_of_its_own_keeps_it() -> None:
+    sql = "select * from raw.a for version as of 3 join raw.a for timestamp as of current_timestamp on true"
+
+    assert travel(sql, lambda _: AsOf("time", datetime(2024, 1, 1, tzinfo=UTC))) == sql
+
+
+def test_one_tables_snapshot_moves_that_table_only() -> None:
+    at = parse_as_of("raw.a@7")
+
+    assert versions("select * from raw.a, raw.b", at, "trino") == {"raw.a": at}
+    with pytest.raises(QueryError, match=r"does not read raw\.a.*reads raw\.b"):
+        versions("select * from raw.b", at, "trino")
+
+
+@pytest.mark.parametrize("sql", ["select 1; select 2", "delete from raw.a", "show tables", "explain select 1", "selec"])
+def test_only_one_query_can_be_moved(sql: str) -> None:
+    with pytest.raises(QueryError, match="exactly one SELECT|parsed"):
+        travel(sql, lambda _: None)
