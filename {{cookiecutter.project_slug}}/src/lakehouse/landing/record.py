@@ -1,0 +1,76 @@
+"""What a landing zone notes beside each file: one JSON object per file, the same in a folder and in a bucket."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from lakehouse.errors import LandingError, SettingsError
+from lakehouse.landing import Landed
+from lakehouse.tlc.datasets import ZONES_DATASET, dataset_named
+from lakehouse.tlc.months import Month
+
+SUFFIX = ".json"
+VERSIONS = "versions"
+
+
+def file_name(dataset: str, month: Month | None) -> str:
+    """The name under which the TLC publishes it: `green_tripdata_2024-01.parquet`, `taxi_zone_lookup.csv`."""
+    return "taxi_zone_lookup.csv" if month is None else dataset_named(dataset).file_name(month)
+
+
+def folder_name(dataset: str) -> str:
+    """The folder (or key prefix) of a dataset in the landing zone: `green_trips`, `taxi_zones`."""
+    return "taxi_zones" if dataset == ZONES_DATASET else dataset_named(dataset).landing_key
+
+
+def to_json(landed: Landed) -> bytes:
+    """The record of one landed file. Where it lies is not part of it: a landing zone can be moved."""
+    record: dict[str, Any] = {
+        "dataset": landed.dataset,
+        "month": None if landed.month is None else str(landed.month),
+        "name": landed.name,
+        "size": landed.size,
+        "sha256": landed.sha256,
+        "origin": landed.origin,
+        "landed_at": landed.landed_at.astimezone(UTC).isoformat(),
+    }
+    if landed.etag:
+        record["etag"] = landed.etag
+    if landed.last_modified:
+        record["last_modified"] = landed.last_modified
+    return json.dumps(record, indent=2, ensure_ascii=False).encode() + b"\n"
+
+
+def from_json(data: bytes, uri: str) -> Landed:
+    """The file that lies at `uri`, by the record beside it.
+
+    Raises:
+        LandingError: the record can't be read.
+    """
+    try:
+        record = json.loads(data)
+        landed_at = datetime.fromisoformat(record["landed_at"])
+        return Landed(
+            dataset=str(record["dataset"]),
+            month=None if record["month"] is None else Month.parse(str(record["month"])),
+            name=str(record["name"]),
+            uri=uri,
+            size=int(record["size"]),
+            sha256=str(record["sha256"]),
+            origin=str(record["origin"]),
+            landed_at=landed_at if landed_at.tzinfo else landed_at.replace(tzinfo=UTC),
+            etag=str(record.get("etag", "")),
+            last_modified=str(record.get("last_modified", "")),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, SettingsError) as error:
+        raise LandingError(
+            f"The record {uri}{SUFFIX} can't be read ({error!r}). Land the file again: "
+            "`lakehouse load DATASET MONTH --refresh`."
+        ) from error
+
+
+def again(landed: Landed) -> str:
+    """The command that lands this file anew."""
+    return f"lakehouse load {landed.dataset}{'' if landed.month is None else f' {landed.month}'} --refresh"
