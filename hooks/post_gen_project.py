@@ -1,0 +1,68 @@
+"""Makes a fresh project ready for this machine: `.env` with secrets of its own, and Dagster's home without telemetry.
+
+Standard library only, no network and no git (a template update runs it again, in a temporary folder). What is there
+already is left alone, so baking over a project keeps its secrets.
+"""
+
+import json
+import os
+import re
+import secrets
+from pathlib import Path
+
+ANSWERS = r"""
+{{ cookiecutter | tojson }}
+"""
+
+SECRET = re.compile(r"^([A-Z0-9_]+_(?:PASSWORD|SECRET_KEY))=$", re.MULTILINE)
+HOME = re.compile(r"^DAGSTER_HOME=$", re.MULTILINE)
+DAGSTER_YAML = """\
+# Dagster's instance on this machine. Not in version control.
+telemetry:
+  enabled: false
+concurrency:
+  runs:
+    max_concurrent_runs: 2
+"""
+
+
+def env_text(example: str, dagster_home: str) -> str:
+    """`.env` for this machine: the example, its empty secrets filled with random ones and Dagster's home named."""
+    # Hexadecimal digits mean the same in a shell, in compose and in a URL. Anything goes in a folder's name, and
+    # between single quotes dotenv and compose take it as it stands.
+    plain = re.fullmatch(r"[\w./:\\~+@-]+", dagster_home, re.ASCII) and "\\" not in dagster_home
+    escaped = dagster_home.replace("\\", "\\\\").replace("'", "\\'")
+    home = dagster_home if plain else f"'{escaped}'"
+    text = SECRET.sub(lambda match: f"{match[1]}={secrets.token_hex(20)}", example)
+    return HOME.sub(lambda _: f"DAGSTER_HOME={home}", text)
+
+
+def write_new(path: Path, text: str, mode: int) -> bool:
+    """Write a file that does not exist yet, readable as `mode` says from its first byte on; say whether it was written."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    except FileExistsError:
+        return False
+    with open(descriptor, "w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
+    return True
+
+
+def main() -> None:
+    """Prepare the project in the current folder and say what to do next."""
+    answers = json.loads(ANSWERS)
+    project = Path.cwd()
+    dagster_home = project / ".dagster"
+    dagster_home.mkdir(exist_ok=True)
+    write_new(dagster_home / "dagster.yaml", DAGSTER_YAML, 0o644)
+    example = (project / ".env.example").read_text(encoding="utf-8")
+    fresh = write_new(project / ".env", env_text(example, str(dagster_home)), 0o600)
+
+    start = "make demo" if answers["target"] == "embedded" else "make stack-up"
+    print(f"\n{answers['project_slug']} is ready. {'.env has secrets of its own.' if fresh else '.env was left as it is.'}")
+    print(f"  cd {answers['project_slug']}")
+    print(f"  {start}\n")
+
+
+if __name__ == "__main__":
+    main()
