@@ -1,0 +1,91 @@
+"""What assets of all systems say of themselves in the same way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+from pyiceberg.table import Table
+
+from lakehouse.settings import load_settings
+from lakehouse.tlc.months import Month
+
+OWNERS = ["team:lakehouse"]
+PREVIEW_ROWS, PREVIEW_COLUMNS = 5, 12
+
+
+def store_kind() -> str:
+    """The badge of where the target keeps files."""
+    return "s3" if load_settings().target == "trino" else "file"
+
+
+def engine_kind() -> str:
+    """The badge of the target's SQL engine."""
+    return "trino" if load_settings().target == "trino" else "duckdb"
+
+
+def month_metadata(month: Month) -> dict[str, Any]:
+    """Which month a materialization of a range is about."""
+    return {"month": str(month)}
+
+
+def table_metadata(table: Table) -> dict[str, Any]:
+    """An Iceberg table after a write: its snapshot, size, schema and first rows."""
+    snapshot = table.current_snapshot()
+    summary = snapshot.summary if snapshot else None
+    said: dict[str, str] = dict(summary.additional_properties) if summary else {}
+    facts: dict[str, Any] = {
+        "dagster/table_name": f"iceberg.{'.'.join(table.name())}",
+        "dagster/column_schema": column_schema(table),
+        "metadata_file": dg.MetadataValue.path(table.metadata_location),
+        "preview": dg.MetadataValue.md(markdown_table(preview(table))),
+    }
+    if snapshot:
+        facts["snapshot_id"] = str(snapshot.snapshot_id)  # longer than a number in a browser may be
+    for name, key in (
+        ("dagster/row_count", "total-records"),
+        ("total_bytes", "total-files-size"),
+        ("total_files", "total-data-files"),
+    ):
+        if key in said:
+            facts[name] = int(said[key])
+    return facts
+
+
+def column_schema(table: Table) -> dg.TableSchema:
+    """The table's columns for Dagster's own table view."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                field.name,
+                str(field.field_type),
+                description=field.doc,
+                constraints=dg.TableColumnConstraints(nullable=not field.required),
+            )
+            for field in table.schema().fields
+        ]
+    )
+
+
+def preview(table: Table, row_filter: str | None = None) -> pa.Table:
+    """A few rows of the table, or of the part that `row_filter` names."""
+    scan = table.scan(limit=PREVIEW_ROWS) if row_filter is None else table.scan(row_filter, limit=PREVIEW_ROWS)
+    return scan.to_arrow()
+
+
+def markdown_table(rows: pa.Table) -> str:
+    """Rows as a markdown table; the first columns of a wide one."""
+    shown = rows.select(rows.column_names[:PREVIEW_COLUMNS])
+    if not shown.num_rows:
+        return "No rows."
+    lines = [shown.column_names, ["---"] * shown.num_columns]
+    lines += [[_cell(value) for value in row.values()] for row in shown.to_pylist()]
+    hidden = rows.num_columns - shown.num_columns
+    note = f"\n\n… and {hidden} more columns." if hidden else ""
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + note
+
+
+def _cell(value: object) -> str:
+    text = "" if value is None else str(value)
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,32 @@
+"""How the project's errors look in Dagster: one message, and another attempt only where it can help."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+
+from lakehouse.errors import LakehouseError, NotPublishedError, ServiceError, SourceError
+
+ATTEMPTS = 4
+FIRST_WAIT_SECONDS = 5
+
+
+@contextmanager
+def failures(context: dg.AssetExecutionContext) -> Iterator[None]:
+    """Within it, an error of the project ends the step with its message.
+
+    A service or source that did not answer is asked again, with waits of 5, 10 and 20 seconds. A refusal stays a
+    refusal: the same file would be refused again.
+    """
+    try:
+        yield
+    except (ServiceError, SourceError) as error:
+        if not isinstance(error, NotPublishedError):
+            wait = FIRST_WAIT_SECONDS * 2**context.retry_number
+            context.log.warning(f"{error} (attempt {context.retry_number + 1} of {ATTEMPTS})")
+            raise dg.RetryRequested(max_retries=ATTEMPTS - 1, seconds_to_wait=wait) from error
+        raise dg.Failure(str(error), allow_retries=False) from error
+    except LakehouseError as error:
+        raise dg.Failure(str(error), allow_retries=False) from error

@@ -1,0 +1,1 @@
+"""From the publisher to the raw tables: the landing zone and bronze."""

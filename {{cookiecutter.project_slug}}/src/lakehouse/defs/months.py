@@ -1,0 +1,16 @@
+"""The one partition set that all monthly assets share: assets with different partitions can't be in one job."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from lakehouse.settings import load_settings
+from lakehouse.tlc.months import Month
+
+MONTHS = dg.MonthlyPartitionsDefinition(start_date=load_settings().first_month.first_day.isoformat())
+ONE_RUN = dg.BackfillPolicy.single_run()
+
+
+def partition_key(month: Month) -> str:
+    """Dagster's name for a month: its first day, `2024-01-01`."""
+    return month.first_day.isoformat()

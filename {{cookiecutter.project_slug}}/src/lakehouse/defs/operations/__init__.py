@@ -1,0 +1,1 @@
+"""Running it: jobs, the schedule, and runs from the command line."""

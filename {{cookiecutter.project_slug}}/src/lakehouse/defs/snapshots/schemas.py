@@ -1,0 +1,29 @@
+"""The namespaces and raw tables as an asset."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from lakehouse.defs.common import OWNERS, store_kind
+from lakehouse.defs.failures import failures
+from lakehouse.defs.resources import IcebergCatalog
+from lakehouse.iceberg.tables import ensure_raw_tables
+
+
+@dg.asset(
+    group_name="bronze",
+    description="Namespaces and raw tables, made where they are missing; columns that a declaration gained are added.",
+    kinds={"iceberg", "python", store_kind()},
+    owners=OWNERS,
+    code_version="1",
+)
+def iceberg_schemas(context: dg.AssetExecutionContext, catalog: IcebergCatalog) -> dg.MaterializeResult[None]:
+    """Make what is missing."""
+    with failures(context):
+        iceberg = catalog.open()
+        done = ensure_raw_tables(iceberg)
+        tables = sorted(".".join(name) for space in iceberg.list_namespaces() for name in iceberg.list_tables(space))
+    for change in done:
+        context.log.info(f"made {change}")
+    listing = "\n".join(f"- `{table}`" for table in tables)
+    return dg.MaterializeResult(metadata={"changes": done, "tables": dg.MetadataValue.md(listing)})

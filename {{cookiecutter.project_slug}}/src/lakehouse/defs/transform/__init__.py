@@ -1,0 +1,1 @@
+"""From raw to gold: dbt's models as assets, its tests as asset checks."""

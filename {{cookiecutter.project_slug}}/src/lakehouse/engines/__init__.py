@@ -1,0 +1,82 @@
+"""The SQL engines behind one small interface: DuckDB over planned files (`embedded`) and Trino (`trino`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from lakehouse.settings import Settings
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One snapshot of a table, as both engines tell it. Times are UTC; `summary` holds Iceberg's own words."""
+
+    snapshot_id: int
+    parent_id: int | None
+    committed_at: datetime
+    operation: str
+    summary: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Ref:
+    """A branch or tag: a name for a snapshot."""
+
+    name: str
+    kind: str  # "branch" or "tag"
+    snapshot_id: int
+
+
+class Engine(Protocol):
+    """Runs SQL, now or as of a version, and tells a table's history."""
+
+    name: str
+
+    def query(self, sql: str, parameters: Sequence[Any] = (), as_of: str | None = None) -> pa.Table:
+        """Rows of one statement. `as_of` moves every table: a ref, a timestamp, or `TABLE@SNAPSHOT`.
+
+        Raises:
+            QueryError: the engine refused the statement, or a table has no such version.
+        """
+        ...
+
+    def tables(self) -> list[str]:
+        """Every Iceberg table of the catalog, as `schema.table`, sorted."""
+        ...
+
+    def snapshots(self, table: str) -> list[Snapshot]:
+        """Every snapshot that still exists, oldest first. Empty for a table without one.
+
+        Raises:
+            QueryError: no such table.
+        """
+        ...
+
+    def refs(self, table: str) -> list[Ref]:
+        """Branches and tags, sorted by name."""
+        ...
+
+    def current_snapshot(self, table: str) -> int | None:
+        """Id of the snapshot that a plain query reads."""
+        ...
+
+    def close(self) -> None:
+        """Give back connections."""
+        ...
+
+
+def open_engine(settings: Settings) -> Engine:
+    """The engine of the target."""
+    if settings.target == "trino":
+        from lakehouse.engines.trino import TrinoEngine
+
+        return TrinoEngine(settings)
+    from lakehouse.engines.duckdb import DuckDBEngine
+
+    return DuckDBEngine(settings)

@@ -1,0 +1,301 @@
+"""DuckDB over the files that PyIceberg plans: the engine of `embedded`, in memory, one view per Iceberg table.
+
+There is no database file: nothing to lock, and no view that outlives the files it lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pyarrow as pa
+from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
+from pyiceberg.io.pyarrow import PyArrowFileIO
+from pyiceberg.types import (
+    BinaryType,
+    BooleanType,
+    DateType,
+    DecimalType,
+    DoubleType,
+    FloatType,
+    IcebergType,
+    IntegerType,
+    LongType,
+    StringType,
+    TimestampType,
+    TimestamptzType,
+    TimeType,
+    UUIDType,
+)
+
+from lakehouse.engines import Ref, Snapshot
+from lakehouse.engines.as_of import AsOf, parse_as_of, referenced_tables, versions
+from lakehouse.errors import QueryError
+from lakehouse.iceberg.catalog import open_catalog
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog import Catalog
+    from pyiceberg.schema import Schema
+    from pyiceberg.table import Table
+
+    from lakehouse.settings import Settings
+
+# Trino's name of the catalog: `iceberg.gold.dim_zones` is the same table on both targets.
+DATABASE = "iceberg"
+
+DUCKDB_TYPES: dict[type[IcebergType], str] = {
+    BooleanType: "BOOLEAN",
+    IntegerType: "INTEGER",
+    LongType: "BIGINT",
+    FloatType: "FLOAT",
+    DoubleType: "DOUBLE",
+    DateType: "DATE",
+    TimeType: "TIME",
+    TimestampType: "TIMESTAMP",
+    TimestamptzType: "TIMESTAMP WITH TIME ZONE",
+    StringType: "VARCHAR",
+    UUIDType: "UUID",
+    BinaryType: "BLOB",
+}
+
+
+def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
+    """A DuckDB of one's own, in memory: UTC, bounded memory, spilling into `LAKEHOUSE_HOME`, nothing downloaded."""
+    connection = duckdb.connect(":memory:", config=connection_config(settings))
+    connection.execute("set TimeZone = 'UTC'")
+    connection.execute(f"attach ':memory:' as {DATABASE}")
+    connection.execute(f"use {DATABASE}")
+    return connection
+
+
+def connection_config(settings: Settings) -> dict[str, str | bool]:
+    """What every DuckDB of the project is opened with: no downloads, bounded memory, spilling into `LAKEHOUSE_HOME`."""
+    spill = settings.home / "tmp"
+    spill.mkdir(parents=True, exist_ok=True)
+    return {
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+        "memory_limit": settings.duckdb_memory_limit,
+        "temp_directory": str(spill),
+    }
+
+
+def table_names(catalog: Catalog) -> list[str]:
+    """Every table of the catalog, as `schema.table`, sorted."""
+    return sorted(
+        ".".join(identifier) for namespace in catalog.list_namespaces() for identifier in catalog.list_tables(namespace)
+    )
+
+
+def register_tables(
+    connection: duckdb.DuckDBPyConnection,
+    catalog: Catalog,
+    *,
+    versions: Mapping[str, int] | None = None,
+    only: Sequence[str] | None = None,
+) -> None:
+    """Make one view per Iceberg table, `schema.table`, over the files of its current snapshot.
+
+    Args:
+        connection: where the views go; views of the same names are replaced.
+        catalog: whose tables.
+        versions: snapshot ids by table, for tables to be read as of an older version.
+        only: the tables to register instead of all; those that do not exist are left out, for DuckDB to name.
+
+    Raises:
+        QueryError: a table can't be read file by file (it has delete files or nested columns), or has no such snapshot.
+    """
+    for name in table_names(catalog) if only is None else only:
+        try:
+            table = catalog.load_table(name)
+        except (NoSuchTableError, NoSuchNamespaceError):
+            continue
+        register_table(connection, name, table, (versions or {}).get(name))
+
+
+def register_table(
+    connection: duckdb.DuckDBPyConnection, name: str, table: Table, snapshot_id: int | None = None
+) -> None:
+    """Make or replace one view; see `register_tables`."""
+    schema, _, view = name.partition(".")
+    connection.execute(f"create schema if not exists {quoted(schema)}")
+    connection.execute(f"create or replace view {quoted(schema)}.{quoted(view)} as {scan_sql(table, snapshot_id)}")
+
+
+def scan_sql(table: Table, snapshot_id: int | None = None) -> str:
+    """A select over the table's files at a snapshot, with columns found by field id, so files of older schemas read right."""
+    name = ".".join(table.name())
+    if snapshot_id is not None and table.snapshot_by_id(snapshot_id) is None:
+        raise QueryError(f"{name} has no snapshot {snapshot_id}. `lakehouse history {name}` lists those that exist.")
+    scan = table.scan(snapshot_id=snapshot_id)
+    tasks = list(scan.plan_files())
+    if any(task.delete_files for task in tasks):
+        raise QueryError(
+            f"{name} has delete files, which DuckDB can't apply here: the rows it would show are wrong. "
+            "Rewrite the table (Trino: alter table … execute optimize), or ask Trino."
+        )
+    schema = scan.projection()
+    if not tasks:
+        columns = ", ".join(f"cast(null as {_duckdb_type(name, f)}) as {quoted(f.name)}" for f in schema.fields)
+        return f"select {columns} where false"
+    files = ", ".join(literal(_glob_escaped(_local_path(task.file.file_path))) for task in tasks)
+    return f"select * from read_parquet([{files}], hive_partitioning = false, schema = {_field_map(name, schema)})"
+
+
+def _field_map(table: str, schema: Schema) -> str:
+    fields = (
+        f"{f.field_id}: {{name: {literal(f.name)}, type: {literal(_duckdb_type(table, f))}, default_value: NULL}}"
+        for f in schema.fields
+    )
+    return "MAP {" + ", ".join(fields) + "}"
+
+
+def _duckdb_type(table: str, field: Any) -> str:
+    if isinstance(field.field_type, DecimalType):
+        return f"DECIMAL({field.field_type.precision},{field.field_type.scale})"
+    try:
+        return DUCKDB_TYPES[type(field.field_type)]
+    except KeyError:
+        raise QueryError(f"{table}.{field.name} is {field.field_type}, which is not read here.") from None
+
+
+def _local_path(location: str) -> str:
+    """The path that PyIceberg itself opens for a location (it does not decode percent signs)."""
+    scheme, _, path = PyArrowFileIO.parse_location(location)
+    if scheme != "file":
+        raise QueryError(f"{location} is not a local file; DuckDB reads the tables of the embedded target only.")
+    return path
+
+
+def _glob_escaped(path: str) -> str:
+    return "".join(f"[{c}]" if c in "*?[" else c for c in path)
+
+
+def quoted(name: str) -> str:
+    """An identifier, whatever is in it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """A string literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+class DuckDBEngine:
+    """SQL over the embedded lakehouse. Each query opens the catalog afresh, so it sees every commit made before it."""
+
+    name = "duckdb"
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def query(self, sql: str, parameters: Sequence[Any] = (), as_of: str | None = None) -> pa.Table:
+        """Rows of one statement; see `Engine.query`."""
+        catalog = open_catalog(self._settings)
+        moved: dict[str, int] = {}
+        if as_of is not None:
+            moved = {
+                table: self._snapshot_at(_load(catalog, table), version)
+                for table, version in versions(sql, parse_as_of(as_of), "duckdb").items()
+            }
+        connection = connect(self._settings)
+        try:
+            register_tables(connection, catalog, versions=moved, only=self._read_by(sql))
+            return _run(connection, sql, parameters)
+        finally:
+            connection.close()
+
+    def tables(self) -> list[str]:
+        """Every Iceberg table, as `schema.table`, sorted."""
+        return table_names(open_catalog(self._settings))
+
+    def snapshots(self, table: str) -> list[Snapshot]:
+        """Snapshots that still exist, oldest first."""
+        found = sorted(self._table(table).metadata.snapshots, key=lambda s: (s.timestamp_ms, s.sequence_number or 0))
+        return [
+            Snapshot(
+                snapshot_id=s.snapshot_id,
+                parent_id=s.parent_snapshot_id,
+                committed_at=_utc(s.timestamp_ms),
+                operation=s.summary.operation.value if s.summary else "",
+                summary=dict(s.summary.additional_properties) if s.summary else {},
+            )
+            for s in found
+        ]
+
+    def refs(self, table: str) -> list[Ref]:
+        """Branches and tags, sorted by name."""
+        refs = self._table(table).metadata.refs
+        return [Ref(name, ref.snapshot_ref_type.value, ref.snapshot_id) for name, ref in sorted(refs.items())]
+
+    def current_snapshot(self, table: str) -> int | None:
+        """Id of the snapshot that a plain query reads."""
+        return self._table(table).metadata.current_snapshot_id
+
+    def close(self) -> None:
+        """Nothing is held between queries."""
+
+    def _table(self, name: str) -> Table:
+        return _load(open_catalog(self._settings), name)
+
+    @staticmethod
+    def _read_by(sql: str) -> list[str] | None:
+        """The tables to register for a statement; None, for all, where DuckDB knows SQL that the parser does not."""
+        try:
+            return referenced_tables(sql, "duckdb")
+        except QueryError:
+            return None
+
+    @staticmethod
+    def _snapshot_at(table: Table, version: AsOf) -> int:
+        name = ".".join(table.name())
+        match version.value:
+            case int() as snapshot_id:
+                return snapshot_id
+            case datetime() as moment:
+                log = sorted(table.history(), key=lambda entry: entry.timestamp_ms)
+                before = [e.snapshot_id for e in log if e.timestamp_ms <= moment.timestamp() * 1000]
+                if before:
+                    return before[-1]
+                first = f"Its first is of {_utc(log[0].timestamp_ms).isoformat()}." if log else "It has none yet."
+                raise QueryError(f"{name} had no snapshot at {moment.isoformat()}. {first}")
+            case ref:
+                if ref not in table.metadata.refs:
+                    known = ", ".join(sorted(table.metadata.refs)) or "none yet"
+                    raise QueryError(f"{name} has no branch or tag {ref!r}. It has: {known}.")
+                return table.metadata.refs[ref].snapshot_id
+
+
+def _load(catalog: Catalog, name: str) -> Table:
+    try:
+        return catalog.load_table(name)
+    except (NoSuchTableError, NoSuchNamespaceError):
+        known = ", ".join(table_names(catalog)) or "none yet; `lakehouse load` makes them"
+        raise QueryError(f"There is no table {name}. The tables are: {known}.") from None
+
+
+def _run(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence[Any]) -> pa.Table:
+    try:
+        statements = connection.extract_statements(sql)
+        if len(statements) != 1:
+            raise QueryError(f"Exactly one statement is run at a time; this is {len(statements)}.")
+        relation = connection.sql(sql, params=list(parameters) or None)
+        if relation is None:  # a statement without rows
+            return pa.table({})
+        table = relation.to_arrow_table()
+    except duckdb.Error as error:
+        raise QueryError(str(error).strip()) from error
+    for i, kind in enumerate(relation.types):
+        # Sums of bigint are hugeint, which Arrow has no type for; Trino gives bigint.
+        if str(kind) == "HUGEINT":
+            try:
+                table = table.set_column(i, table.field(i).name, table.column(i).cast(pa.int64()))
+            except pa.ArrowInvalid:
+                continue  # a sum that a bigint can't hold stays what it is
+    return table
+
+
+def _utc(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)

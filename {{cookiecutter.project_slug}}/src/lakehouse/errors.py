@@ -1,0 +1,41 @@
+"""The one family of errors: raised where the cause is known, shown by the command line and Dagster as one message."""
+
+
+class LakehouseError(Exception):
+    """Something the person at the keyboard can act on. The message says what was wrong, where, and what to do next."""
+
+
+class SettingsError(LakehouseError):
+    """A setting is missing or can't be meant."""
+
+
+class SourceError(LakehouseError):
+    """The publisher or the source folder did not give the file."""
+
+
+class NotPublishedError(SourceError):
+    """The month does not exist at the source (yet). An answer, not a fault."""
+
+
+class LandingError(LakehouseError):
+    """The landing zone does not hold what it recorded, or can't be written."""
+
+
+class RefusedError(LakehouseError):
+    """A file that can't be loaded as it is; the tables are as they were."""
+
+
+class CommitError(LakehouseError):
+    """The catalog did not take a commit, or its state could not be found out."""
+
+
+class QueryError(LakehouseError):
+    """SQL that the engine refused, or a version that does not exist."""
+
+
+class TransformError(LakehouseError):
+    """dbt failed; the message names the models and tests."""
+
+
+class ServiceError(LakehouseError):
+    """A service (Trino, REST catalog, object store) did not answer."""

@@ -1,0 +1,1 @@
+"""Iceberg: catalog, tables, loading one month, history, maintenance."""

@@ -1,0 +1,73 @@
+"""The Iceberg catalog of the target: SQLite on `embedded`, the REST catalog on `trino`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pyiceberg.catalog import Catalog
+from pyiceberg.catalog.rest import RestCatalog
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.exceptions import RESTError
+from requests import RequestException, Session
+from requests.adapters import HTTPAdapter
+
+from lakehouse.errors import ServiceError
+
+if TYPE_CHECKING:
+    from lakehouse.settings import Settings
+
+CONNECT_SECONDS, READ_SECONDS = 5, 25
+
+
+class _Timeouts(HTTPAdapter):
+    """Bounds every request to the catalog; a catalog that hangs would otherwise hang a load for ever."""
+
+    def send(self, request: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+        """The request, with a limit where the caller set none."""
+        kwargs["timeout"] = kwargs.get("timeout") or (CONNECT_SECONDS, READ_SECONDS)
+        return super().send(request, **kwargs)
+
+
+class _RestCatalog(RestCatalog):
+    """PyIceberg's REST client with timeouts, which it does not set."""
+
+    def _create_session(self) -> Session:
+        session = super()._create_session()
+        session.mount("http://", _Timeouts())
+        session.mount("https://", _Timeouts())
+        return session
+
+
+def open_catalog(settings: Settings) -> Catalog:
+    """A fresh handle on the catalog.
+
+    Raises:
+        ServiceError: the REST catalog does not answer.
+    """
+    if settings.target == "embedded":
+        settings.warehouse_dir.mkdir(parents=True, exist_ok=True)
+        # a writer waits this long for another process's commit to SQLite
+        uri = f"sqlite:///{settings.catalog_file}?timeout={READ_SECONDS}"
+        return SqlCatalog("lakehouse", uri=uri, warehouse=settings.warehouse_dir.as_uri())
+    try:
+        return _RestCatalog("lakehouse", **_rest_properties(settings))
+    except (RequestException, RESTError) as error:
+        raise ServiceError(
+            f"The Iceberg REST catalog at {settings.rest_url} does not answer ({type(error).__name__}). "
+            "Start the stack with `make stack-up`, or set REST_URL; `lakehouse doctor` shows what is missing."
+        ) from error
+
+
+def _rest_properties(settings: Settings) -> dict[str, str]:
+    """What PyIceberg needs to reach catalog and object store."""
+    return {
+        "uri": settings.rest_url,
+        "warehouse": f"s3://{settings.s3_bucket}/iceberg",
+        "s3.endpoint": settings.s3_url,
+        "s3.region": settings.s3_region,
+        "s3.access-key-id": settings.s3_access_key,
+        "s3.secret-access-key": settings.s3_secret_key.get_secret_value(),
+        "s3.force-virtual-addressing": "false",
+        "s3.connect-timeout": str(CONNECT_SECONDS),
+        "s3.request-timeout": str(READ_SECONDS),
+    }

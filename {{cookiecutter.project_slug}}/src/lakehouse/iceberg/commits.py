@@ -1,0 +1,222 @@
+"""One commit of a load: old files out, new files in, provenance in the summary; and what to do when others write too."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from pyarrow import ArrowException
+from pyiceberg.catalog import Catalog
+from pyiceberg.conversions import from_bytes
+from pyiceberg.exceptions import (
+    CommitFailedException,
+    CommitStateUnknownException,
+    RESTError,
+    ServerError,
+    ServiceUnavailableError,
+    ValidationException,
+)
+from pyiceberg.expressions import AlwaysTrue, BooleanExpression, EqualTo
+from pyiceberg.manifest import DataFile
+from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Snapshot
+from pyiceberg.types import StringType
+from requests import RequestException
+from sqlalchemy.exc import OperationalError
+
+from lakehouse.errors import CommitError, RefusedError
+from lakehouse.iceberg.writer import remove
+from lakehouse.tlc.datasets import DATASETS
+from lakehouse.tlc.months import Month
+
+MAIN = "main"
+ATTEMPTS = 20
+LOOK_SECONDS = 10.0
+_LOST_ANSWER = (CommitStateUnknownException, ServerError, ServiceUnavailableError, RequestException)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a load wants the table to hold: a month (or the whole lookup) from these bytes."""
+
+    dataset: str
+    month: Month | None
+    source: str
+    sha256: str
+    run_id: str
+    again: bool
+    allow_shrink: bool
+
+    @property
+    def what(self) -> str:
+        """It in words, for messages."""
+        return f"{self.dataset} {self.month}" if self.month else self.dataset
+
+    @property
+    def predicate(self) -> BooleanExpression:
+        """The rows it replaces. Commits to other months don't conflict with it."""
+        return EqualTo("file_month", self.month.first_day.isoformat()) if self.month else AlwaysTrue()
+
+    def summary(self, rows: int, *, synthetic: bool) -> dict[str, str]:
+        """The snapshot's provenance."""
+        words = {
+            "lakehouse.dataset": self.dataset,
+            "lakehouse.source": self.source,
+            "lakehouse.source-sha256": self.sha256,
+            "lakehouse.source-rows": str(rows),
+            "lakehouse.run-id": self.run_id,
+        }
+        if self.month:
+            words["lakehouse.file-month"] = str(self.month)
+        if synthetic:
+            words["lakehouse.synthetic"] = "true"
+        return words
+
+    def held_rows(self, table: Table) -> int | None:
+        """How many rows the table holds of exactly these bytes; None if it does not, or a load is asked for again."""
+        if self.again:
+            return None
+        files = live_files(table, self)
+        if files:
+            same = all(file_hash(table, file) == self.sha256 for file in files)
+            return sum(file.record_count for file in files) if same else None
+        emptied = self._last_load(table)
+        if emptied is not None and emptied.get("lakehouse.source-rows") == "0":
+            return 0 if emptied.get("lakehouse.source-sha256") == self.sha256 else None
+        return None
+
+    def _last_load(self, table: Table) -> dict[str, str] | None:
+        """The summary of the newest load of this month that the table's state descends from."""
+        snapshot: Snapshot | None = table.current_snapshot()
+        month = str(self.month) if self.month else None
+        while snapshot is not None:
+            words = dict(snapshot.summary.additional_properties) if snapshot.summary else {}
+            if words.get("lakehouse.dataset") == self.dataset and words.get("lakehouse.file-month") == month:
+                return words
+            snapshot = table.snapshot_by_id(snapshot.parent_snapshot_id) if snapshot.parent_snapshot_id else None
+        return None
+
+    def check_size(self, table: Table, rows: int, file: str) -> None:
+        """Refuse an empty file, or one that is plainly cut short, unless that is meant.
+
+        Raises:
+            RefusedError: names both counts and the way out.
+        """
+        if self.allow_shrink:
+            return
+        held = sum(f.record_count for f in live_files(table, self))
+        share = DATASETS[self.dataset].shrink_share if self.dataset in DATASETS else 0.5
+        if rows == 0 or rows < share * held:
+            than = f", fewer than {share:.0%} of the {held:,} it would replace" if held else ""
+            raise RefusedError(
+                f"{file} has {rows:,} rows{than}. Nothing was loaded; if that is meant, load it with --allow-shrink."
+            )
+
+    @contextmanager
+    def discarding(self, table: Table, file: DataFile) -> Iterator[None]:
+        """Remove the staged file when what follows fails."""
+        try:
+            yield
+        except BaseException:
+            remove(table.io, file.file_path)
+            raise
+
+
+def live_files(table: Table, change: Change) -> list[DataFile]:
+    """The data files of the month (or of the whole table) that a reader sees now. Reads manifests, no data."""
+    scan = table.scan(row_filter=change.predicate)
+    return [task.file for task in scan.plan_files()]
+
+
+def file_hash(table: Table, file: DataFile) -> str | None:
+    """The one `source_sha256` of a data file, from its metrics; None if the file mixes sources."""
+    field_id = table.schema().find_field("source_sha256").field_id
+    low, high = ((bounds or {}).get(field_id) for bounds in (file.lower_bounds, file.upper_bounds))
+    if low is None or low != high:
+        return None
+    return str(from_bytes(StringType(), low))
+
+
+def commit(
+    catalog: Catalog, name: str, file: DataFile | None, rows: int, change: Change, *, synthetic: bool = False
+) -> int | None:
+    """Put the staged file in place of what the table holds of this month: one snapshot, with provenance.
+
+    Other months' commits are rebased over (PyIceberg does, thanks to the predicate). The same month's are not: start
+    again, and stop if the winner brought the same bytes. When an answer is lost, look for our own snapshot first.
+
+    Returns:
+        The snapshot's id, or None if the table holds these bytes already; the staged file is removed then.
+
+    Raises:
+        CommitError: the catalog or store did not take it; says whether that is certain.
+    """
+    table = catalog.load_table(name)
+    lost: set[int] = set()  # snapshots whose commit was not answered
+    reason: Exception | None = None
+    for attempt in range(ATTEMPTS):
+        try:
+            if attempt:
+                time.sleep(random.uniform(0.02, 0.1) * min(attempt, 10))
+                table = _reloaded(catalog, name)
+            if landed := next((i for i in lost if table.snapshot_by_id(i)), None):
+                return landed
+            if change.held_rows(table) is not None:
+                _discard(table, file)
+                return None
+            snapshot_id = _replace(table, file, change, change.summary(rows, synthetic=synthetic), lost)
+            return snapshot_id
+        except (ValidationException, CommitFailedException, OperationalError) as error:
+            reason = error  # someone else was quicker, or SQLite stayed locked: certainly not committed
+            lost.clear()
+        except _LOST_ANSWER as error:
+            reason = error
+        except (OSError, RESTError, ArrowException) as error:
+            reason = error
+            break
+    if lost:
+        raise CommitError(
+            f"{name}: the catalog did not say whether it took {change.what} ({reason}). The table holds the old rows or the "
+            "new ones, whole. Run the same command again: it looks first, and loads nothing twice."
+        ) from reason
+    _discard(table, file)
+    raise CommitError(
+        f"{name}: {change.what} could not be committed ({type(reason).__name__}: {reason}). The table is as it was; check "
+        "that catalog and store answer (`lakehouse doctor`) and run the same command again."
+    ) from reason
+
+
+def _replace(table: Table, file: DataFile | None, change: Change, summary: dict[str, str], lost: set[int]) -> int:
+    """One overwrite snapshot. Its id is in `lost` from just before the catalog is asked until it has answered."""
+    old = live_files(table, change)
+    transaction = table.transaction()
+    with transaction.update_snapshot(summary, branch=MAIN).overwrite() as overwrite:
+        overwrite.delete_by_predicate(change.predicate)
+        for data_file in old:
+            overwrite.delete_data_file(data_file)
+        if file is not None:
+            overwrite.append_data_file(file)
+    lost.add(overwrite.snapshot_id)
+    transaction.commit_transaction()
+    lost.discard(overwrite.snapshot_id)
+    return overwrite.snapshot_id
+
+
+def _reloaded(catalog: Catalog, name: str) -> Table:
+    """The table as the catalog knows it now; a catalog that is coming back is given a moment."""
+    until = time.monotonic() + LOOK_SECONDS
+    while True:
+        try:
+            return catalog.load_table(name)
+        except _LOST_ANSWER:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.5)
+
+
+def _discard(table: Table, file: DataFile | None) -> None:
+    if file is not None:
+        remove(table.io, file.file_path)

@@ -1,0 +1,225 @@
+"""Loading one month: given the landed file, exactly one new snapshot, or none.
+
+The steps: is it there already? · conform in bounded batches · write beside the table's data · audit · one commit.
+A kill at any point leaves the table as it was, and the next run puts it right.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyiceberg.catalog import Catalog
+from pyiceberg.partitioning import PartitionFieldValue, PartitionKey
+from pyiceberg.table import Table
+
+from lakehouse.errors import LandingError, RefusedError
+from lakehouse.iceberg.commits import Change, commit
+from lakehouse.iceberg.tables import ZONES_TABLE, ensure_raw_tables
+from lakehouse.iceberg.writer import BATCH_ROWS, audit, write_data_file
+from lakehouse.iceberg.zones import load_zones
+from lakehouse.landing import Landed, Landing
+from lakehouse.tlc.conform import Conformer, plan
+from lakehouse.tlc.datasets import ZONES_DATASET, Dataset, dataset_named
+from lakehouse.tlc.months import Month
+
+SYNTHETIC = b"lakehouse.synthetic"
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class LoadResult:
+    """What a load did. `unchanged` means that the table already held these bytes: no snapshot was made."""
+
+    dataset: str
+    month: Month | None
+    table: str
+    action: Literal["loaded", "unchanged"]
+    snapshot_id: int | None
+    rows: int
+    source_sha256: str
+    unknown_columns: tuple[str, ...]
+    seconds: float
+
+
+def load(
+    catalog: Catalog,
+    landing: Landing,
+    dataset: str,
+    month: Month | None,
+    *,
+    again: bool = False,
+    allow_shrink: bool = False,
+    run_id: str | None = None,
+    progress: Progress | None = None,
+) -> LoadResult:
+    """Load a landed month (or, with the dataset `zones` and no month, the zone lookup) in one snapshot, or none.
+
+    Args:
+        again: load even if the table already holds these bytes, for a declaration that has changed.
+        allow_shrink: 0 rows, or fewer than half of the rows replaced, are meant.
+        run_id: recorded in the snapshot's summary; made up if absent.
+        progress: called with rows done and rows in the file.
+
+    Raises:
+        LandingError: nothing is landed for the month, or its bytes are not those recorded at landing.
+        RefusedError: the file can't be loaded as it is.
+        CommitError: the catalog or store did not take it. In all cases the table is as it was.
+    """
+    started = time.monotonic()
+    landed = landing.find(dataset, month)
+    if landed is None:
+        what = f"{dataset} {month}" if month else dataset
+        raise LandingError(f"Nothing is landed for {what}. Run `lakehouse load {what}`, which lands it first.")
+    ensure_raw_tables(catalog)
+    change = Change(
+        dataset=dataset,
+        month=month,
+        source=landed.origin,
+        sha256=landed.sha256,
+        run_id=run_id or str(uuid.uuid4()),
+        again=again,
+        allow_shrink=allow_shrink,
+    )
+    if month is None:
+        if dataset != ZONES_DATASET:
+            raise RefusedError(f"{dataset} is loaded by the month: `lakehouse load {dataset} 2024-01`.")
+        snapshot_id, rows = load_zones(catalog, landing, landed, change)
+        return _result(change, ZONES_TABLE, snapshot_id, rows, (), started)
+    return _load_month(catalog, landing, landed, dataset_named(dataset), month, change, progress, started)
+
+
+def _load_month(
+    catalog: Catalog,
+    landing: Landing,
+    landed: Landed,
+    dataset: Dataset,
+    month: Month,
+    change: Change,
+    progress: Progress | None,
+    started: float,
+) -> LoadResult:
+    table = catalog.load_table(dataset.table)
+    held = change.held_rows(table)
+    if held is not None:
+        return _result(change, dataset.table, None, held, (), started)
+    with landing.local(landed) as path, _opened(path, landed) as (parquet, verify):
+        rows = parquet.metadata.num_rows
+        match = plan(dataset, month, parquet.schema_arrow, landed.name)
+        change.check_size(table, rows, landed.name)
+        synthetic = SYNTHETIC in (parquet.schema_arrow.metadata or {})
+        partition = _partition(table, month)
+        conformer = Conformer(dataset, month, match, landed.name)
+        arrays = _rows(parquet, conformer, month, landed.sha256, progress)
+        if rows:
+            file, written = write_data_file(table, arrays, f"{month}-{landed.sha256[:8]}", partition)
+            with change.discarding(table, file):
+                verify()
+                if written.rows != rows:
+                    raise RefusedError(f"{landed.name}: {written.rows:,} of its {rows:,} rows could be read.")
+                conformer.finish()
+                audit(table, file, written)
+        else:
+            verify()
+            file = None
+    snapshot_id = commit(catalog, dataset.table, file, rows, change, synthetic=synthetic)
+    return _result(change, dataset.table, snapshot_id, rows, match.unknown, started)
+
+
+def _result(
+    change: Change, table: str, snapshot_id: int | None, rows: int, unknown: tuple[str, ...], started: float
+) -> LoadResult:
+    return LoadResult(
+        dataset=change.dataset,
+        month=change.month,
+        table=table,
+        action="unchanged" if snapshot_id is None else "loaded",
+        snapshot_id=snapshot_id,
+        rows=rows,
+        source_sha256=change.sha256,
+        unknown_columns=unknown,
+        seconds=time.monotonic() - started,
+    )
+
+
+@contextmanager
+def _opened(path: Path, landed: Landed) -> Iterator[tuple[pq.ParquetFile, Callable[[], None]]]:
+    """The landed file, open for reading, while a thread takes its SHA-256.
+
+    Yields the parquet file and a function that waits for the hash and refuses bytes that are not the recorded ones. A
+    failure to read is refused too, and says first if the bytes have changed.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="sha256") as pool:
+        found: Future[str] = pool.submit(sha256_of, path)
+
+        def verify() -> None:
+            if found.result() != landed.sha256:
+                raise RefusedError(
+                    f"{landed.name}: its bytes are not those that landed on {landed.landed_at:%Y-%m-%d} (SHA-256 "
+                    f"{found.result()[:12]}… instead of {landed.sha256[:12]}…). Nothing was loaded; get the published file "
+                    "again with --refresh."
+                )
+
+        try:
+            with pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True) as parquet:
+                yield parquet, verify
+        except RefusedError:
+            verify()  # damage may look like a wrong value: the better reason comes first
+            raise
+        except (OSError, pa.ArrowException) as error:
+            verify()
+            raise RefusedError(
+                f"{landed.name}: this is not a whole parquet file ({_first_line(error)}). Nothing was loaded; get the "
+                "published file again with --refresh."
+            ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:200]
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, as hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _rows(
+    parquet: pq.ParquetFile, conformer: Conformer, month: Month, sha256: str, progress: Progress | None
+) -> Iterator[list[pa.Array]]:
+    """The file's rows as the raw table has them: key and provenance, then the conformed columns."""
+    total = parquet.metadata.num_rows
+    columns = [source for source in conformer.match.sources.values() if source is not None]
+    done = 0
+    # by batch, never by row group: a published file can be one row group of 12 million rows
+    for batch in parquet.iter_batches(BATCH_ROWS, columns=columns):
+        yield [*_key(month, sha256, done, len(batch)), *conformer.conform(batch)]
+        done += len(batch)
+        if progress:
+            progress(done, total)
+
+
+def _key(month: Month, sha256: str, first_row: int, rows: int) -> list[pa.Array]:
+    days = (month.first_day - date(1970, 1, 1)).days
+    return [
+        pa.array(np.full(rows, days, dtype=np.int32)).cast(pa.date32()),
+        pa.array(np.arange(first_row, first_row + rows, dtype=np.int64)),
+        pa.DictionaryArray.from_arrays(np.zeros(rows, dtype=np.int32), pa.array([sha256])),
+    ]
+
+
+def _partition(table: Table, month: Month) -> PartitionKey:
+    spec, schema = table.spec(), table.schema()
+    values = [PartitionFieldValue(spec.fields[0], month.first_day)]
+    return PartitionKey(field_values=values, partition_spec=spec, schema=schema)

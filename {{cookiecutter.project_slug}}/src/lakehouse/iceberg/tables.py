@@ -1,0 +1,109 @@
+"""The raw tables: made from the declarations, brought up to date when a declaration gains a column."""
+
+from __future__ import annotations
+
+from pyiceberg.catalog import Catalog
+from pyiceberg.exceptions import CommitFailedException, NamespaceAlreadyExistsError, NoSuchTableError, TableAlreadyExistsError
+from pyiceberg.partitioning import PartitionField, PartitionSpec
+from pyiceberg.schema import Schema
+from pyiceberg.table import Table
+from pyiceberg.transforms import IdentityTransform
+from pyiceberg.types import DateType, DoubleType, IcebergType, LongType, NestedField, StringType, TimestampType
+
+from lakehouse.tlc.datasets import DATASETS, Dataset
+
+NAMESPACES = ("raw", "silver", "gold")
+ZONES_TABLE = "raw.taxi_zones"
+TYPES: dict[str, IcebergType] = {
+    "long": LongType(),
+    "double": DoubleType(),
+    "string": StringType(),
+    "timestamp": TimestampType(),
+}
+PROPERTIES = {
+    "format-version": "2",
+    # manifests then answer which month came from which bytes, without reading data
+    "write.metadata.metrics.default": "full",
+    "write.parquet.compression-codec": "zstd",
+    # eight writers on one table; the default of 4 gives up too early
+    "commit.retry.num-retries": "20",
+    "commit.retry.min-wait-ms": "50",
+    "commit.retry.max-wait-ms": "2000",
+}
+KEY_COLUMNS: tuple[tuple[str, IcebergType, str], ...] = (
+    ("file_month", DateType(), "First day of the month whose file the row came in."),
+    ("file_row", LongType(), "The row's position in that file, from 0."),
+    ("source_sha256", StringType(), "SHA-256 of that file."),
+)
+ZONE_COLUMNS: tuple[tuple[str, IcebergType, str], ...] = (
+    ("location_id", LongType(), "The taxi zone's id, 1 to 265."),
+    ("borough", StringType(), ""),
+    ("zone", StringType(), "Its name."),
+    ("service_zone", StringType(), ""),
+    ("source_sha256", StringType(), "SHA-256 of the lookup file."),
+)
+
+
+def raw_schema(dataset: Dataset) -> Schema:
+    """The Iceberg schema of a dataset's raw table: the key, the provenance, then the declared columns."""
+    columns = [*KEY_COLUMNS, *((c.name, TYPES[c.type], c.doc) for c in dataset.columns)]
+    return _schema(columns, required=len(KEY_COLUMNS))
+
+
+def _schema(columns: list[tuple[str, IcebergType, str]], required: int) -> Schema:
+    return Schema(
+        *(
+            NestedField(i, name, kind, required=i <= required, doc=doc or None)
+            for i, (name, kind, doc) in enumerate(columns, start=1)
+        )
+    )
+
+
+def ensure_raw_tables(catalog: Catalog) -> list[str]:
+    """Make what is missing: namespaces, raw tables, columns that a declaration gained. Safe to run twice, or at once.
+
+    Returns:
+        What was made or changed, in words; empty when all was there.
+    """
+    done = []
+    for namespace in NAMESPACES:
+        if (namespace,) not in catalog.list_namespaces():
+            try:
+                catalog.create_namespace(namespace)
+                done.append(f"namespace {namespace}")
+            except NamespaceAlreadyExistsError:
+                pass  # another process was quicker
+    for dataset in DATASETS.values():
+        done += _ensure(catalog, dataset.table, raw_schema(dataset), by_month=True)
+    return done + _ensure(catalog, ZONES_TABLE, _schema(list(ZONE_COLUMNS), required=1), by_month=False)
+
+
+def _ensure(catalog: Catalog, name: str, schema: Schema, *, by_month: bool) -> list[str]:
+    try:
+        table = catalog.load_table(name)
+    except NoSuchTableError:
+        spec = PartitionSpec(PartitionField(1, 1000, IdentityTransform(), "file_month")) if by_month else PartitionSpec()
+        try:
+            catalog.create_table(name, schema, partition_spec=spec, properties=PROPERTIES)
+        except TableAlreadyExistsError:
+            return []  # another process was quicker
+        return [f"table {name}"]
+    return _add_columns(table, schema)
+
+
+def _add_columns(table: Table, schema: Schema) -> list[str]:
+    """Schema evolution: declared columns that the table lacks are added at its end; rows of old read null there."""
+    name = ".".join(table.name())
+    for _ in range(5):
+        missing = [f for f in schema.fields if f.name not in table.schema().column_names]
+        if not missing:
+            return []
+        try:
+            with table.update_schema() as update:
+                for field in missing:
+                    update.add_column(field.name, field.field_type, doc=field.doc)
+        except CommitFailedException:
+            table.refresh()  # a load or another process changed the table meanwhile
+            continue
+        return [f"column {name}.{field.name}" for field in missing]
+    raise CommitFailedException(f"{name} changed five times while its schema was being updated")

@@ -1,0 +1,86 @@
+"""Loading the zone lookup: a keyed reference table, replaced whole when the published file has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv
+from pyiceberg.catalog import Catalog
+from pyiceberg.io.pyarrow import schema_to_pyarrow
+
+from lakehouse.errors import RefusedError
+from lakehouse.iceberg.commits import Change, commit
+from lakehouse.iceberg.tables import ZONE_COLUMNS, ZONES_TABLE
+from lakehouse.iceberg.writer import audit, write_data_file
+from lakehouse.landing import Landed, Landing
+from lakehouse.tlc.datasets import normalised
+
+_WAY_OUT = "Nothing was loaded; get the published lookup again with `lakehouse load zones --refresh`."
+
+
+def load_zones(catalog: Catalog, landing: Landing, landed: Landed, change: Change) -> tuple[int | None, int]:
+    """Replace the lookup in one snapshot, or do nothing if the table holds these bytes.
+
+    Returns:
+        The snapshot's id (None if unchanged) and the table's rows.
+
+    Raises:
+        RefusedError: not a zone lookup.
+    """
+    table = catalog.load_table(ZONES_TABLE)
+    held = change.held_rows(table)
+    if held is not None:
+        return None, held
+    with landing.local(landed) as path:
+        zones = read_zones(path, landed.name)
+    change.check_size(table, len(zones), landed.name)
+    zones = zones.append_column("source_sha256", pa.array([landed.sha256] * len(zones)))
+    zones = zones.cast(schema_to_pyarrow(table.schema(), include_field_ids=False))
+    if not len(zones):
+        return commit(catalog, ZONES_TABLE, None, 0, change), 0
+    file, written = write_data_file(table, _arrays(zones), f"zones-{landed.sha256[:8]}", None)
+    audit(table, file, written)
+    synthetic = landed.origin.startswith("generated:")
+    return commit(catalog, ZONES_TABLE, file, len(zones), change, synthetic=synthetic), len(zones)
+
+
+def _arrays(zones: pa.Table) -> Iterator[list[pa.Array]]:
+    yield [column.combine_chunks() for column in zones.columns]
+
+
+def read_zones(path: Path, name: str) -> pa.Table:
+    """The lookup's rows, canonical names, ids as numbers; text as published.
+
+    Raises:
+        RefusedError: no CSV, a column missing, an id that is no whole number or stands twice.
+    """
+    wanted = [column for column, *_ in ZONE_COLUMNS if column != "source_sha256"]
+    try:
+        text = csv.read_csv(path, convert_options=csv.ConvertOptions(column_types=_all_text(path)))
+    except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
+        raise RefusedError(f"{name}: this is not a CSV file ({str(error).splitlines()[0]}). {_WAY_OUT}") from error
+    found = {normalised(column): column for column in text.column_names}
+    missing = [column for column in wanted if normalised(column) not in found]
+    if missing:
+        raise RefusedError(
+            f"{name}: the column {missing[0]!r} is missing; the file has {', '.join(text.column_names)}. {_WAY_OUT}"
+        )
+    zones = text.select([found[normalised(column)] for column in wanted]).rename_columns(wanted)
+    try:
+        ids = pc.utf8_trim_whitespace(zones["location_id"]).cast(pa.int64())
+    except pa.ArrowInvalid as error:
+        raise RefusedError(f"{name}: the column 'LocationID' holds what is no whole number: {error}. {_WAY_OUT}") from error
+    counted = pc.value_counts(ids.combine_chunks())
+    twice = [entry["values"].as_py() for entry in counted if entry["counts"].as_py() > 1]
+    if ids.null_count or twice:
+        what = f"{twice[0]} twice" if twice else "no value in some row"
+        raise RefusedError(f"{name}: the column 'LocationID' has {what}; ids are keys. {_WAY_OUT}")
+    return zones.set_column(0, "location_id", ids)
+
+
+def _all_text(path: Path) -> dict[str, pa.DataType]:
+    with csv.open_csv(path) as reader:
+        return dict.fromkeys(reader.schema.names, pa.string())

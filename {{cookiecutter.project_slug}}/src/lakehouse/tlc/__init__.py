@@ -1,0 +1,1 @@
+"""What the TLC publishes: datasets and their columns by era, conforming, the publisher's site."""
