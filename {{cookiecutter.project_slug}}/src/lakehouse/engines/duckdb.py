@@ -70,7 +70,7 @@ def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def connection_config(settings: Settings) -> dict[str, str | bool]:
+def connection_config(settings: Settings) -> dict[str, str | bool | int | float | list[str]]:
     """What every DuckDB of the project is opened with: no downloads, bounded memory, spilling into `LAKEHOUSE_HOME`."""
     spill = settings.home / "tmp"
     spill.mkdir(parents=True, exist_ok=True)
@@ -125,7 +125,7 @@ def register_table(
 
 
 def scan_sql(table: Table, snapshot_id: int | None = None) -> str:
-    """A select over the table's files at a snapshot, with columns found by field id, so files of older schemas read right."""
+    """A select over the table's files at a snapshot; columns are found by field id, so older schemas read right."""
     name = ".".join(table.name())
     if snapshot_id is not None and table.snapshot_by_id(snapshot_id) is None:
         raise QueryError(f"{name} has no snapshot {snapshot_id}. `lakehouse history {name}` lists those that exist.")
@@ -281,10 +281,10 @@ def _run(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence[A
         statements = connection.extract_statements(sql)
         if len(statements) != 1:
             raise QueryError(f"Exactly one statement is run at a time; this is {len(statements)}.")
-        relation = connection.sql(sql, params=list(parameters) or None)
+        relation: duckdb.DuckDBPyRelation | None = connection.sql(sql, params=list(parameters) or None)
         if relation is None:  # a statement without rows
             return pa.table({})
-        table = relation.to_arrow_table()
+        table: pa.Table = relation.to_arrow_table()
     except duckdb.Error as error:
         raise QueryError(str(error).strip()) from error
     for i, kind in enumerate(relation.types):
