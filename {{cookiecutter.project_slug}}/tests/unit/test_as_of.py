@@ -24,7 +24,7 @@ def test_a_version_is_a_ref_a_time_or_one_tables_snapshot(text: str, clause: str
 
 @pytest.mark.parametrize("text", ["", "123", "x'; drop table t", "2024-13-01", "raw.trips@", "raw.trips@x", "trips@1"])
 def test_what_is_no_version_is_refused(text: str) -> None:
-    with pytest.raises(QueryError, match="no version|no time"):
+    with pytest.raises(QueryError, match=r"no version|no time"):
         parse_as_of(text)
 
 
@@ -63,5 +63,5 @@ def test_one_tables_snapshot_moves_that_table_only() -> None:
 
 @pytest.mark.parametrize("sql", ["select 1; select 2", "delete from raw.a", "show tables", "explain select 1", "selec"])
 def test_only_one_query_can_be_moved(sql: str) -> None:
-    with pytest.raises(QueryError, match="exactly one SELECT|parsed"):
+    with pytest.raises(QueryError, match=r"exactly one SELECT|parsed"):
         travel(sql, lambda _: None)
