@@ -6,12 +6,12 @@ import errno
 import json
 import multiprocessing
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from lakehouse.errors import LandingError
-from lakehouse.landing import folder as folder_module
 from lakehouse.landing.folder import FolderLanding, sha256_of
 from lakehouse.tlc.months import Month
 
@@ -150,7 +150,7 @@ def test_a_full_disk_leaves_what_was_landed(
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(folder_module.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(LandingError, match=r"No space left on device.*as it was"):
         landing.put("green", JANUARY, given(tmp_path, b"second"), "o")
 
@@ -162,8 +162,8 @@ def _put_and_die(root: Path, file: Path, step: int) -> None:
     """Land `file`, and die without cleaning up at the n-th call that changes the disk."""
     calls = 0
 
-    def counted(real):  # type: ignore[no-untyped-def]
-        def call(*args, **kwargs):  # type: ignore[no-untyped-def]
+    def counted(real: Callable[..., object]) -> Callable[..., object]:
+        def call(*args: object, **kwargs: object) -> object:
             nonlocal calls
             calls += 1
             if calls == step:
@@ -173,7 +173,7 @@ def _put_and_die(root: Path, file: Path, step: int) -> None:
         return call
 
     for name in ("fsync", "replace", "link"):
-        setattr(folder_module.os, name, counted(getattr(os, name)))
+        setattr(os, name, counted(getattr(os, name)))
     FolderLanding(root).put("green", JANUARY, file, "o")
     os._exit(0)
 

@@ -72,7 +72,9 @@ def published_fields(dataset: str, month: Month) -> tuple[Field, ...]:
     """
     first = {"yellow": Month(2009, 1), "green": Month(2013, 8)}.get(dataset)
     if first is None or month < first:
-        raise SettingsError(f"No file of {dataset} {month} can be imitated: known are yellow since 2009-01, green since 2013-08.")
+        raise SettingsError(
+            f"No file of {dataset} {month} can be imitated: known are yellow since 2009-01, green since 2013-08."
+        )
     if dataset == "green":
         return _green(month)
     if month < Month(2010, 1):
