@@ -1,0 +1,271 @@
+"""Trino as the SQL engine: bound parameters, Arrow results, time travel, one clear error for each kind of trouble."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+import requests
+from requests.adapters import HTTPAdapter
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
+from trino import exceptions
+from trino.auth import BasicAuthentication
+from trino.dbapi import Connection, connect
+from urllib3.util.retry import Retry
+
+from lakehouse.engines import MonthFiles, Ref, Snapshot
+from lakehouse.engines.as_of import CATALOG, AsOf, parse_as_of, travel, versions
+from lakehouse.engines.trino_types import arrow_table
+from lakehouse.errors import LakehouseError, QueryError, ServiceError, SettingsError
+
+if TYPE_CHECKING:
+    from lakehouse.settings import Settings
+
+CONNECT_SECONDS, READ_SECONDS = 5, 20
+STARTING_SECONDS = 20
+BATCH = 20_000
+
+_MISSING = frozenset({"TABLE_NOT_FOUND", "SCHEMA_NOT_FOUND", "NOT_FOUND"})
+
+
+class TrinoEngine:
+    """One connection; safe to use from several threads, each query has a cursor of its own.
+
+    Only connecting is tried again: a statement that may have reached Trino is never sent twice.
+    """
+
+    name = "trino"
+
+    def __init__(self, settings: Settings) -> None:
+        self.url = settings.trino_url
+        self.user = settings.trino_user
+        self._connection = _connect(settings)
+
+    def query(self, sql: str, parameters: Sequence[Any] = (), as_of: str | None = None) -> pa.Table:
+        """See `Engine.query`. Views keep reading what they are made of.
+
+        Raises:
+            QueryError: Trino refused the statement, or a table has no such version.
+            ServiceError: Trino, or what it needs, does not answer.
+        """
+        if as_of is not None:
+            sql = self._moved(sql, parse_as_of(as_of))
+        return self._run(sql, parameters)
+
+    def tables(self) -> list[str]:
+        """Every Iceberg table of the catalog, as `schema.table`, sorted; views are none."""
+        found = self._rows(
+            f"select table_schema, table_name from {CATALOG}.information_schema.tables "
+            "where table_type = 'BASE TABLE' and table_schema not in ('information_schema', 'system') order by 1, 2"
+        )
+        return [f"{row['table_schema']}.{row['table_name']}" for row in found]
+
+    def snapshots(self, table: str) -> list[Snapshot]:
+        """Every snapshot that still exists, oldest first; see `Engine.snapshots`."""
+        rows = self._metadata(
+            table, "snapshots", "snapshot_id, parent_id, committed_at, operation, summary", "committed_at"
+        )
+        return [
+            Snapshot(
+                snapshot_id=row["snapshot_id"],
+                parent_id=row["parent_id"],
+                committed_at=row["committed_at"].astimezone(UTC),
+                operation=row["operation"],
+                summary=dict(row["summary"] or ()),
+            )
+            for row in rows
+        ]
+
+    def refs(self, table: str) -> list[Ref]:
+        """Branches and tags, sorted by name."""
+        rows = self._metadata(table, "refs", "name, type, snapshot_id", "name")
+        return [Ref(row["name"], row["type"].lower(), row["snapshot_id"]) for row in rows]
+
+    def current_snapshot(self, table: str) -> int | None:
+        """Id of the snapshot that a plain query reads; None while there is none."""
+        return next((ref.snapshot_id for ref in self.refs(table) if ref.name == "main"), None)
+
+    def month_files(self, table: str) -> list[MonthFiles]:
+        """Months that the table holds now, from `"t$partitions"`; see `Engine.month_files`."""
+        rows = self._metadata(
+            table,
+            "partitions",
+            "partition.file_month, record_count, file_count, total_size, "
+            "if(data.source_sha256.min = data.source_sha256.max, data.source_sha256.min) as source_sha256",
+            "1",
+        )
+        return [
+            MonthFiles(
+                file_month=row["file_month"],
+                rows=row["record_count"],
+                files=row["file_count"],
+                bytes=row["total_size"],
+                source_sha256=row["source_sha256"],
+            )
+            for row in rows
+        ]
+
+    def close(self) -> None:
+        """Give back the connection."""
+        self._connection.close()  # type: ignore[no-untyped-call]
+
+    def _moved(self, sql: str, as_of: AsOf) -> str:
+        """The statement with a version behind each table. A table without that ref is named."""
+        wanted = versions(sql, as_of, "trino")
+        known = set(self.tables())
+        wanted = {table: version for table, version in wanted.items() if table in known}
+        for table, version in wanted.items():
+            if version.kind == "ref":
+                refs = self.refs(table)
+                if version.value not in {ref.name for ref in refs}:
+                    has = ", ".join(ref.name for ref in refs) or "none"
+                    raise QueryError(f"{table} has no branch or tag {version.value!r}. It has: {has}.")
+            else:
+                self._check(table, version)
+        return travel(sql, wanted.get, "trino")
+
+    def _check(self, table: str, version: AsOf) -> None:
+        """A table without that snapshot, or without one at that time, is an error that names it."""
+        snapshots = self.snapshots(table)
+        if version.kind == "snapshot" and version.value not in {s.snapshot_id for s in snapshots}:
+            raise QueryError(
+                f"{table} has no snapshot {version.value}. `lakehouse history {table}` lists those it has."
+            )
+        if version.kind == "time":
+            history = self._metadata(table, "history", "made_current_at, snapshot_id", "made_current_at")
+            if not history or history[0]["made_current_at"] > version.value:
+                first = f"{history[0]['made_current_at']:%Y-%m-%d %H:%M:%S} UTC" if history else "never"
+                raise QueryError(f"{table} has no version as old as {version.value}. Its history begins: {first}.")
+
+    def _metadata(self, table: str, kind: str, columns: str, order: str) -> list[dict[str, Any]]:
+        schema, _, name = table.partition(".")
+        source = f"{CATALOG}.{_quoted(schema)}.{_quoted(f'{name}${kind}')}"
+        try:
+            return self._rows(f"select {columns} from {source} order by {order}")
+        except QueryError as error:
+            cause = error.__cause__
+            if isinstance(cause, exceptions.TrinoQueryError) and cause.error_name in _MISSING:
+                raise QueryError(f"There is no table {table}. Trino's catalog {CATALOG!r} was asked.") from cause
+            raise
+
+    def _rows(self, sql: str) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = self._run(sql, ()).to_pylist()
+        return rows
+
+    def _run(self, sql: str, parameters: Sequence[Any]) -> pa.Table:
+        with self._told(), closing(self._connection.cursor()) as cursor:
+            for attempt in Retrying(
+                retry=retry_if_exception(_is_starting),
+                stop=stop_after_delay(STARTING_SECONDS),
+                wait=wait_fixed(1),
+                reraise=True,
+            ):
+                with attempt:
+                    cursor.execute(sql, list(parameters) or None)
+            columns = cursor.description or []
+            batches = iter(lambda: cursor.fetchmany(BATCH), [])
+            return arrow_table([c[0] for c in columns], [c[1] for c in columns], batches)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Trino's own errors as ours."""
+        try:
+            yield
+        except LakehouseError:
+            raise
+        except exceptions.TrinoQueryError as error:
+            text = f"Trino: {error.message}"
+            if error.error_type == "EXTERNAL" or error.error_name in _OUTAGES:
+                raise ServiceError(
+                    f"{text} [{error.error_name}, query {error.query_id}]. Trino answers, but what it needs failed: "
+                    "see that REST catalog and object store are up (`lakehouse doctor`), then try again."
+                ) from error
+            raise QueryError(f"{text} [{error.error_name}, query {error.query_id}].") from error
+        except exceptions.HttpError as error:
+            if "401" in str(error) or "403" in str(error):
+                raise ServiceError(
+                    f"Trino at {self.url} refuses the login of {self.user!r}. Correct TRINO_USER and TRINO_PASSWORD."
+                ) from error
+            raise ServiceError(f"Trino at {self.url} answered {error}. Look at its log, then try again.") from error
+        except (exceptions.Error, requests.RequestException) as error:
+            raise ServiceError(
+                f"Trino at {self.url} does not answer ({_reason(error)}). Start it (`make stack-up`) or correct "
+                "TRINO_URL; a statement that was running may have been lost with it."
+            ) from error
+
+
+_OUTAGES = frozenset(
+    {
+        "SERVER_STARTING_UP",
+        "SERVER_SHUTTING_DOWN",
+        "NO_NODES_AVAILABLE",
+        "REMOTE_TASK_ERROR",
+        "REMOTE_TASK_MISMATCH",
+        "REMOTE_HOST_GONE",
+        "PAGE_TRANSPORT_TIMEOUT",
+        "PAGE_TRANSPORT_ERROR",
+        "TOO_MANY_REQUESTS_FAILED",
+    }
+)
+
+
+def _connect(settings: Settings) -> Connection:
+    address = urlsplit(settings.trino_url)
+    if address.scheme not in ("http", "https") or not address.hostname:
+        raise SettingsError(f"TRINO_URL is {settings.trino_url!r}. Write it as http://host:port or https://host:port.")
+    password = settings.trino_password.get_secret_value() if settings.trino_password else None
+    if password and address.scheme == "http":
+        raise SettingsError("TRINO_PASSWORD is set, but TRINO_URL is http. A password is only sent over https.")
+    session = requests.Session()
+    session.verify = str(settings.trino_ca_file) if settings.trino_ca_file else True
+    # Connecting may be tried again, and so may reading a further page of a result; sending a statement may not.
+    retry = Retry(
+        total=3,
+        connect=3,
+        read=1,
+        status=2,
+        other=0,
+        backoff_factor=0.3,
+        allowed_methods={"GET"},
+        status_forcelist=(502, 503, 504),
+        raise_on_status=False,
+    )
+    session.mount(f"{address.scheme}://", HTTPAdapter(max_retries=retry))
+    connection: Connection = connect(  # type: ignore[no-untyped-call]
+        host=address.hostname,
+        port=address.port or (443 if address.scheme == "https" else 80),
+        http_scheme=address.scheme,
+        user=settings.trino_user,
+        auth=BasicAuthentication(settings.trino_user, password) if password else None,
+        catalog=CATALOG,
+        source="lakehouse",
+        timezone="UTC",
+        http_session=session,
+        request_timeout=(CONNECT_SECONDS, READ_SECONDS),
+        max_attempts=1,
+        legacy_prepared_statements=False,
+        heartbeat_interval=None,
+    )
+    return connection
+
+
+def _is_starting(error: BaseException) -> bool:
+    """Trino refused because it is not up yet: the statement did not run."""
+    return isinstance(error, exceptions.Http503Error) or (
+        isinstance(error, exceptions.TrinoQueryError) and error.error_name == "SERVER_STARTING_UP"
+    )
+
+
+def _reason(error: BaseException) -> str:
+    """The first cause: `[Errno 111] Connection refused` says more than the three wrappers around it."""
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+    return str(error) or type(error).__name__
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
