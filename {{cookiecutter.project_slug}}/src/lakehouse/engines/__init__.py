@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -31,6 +31,17 @@ class Ref:
     name: str
     kind: str  # "branch" or "tag"
     snapshot_id: int
+
+
+@dataclass(frozen=True)
+class MonthFiles:
+    """What a table partitioned by `file_month` holds of one month now. The hash is None where files mix sources."""
+
+    file_month: date
+    rows: int
+    files: int
+    bytes: int
+    source_sha256: str | None
 
 
 class Engine(Protocol):
@@ -60,6 +71,10 @@ class Engine(Protocol):
 
     def refs(self, table: str) -> list[Ref]:
         """Branches and tags, sorted by name."""
+        ...
+
+    def month_files(self, table: str) -> list[MonthFiles]:
+        """Months of a raw or silver table, in order; from manifests alone, no data is read."""
         ...
 
     def current_snapshot(self, table: str) -> int | None:

@@ -6,7 +6,7 @@ There is no database file: nothing to lock, and no view that outlives the files 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -30,13 +30,15 @@ from pyiceberg.types import (
     UUIDType,
 )
 
-from lakehouse.engines import Ref, Snapshot
+from lakehouse.engines import MonthFiles, Ref, Snapshot
 from lakehouse.engines.as_of import AsOf, parse_as_of, referenced_tables, versions
 from lakehouse.errors import QueryError
 from lakehouse.iceberg.catalog import open_catalog
+from lakehouse.iceberg.commits import file_hash
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
+    from pyiceberg.manifest import DataFile
     from pyiceberg.schema import Schema
     from pyiceberg.table import Table
 
@@ -229,6 +231,24 @@ class DuckDBEngine:
         """Branches and tags, sorted by name."""
         refs = self._table(table).metadata.refs
         return [Ref(name, ref.snapshot_ref_type.value, ref.snapshot_id) for name, ref in sorted(refs.items())]
+
+    def month_files(self, table: str) -> list[MonthFiles]:
+        """Months that the table holds now, from its manifests; see `Engine.month_files`."""
+        loaded = self._table(table)
+        by_month: dict[date, list[DataFile]] = {}
+        for task in loaded.scan().plan_files():
+            month = date(1970, 1, 1) + timedelta(days=task.file.partition[0])
+            by_month.setdefault(month, []).append(task.file)
+        return [
+            MonthFiles(
+                file_month=month,
+                rows=sum(f.record_count for f in files),
+                files=len(files),
+                bytes=sum(f.file_size_in_bytes for f in files),
+                source_sha256=next(iter(hashes)) if len(hashes := {file_hash(loaded, f) for f in files}) == 1 else None,
+            )
+            for month, files in sorted(by_month.items())
+        ]
 
     def current_snapshot(self, table: str) -> int | None:
         """Id of the snapshot that a plain query reads."""

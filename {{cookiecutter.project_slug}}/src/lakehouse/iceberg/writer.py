@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -40,8 +41,8 @@ class Totals:
     def __init__(self, columns: list[str]) -> None:
         self.columns = columns
         self.rows = 0
-        self._nulls = np.zeros(len(columns), dtype=np.int64)
-        self._sums = np.zeros(len(columns), dtype=np.uint64)
+        self._nulls = [0] * len(columns)
+        self._sums = [0] * len(columns)
 
     def add(self, arrays: list[pa.Array]) -> None:
         """Count one batch, its arrays in the order of `columns`."""
@@ -49,7 +50,7 @@ class Totals:
         weights = np.arange(self.rows + 1, self.rows + length + 1, dtype=np.uint64)
         for i, array in enumerate(arrays):
             self._nulls[i] += array.null_count
-            self._sums[i] += _checksum(array, weights)
+            self._sums[i] = (self._sums[i] + _checksum(array, weights)) % 2**64
         self.rows += length
 
     def differences(self, other: Totals) -> list[str]:
@@ -63,36 +64,31 @@ class Totals:
         ]
 
 
-def _checksum(array: pa.Array, weights: npt.NDArray[np.uint64]) -> np.uint64:
-    if pa.types.is_dictionary(array.type):
-        array = array.cast(array.type.value_type)
-    if pa.types.is_string(array.type) or pa.types.is_large_string(array.type):
-        return _text_checksum(array, weights)
-    if array.null_count:
-        array = array.fill_null(pa.scalar(0, pa.int64()).cast(array.type) if not _is_date(array) else 0)
-    if _is_date(array):
-        bits = array.cast(pa.int32()).to_numpy().astype(np.uint64)
-    else:
-        bits = array.view(pa.int64()).to_numpy().view(np.uint64)
-    return np.uint64(np.dot(bits, weights))
-
-
-def _is_date(array: pa.Array) -> bool:
-    return bool(pa.types.is_date32(array.type))
-
-
-def _text_checksum(array: pa.Array, weights: npt.NDArray[np.uint64]) -> np.uint64:
-    """Every byte counts, with its row's weight."""
+def _checksum(array: pa.Array, weights: npt.NDArray[np.uint64]) -> int:
     if array.null_count == len(array):
-        return np.uint64(0)
-    array = (array.fill_null("") if array.null_count else array).cast(pa.large_string())
-    _, offsets_buffer, data = array.buffers()
-    offsets = np.frombuffer(offsets_buffer, dtype=np.int64)[array.offset : array.offset + len(array) + 1]
-    if data is None or offsets[-1] == offsets[0]:
-        return np.uint64(0)
-    content = np.frombuffer(data, dtype=np.uint8)[offsets[0] : offsets[-1]].astype(np.uint64)
-    lengths = np.diff(offsets)
-    return np.uint64(np.dot(content, np.repeat(weights, lengths)))
+        return 0
+    return int(np.dot(_bits(array), weights))
+
+
+def _bits(array: pa.Array) -> npt.NDArray[np.uint64]:
+    """64 bits a value, which differ where values differ; 0 for null (nulls are counted beside it)."""
+    kind = array.type
+    if pa.types.is_dictionary(kind):
+        # text has few values and many rows: hash each value once
+        values = np.array([0, *map(_text_bits, array.dictionary.to_pylist())], dtype=np.uint64)
+        codes = array.indices.fill_null(-1) if array.null_count else array.indices
+        return values[codes.to_numpy() + 1]
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return _bits(array.dictionary_encode())
+    width = pa.int32() if pa.types.is_date32(kind) else pa.int64()
+    bits = array.view(width)
+    if array.null_count:
+        bits = bits.fill_null(0)
+    return bits.to_numpy().astype(np.int64, copy=False).view(np.uint64)
+
+
+def _text_bits(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())
 
 
 def write_data_file(
@@ -209,7 +205,8 @@ def audit(table: Table, file: DataFile, written: Totals) -> None:
     with _removed_on_error(table.io, file.file_path):
         try:
             with table.io.new_input(file.file_path).open() as stream:
-                parquet = pq.ParquetFile(stream, page_checksum_verification=True)
+                text = [f.name for f in schema_to_pyarrow(table.schema()) if pa.types.is_large_string(f.type)]
+                parquet = pq.ParquetFile(stream, page_checksum_verification=True, read_dictionary=text)
                 for batch in parquet.iter_batches(BATCH_ROWS):
                     found.add(batch.columns)
         except (OSError, pa.ArrowException) as error:
