@@ -1,0 +1,57 @@
+# What a maintainer of the template does here. `make` alone lists it.
+
+.DEFAULT_GOAL := help
+.PHONY: help install lock bake demo test integration bench lint
+
+# Answers for the bakes below, as cookiecutter takes them: make demo ANSWERS="project_slug=my-lake".
+ANSWERS ?=
+WORKERS ?= auto
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$python && break; done)
+INSTALLED = { pwd; cat requirements-dev.lock; }
+# The bakes install with the uv of this environment.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+# Bakes into build/$(1) from an export of the tracked files, over what is there: .env and data stay.
+bake = $(BIN)/python -m tests.baking --output build/$(1) $(ANSWERS)
+
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+
+install: ## Make .venv with the template's tools, where it is not up to date
+	@$(INSTALLED) | cmp -s - $(VENV)/installed || { set -e; \
+	    [ -n "$(PYTHON)" ] || { echo "Python 3.11, 3.12 or 3.13 is needed." >&2; exit 1; }; \
+	    $(PYTHON) -m venv --clear $(VENV); \
+	    $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock; \
+	    $(INSTALLED) > $(VENV)/installed; }
+
+lock: install ## Make both locks anew (UPGRADE=--upgrade takes newer releases)
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url \
+	    --custom-compile-command "make lock" $(UPGRADE) --group dev pyproject.toml -o requirements-dev.lock >/dev/null
+	project=$$($(call bake,lock)) && $(MAKE) -C "$$project" lock && cp "$$project/requirements.lock" '{{cookiecutter.project_slug}}/'
+
+bake: install ## Bake to build/demo (ANSWERS="project_slug=my-lake target=trino")
+	@$(call bake,demo)
+
+demo: install ## Bake, install, load two months, build, report (DATASET=, MONTHS=, TLC_SOURCE=)
+	@project=$$($(call bake,demo)) || exit; source="$(TLC_SOURCE)"; \
+	[ ! -d "$$source" ] || source=$$(cd "$$source" && pwd); \
+	$(MAKE) --no-print-directory -C "$$project" demo TLC_SOURCE="$$source"
+
+test: install ## All that needs no Docker: the template's tests, with the gates and unit tests of a bake
+	$(BIN)/python -m pytest -n $(WORKERS)
+
+integration: install ## The stack's suites, in a baked project
+	@project=$$($(call bake,integration)) && $(MAKE) --no-print-directory -C "$$project" integration
+
+bench: install ## The benchmarks, in a baked project
+	@project=$$($(call bake,demo)) && $(MAKE) --no-print-directory -C "$$project" bench
+
+lint: install ## ruff and mypy here, then every linter of a baked project in it
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	@project=$$($(call bake,lint)) && $(MAKE) --no-print-directory -C "$$project" lint
