@@ -1,0 +1,300 @@
+"""`lakehouse …`: thin. Each command calls what the Dagster assets call, and prints."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from lakehouse.errors import LakehouseError
+from lakehouse.settings import Settings, load_settings
+from lakehouse.tlc.datasets import DATASETS, ZONES_DATASET, dataset_named
+from lakehouse.tlc.months import Month, parse_months
+
+# What a command needs is imported in it: `lakehouse --help` and a no-op load should not wait for dbt or DuckDB.
+# ruff: noqa: PLC0415
+
+if TYPE_CHECKING:
+    from lakehouse.engines import Engine
+    from lakehouse.iceberg.loading import LoadResult
+
+app = typer.Typer(
+    name="lakehouse",
+    help="Load monthly taxi files into Iceberg tables, build marts with dbt, and travel through their history.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+TableName = Annotated[str, typer.Argument(metavar="TABLE", help="For example raw.yellow_trips.")]
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0 done, 1 refused or failed (one message on stderr), 2 usage."""
+    try:
+        app()
+    except LakehouseError as error:
+        from lakehouse.terminal import err
+
+        err.print(f"[bold red]error:[/] {_escaped(str(error))}", soft_wrap=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+@contextmanager
+def _engine() -> Iterator[tuple[Settings, Engine]]:
+    from lakehouse.engines import open_engine
+
+    settings = load_settings()
+    engine = open_engine(settings)
+    try:
+        yield settings, engine
+    finally:
+        engine.close()
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from lakehouse import __version__
+
+        typer.echo(f"lakehouse {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(epilog="Examples: lakehouse load yellow 2024-01 2024-02 · lakehouse load green 2023-01..2023-06 · lakehouse load zones")
+def load(
+    dataset: Annotated[str, typer.Argument(help=f"{', '.join(DATASETS)} or {ZONES_DATASET}.")],
+    months: Annotated[
+        Optional[list[str]], typer.Argument(metavar="MONTH…", help="2024-01, or a span 2024-01..2024-06.")
+    ] = None,
+    refresh: Annotated[bool, typer.Option(help="Ask the publisher again, even for what is landed.")] = False,
+    again: Annotated[bool, typer.Option(help="Load even if the table holds these very bytes.")] = False,
+    allow_shrink: Annotated[
+        bool, typer.Option(help="0 rows, or fewer than half of what is replaced, are meant.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Land what is not landed, then load it: one snapshot a month, or none if the table holds it already."""
+    from lakehouse.iceberg.catalog import open_catalog
+    from lakehouse.iceberg.loading import load as load_month
+    from lakehouse.landing import open_landing
+    from lakehouse.landing.arrive import land
+    from lakehouse.terminal import download_bar, print_json, rows_bar
+
+    wanted = _wanted(dataset, months or [])
+    settings = load_settings()
+    landing = open_landing(settings)
+    catalog = open_catalog(settings)
+    results = []
+    for month in wanted:
+        what = f"{dataset} {month}" if month else dataset
+        with download_bar(f"landing {what}", quiet=as_json) as progress:
+            land(landing, settings.tlc_source, dataset, month, refresh=refresh, progress=progress)
+        with rows_bar(f"loading {what}", quiet=as_json) as progress:
+            result = load_month(
+                catalog, landing, dataset, month, again=again, allow_shrink=allow_shrink, progress=progress
+            )
+        results.append(result)
+        _report_load(what, result, quiet=as_json)
+    if as_json:
+        print_json([{**asdict(r), "month": str(r.month) if r.month else None} for r in results])
+
+
+def _wanted(dataset: str, words: list[str]) -> list[Month | None]:
+    """The months to load; [None] for the zone lookup, which has none."""
+    if dataset == ZONES_DATASET:
+        if words:
+            raise typer.BadParameter("the zone lookup has no months: lakehouse load zones", param_hint="MONTH")
+        return [None]
+    if dataset not in DATASETS:
+        known = ", ".join([*DATASETS, ZONES_DATASET])
+        raise typer.BadParameter(f"there is no dataset {dataset!r}; known: {known}", param_hint="DATASET")
+    if not words:
+        raise typer.BadParameter(f"which month? For example: lakehouse load {dataset} 2024-01", param_hint="MONTH")
+    try:
+        found = parse_months(words)
+    except LakehouseError as error:
+        raise typer.BadParameter(str(error), param_hint="MONTH") from None
+    first = dataset_named(dataset).first_month
+    if early := [month for month in found if month < first]:
+        raise typer.BadParameter(f"{dataset} begins with {first}; there is no {early[0]}", param_hint="MONTH")
+    return list(found)
+
+
+def _report_load(what: str, result: LoadResult, *, quiet: bool) -> None:
+    from lakehouse.terminal import err, out
+
+    if not quiet:
+        made = f"snapshot {result.snapshot_id}" if result.snapshot_id else "no new snapshot"
+        out.print(f"{what}  {result.action}  {result.rows:,} rows  {made}  {result.seconds:.1f} s", markup=False)
+    for column in result.unknown_columns:
+        err.print(
+            f"warning: {what} brings a column {column!r} that nobody declared; it was loaded without it. The landed file "
+            "keeps it.",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+@app.command(epilog="Examples: lakehouse build · lakehouse build --select fct_daily_trips+")
+def build(
+    select: Annotated[
+        Optional[str], typer.Option("--select", "-s", help="dbt's selection; everything without it.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Run dbt: silver, gold and their tests. Only months whose bytes changed are rebuilt in silver."""
+    from lakehouse.terminal import out, print_json
+    from lakehouse.transform import build as run_dbt
+
+    result = run_dbt(load_settings(), select=select)
+    if as_json:
+        print_json(asdict(result))
+    else:
+        out.print(
+            f"built {len(result.models)} models, {len(result.tests)} tests passed, {result.seconds:.1f} s", markup=False
+        )
+
+
+@app.command()
+def months(as_json: Json = False) -> None:
+    """Which months the raw tables hold, and from which bytes."""
+    from lakehouse.iceberg.history import months as months_of
+    from lakehouse.terminal import print_json, print_table
+
+    with _engine() as (_, engine):
+        rows = months_of(engine)
+    if as_json:
+        print_json([row.as_dict() for row in rows])
+        return
+    print_table(
+        "Months loaded",
+        ("dataset", "month", "rows", "snapshot_id", "loaded (UTC)", "sha256"),
+        [
+            (
+                r.dataset,
+                f"{r.month}{' synthetic' if r.synthetic else ''}",
+                r.rows,
+                r.snapshot_id,
+                r.loaded_at,
+                (r.source_sha256 or "mixed")[:8],
+            )
+            for r in rows
+        ],
+        empty="No month is loaded yet. Begin with: lakehouse load yellow 2024-01",
+    )
+
+
+@app.command(epilog="Example: lakehouse history raw.green_trips")
+def history(table: TableName, as_json: Json = False) -> None:
+    """A table's snapshots, oldest first: when, by which load, how many rows came and went."""
+    from lakehouse.iceberg.history import history as history_of
+    from lakehouse.terminal import print_json, print_table
+
+    with _engine() as (_, engine):
+        rows = history_of(engine, table)
+    if as_json:
+        print_json([row.as_dict() for row in rows])
+        return
+    print_table(
+        f"History of {table}",
+        ("snapshot_id", "committed (UTC)", "operation", "month", "added", "deleted", "total", "refs"),
+        [
+            (
+                r.snapshot_id,
+                r.committed_at,
+                r.operation,
+                f"{r.file_month or ''}{' synthetic' if r.synthetic else ''}",
+                r.added_rows,
+                r.deleted_rows,
+                r.total_rows,
+                ", ".join(r.refs if r.in_line else (*r.refs, "rolled back")),
+            )
+            for r in rows
+        ],
+        empty=f"{table} has no snapshot yet.",
+    )
+
+
+@app.command(
+    epilog='Examples: lakehouse sql "select count(*) from raw.green_trips" · '
+    'lakehouse sql "select count(*) from raw.green_trips" --as-of raw.green_trips@1234567890'
+)
+def sql(
+    statement: Annotated[str, typer.Argument(metavar="SQL", help="One statement.")],
+    as_of: Annotated[
+        Optional[str],
+        typer.Option("--as-of", metavar="REF|TIMESTAMP|TABLE@SNAPSHOT", help="Read every table as of this version."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Run SQL by the target's engine, now or as of a version."""
+    from lakehouse.terminal import print_json, print_table
+
+    with _engine() as (_, engine):
+        result = engine.query(statement, as_of=as_of)
+    if as_json:
+        print_json(result.to_pylist())
+        return
+    rows: list[tuple[Any, ...]] = list(zip(*(column.to_pylist() for column in result.columns), strict=True))
+    print_table("", result.column_names, rows, empty="No rows.")
+
+
+@app.command()
+def report(as_json: Json = False) -> None:
+    """Print the snapshot report, and write it as reports/snapshots.html."""
+    from lakehouse.report import make_report
+    from lakehouse.settings import project_dir
+    from lakehouse.terminal import out, print_json
+
+    settings = load_settings()
+    made = make_report(settings)
+    path = made.write(project_dir() / "reports" / "snapshots.html")
+    if as_json:
+        print_json(made.as_dict())
+    else:
+        from rich.markdown import Markdown
+
+        out.print(Markdown(made.markdown))
+        out.print(f"\nWritten to {path}", markup=False)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Say what is missing on this machine for the target, and how to get it."""
+    from lakehouse.doctor import examine
+    from lakehouse.terminal import out, print_json
+
+    findings = examine(load_settings())
+    if as_json:
+        print_json([asdict(finding) for finding in findings])
+    else:
+        for finding in findings:
+            mark = {"ok": "[green]ok[/]  ", "warn": "[yellow]warn[/]", "missing": "[red]no[/]  "}[finding.state]
+            out.print(f"{mark} {_escaped(finding.what)}: {_escaped(finding.found)}", soft_wrap=True)
+            if finding.state != "ok":
+                out.print(f"     {_escaped(finding.way_out)}", soft_wrap=True)
+    if any(finding.state == "missing" for finding in findings):
+        raise typer.Exit(1)

@@ -1,0 +1,181 @@
+"""`lakehouse doctor`: what this machine lacks for the target, and how to get it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+import httpx
+
+from lakehouse.errors import LakehouseError
+from lakehouse.settings import Settings, project_dir
+
+GIB = 1 << 30
+DISK_GIB, MEMORY_GIB = 2, 6
+SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at. `missing` stops the target from working, `warn` may do so later."""
+
+    what: str
+    state: Literal["ok", "warn", "missing"]
+    found: str
+    way_out: str = ""
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Look at all that the target needs. Asks the services and the publisher, changes nothing."""
+    findings = [_python(), _disk(settings), _dagster_home(), _source(settings), _engine_packages()]
+    if settings.target == "trino":
+        findings += [_docker(), _memory(), *_services(settings)]
+    return findings
+
+
+def _python() -> Finding:
+    version = platform.python_version()
+    if (3, 11) <= sys.version_info[:2] < (3, 14):
+        return Finding("Python", "ok", version)
+    return Finding("Python", "missing", version, "Use Python 3.11, 3.12 or 3.13: dagster-dbt has no other yet.")
+
+
+def _disk(settings: Settings) -> Finding:
+    place = settings.home
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free / GIB
+    found = f"{free:.1f} GiB free for {settings.home}"
+    if not os.access(place, os.W_OK):
+        return Finding("LAKEHOUSE_HOME", "missing", f"{place} can't be written", "Set LAKEHOUSE_HOME to a folder of yours.")
+    if free < DISK_GIB:
+        return Finding("disk", "warn", found, f"A year of yellow trips wants {DISK_GIB} GiB: set LAKEHOUSE_HOME elsewhere.")
+    return Finding("disk", "ok", found)
+
+
+def _dagster_home() -> Finding:
+    home = os.environ.get("DAGSTER_HOME", "") or _env_file().get("DAGSTER_HOME", "")
+    expected = project_dir() / ".dagster"
+    way_out = f"Set DAGSTER_HOME={expected} in .env."
+    if not home:
+        return Finding("DAGSTER_HOME", "warn", "not set: Dagster would forget its runs", way_out)
+    path = Path(home)
+    if not path.is_absolute():
+        return Finding("DAGSTER_HOME", "missing", f"{home} is no absolute path", way_out)
+    if not path.is_dir():
+        return Finding("DAGSTER_HOME", "missing", f"{home} does not exist; was the project moved?", way_out)
+    if path.resolve() != expected.resolve() and path.name == ".dagster":
+        return Finding("DAGSTER_HOME", "warn", f"{home} belongs to another folder; was the project moved?", way_out)
+    return Finding("DAGSTER_HOME", "ok", home)
+
+
+def _env_file() -> dict[str, str]:
+    from dotenv import dotenv_values  # noqa: PLC0415 - only here
+
+    return {name: value or "" for name, value in dotenv_values(project_dir() / ".env").items()}
+
+
+def _source(settings: Settings) -> Finding:
+    source = settings.tlc_source
+    if not source.startswith(("http://", "https://")):
+        folder = Path(source.removeprefix("file://")).expanduser()
+        if folder.is_dir():
+            return Finding("TLC_SOURCE", "ok", str(folder))
+        return Finding("TLC_SOURCE", "missing", f"{source} is no folder", "Set it to a folder of TLC files, or a base URL.")
+    try:
+        answer = httpx.head(f"{source.rstrip('/')}/misc/taxi_zone_lookup.csv", timeout=SECONDS, follow_redirects=True)
+    except httpx.HTTPError as error:
+        return Finding(
+            "TLC_SOURCE",
+            "warn",
+            f"{source} can't be reached ({type(error).__name__})",
+            "What is landed can be loaded. For new months: check the network, or set TLC_SOURCE to a folder of TLC files.",
+        )
+    if answer.is_success:
+        return Finding("TLC_SOURCE", "ok", f"{source} answers")
+    return Finding("TLC_SOURCE", "warn", f"{source} answers {answer.status_code}", "Set TLC_SOURCE to the publisher's base URL.")
+
+
+def _engine_packages() -> Finding:
+    import duckdb  # noqa: PLC0415 - slow to import
+    import pyarrow as pa  # noqa: PLC0415
+    import pyiceberg  # noqa: PLC0415
+
+    return Finding("packages", "ok", f"pyiceberg {pyiceberg.__version__}, pyarrow {pa.__version__}, duckdb {duckdb.__version__}")
+
+
+def _docker() -> Finding:
+    way_out = "Install Docker Engine with the compose plugin, or point TRINO_URL, REST_URL and S3_URL at running services."
+    if not shutil.which("docker"):
+        return Finding("Docker", "warn", "not installed", way_out)
+    command = ["docker", "version", "--format", "{{.Server.Version}}"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=2 * SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        return Finding("Docker", "warn", "the engine does not answer", "Restart the Docker engine.")
+    if done.returncode:
+        return Finding("Docker", "warn", "the engine does not answer", "Start the Docker engine. " + way_out)
+    return Finding("Docker", "ok", f"engine {done.stdout.strip()}")
+
+
+def _memory() -> Finding:
+    try:
+        size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
+    except (AttributeError, ValueError, OSError):
+        return Finding("memory", "warn", "unknown on this system", f"The stack wants {MEMORY_GIB} GiB.")
+    if size < MEMORY_GIB:
+        return Finding("memory", "warn", f"{size:.1f} GiB", f"The stack wants {MEMORY_GIB} GiB; use LAKEHOUSE_TARGET=embedded.")
+    return Finding("memory", "ok", f"{size:.1f} GiB")
+
+
+def _services(settings: Settings) -> list[Finding]:
+    asked: tuple[tuple[str, str, str, Callable[[Settings], str]], ...] = (
+        ("Iceberg REST catalog", "REST_URL", settings.rest_url, _ask_catalog),
+        ("object store", "S3_URL", settings.s3_url, _ask_store),
+        ("Trino", "TRINO_URL", settings.trino_url, _ask_trino),
+    )
+    return [_service(settings, *one) for one in asked]
+
+
+def _service(settings: Settings, what: str, variable: str, url: str, ask: Callable[[Settings], str]) -> Finding:
+    address = urlsplit(url)
+    try:
+        with socket.create_connection((address.hostname or "", address.port or 80), timeout=SECONDS):
+            pass
+    except OSError:
+        return Finding(what, "missing", f"nothing listens at {url}", f"Run `make stack-up`, or set {variable}.")
+    try:
+        return Finding(what, "ok", f"{url}: {ask(settings)}")
+    except LakehouseError as error:
+        return Finding(what, "missing", f"{url}: {error}", f"See `docker compose logs`, or set {variable}.")
+
+
+def _ask_catalog(settings: Settings) -> str:
+    from lakehouse.iceberg.catalog import open_catalog  # noqa: PLC0415 - slow to import
+
+    return f"{len(open_catalog(settings).list_namespaces())} namespaces"
+
+
+def _ask_store(settings: Settings) -> str:
+    from lakehouse.landing import open_landing  # noqa: PLC0415 - slow to import
+
+    return f"{len(open_landing(settings).listing())} landed files"
+
+
+def _ask_trino(settings: Settings) -> str:
+    from lakehouse.engines.trino import TrinoEngine  # noqa: PLC0415 - slow to import
+
+    engine = TrinoEngine(settings)
+    try:
+        return f"version {engine.query('select node_version from system.runtime.nodes')['node_version'][0].as_py()}"
+    finally:
+        engine.close()

@@ -1,0 +1,96 @@
+"""What the command line prints: tables for people, JSON for programs, progress bars, one message for an error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+# into a pipe or file, tables are as wide as their content
+WIDE = 200
+out = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
+err = Console(stderr=True, highlight=False)
+
+ROWS_SHOWN = 200
+
+
+def print_json(value: object) -> None:
+    """One JSON document on stdout, nothing else."""
+    json.dump(value, sys.stdout, default=_plain, indent=2, ensure_ascii=False)
+    sys.stdout.write("\n")
+
+
+def _plain(value: object) -> object:
+    """Decimals as exact text numbers, times as ISO text."""
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() and value.as_tuple().exponent == 0 else float(value)
+    if isinstance(value, date | datetime):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return value.hex()
+    return str(value)
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: str) -> None:
+    """A table for people; `empty` says what to do where there are no rows."""
+    if not rows:
+        out.print(empty, markup=False)
+        return
+    table = Table(title=title or None, title_justify="left", header_style="bold", title_style="bold", box=box.SIMPLE_HEAD)
+    numeric = [all(isinstance(row[i], int | float | Decimal) or row[i] is None for row in rows) for i in range(len(columns))]
+    for name, right in zip(columns, numeric, strict=True):
+        table.add_column(name, justify="right" if right else "left", overflow="fold", no_wrap=name == "snapshot_id")
+    for row in rows[:ROWS_SHOWN]:
+        table.add_row(*(shown(name, value) for name, value in zip(columns, row, strict=True)))
+    out.print(table)
+    if len(rows) > ROWS_SHOWN:
+        out.print(f"… {len(rows) - ROWS_SHOWN:,} more rows; --json gives all.", markup=False)
+
+
+def shown(name: str, value: object) -> str:
+    """A value as a person reads it: thousands apart, times to the second, ids whole."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else ""
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%d %H:%M:%S")
+    if isinstance(value, int) and not name.endswith("_id") and "snapshot" not in name:
+        return f"{value:,}"
+    return str(value).replace("[", r"\[")
+
+
+@contextmanager
+def download_bar(what: str, *, quiet: bool) -> Iterator[Callable[[int, int | None], None]]:
+    """A progress bar in bytes, on stderr; nothing where that is no terminal or `quiet`."""
+    with _bar(DownloadColumn(), what, quiet) as update:
+        yield update
+
+
+@contextmanager
+def rows_bar(what: str, *, quiet: bool) -> Iterator[Callable[[int, int | None], None]]:
+    """A progress bar in rows, on stderr; nothing where that is no terminal or `quiet`."""
+    with _bar(MofNCompleteColumn(), what, quiet) as update:
+        yield update
+
+
+@contextmanager
+def _bar(column: Any, what: str, quiet: bool) -> Iterator[Callable[[int, int | None], None]]:
+    hidden = quiet or not err.is_terminal
+    columns = (TextColumn("{task.description}"), BarColumn(), column, TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True, disable=hidden) as progress:
+        task = progress.add_task(what, total=None)
+
+        def update(done: int, total: int | None) -> None:
+            progress.update(task, completed=done, total=total)
+
+        yield update
