@@ -1,0 +1,195 @@
+"""What the report says, as plain values, asked of the engine and of Iceberg's metadata; nothing is kept."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from pyiceberg.catalog import Catalog
+
+from lakehouse.engines import Engine
+from lakehouse.iceberg.history import HistoryRow, MonthRow, history, months
+from lakehouse.iceberg.tree import TableTree, tree
+from lakehouse.tlc.datasets import DATASETS
+from lakehouse.tlc.months import Month
+
+MART = "gold.fct_daily_trips"
+QUALITY = "gold.fct_monthly_quality"
+# Days of the comparison that are drawn at most, and around the month that was loaded last.
+SHOWN_DAYS, AROUND_DAYS = 400, 31
+
+
+@dataclass(frozen=True)
+class TableHistory:
+    """A table's snapshots, oldest first."""
+
+    table: str
+    snapshots: tuple[HistoryRow, ...]
+
+    @property
+    def rows(self) -> int:
+        """Rows that a plain query reads."""
+        return next((s.total_rows or 0 for s in self.snapshots if s.current), 0)
+
+
+@dataclass(frozen=True)
+class Day:
+    """Trips of one service on one day, in the older and in the newer version."""
+
+    service_type: str
+    day: date
+    before: int
+    after: int
+
+
+@dataclass(frozen=True)
+class Travel:
+    """One question asked of two versions. `before` and `after` are what `--as-of` takes."""
+
+    what: str
+    load: str
+    sql: str
+    before: str
+    after: str
+    trips_before: int
+    trips_after: int
+    days: tuple[Day, ...]
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Rows of a month with one verdict of silver: `accepted`, or the reason of their rejection."""
+
+    service_type: str
+    month: str
+    reason: str
+    trips: int
+    share: float
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The whole report as values. Times are UTC."""
+
+    made_at: datetime
+    target: str
+    engine: str
+    months: tuple[MonthRow, ...]
+    tables: tuple[TableHistory, ...]
+    travel: Travel | None
+    quality: tuple[Quality, ...]
+    trees: tuple[TableTree, ...]
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether any month is a generated one."""
+        return any(month.synthetic for month in self.months)
+
+    def as_dict(self) -> dict[str, Any]:
+        """In JSON's types."""
+        return {
+            "made_at": self.made_at.isoformat(),
+            "target": self.target,
+            "engine": self.engine,
+            "synthetic": self.synthetic,
+            "months": [month.as_dict() for month in self.months],
+            "tables": [{"table": t.table, "snapshots": [s.as_dict() for s in t.snapshots]} for t in self.tables],
+            "travel": _travel_dict(self.travel),
+            "quality": [asdict(row) for row in self.quality],
+            "trees": [found.as_dict() for found in self.trees],
+        }
+
+
+def _travel_dict(travel: Travel | None) -> dict[str, Any] | None:
+    if travel is None:
+        return None
+    return asdict(travel) | {"days": [asdict(day) | {"day": day.day.isoformat()} for day in travel.days]}
+
+
+def collect(engine: Engine, catalog: Catalog, target: str) -> Facts:
+    """Ask for everything the report says. An empty lakehouse gives an empty report."""
+    known = engine.tables()
+    tables = tuple(TableHistory(table, tuple(history(engine, table))) for table in known)
+    with_data = [t.table for t in tables if t.snapshots and (t.table.startswith("raw.") or t.table == MART)]
+    return Facts(
+        made_at=datetime.now(UTC).replace(microsecond=0),
+        target=target,
+        engine=engine.name,
+        months=tuple(months(engine)),
+        tables=tuple(t for t in tables if t.snapshots),
+        travel=_travel(engine, {t.table: t for t in tables}),
+        quality=_quality(engine) if QUALITY in known else (),
+        trees=tuple(tree(catalog, table) for table in with_data),
+    )
+
+
+def _travel(engine: Engine, tables: dict[str, TableHistory]) -> Travel | None:
+    """The daily trips before and after the last load.
+
+    From the mart where it was built before that load. Where it was not (two loads, then the first build), the raw
+    table itself tells: it always has the version before.
+    """
+    loads = [
+        (s.committed_at, dataset, s)
+        for dataset in DATASETS.values()
+        if dataset.table in tables
+        for s in tables[dataset.table].snapshots
+        if s.in_line and s.file_month
+    ]
+    if not loads:
+        return None
+    loaded_at, dataset, load = max(loads, key=lambda found: found[0])
+    mart = [s for s in tables[MART].snapshots if s.total_rows] if MART in tables else []
+    older, newer = [s for s in mart if s.committed_at < loaded_at], [s for s in mart if s.committed_at >= loaded_at]
+    if older and newer:
+        sql = f"select service_type, pickup_date as day, trips from {MART}"
+        return _compare(engine, load, MART, sql, (older[-1].snapshot_id, newer[-1].snapshot_id))
+    if load.parent_id is None or all(s.snapshot_id != load.parent_id for s in tables[dataset.table].snapshots):
+        return None
+    sql = (
+        f"select '{dataset.name}' as service_type, cast(pickup_datetime as date) as day, count(*) as trips "
+        f"from {dataset.table} where date_trunc('month', pickup_datetime) = file_month group by 1, 2"
+    )
+    return _compare(engine, load, dataset.table, sql, (load.parent_id, load.snapshot_id))
+
+
+def _compare(engine: Engine, load: HistoryRow, table: str, sql: str, versions: tuple[int, int]) -> Travel:
+    before, after = (f"{table}@{snapshot_id}" for snapshot_id in versions)
+    old, new = (
+        {(r["service_type"], r["day"]): r["trips"] for r in engine.query(sql, as_of=v).to_pylist()}
+        for v in (before, after)
+    )
+    days = [Day(s, d, old.get((s, d), 0), new.get((s, d), 0)) for s, d in sorted(old.keys() | new.keys())]
+    return Travel(
+        what=table,
+        load=f"{load.dataset} {load.file_month}",
+        sql=sql,
+        before=before,
+        after=after,
+        trips_before=sum(old.values()),
+        trips_after=sum(new.values()),
+        days=_window(days, Month.parse(load.file_month or "")),
+    )
+
+
+def _window(days: list[Day], month: Month) -> tuple[Day, ...]:
+    """The days that are drawn: those that differ and the loaded month, with a month to either side."""
+    touched = [d.day for d in days if d.before != d.after] + [month.first_day, month.next.first_day]
+    first, last = min(touched) - timedelta(AROUND_DAYS), max(touched) + timedelta(AROUND_DAYS)
+    first = max(first, last - timedelta(SHOWN_DAYS))
+    return tuple(d for d in days if first <= d.day <= last)
+
+
+def _quality(engine: Engine) -> tuple[Quality, ...]:
+    sql = f"select service_type, file_month, rejection_reason, trips, share from {QUALITY} order by 1, 2, trips desc"
+    return tuple(
+        Quality(
+            service_type=row["service_type"],
+            month=f"{row['file_month']:%Y-%m}",
+            reason=row["rejection_reason"],
+            trips=row["trips"],
+            share=float(row["share"]),
+        )
+        for row in engine.query(sql).to_pylist()
+    )
