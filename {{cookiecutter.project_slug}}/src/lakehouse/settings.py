@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from lakehouse.errors import SettingsError
 from lakehouse.tlc.months import Month
@@ -34,7 +34,8 @@ class Settings(BaseSettings):
 
     target: Target = Field(default="embedded", alias="LAKEHOUSE_TARGET")
     home: Path = Field(default=Path("data"), alias="LAKEHOUSE_HOME", validate_default=True)
-    first_month: Month = Field(default=Month(2024, 1), alias="LAKEHOUSE_FIRST_MONTH")
+    # NoDecode: the environment says 2024-01, which pydantic-settings would read as JSON.
+    first_month: Annotated[Month, NoDecode] = Field(default=Month(2024, 1), alias="LAKEHOUSE_FIRST_MONTH")
     tlc_source: str = Field(default=PUBLISHER, alias="TLC_SOURCE")
 
     duckdb_memory_limit: str = Field(default="2GB", alias="DUCKDB_MEMORY_LIMIT")
