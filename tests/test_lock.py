@@ -1,0 +1,71 @@
+"""The locks: complete, with hashes, for every Python, and without the name of any host."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.baking import PROJECT_DIR, TEMPLATE
+from tests.conftest import BakedProject, Template
+
+LOCKS = {
+    "requirements-dev.lock": TEMPLATE / "pyproject.toml",
+    f"{PROJECT_DIR}/requirements.lock": TEMPLATE / PROJECT_DIR / "pyproject.toml",
+}
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_names_no_host_and_no_machine(lock: str) -> None:
+    text = (TEMPLATE / lock).read_text()
+
+    assert "://" not in text
+    assert not re.search(r"^\s*#\s+(?:-r|via -r) /|/home/|/tmp/", text, re.MULTILINE)
+    assert not re.search(r"^--?\w", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_every_pin_is_exact_and_has_a_hash(lock: str) -> None:
+    blocks = re.split(r"\n(?=[a-z0-9])", (TEMPLATE / lock).read_text())[1:]
+
+    assert len(blocks) > 30
+    for block in blocks:
+        assert re.match(r"[a-z0-9.-]+(\[[^]]+\])?==\S+", block), block.splitlines()[0]
+        assert "--hash=sha256:" in block, block.splitlines()[0]
+
+
+@pytest.mark.parametrize(("lock", "project"), LOCKS.items())
+def test_the_lock_meets_the_declared_dependencies(lock: str, project: Path) -> None:
+    packaging = pytest.importorskip("packaging.requirements")
+    text = (TEMPLATE / lock).read_text()
+    pins = {name: version for name, version in re.findall(r"^([a-z0-9.-]+)(?:\[[^]]+\])?==([^ ;\\]+)", text, re.MULTILINE)}
+    declared = tomllib.loads(project.read_text())
+    wanted = declared["project"].get("dependencies", []) + declared["dependency-groups"]["dev"]
+
+    for line in wanted:
+        requirement = packaging.Requirement(line)
+        assert requirement.specifier.contains(pins[requirement.name.lower()]), line
+
+
+def test_the_lock_installs_with_uv_and_brings_the_command(installed: BakedProject) -> None:
+    assert installed.run("lakehouse", "--version").stdout.startswith("lakehouse ")
+    uv = str(Path(sys.executable).parent / "uv")
+    assert "All installed packages are compatible" in installed.run(uv, "pip", "check", "--python", ".venv/bin/python").stderr
+
+
+def test_the_lock_installs_with_pip_alone(template: Template, tmp_path: Path, installed: BakedProject) -> None:
+    project = template.bake(tmp_path)
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for tool in ("sh", "sed", "awk", "cmp", "cat", "make", "env", "rm", "mkdir"):
+        found = shutil.which(tool)
+        assert found, tool
+        (tools / tool).symlink_to(found)
+
+    project.run("make", "install", f"PYTHON={sys.executable}", timeout=1200, PATH=str(tools))
+
+    assert project.run(".venv/bin/lakehouse", "--version").stdout == installed.run("lakehouse", "--version").stdout
