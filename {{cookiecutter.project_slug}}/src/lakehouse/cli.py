@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -83,12 +83,16 @@ def _root(
     pass
 
 
-@app.command(epilog="Examples: lakehouse load yellow 2024-01 2024-02 · lakehouse load green 2023-01..2023-06 · lakehouse load zones")
+@app.command(
+    epilog="Examples: lakehouse load yellow 2024-01 2024-02 · lakehouse load green 2023-01..2023-06 · "
+    "lakehouse load zones"
+)
 def load(
     dataset: Annotated[str, typer.Argument(help=f"{', '.join(DATASETS)} or {ZONES_DATASET}.")],
     months: Annotated[
-        Optional[list[str]], typer.Argument(metavar="MONTH…", help="2024-01, or a span 2024-01..2024-06.")
+        list[str] | None, typer.Argument(metavar="MONTH…", help="2024-01, or a span 2024-01..2024-06.")
     ] = None,
+    *,
     refresh: Annotated[bool, typer.Option(help="Ask the publisher again, even for what is landed.")] = False,
     again: Annotated[bool, typer.Option(help="Load even if the table holds these very bytes.")] = False,
     allow_shrink: Annotated[
@@ -151,8 +155,8 @@ def _report_load(what: str, result: LoadResult, *, quiet: bool) -> None:
         out.print(f"{what}  {result.action}  {result.rows:,} rows  {made}  {result.seconds:.1f} s", markup=False)
     for column in result.unknown_columns:
         err.print(
-            f"warning: {what} brings a column {column!r} that nobody declared; it was loaded without it. The landed file "
-            "keeps it.",
+            f"warning: {what} brings a column {column!r} that nobody declared; it was loaded without it. "
+            "The landed file keeps it.",
             markup=False,
             soft_wrap=True,
         )
@@ -161,7 +165,7 @@ def _report_load(what: str, result: LoadResult, *, quiet: bool) -> None:
 @app.command(epilog="Examples: lakehouse build · lakehouse build --select fct_daily_trips+")
 def build(
     select: Annotated[
-        Optional[str], typer.Option("--select", "-s", help="dbt's selection; everything without it.")
+        str | None, typer.Option("--select", "-s", help="dbt's selection; everything without it.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -245,7 +249,7 @@ def history(table: TableName, as_json: Json = False) -> None:
 def sql(
     statement: Annotated[str, typer.Argument(metavar="SQL", help="One statement.")],
     as_of: Annotated[
-        Optional[str],
+        str | None,
         typer.Option("--as-of", metavar="REF|TIMESTAMP|TABLE@SNAPSHOT", help="Read every table as of this version."),
     ] = None,
     as_json: Json = False,
@@ -265,15 +269,14 @@ def sql(
 @app.command()
 def report(as_json: Json = False) -> None:
     """Print the snapshot report, and write it as reports/snapshots.html."""
-    from lakehouse.report import make_report
-    from lakehouse.settings import project_dir
+    from lakehouse.report import make_report, report_file
     from lakehouse.terminal import out, print_json
 
     settings = load_settings()
     made = make_report(settings)
-    path = made.write(project_dir() / "reports" / "snapshots.html")
+    path = made.write(report_file())
     if as_json:
-        print_json(made.as_dict())
+        print_json(made.json)
     else:
         from rich.markdown import Markdown
 

@@ -56,9 +56,13 @@ def _disk(settings: Settings) -> Finding:
     free = shutil.disk_usage(place).free / GIB
     found = f"{free:.1f} GiB free for {settings.home}"
     if not os.access(place, os.W_OK):
-        return Finding("LAKEHOUSE_HOME", "missing", f"{place} can't be written", "Set LAKEHOUSE_HOME to a folder of yours.")
+        return Finding(
+            "LAKEHOUSE_HOME", "missing", f"{place} can't be written", "Set LAKEHOUSE_HOME to a folder of yours."
+        )
     if free < DISK_GIB:
-        return Finding("disk", "warn", found, f"A year of yellow trips wants {DISK_GIB} GiB: set LAKEHOUSE_HOME elsewhere.")
+        return Finding(
+            "disk", "warn", found, f"A year of yellow trips wants {DISK_GIB} GiB: set LAKEHOUSE_HOME elsewhere."
+        )
     return Finding("disk", "ok", found)
 
 
@@ -90,7 +94,9 @@ def _source(settings: Settings) -> Finding:
         folder = Path(source.removeprefix("file://")).expanduser()
         if folder.is_dir():
             return Finding("TLC_SOURCE", "ok", str(folder))
-        return Finding("TLC_SOURCE", "missing", f"{source} is no folder", "Set it to a folder of TLC files, or a base URL.")
+        return Finding(
+            "TLC_SOURCE", "missing", f"{source} is no folder", "Set it to a folder of TLC files, or a base URL."
+        )
     try:
         answer = httpx.head(f"{source.rstrip('/')}/misc/taxi_zone_lookup.csv", timeout=SECONDS, follow_redirects=True)
     except httpx.HTTPError as error:
@@ -98,11 +104,13 @@ def _source(settings: Settings) -> Finding:
             "TLC_SOURCE",
             "warn",
             f"{source} can't be reached ({type(error).__name__})",
-            "What is landed can be loaded. For new months: check the network, or set TLC_SOURCE to a folder of TLC files.",
+            "What is landed can be loaded. For new months: check the network, or set TLC_SOURCE to a folder.",
         )
     if answer.is_success:
         return Finding("TLC_SOURCE", "ok", f"{source} answers")
-    return Finding("TLC_SOURCE", "warn", f"{source} answers {answer.status_code}", "Set TLC_SOURCE to the publisher's base URL.")
+    return Finding(
+        "TLC_SOURCE", "warn", f"{source} answers {answer.status_code}", "Set TLC_SOURCE to the publisher's base URL."
+    )
 
 
 def _engine_packages() -> Finding:
@@ -110,16 +118,22 @@ def _engine_packages() -> Finding:
     import pyarrow as pa  # noqa: PLC0415
     import pyiceberg  # noqa: PLC0415
 
-    return Finding("packages", "ok", f"pyiceberg {pyiceberg.__version__}, pyarrow {pa.__version__}, duckdb {duckdb.__version__}")
+    return Finding(
+        "packages", "ok", f"pyiceberg {pyiceberg.__version__}, pyarrow {pa.__version__}, duckdb {duckdb.__version__}"
+    )
 
 
 def _docker() -> Finding:
-    way_out = "Install Docker Engine with the compose plugin, or point TRINO_URL, REST_URL and S3_URL at running services."
+    way_out = (
+        "Install Docker Engine with the compose plugin, or point TRINO_URL, REST_URL and S3_URL at running services."
+    )
     if not shutil.which("docker"):
         return Finding("Docker", "warn", "not installed", way_out)
     command = ["docker", "version", "--format", "{{.Server.Version}}"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=2 * SECONDS, check=False)
+        done = subprocess.run(  # noqa: S603 - fixed words
+            command, capture_output=True, text=True, timeout=2 * SECONDS, check=False
+        )
     except subprocess.TimeoutExpired:
         return Finding("Docker", "warn", "the engine does not answer", "Restart the Docker engine.")
     if done.returncode:
@@ -133,7 +147,9 @@ def _memory() -> Finding:
     except (AttributeError, ValueError, OSError):
         return Finding("memory", "warn", "unknown on this system", f"The stack wants {MEMORY_GIB} GiB.")
     if size < MEMORY_GIB:
-        return Finding("memory", "warn", f"{size:.1f} GiB", f"The stack wants {MEMORY_GIB} GiB; use LAKEHOUSE_TARGET=embedded.")
+        return Finding(
+            "memory", "warn", f"{size:.1f} GiB", f"The stack wants {MEMORY_GIB} GiB; use LAKEHOUSE_TARGET=embedded."
+        )
     return Finding("memory", "ok", f"{size:.1f} GiB")
 
 

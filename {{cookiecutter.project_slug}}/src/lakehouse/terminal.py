@@ -45,8 +45,12 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]
     if not rows:
         out.print(empty, markup=False)
         return
-    table = Table(title=title or None, title_justify="left", header_style="bold", title_style="bold", box=box.SIMPLE_HEAD)
-    numeric = [all(isinstance(row[i], int | float | Decimal) or row[i] is None for row in rows) for i in range(len(columns))]
+    table = Table(
+        title=title or None, title_justify="left", header_style="bold", title_style="bold", box=box.SIMPLE_HEAD
+    )
+    numeric = [
+        all(isinstance(row[i], int | float | Decimal) or row[i] is None for row in rows) for i in range(len(columns))
+    ]
     for name, right in zip(columns, numeric, strict=True):
         table.add_column(name, justify="right" if right else "left", overflow="fold", no_wrap=name == "snapshot_id")
     for row in rows[:ROWS_SHOWN]:
@@ -59,7 +63,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]
 def shown(name: str, value: object) -> str:
     """A value as a person reads it: thousands apart, times to the second, ids whole."""
     if value is None:
-        return "–"
+        return "-"
     if isinstance(value, bool):
         return "yes" if value else ""
     if isinstance(value, datetime):

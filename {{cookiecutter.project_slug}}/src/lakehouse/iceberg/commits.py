@@ -1,4 +1,4 @@
-"""One commit of a load: old files out, new files in, provenance in the summary; and what to do when others write too."""
+"""One commit of a load: old files out, new files in, provenance in the summary; what to do when others write too."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from pyarrow import ArrowException
 from pyiceberg.catalog import Catalog
@@ -58,7 +59,7 @@ class Change:
     @property
     def predicate(self) -> BooleanExpression:
         """The rows it replaces. Commits to other months don't conflict with it."""
-        return EqualTo("file_month", self.month.first_day.isoformat()) if self.month else AlwaysTrue()
+        return month_is(self.month) if self.month else AlwaysTrue()
 
     def summary(self, rows: int, *, synthetic: bool) -> dict[str, str]:
         """The snapshot's provenance."""
@@ -115,14 +116,22 @@ class Change:
                 f"{file} has {rows:,} rows{than}. Nothing was loaded; if that is meant, load it with --allow-shrink."
             )
 
-    @contextmanager
-    def discarding(self, table: Table, file: DataFile) -> Iterator[None]:
-        """Remove the staged file when what follows fails."""
-        try:
-            yield
-        except BaseException:
-            remove(table.io, file.file_path)
-            raise
+
+@contextmanager
+def discarding(table: Table, file: DataFile) -> Iterator[None]:
+    """Remove a staged file when what follows fails."""
+    try:
+        yield
+    except BaseException:
+        remove(table.io, file.file_path)
+        raise
+
+
+def month_is(month: Month) -> BooleanExpression:
+    """The rows of one file month."""
+    by_name: Any = EqualTo  # its stub knows bound terms only
+    predicate: BooleanExpression = by_name("file_month", month.first_day.isoformat())
+    return predicate
 
 
 def live_files(table: Table, change: Change) -> list[DataFile]:
@@ -160,15 +169,14 @@ def commit(
     for attempt in range(ATTEMPTS):
         try:
             if attempt:
-                time.sleep(random.uniform(0.02, 0.1) * min(attempt, 10))
+                time.sleep(random.uniform(0.02, 0.1) * min(attempt, 10))  # noqa: S311 - writers out of step
                 table = _reloaded(catalog, name)
             if landed := next((i for i in lost if table.snapshot_by_id(i)), None):
                 return landed
             if change.held_rows(table) is not None:
                 _discard(table, file)
                 return None
-            snapshot_id = _replace(table, file, change, change.summary(rows, synthetic=synthetic), lost)
-            return snapshot_id
+            return _replace(table, file, change, change.summary(rows, synthetic=synthetic), lost)
         except (ValidationException, CommitFailedException, OperationalError) as error:
             reason = error  # someone else was quicker, or SQLite stayed locked: certainly not committed
             lost.clear()
@@ -179,13 +187,13 @@ def commit(
             break
     if lost:
         raise CommitError(
-            f"{name}: the catalog did not say whether it took {change.what} ({reason}). The table holds the old rows or the "
-            "new ones, whole. Run the same command again: it looks first, and loads nothing twice."
+            f"{name}: the catalog did not say whether it took {change.what} ({reason}). The table holds the old rows "
+            "or the new ones, whole. Run the same command again: it looks first, and loads nothing twice."
         ) from reason
     _discard(table, file)
     raise CommitError(
-        f"{name}: {change.what} could not be committed ({type(reason).__name__}: {reason}). The table is as it was; check "
-        "that catalog and store answer (`lakehouse doctor`) and run the same command again."
+        f"{name}: {change.what} could not be committed ({type(reason).__name__}: {reason}). The table is as it was; "
+        "check that catalog and store answer (`lakehouse doctor`) and run the same command again."
     ) from reason
 
 

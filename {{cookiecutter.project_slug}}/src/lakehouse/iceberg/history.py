@@ -15,8 +15,8 @@ from lakehouse.tlc.datasets import DATASETS
 class HistoryRow:
     """One snapshot. Counts are rows and data files; None where the writer did not say. Provenance is of loads only.
 
-    `refs` are the branches and tags that name it; `current` marks the one that a plain query reads, `in_line` those that
-    it descends from (a rollback leaves others beside the line).
+    `refs` are the branches and tags that name it; `current` marks the one that a plain query reads, `in_line` those
+    that it descends from (a rollback leaves others beside the line).
     """
 
     snapshot_id: int
@@ -125,9 +125,7 @@ def _line(snapshots: list[Snapshot], current: int | None) -> list[Snapshot]:
 def months(engine: Engine) -> list[MonthRow]:
     """Every month that the raw tables hold now, by dataset and month. Empty before the first load."""
     known = set(engine.tables())
-    return [
-        row for dataset in DATASETS.values() if dataset.table in known for row in _months_of(engine, dataset.name)
-    ]
+    return [row for dataset in DATASETS.values() if dataset.table in known for row in _months_of(engine, dataset.name)]
 
 
 def _months_of(engine: Engine, dataset: str) -> list[MonthRow]:

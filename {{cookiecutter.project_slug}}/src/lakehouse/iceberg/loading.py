@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +25,7 @@ from pyiceberg.partitioning import PartitionFieldValue, PartitionKey
 from pyiceberg.table import Table
 
 from lakehouse.errors import LandingError, RefusedError
-from lakehouse.iceberg.commits import Change, commit
+from lakehouse.iceberg.commits import Change, commit, discarding
 from lakehouse.iceberg.tables import ZONES_TABLE, ensure_raw_tables
 from lakehouse.iceberg.writer import BATCH_ROWS, audit, write_data_file
 from lakehouse.iceberg.zones import load_zones
@@ -67,6 +67,10 @@ def load(
     """Load a landed month (or, with the dataset `zones` and no month, the zone lookup) in one snapshot, or none.
 
     Args:
+        catalog: where the tables are.
+        landing: where the file is.
+        dataset: a declared dataset, or `zones`.
+        month: whose file; None for `zones`.
         again: load even if the table already holds these bytes, for a declaration that has changed.
         allow_shrink: 0 rows, or fewer than half of the rows replaced, are meant.
         run_id: recorded in the snapshot's summary; made up if absent.
@@ -96,49 +100,49 @@ def load(
         if dataset != ZONES_DATASET:
             raise RefusedError(f"{dataset} is loaded by the month: `lakehouse load {dataset} 2024-01`.")
         snapshot_id, rows = load_zones(catalog, landing, landed, change)
-        return _result(change, ZONES_TABLE, snapshot_id, rows, (), started)
-    return _load_month(catalog, landing, landed, dataset_named(dataset), month, change, progress, started)
+        return _result(change, ZONES_TABLE, snapshot_id, rows, started=started)
+    return _load_month(
+        catalog, landing, landed, change, dataset_named(dataset), month=month, progress=progress, started=started
+    )
 
 
 def _load_month(
     catalog: Catalog,
     landing: Landing,
     landed: Landed,
-    dataset: Dataset,
-    month: Month,
     change: Change,
+    dataset: Dataset,
+    *,
+    month: Month,
     progress: Progress | None,
     started: float,
 ) -> LoadResult:
     table = catalog.load_table(dataset.table)
     held = change.held_rows(table)
     if held is not None:
-        return _result(change, dataset.table, None, held, (), started)
-    with landing.local(landed) as path, _opened(path, landed) as (parquet, verify):
+        return _result(change, dataset.table, None, held, started=started)
+    with landing.local(landed) as path, _opened(path, landed) as (parquet, check):
         rows = parquet.metadata.num_rows
         match = plan(dataset, month, parquet.schema_arrow, landed.name)
         change.check_size(table, rows, landed.name)
         synthetic = SYNTHETIC in (parquet.schema_arrow.metadata or {})
-        partition = _partition(table, month)
         conformer = Conformer(dataset, month, match, landed.name)
-        arrays = _rows(parquet, conformer, month, landed.sha256, progress)
+        file = None
         if rows:
-            file, written = write_data_file(table, arrays, f"{month}-{landed.sha256[:8]}", partition)
-            with change.discarding(table, file):
-                verify()
-                if written.rows != rows:
-                    raise RefusedError(f"{landed.name}: {written.rows:,} of its {rows:,} rows could be read.")
+            arrays = _rows(parquet, conformer, check, progress)
+            file, written = write_data_file(table, arrays, f"{month}-{landed.sha256[:8]}", _partition(table, month))
+            with discarding(table, file):
                 conformer.finish()
                 audit(table, file, written)
+                check.bytes()
         else:
-            verify()
-            file = None
+            check.bytes()
     snapshot_id = commit(catalog, dataset.table, file, rows, change, synthetic=synthetic)
-    return _result(change, dataset.table, snapshot_id, rows, match.unknown, started)
+    return _result(change, dataset.table, snapshot_id, rows, unknown=match.unknown, started=started)
 
 
 def _result(
-    change: Change, table: str, snapshot_id: int | None, rows: int, unknown: tuple[str, ...], started: float
+    change: Change, table: str, snapshot_id: int | None, rows: int, *, unknown: tuple[str, ...] = (), started: float
 ) -> LoadResult:
     return LoadResult(
         dataset=change.dataset,
@@ -154,39 +158,51 @@ def _result(
 
 
 @contextmanager
-def _opened(path: Path, landed: Landed) -> Iterator[tuple[pq.ParquetFile, Callable[[], None]]]:
+def _opened(path: Path, landed: Landed) -> Iterator[tuple[pq.ParquetFile, _Check]]:
     """The landed file, open for reading, while a thread takes its SHA-256.
 
-    Yields the parquet file and a function that waits for the hash and refuses bytes that are not the recorded ones. A
-    failure to read is refused too, and says first if the bytes have changed.
+    What is refused while it is open may be damage that looks like a wrong value: changed bytes are told first.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="sha256") as pool:
-        found: Future[str] = pool.submit(sha256_of, path)
-
-        def verify() -> None:
-            if found.result() != landed.sha256:
-                raise RefusedError(
-                    f"{landed.name}: its bytes are not those that landed on {landed.landed_at:%Y-%m-%d} (SHA-256 "
-                    f"{found.result()[:12]}… instead of {landed.sha256[:12]}…). Nothing was loaded; get the published file "
-                    "again with --refresh."
-                )
-
+        check = _Check(landed, pool.submit(sha256_of, path))
         try:
-            with pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True) as parquet:
-                yield parquet, verify
+            with check.reading():
+                parquet = pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True)
+            with parquet:
+                yield parquet, check
         except RefusedError:
-            verify()  # damage may look like a wrong value: the better reason comes first
+            check.bytes()
             raise
-        except (OSError, pa.ArrowException) as error:
-            verify()
+
+
+@dataclass(frozen=True)
+class _Check:
+    """Whether the landed bytes are those that were recorded, and whether they can be read."""
+
+    landed: Landed
+    sha256: Future[str]
+
+    def bytes(self) -> None:
+        """Wait for the hash; refuse bytes that are not the recorded ones. TLC files carry no checksums of their own."""
+        landed, found = self.landed, self.sha256.result()
+        if found != landed.sha256:
             raise RefusedError(
-                f"{landed.name}: this is not a whole parquet file ({_first_line(error)}). Nothing was loaded; get the "
+                f"{landed.name}: its bytes are not those that landed on {landed.landed_at:%Y-%m-%d} (SHA-256 "
+                f"{found[:12]}… instead of {landed.sha256[:12]}…). Nothing was loaded; get the "
                 "published file again with --refresh."
+            )
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """A failure to read is a refusal."""
+        try:
+            yield
+        except (OSError, pa.ArrowException) as error:
+            line = (str(error) or type(error).__name__).splitlines()[0][:200]
+            raise RefusedError(
+                f"{self.landed.name}: this is not a whole parquet file ({line}). Nothing was loaded; get the published "
+                "file again with --refresh."
             ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0][:200]
 
 
 def sha256_of(path: Path) -> str:
@@ -196,21 +212,28 @@ def sha256_of(path: Path) -> str:
 
 
 def _rows(
-    parquet: pq.ParquetFile, conformer: Conformer, month: Month, sha256: str, progress: Progress | None
-) -> Iterator[list[pa.Array]]:
+    parquet: pq.ParquetFile, conformer: Conformer, check: _Check, progress: Progress | None
+) -> Iterator[list[pa.Array[Any]]]:
     """The file's rows as the raw table has them: key and provenance, then the conformed columns."""
     total = parquet.metadata.num_rows
     columns = [source for source in conformer.match.sources.values() if source is not None]
-    done = 0
     # by batch, never by row group: a published file can be one row group of 12 million rows
-    for batch in parquet.iter_batches(BATCH_ROWS, columns=columns):
-        yield [*_key(month, sha256, done, len(batch)), *conformer.conform(batch)]
+    batches = parquet.iter_batches(BATCH_ROWS, columns=columns)
+    done = 0
+    while True:
+        with check.reading():
+            batch = next(batches, None)
+        if batch is None:
+            break
+        yield [*_key(conformer.month, check.landed.sha256, done, len(batch)), *conformer.conform(batch)]
         done += len(batch)
         if progress:
             progress(done, total)
+    if done != total:
+        raise RefusedError(f"{check.landed.name}: {done:,} of its {total:,} rows could be read. Nothing was loaded.")
 
 
-def _key(month: Month, sha256: str, first_row: int, rows: int) -> list[pa.Array]:
+def _key(month: Month, sha256: str, first_row: int, rows: int) -> list[pa.Array[Any]]:
     days = (month.first_day - date(1970, 1, 1)).days
     return [
         pa.array(np.full(rows, days, dtype=np.int32)).cast(pa.date32()),

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from pyiceberg.catalog import Catalog
-from pyiceberg.exceptions import CommitFailedException, NamespaceAlreadyExistsError, NoSuchTableError, TableAlreadyExistsError
+from pyiceberg.exceptions import (
+    CommitFailedException,
+    NamespaceAlreadyExistsError,
+    NoSuchTableError,
+    TableAlreadyExistsError,
+)
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
@@ -82,7 +87,9 @@ def _ensure(catalog: Catalog, name: str, schema: Schema, *, by_month: bool) -> l
     try:
         table = catalog.load_table(name)
     except NoSuchTableError:
-        spec = PartitionSpec(PartitionField(1, 1000, IdentityTransform(), "file_month")) if by_month else PartitionSpec()
+        spec = (
+            PartitionSpec(PartitionField(1, 1000, IdentityTransform(), "file_month")) if by_month else PartitionSpec()
+        )
         try:
             catalog.create_table(name, schema, partition_spec=spec, properties=PROPERTIES)
         except TableAlreadyExistsError:

@@ -24,6 +24,7 @@ from pyiceberg.io.pyarrow import (
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.partitioning import PartitionKey
 from pyiceberg.table import Table
+from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.typedef import Record
 
 from lakehouse.errors import CommitError, RefusedError
@@ -35,7 +36,7 @@ BATCH_ROWS = 131_072
 class Totals:
     """What a run of rows adds up to: rows, and for each column nulls and a checksum of values at their positions.
 
-    Exact and independent of how the rows are cut into batches: the bits of each value, weighted by its row, modulo 2^64.
+    Exact, however the rows are cut into batches: the bits of each value, weighted by its row, modulo 2^64.
     """
 
     def __init__(self, columns: list[str]) -> None:
@@ -44,7 +45,7 @@ class Totals:
         self._nulls = [0] * len(columns)
         self._sums = [0] * len(columns)
 
-    def add(self, arrays: list[pa.Array]) -> None:
+    def add(self, arrays: list[pa.Array[Any]]) -> None:
         """Count one batch, its arrays in the order of `columns`."""
         length = len(arrays[0])
         weights = np.arange(self.rows + 1, self.rows + length + 1, dtype=np.uint64)
@@ -64,27 +65,29 @@ class Totals:
         ]
 
 
-def _checksum(array: pa.Array, weights: npt.NDArray[np.uint64]) -> int:
+def _checksum(array: pa.Array[Any], weights: npt.NDArray[np.uint64]) -> int:
     if array.null_count == len(array):
         return 0
     return int(np.dot(_bits(array), weights))
 
 
-def _bits(array: pa.Array) -> npt.NDArray[np.uint64]:
+def _bits(array: Any) -> npt.NDArray[np.uint64]:
     """64 bits a value, which differ where values differ; 0 for null (nulls are counted beside it)."""
     kind = array.type
     if pa.types.is_dictionary(kind):
         # text has few values and many rows: hash each value once
         values = np.array([0, *map(_text_bits, array.dictionary.to_pylist())], dtype=np.uint64)
         codes = array.indices.fill_null(-1) if array.null_count else array.indices
-        return values[codes.to_numpy() + 1]
+        weighted: npt.NDArray[np.uint64] = values[codes.to_numpy() + 1]
+        return weighted
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return _bits(array.dictionary_encode())
     width = pa.int32() if pa.types.is_date32(kind) else pa.int64()
-    bits = array.view(width)
+    bits: Any = array.view(width)
     if array.null_count:
         bits = bits.fill_null(0)
-    return bits.to_numpy().astype(np.int64, copy=False).view(np.uint64)
+    plain: npt.NDArray[np.uint64] = bits.to_numpy().astype(np.int64, copy=False).view(np.uint64)
+    return plain
 
 
 def _text_bits(text: str) -> int:
@@ -92,7 +95,7 @@ def _text_bits(text: str) -> int:
 
 
 def write_data_file(
-    table: Table, batches: Iterable[list[pa.Array]], name: str, partition: PartitionKey | None
+    table: Table, batches: Iterable[list[pa.Array[Any]]], name: str, partition: PartitionKey | None
 ) -> tuple[DataFile, Totals]:
     """Write one parquet file (zstd, page checksums) next to the table's other data. Nothing refers to it yet.
 
@@ -110,44 +113,51 @@ def write_data_file(
     totals = Totals(schema.names)
     with _removed_on_error(table.io, path):
         metadata, size = _encode(table.io, path, schema, _counted(batches, totals))
+    file = described(table.metadata, path, metadata, size, partition)
+    return file, totals
+
+
+def described(
+    table: TableMetadata, path: str, metadata: pq.FileMetaData, size: int, partition: PartitionKey | None
+) -> DataFile:
+    """A parquet file as Iceberg will know it: its partition, size and metrics. Its columns have the table's ids."""
     statistics = data_file_statistics_from_parquet_metadata(
         parquet_metadata=metadata,
-        stats_columns=compute_statistics_plan(table.schema(), table.metadata.properties),
+        stats_columns=compute_statistics_plan(table.schema(), table.properties),
         parquet_column_mapping=parquet_path_to_id_mapping(table.schema()),
     )
-    file = DataFile.from_args(
+    return DataFile.from_args(
         content=DataFileContent.DATA,
         file_path=path,
         file_format=FileFormat.PARQUET,
         partition=partition.partition if partition else Record(),
         file_size_in_bytes=size,
         sort_order_id=None,
-        spec_id=table.metadata.default_spec_id,
+        spec_id=table.default_spec_id,
         equality_ids=None,
         key_metadata=None,
         **statistics.to_serialized_dict(),
     )
-    return file, totals
 
 
-def _counted(batches: Iterable[list[pa.Array]], totals: Totals) -> Iterator[list[pa.Array]]:
+def _counted(batches: Iterable[list[pa.Array[Any]]], totals: Totals) -> Iterator[list[pa.Array[Any]]]:
     for arrays in batches:
         totals.add(arrays)
         yield arrays
 
 
 def _encode(
-    io: FileIO, path: str, schema: pa.Schema, batches: Iterable[list[pa.Array]]
+    io: FileIO, path: str, schema: pa.Schema, batches: Iterable[list[pa.Array[Any]]]
 ) -> tuple[pq.FileMetaData, int]:
     """Feed a writer thread through a short queue: reading and encoding overlap, memory stays bounded."""
-    queue: Queue[list[pa.Array] | None] = Queue(maxsize=2)
+    queue: Queue[list[pa.Array[Any]] | None] = Queue(maxsize=2)
     failed: list[BaseException] = []
     metadata: list[pq.FileMetaData] = []
 
     def write() -> None:
         try:
             with io.new_output(path).create(overwrite=False) as stream:
-                writer = None
+                writer: Any = None
                 while (arrays := queue.get()) is not None:
                     if writer is None:
                         writer = _parquet_writer(stream, schema, arrays)
@@ -156,7 +166,7 @@ def _encode(
                     writer = _parquet_writer(stream, schema, [])
                 writer.close()
                 metadata.append(writer.writer.metadata)
-        except BaseException as error:  # handed to the caller's thread, which raises it
+        except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, which raises it
             failed.append(error)
             while queue.get() is not None:
                 pass
@@ -179,12 +189,16 @@ def _encode(
     return metadata[0], len(io.new_input(path))
 
 
-def _parquet_writer(stream: Any, schema: pa.Schema, arrays: list[pa.Array]) -> pq.ParquetWriter:
+def _parquet_writer(stream: Any, schema: pa.Schema, arrays: list[pa.Array[Any]]) -> pq.ParquetWriter:
     """A writer whose columns keep their field ids; dictionary arrays are written as such, which is quicker."""
-    fields = [
-        field.with_type(array.type) if pa.types.is_dictionary(array.type) else field
-        for field, array in zip(schema, arrays, strict=True)
-    ] if arrays else list(schema)
+    fields = (
+        [
+            field.with_type(array.type) if pa.types.is_dictionary(array.type) else field
+            for field, array in zip(schema, arrays, strict=True)
+        ]
+        if arrays
+        else list(schema)
+    )
     return pq.ParquetWriter(
         stream,
         pa.schema(fields),
@@ -204,7 +218,8 @@ def audit(table: Table, file: DataFile, written: Totals) -> None:
     found = Totals(written.columns)
     with _removed_on_error(table.io, file.file_path):
         try:
-            with table.io.new_input(file.file_path).open() as stream:
+            source: Any = table.io.new_input(file.file_path)
+            with source.open() as stream:
                 text = [f.name for f in schema_to_pyarrow(table.schema()) if pa.types.is_large_string(f.type)]
                 parquet = pq.ParquetFile(stream, page_checksum_verification=True, read_dictionary=text)
                 for batch in parquet.iter_batches(BATCH_ROWS):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
-from pyarrow import csv
+from pyarrow import compute, csv
 from pyiceberg.catalog import Catalog
 from pyiceberg.io.pyarrow import schema_to_pyarrow
 
@@ -17,6 +17,9 @@ from lakehouse.iceberg.tables import ZONE_COLUMNS, ZONES_TABLE
 from lakehouse.iceberg.writer import audit, write_data_file
 from lakehouse.landing import Landed, Landing
 from lakehouse.tlc.datasets import normalised
+
+# its stubs know no plain Python values
+pc: Any = compute
 
 _WAY_OUT = "Nothing was loaded; get the published lookup again with `lakehouse load zones --refresh`."
 
@@ -47,7 +50,7 @@ def load_zones(catalog: Catalog, landing: Landing, landed: Landed, change: Chang
     return commit(catalog, ZONES_TABLE, file, len(zones), change, synthetic=synthetic), len(zones)
 
 
-def _arrays(zones: pa.Table) -> Iterator[list[pa.Array]]:
+def _arrays(zones: pa.Table) -> Iterator[list[pa.Array[Any]]]:
     yield [column.combine_chunks() for column in zones.columns]
 
 
@@ -72,7 +75,9 @@ def read_zones(path: Path, name: str) -> pa.Table:
     try:
         ids = pc.utf8_trim_whitespace(zones["location_id"]).cast(pa.int64())
     except pa.ArrowInvalid as error:
-        raise RefusedError(f"{name}: the column 'LocationID' holds what is no whole number: {error}. {_WAY_OUT}") from error
+        raise RefusedError(
+            f"{name}: the column 'LocationID' holds what is no whole number: {error}. {_WAY_OUT}"
+        ) from error
     counted = pc.value_counts(ids.combine_chunks())
     twice = [entry["values"].as_py() for entry in counted if entry["counts"].as_py() > 1]
     if ids.null_count or twice:

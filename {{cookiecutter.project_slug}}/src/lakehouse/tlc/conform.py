@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
+from pyarrow import compute
 
 from lakehouse.errors import RefusedError
 from lakehouse.tlc.datasets import ZONES, Column, Dataset, Name, normalised
 from lakehouse.tlc.months import Month
 
-ARROW_TYPES: dict[str, pa.DataType] = {
+# its stubs know no plain Python values
+pc: Any = compute
+
+ARROW_TYPES: dict[str, Any] = {
     "long": pa.int64(),
     "double": pa.float64(),
     "string": pa.string(),
@@ -34,7 +38,7 @@ LARGEST = 1e10
 
 @dataclass(frozen=True)
 class Match:
-    """A file's columns against the declaration: where each declared column comes from (None: null), what is left over."""
+    """A file's columns against the declaration: where each declared one comes from (None: null), what is left over."""
 
     sources: dict[str, str | None]
     unknown: tuple[str, ...]
@@ -61,18 +65,18 @@ def plan(dataset: Dataset, month: Month, schema: pa.Schema, file: str) -> Match:
                 "Nothing was loaded; remove one of them from the file, or get the published one again with --refresh."
             )
         sources[column.name] = published.name
-        _check_type(column, month, published, file)
+        _check_type(column, published, file)
     for column in dataset.columns:
         if sources[column.name] is None and column.required_in(month):
             raise RefusedError(
-                f"{file}: the column {column.published_name(month)!r} is missing, and {dataset.name} files of {month} must "
-                f"have it (as {EXPECTED[column.type]}). The file has: {', '.join(schema.names) or 'no columns'}. "
+                f"{file}: the column {column.published_name(month)!r} is missing, and {dataset.name} files of {month} "
+                f"must have it (as {EXPECTED[column.type]}). The file has: {', '.join(schema.names) or 'no columns'}. "
                 "Nothing was loaded; check that this is the right file, or get it again with --refresh."
             )
     return Match(sources, tuple(unknown))
 
 
-def _column_for(dataset: Dataset, month: Month, published: pa.Field) -> Column | None:
+def _column_for(dataset: Dataset, month: Month, published: pa.Field[Any]) -> Column | None:
     """The declared column that this one means in this month. Text codes and number codes share names in 2010."""
     found = [
         column
@@ -100,7 +104,7 @@ def _is_text(kind: pa.DataType) -> bool:
     )
 
 
-def _check_type(column: Column, month: Month, published: pa.Field, file: str) -> None:
+def _check_type(column: Column, published: pa.Field[Any], file: str) -> None:
     kind = published.type
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
@@ -138,13 +142,13 @@ class Conformer:
     _unknown_zones: dict[str, int] = field(default_factory=dict)
     _zones: dict[str, int] = field(default_factory=dict)
 
-    def conform(self, batch: pa.RecordBatch) -> list[pa.Array]:
+    def conform(self, batch: pa.RecordBatch) -> list[pa.Array[Any]]:
         """One array a declared column, in declared order, of the declared type; as many rows as `batch`.
 
         Raises:
             RefusedError: a value that can't be meant; names file, column, first row and what was expected.
         """
-        arrays: dict[str, pa.Array] = {}
+        arrays: dict[str, pa.Array[Any]] = {}
         for column in self.dataset.columns:
             source = self.match.sources[column.name]
             if source is None:
@@ -167,18 +171,18 @@ class Conformer:
                 for role in ("pickup", "dropoff")
             )
             raise RefusedError(
-                f"{self.file}: {dropoff!r} is before {pickup!r} in {self._swapped:,} of {self._both_times:,} rows: the two "
-                "columns look swapped. Nothing was loaded; get the published file again with --refresh."
+                f"{self.file}: {dropoff!r} is before {pickup!r} in {self._swapped:,} of {self._both_times:,} rows: "
+                "the two columns look swapped. Nothing was loaded; get the published file again with --refresh."
             )
         for name, unknown in self._unknown_zones.items():
             if unknown > self.dataset.unknown_zone_share * self._zones[name]:
                 raise RefusedError(
-                    f"{self.file}: {self.match.sources[name]!r} is outside {ZONES.start}–{ZONES.stop - 1} in {unknown:,} of "
-                    f"{self._zones[name]:,} rows; these are no taxi zones. Nothing was loaded; get the published file "
-                    "again with --refresh."
+                    f"{self.file}: {self.match.sources[name]!r} is outside {ZONES.start} to {ZONES.stop - 1} in "
+                    f"{unknown:,} of {self._zones[name]:,} rows; these are no taxi zones. Nothing was loaded; get the "
+                    "published file again with --refresh."
                 )
 
-    def _look(self, arrays: dict[str, pa.Array]) -> None:
+    def _look(self, arrays: dict[str, pa.Array[Any]]) -> None:
         times = {c.role: arrays[c.name] for c in self.dataset.columns if c.role in ("pickup", "dropoff")}
         earlier = pc.less(times["dropoff"], times["pickup"])
         self._both_times += len(earlier) - earlier.null_count
@@ -191,7 +195,7 @@ class Conformer:
                 self._zones[column.name] = self._zones.get(column.name, 0) + known
                 self._unknown_zones[column.name] = self._unknown_zones.get(column.name, 0) + known - inside.true_count
 
-    def _convert(self, column: Column, source: str, values: pa.Array) -> pa.Array:
+    def _convert(self, column: Column, source: str, values: pa.Array[Any]) -> pa.Array[Any]:
         target = ARROW_TYPES[column.type]
         try:
             converted = _CONVERT[column.type](values, target)
@@ -202,7 +206,7 @@ class Conformer:
             raise self._refusal(column, source, values, bad)
         return converted
 
-    def _first_bad(self, column: Column, values: pa.Array) -> int:
+    def _first_bad(self, column: Column, values: pa.Array[Any]) -> int:
         """The position of the first value that does not convert, by halving."""
         first, last = 0, len(values)
         while last - first > 1:
@@ -214,43 +218,44 @@ class Conformer:
                 last = middle
         return first
 
-    def _refusal(self, column: Column, source: str, values: pa.Array, position: int) -> RefusedError:
+    def _refusal(self, column: Column, source: str, values: pa.Array[Any], position: int) -> RefusedError:
         return RefusedError(
-            f"{self.file}: the column {source!r} has {_shown(values, position)} in row {self.rows + position} (counted from "
-            f"0); expected {EXPECTED[column.type]} for {column.name}. Nothing was loaded; get the published file again "
-            "with --refresh, or mend the value."
+            f"{self.file}: the column {source!r} has {_shown(values, position)} in row {self.rows + position} "
+            f"(counted from 0); expected {EXPECTED[column.type]} for {column.name}. Nothing was loaded; get the "
+            "published file again with --refresh, or mend the value."
         )
 
 
-def _shown(values: pa.Array, position: int) -> str:
-    """A value as a message may show it: bytes that are no text have no other form than their own."""
+def _shown(values: pa.Array[Any], position: int) -> str:
+    """A value as a message may show it; a time that Python can't hold, as the number it is stored as."""
     value = values[position]
     try:
         return repr(value.as_py())
-    except (ValueError, OverflowError, UnicodeDecodeError):
-        return str(value)
+    except (ValueError, OverflowError):
+        return f"{value.value} ({value.type})" if pa.types.is_timestamp(value.type) else str(value.type)
 
 
-def _plain(values: pa.Array) -> pa.Array:
+def _plain(values: pa.Array[Any]) -> pa.Array[Any]:
     """Without dictionaries; text as `string`."""
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
     return values.cast(pa.string()) if _is_text(values.type) else values
 
 
-def _trimmed(values: pa.Array) -> pa.Array:
+def _trimmed(values: pa.Array[Any]) -> pa.Array[Any]:
     """Text without blanks around it; empty text is null."""
     values = pc.utf8_trim_whitespace(_plain(values))
-    return pc.if_else(pc.equal(values, ""), pa.scalar(None, pa.string()), values)
+    trimmed: pa.Array[Any] = pc.if_else(pc.equal(values, ""), pa.scalar(None, pa.string()), values)
+    return trimmed
 
 
-def _without_nan(values: pa.Array) -> pa.Array:
+def _without_nan(values: pa.Array[Any]) -> pa.Array[Any]:
     """NaN is how pandas spells null."""
     nan = pc.is_nan(values)
     return pc.if_else(nan, pa.scalar(None, values.type), values) if pc.any(nan).as_py() else values
 
 
-def _to_long(values: pa.Array, target: pa.DataType) -> pa.Array:
+def _to_long(values: pa.Array[Any], target: pa.DataType) -> pa.Array[Any]:
     if values.type == target:
         return values
     values = _plain(values)
@@ -265,14 +270,14 @@ def _to_long(values: pa.Array, target: pa.DataType) -> pa.Array:
     return values.cast(target)
 
 
-def _to_double(values: pa.Array, target: pa.DataType) -> pa.Array:
+def _to_double(values: pa.Array[Any], target: pa.DataType) -> pa.Array[Any]:
     values = _plain(values)
     if pa.types.is_string(values.type):
         values = _trimmed(values)
     return _without_nan(values if values.type == target else values.cast(target))
 
 
-def _to_string(values: pa.Array, target: pa.DataType) -> pa.Array:
+def _to_string(values: pa.Array[Any], target: pa.DataType) -> pa.Array[Any]:
     values = _plain(values)
     if pa.types.is_floating(values.type):
         # a flag or code that some tool made a number of: 1.0 is "1"
@@ -280,7 +285,7 @@ def _to_string(values: pa.Array, target: pa.DataType) -> pa.Array:
     return values.cast(target)
 
 
-def _to_timestamp(values: pa.Array, target: pa.DataType) -> pa.Array:
+def _to_timestamp(values: pa.Array[Any], target: pa.DataType) -> pa.Array[Any]:
     if values.type == target:
         return values
     values = _plain(values)
@@ -289,7 +294,7 @@ def _to_timestamp(values: pa.Array, target: pa.DataType) -> pa.Array:
     return values.cast(target)
 
 
-_CONVERT: dict[str, Callable[[pa.Array, pa.DataType], pa.Array]] = {
+_CONVERT: dict[str, Callable[[pa.Array[Any], pa.DataType], pa.Array[Any]]] = {
     "long": _to_long,
     "double": _to_double,
     "string": _to_string,
@@ -300,7 +305,9 @@ _FIRST_TIME = pa.scalar(-62135596800000000, pa.int64()).cast(pa.timestamp("us"))
 _LAST_TIME = pa.scalar(253402300799999999, pa.int64()).cast(pa.timestamp("us"))
 
 
-def _first_out_of_range(column: Column, values: pa.Array) -> int | None:
+def _first_out_of_range(column: Column, values: pa.Array[Any]) -> int | None:
+    low: Any
+    high: Any
     if column.type == "double":
         low, high = -LARGEST, LARGEST
     elif column.type == "timestamp":

@@ -173,9 +173,7 @@ YELLOW = Dataset(
             doc="How it was paid, as text, 2009 and 2010 only.",
         ),
         _yellow_amounts["fare_amount"],
-        Column(
-            "extra", "double", (Name("surcharge", until=_TEXT_CODES_END), Name("extra")), required_since=BEGINNING
-        ),
+        Column("extra", "double", (Name("surcharge", until=_TEXT_CODES_END), Name("extra")), required_since=BEGINNING),
         _yellow_amounts["mta_tax"],
         _yellow_amounts["tip_amount"],
         _yellow_amounts["tolls_amount"],

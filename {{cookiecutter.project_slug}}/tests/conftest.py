@@ -1,0 +1,39 @@
+"""Fixtures of all suites. No test reads this machine's `.env` or settings; each says what it wants."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from lakehouse.settings import Settings, load_settings
+from tests.lake import Lake
+
+OURS = ("LAKEHOUSE_", "TLC_SOURCE", "TRINO_", "REST_", "S3_", "DAGSTER_HOME")
+# images are inputs of the integration suites, not settings of the project
+KEPT = ("TRINO_IMAGE", "LAKEHOUSE_STACK")
+
+
+@pytest.fixture(autouse=True)
+def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in list(os.environ):
+        if name.startswith(OURS) and name not in KEPT:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("LAKEHOUSE_HOME", str(tmp_path / "home"))
+    load_settings.cache_clear()
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    """An empty embedded lakehouse."""
+    return Lake(Settings(LAKEHOUSE_TARGET="embedded", LAKEHOUSE_HOME=tmp_path / "home"), tmp_path / "scratch")
+
+
+@pytest.fixture(scope="session")
+def tlc_data() -> Path:
+    """The folder of real TLC files that TLC_DATA names."""
+    named = os.environ.get("TLC_DATA")
+    if not named:
+        pytest.skip("TLC_DATA names no folder of real TLC files")
+    return Path(named)
