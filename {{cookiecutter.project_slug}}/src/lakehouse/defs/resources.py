@@ -1,6 +1,6 @@
 """What the assets reach the outside with, typed. Secrets are names of environment variables: the UI shows the names."""
 
-from __future__ import annotations
+# No postponed annotations here: Dagster reads them while it decorates.
 
 import os
 import sys
@@ -10,8 +10,8 @@ from pathlib import Path
 
 import dagster as dg
 from dagster_dbt import DbtCliResource
-from pyiceberg.catalog import Catalog
 from pydantic import Field, SecretStr
+from pyiceberg.catalog import Catalog
 
 from lakehouse.engines import Engine, open_engine
 from lakehouse.iceberg.catalog import open_catalog
@@ -61,12 +61,16 @@ class IcebergCatalog(dg.ConfigurableResource):  # type: ignore[type-arg]
     url: str = Field(default="", description="REST_URL")
 
     def variables(self) -> dict[str, str]:
-        """The settings that this resource and its store decide."""
+        """The same by name, for the resources above it."""
         return self.object_store.variables() | ({"REST_URL": self.url} if self.url else {})
+
+    def settings(self) -> Settings:
+        """The settings that this resource and its store decide."""
+        return settings_with(self.variables())
 
     def open(self) -> Catalog:
         """A fresh handle on it."""
-        return open_catalog(settings_with(self.variables()))
+        return open_catalog(self.settings())
 
 
 class Trino(dg.ConfigurableResource):  # type: ignore[type-arg]

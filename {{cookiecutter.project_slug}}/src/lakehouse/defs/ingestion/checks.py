@@ -21,7 +21,7 @@ NULL_SHARE = 0.5
 _CHECKS = {
     "rows_match_file": "The table holds as many rows of the month as the landed file.",
     "keys_are_unique": "No two rows of a month have the same file_row.",
-    "columns_are_declared": "The files bring no column that the declaration does not know. Such a column is not loaded.",
+    "columns_are_declared": "The files bring no column unknown to the declaration; such a column is not loaded.",
     "few_strays": f"At most {STRAY_SHARE:.0%} of a month's rows were picked up more than a day outside of it.",
     "few_nulls": f"At most {NULL_SHARE:.0%} of a month's rows lack the passenger count.",
 }
@@ -53,7 +53,8 @@ def check_results(
             check_name=name,
             severity=dg.AssetCheckSeverity.ERROR if severe else dg.AssetCheckSeverity.WARN,
             description=_CHECKS[name] if months else "This run loaded no month.",
-            metadata={"months": dg.MetadataValue.json(found)} | ({"wrong": dg.MetadataValue.json(wrong)} if wrong else {}),
+            metadata={"months": dg.MetadataValue.json(found)}
+            | ({"wrong": dg.MetadataValue.json(wrong)} if wrong else {}),
         )
 
     rows = {str(m): {"table": facts[m]["rows"], "file": files[m]} for m in months}

@@ -1,6 +1,6 @@
 """The landing zone as assets: one per dataset, and the zone lookup."""
 
-from __future__ import annotations
+# No postponed annotations here: Dagster reads them while it decorates.
 
 from typing import Any
 
@@ -43,7 +43,7 @@ def landing_asset(dataset: Dataset) -> dg.AssetsDefinition:
     @dg.asset(
         key=["landing", dataset.landing_key],
         group_name="landing",
-        description=f"{dataset.title}: the published monthly files, byte for byte, with origin and SHA-256 beside them.",
+        description=f"{dataset.title}: the monthly files as published, byte for byte, with origin and SHA-256.",
         partitions_def=MONTHS,
         backfill_policy=ONE_RUN,
         kinds={"parquet", store_kind()},

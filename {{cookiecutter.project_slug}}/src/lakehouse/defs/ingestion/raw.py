@@ -1,6 +1,6 @@
 """Bronze as assets: one Iceberg table per dataset, a month of it per partition, and the zone lookup."""
 
-from __future__ import annotations
+# No postponed annotations here: Dagster reads them while it decorates.
 
 import hashlib
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
 """The namespaces and raw tables as an asset."""
 
-from __future__ import annotations
+# No postponed annotations here: Dagster reads them while it decorates.
 
 import dagster as dg
 

@@ -1,0 +1,99 @@
+"""dbt's manifest, which Dagster needs in order to know the models: made when dbt's files have changed, else read."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from lakehouse.errors import TransformError
+from lakehouse.settings import Settings, project_dir
+
+_SOURCES = frozenset({".sql", ".yml", ".yaml", ".csv", ".md", ".py"})
+_NOT_SOURCES = frozenset({"target", "logs", "dbt_packages"})
+PARTIAL_PARSE, _PARSED = "partial_parse.msgpack", ".msgpack"
+_PACKAGES = ("dbt-core", "dbt-duckdb", "dbt-trino")
+
+
+def manifest(settings: Settings) -> dict[str, Any]:
+    """The manifest of the dbt project for the target.
+
+    It lies in `LAKEHOUSE_HOME/dbt` under the hash of all that it is made from, so it can't be stale, and two processes
+    that make it at once make the same. A parse takes some seconds and no database.
+
+    Raises:
+        TransformError: dbt can't parse the project; its own words say where.
+    """
+    path = _place(settings)
+    try:
+        return _read(path)
+    except FileNotFoundError:
+        return _parse(settings, path)
+
+
+def start_from_parsed(settings: Settings, target_path: Path) -> None:
+    """Give a dbt run what the parse has left, so that it need not parse again."""
+    target_path.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        shutil.copyfile(_place(settings).with_suffix(_PARSED), target_path / PARTIAL_PARSE)
+
+
+def tidy(target_path: Path) -> None:
+    """Keep a dbt run's results and log; drop the megabytes that it shares with every other run."""
+    for name in (PARTIAL_PARSE, "manifest.json", "graph.gpickle", "graph_summary.json", "semantic_manifest.json"):
+        (target_path / name).unlink(missing_ok=True)
+
+
+def _place(settings: Settings) -> Path:
+    return settings.home / "dbt" / f"manifest-{settings.target}-{fingerprint(settings)}.json"
+
+
+def fingerprint(settings: Settings) -> str:
+    """A hash of dbt's files, the target and the versions of dbt."""
+    root = project_dir() / "dbt"
+    digest = hashlib.sha256(settings.target.encode())
+    for package in _PACKAGES:
+        digest.update(version(package).encode())
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if name not in _NOT_SOURCES and not name.startswith("."))
+        for name in sorted(names):
+            file = Path(folder, name)
+            if file.suffix in _SOURCES:
+                digest.update(str(file.relative_to(root)).encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def _parse(settings: Settings, path: Path) -> dict[str, Any]:
+    """Run `dbt parse` in a folder of its own, and put the manifest in its place whole."""
+    dbt = project_dir() / "dbt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+        options = ["--project-dir", str(dbt), "--profiles-dir", str(dbt), "--target", settings.target]
+        command = [str(Path(sys.executable).parent / "dbt"), "--quiet", "parse", "--no-partial-parse", *options]
+        places = {"DBT_TARGET_PATH": scratch, "DBT_LOG_PATH": scratch, "LAKEHOUSE_TARGET": settings.target}
+        done = subprocess.run(  # noqa: S603 - our own command
+            command, env=os.environ | places, capture_output=True, text=True, check=False
+        )
+        made = Path(scratch, "manifest.json")
+        if done.returncode or not made.exists():
+            raise TransformError(f"dbt can't parse {dbt}:\n{(done.stdout + done.stderr).strip()}")
+        Path(scratch, PARTIAL_PARSE).replace(path.with_suffix(_PARSED))
+        made.replace(path)
+        found = _read(path)
+    for old in path.parent.glob(f"manifest-{settings.target}-*"):
+        if old.stem != path.stem:
+            old.unlink(missing_ok=True)
+    return found
+
+
+def _read(path: Path) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return read

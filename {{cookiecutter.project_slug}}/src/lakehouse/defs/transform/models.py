@@ -1,0 +1,36 @@
+"""dbt's models as assets and its tests as asset checks. One run of dbt builds all that a run of Dagster selects."""
+
+# No postponed annotations here: Dagster reads them while it decorates.
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DbtCliResource, dbt_assets
+
+from lakehouse.defs.common import table_metadata
+from lakehouse.defs.failures import failures
+from lakehouse.defs.resources import IcebergCatalog
+from lakehouse.defs.transform.manifest import manifest, start_from_parsed, tidy
+from lakehouse.defs.transform.translator import TableNames
+from lakehouse.settings import load_settings
+
+
+@dbt_assets(manifest=manifest(load_settings()), name="dbt_build", dagster_dbt_translator=TableNames())
+def dbt_models(context: dg.AssetExecutionContext, dbt: DbtCliResource, catalog: IcebergCatalog) -> Iterator[Any]:
+    """Build and test the selected models.
+
+    They have no partitions: dbt finds the months whose bytes differ between raw and silver by itself, so a run over
+    many months builds once, after all of them.
+    """
+    settings = catalog.settings()
+    target_path = settings.home / "dbt" / "runs" / f"{context.run_id[:8]}-{context.retry_number}"
+    start_from_parsed(settings, target_path)
+    with failures(context):
+        iceberg = catalog.open()
+    for event in dbt.cli(["build"], context=context, target_path=target_path).stream():
+        if isinstance(event, dg.Output):
+            key = context.asset_key_for_output(event.output_name)
+            context.add_asset_metadata(table_metadata(iceberg.load_table(tuple(key.path))), asset_key=key)
+        yield event
+    tidy(target_path)

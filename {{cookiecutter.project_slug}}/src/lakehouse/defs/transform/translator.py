@@ -1,0 +1,37 @@
+"""How dbt's nodes are called in Dagster: by the names of their tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtProject
+
+from lakehouse.defs.common import OWNERS
+
+
+class TableNames(DagsterDbtTranslator):
+    """`gold/fct_daily_trips` for a model, `raw/yellow_trips` for a source; the group is the schema."""
+
+    def __init__(self) -> None:
+        super().__init__(DagsterDbtTranslatorSettings(enable_asset_checks=True, enable_source_tests_as_checks=True))
+
+    def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
+        """Schema and table."""
+        return dg.AssetKey([dbt_resource_props["schema"], dbt_resource_props["name"]])
+
+    def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
+        """Bronze for sources, else the schema: silver or gold."""
+        if dbt_resource_props["resource_type"] == "source":
+            return "bronze"
+        return str(dbt_resource_props["schema"])
+
+    def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
+        """dagster-dbt's, with the badge of Iceberg."""
+        spec = super().get_asset_spec(manifest, unique_id, project)
+        return spec.replace_attributes(kinds={*spec.kinds, "iceberg"})
+
+    def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> Sequence[str] | None:  # noqa: ARG002 - dagster-dbt's
+        """All models have the project's owners."""
+        return OWNERS
