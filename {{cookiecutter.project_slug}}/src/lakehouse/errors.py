@@ -17,6 +17,10 @@ class NotPublishedError(SourceError):
     """The month does not exist at the source (yet). An answer, not a fault."""
 
 
+class UnreachableError(SourceError):
+    """The publisher could not be asked: no network, no answer, or an answer that is not its own."""
+
+
 class LandingError(LakehouseError):
     """The landing zone does not hold what it recorded, or can't be written."""
 

@@ -18,6 +18,12 @@ from lakehouse.tlc.months import Month
 JANUARY = Month(2023, 1)
 
 
+def forks(test: Callable[..., None]) -> Callable[..., None]:
+    """For tests whose processes begin as copies of this one: quick, and not to be had on Windows."""
+    quiet = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+    return pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")(quiet(test))
+
+
 @pytest.fixture
 def landing(tmp_path: Path) -> FolderLanding:
     return FolderLanding(tmp_path / "landing")
@@ -178,6 +184,7 @@ def _put_and_die(root: Path, file: Path, step: int) -> None:
     os._exit(0)
 
 
+@forks
 def test_a_put_killed_at_any_step_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> None:
     old_file, new_file = given(tmp_path, b"first", "old"), given(tmp_path, b"second", "new")
     outcomes = set()
@@ -185,7 +192,7 @@ def test_a_put_killed_at_any_step_leaves_the_old_file_or_the_new_one(tmp_path: P
         landing = FolderLanding(tmp_path / f"landing-{step}")
         landing.put("green", JANUARY, old_file, "o")
 
-        process = multiprocessing.get_context("spawn").Process(target=_put_and_die, args=(landing.root, new_file, step))
+        process = multiprocessing.get_context("fork").Process(target=_put_and_die, args=(landing.root, new_file, step))
         process.start()
         process.join(30)
 
@@ -210,11 +217,12 @@ def _put(root: Path, file: Path) -> None:
     FolderLanding(root).put("green", JANUARY, file, file.name)
 
 
+@forks
 def test_many_processes_that_land_the_same_month_leave_one_whole_file(tmp_path: Path) -> None:
     landing = FolderLanding(tmp_path / "landing")
     files = [given(tmp_path, bytes([n]) * 3_000_000, f"file-{n}") for n in range(6)]
 
-    processes = [multiprocessing.get_context("spawn").Process(target=_put, args=(landing.root, f)) for f in files]
+    processes = [multiprocessing.get_context("fork").Process(target=_put, args=(landing.root, f)) for f in files]
     for process in processes:
         process.start()
     for process in processes:

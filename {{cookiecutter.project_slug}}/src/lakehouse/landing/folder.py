@@ -165,6 +165,8 @@ def _read(path: Path, *, broken_is_none: bool = False) -> Landed | None:
         data = record.read_bytes()
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise LandingError(f"The landing zone {path.parent} can't be read: {error.strerror or error}.") from error
     if not path.exists():
         return None
     try:

@@ -10,6 +10,7 @@ from lakehouse.errors import LandingError, SettingsError
 from lakehouse.landing import Landed
 from lakehouse.tlc.datasets import ZONES_DATASET, dataset_named
 from lakehouse.tlc.months import Month
+from lakehouse.tlc.published import PublishedFile
 
 SUFFIX = ".json"
 VERSIONS = "versions"
@@ -17,7 +18,7 @@ VERSIONS = "versions"
 
 def file_name(dataset: str, month: Month | None) -> str:
     """The name under which the TLC publishes it: `green_tripdata_2024-01.parquet`, `taxi_zone_lookup.csv`."""
-    return "taxi_zone_lookup.csv" if month is None else dataset_named(dataset).file_name(month)
+    return PublishedFile(dataset, month).name
 
 
 def folder_name(dataset: str) -> str:
@@ -73,4 +74,4 @@ def from_json(data: bytes, uri: str) -> Landed:
 
 def again(landed: Landed) -> str:
     """The command that lands this file anew."""
-    return f"lakehouse load {landed.dataset}{'' if landed.month is None else f' {landed.month}'} --refresh"
+    return f"lakehouse load {PublishedFile(landed.dataset, landed.month).words} --refresh"

@@ -1,0 +1,254 @@
+"""One download that ends with the whole file, or with a reason: resumed, retried with patience, never a mixture.
+
+What has arrived is kept beside the target (`.part`), with the publisher's marks for that version (`.part.json`): ETag
+and Last-Modified. A later attempt, in this process or another, asks for the rest of just that version (`If-Range`) and
+starts over where it is gone. Once the last byte is there, the publisher is asked whether the marks still hold.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+
+import httpx
+from tenacity import RetryCallState, Retrying, retry_if_exception_type
+
+from lakehouse.errors import LandingError, NotPublishedError, SourceError, UnreachableError
+
+NOT_THERE = frozenset({403, 404, 410})  # the TLC's storage answers 403 for a file that does not exist
+ASK_LATER = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 522, 524})
+WORTH = 1 << 20  # bytes that make an attempt worth while, even if it was cut
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait for what. Seconds, unless said."""
+
+    connect: float = 5.0
+    silence: float = 30.0
+    """The longest wait for the next bytes."""
+    slow_for: float = 60.0
+    """How long a download may stay below 1 KB a second."""
+    first_wait: float = 0.5
+    longest_wait: float = 30.0
+    """Bounds the growing waits, and what a Retry-After may ask for."""
+    tries: int = 6
+    """Attempts in a row that bring nothing worth while."""
+    connect_tries: int = 3
+    """Attempts in a row that do not even connect."""
+
+
+PATIENCE = Patience()
+
+
+class _AgainError(Exception):
+    """This attempt failed in a way that another may not."""
+
+    def __init__(self, cause: str, *, wait: float | None = None, connected: bool = True) -> None:
+        super().__init__(cause)
+        self.wait = wait
+        self.connected = connected
+
+
+@dataclass
+class Download:
+    """One file at one address. `words` names it in messages: `green 2024-01`."""
+
+    url: str
+    name: str
+    words: str
+    target: Path
+    patience: Patience
+    progress: Callable[[int, int], None] | None = None
+
+    def __post_init__(self) -> None:
+        self._part = Path(f"{self.target}.part")
+        self._notes = Path(f"{self.target}.part.json")
+        self._fruitless = 0
+        self._unconnected = 0
+        self._size_before = 0
+
+    def run(self, known_etag: str = "", known_modified: str = "") -> tuple[str, str] | None:
+        """Bring the file to `target`: its ETag and Last-Modified; None if the publisher still has the known version.
+
+        Raises:
+            NotPublishedError: the publisher does not have it (yet).
+            UnreachableError: no answer, or none that makes sense, however often it was asked.
+            SourceError: an answer that is no file.
+            LandingError: the disk did not take it.
+        """
+        timeout = httpx.Timeout(self.patience.silence, connect=self.patience.connect)
+        # Compressed on the way, neither lengths nor ranges would be those of the file.
+        headers = {"Accept-Encoding": "identity", "User-Agent": "lakehouse"}
+        retrying = Retrying(
+            retry=retry_if_exception_type(_AgainError), stop=self._stop, wait=self._wait, reraise=True, sleep=time.sleep
+        )
+        try:
+            with httpx.Client(timeout=timeout, headers=headers, follow_redirects=True) as client:
+                return retrying(self._attempt, client, known_etag, known_modified)
+        except _AgainError as error:
+            raise UnreachableError(
+                f"{self.words} can't be had from {self.url}: {error}. "
+                "Nothing was landed; look at the network and TLC_SOURCE and run the same command again"
+                f"{' (it goes on where this one stopped)' if self._part.exists() else ''}, "
+                "or set TLC_SOURCE to a folder that holds the file."
+            ) from error
+        except OSError as error:
+            raise LandingError(
+                f"{self.name} can't be written to {self.target.parent}: {error.strerror or error}. "
+                "Nothing was landed; free or repair the disk and run the same command again."
+            ) from error
+
+    def _stop(self, state: RetryCallState) -> bool:
+        """Stop once attempts bring nothing any more; a download that gets on may be cut as often as it likes."""
+        error = state.outcome.exception() if state.outcome else None
+        size = self._part.stat().st_size if self._part.exists() else 0
+        gained, self._size_before = size - self._size_before, size
+        self._fruitless = 1 if gained >= WORTH else self._fruitless + 1
+        self._unconnected = self._unconnected + 1 if isinstance(error, _AgainError) and not error.connected else 0
+        return self._fruitless >= self.patience.tries or self._unconnected >= self.patience.connect_tries
+
+    def _wait(self, state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        grown = self.patience.first_wait * 2.0 ** (max(self._fruitless, 1) - 1)
+        asked = error.wait if isinstance(error, _AgainError) and error.wait is not None else 0.0
+        return min(max(grown, asked), self.patience.longest_wait)
+
+    def _attempt(self, client: httpx.Client, known_etag: str, known_modified: str) -> tuple[str, str] | None:
+        """One request: the rest of what is there, or all of it."""
+        part_etag, part_modified, have = self._resumable()
+        mark = part_etag or part_modified
+        headers = {"Range": f"bytes={have}-", "If-Range": mark} if have else {}
+        if not have:
+            headers |= {"If-None-Match": known_etag} if known_etag else {}
+            headers |= {"If-Modified-Since": known_modified} if known_modified else {}
+        try:
+            with client.stream("GET", self.url, headers=headers) as response:
+                if response.status_code == httpx.codes.NOT_MODIFIED:
+                    return None
+                self._refuse(response)
+                marks = _marks(response)
+                if have and not (response.status_code == httpx.codes.PARTIAL_CONTENT and _goes_on(response, have)):
+                    have = 0
+                if have and marks != (part_etag, part_modified):
+                    self._forget()
+                    raise _AgainError("the file changed while it was downloaded")
+                total = self._receive(response, marks, have)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, httpx.UnsupportedProtocol) as error:
+            raise _AgainError(f"no connection ({error})", connected=False) from error
+        except (httpx.TransportError, httpx.TooManyRedirects, httpx.DecodingError) as error:
+            raise _AgainError(f"the connection was cut ({type(error).__name__}: {error})") from error
+        self._whole(client, marks, total)
+        self._part.replace(self.target)
+        self._notes.unlink(missing_ok=True)
+        return marks
+
+    def _refuse(self, response: httpx.Response) -> None:
+        """Raise what the status asks for, unless it is a file."""
+        status = response.status_code
+        if status in NOT_THERE:
+            raise NotPublishedError(
+                f"{self.words} is not published at {self.url} (yet): the answer is {status}. The TLC publishes a month "
+                "about two months after its end; check the month and TLC_SOURCE."
+            )
+        if status == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+            self._forget()
+            raise _AgainError("the file is shorter than what was downloaded of it")
+        if status in ASK_LATER:
+            raise _AgainError(f"the publisher answers {status} {response.reason_phrase}", wait=_retry_after(response))
+        if status not in (httpx.codes.OK, httpx.codes.PARTIAL_CONTENT):
+            raise SourceError(
+                f"{self.words} can't be had from {self.url}: the answer is {status} {response.reason_phrase}. "
+                "Nothing was landed; check TLC_SOURCE."
+            )
+        if response.headers.get("content-type", "").startswith(("text/html", "application/xhtml")):
+            raise UnreachableError(
+                f"{self.url} gave a web page, not {self.name}. Nothing was landed; check TLC_SOURCE, and whether a "
+                "proxy or a login page stands in between."
+            )
+        if response.headers.get("content-encoding", "identity") != "identity":
+            raise SourceError(
+                f"{self.url} is sent compressed ({response.headers['content-encoding']}), though it was asked for "
+                "as it is. Nothing was landed; set TLC_SOURCE to a server that sends the files themselves."
+            )
+
+    def _receive(self, response: httpx.Response, marks: tuple[str, str], have: int) -> int | None:
+        """Append to what is there (or start anew), up to the end of the answer; the length that was promised."""
+        length = response.headers.get("content-length")
+        total = have + int(length) if length and length.isdigit() else None
+        if not have:
+            self._forget()
+            self._notes.write_text(
+                json.dumps({"url": self.url, "etag": marks[0], "last_modified": marks[1]}), encoding="utf-8"
+            )
+        since, since_size, size = time.monotonic(), have, have
+        with self._part.open("ab") as file:
+            for chunk in response.iter_raw():
+                file.write(chunk)
+                size += len(chunk)
+                if self.progress:
+                    self.progress(size, total or 0)
+                if (elapsed := time.monotonic() - since) > self.patience.slow_for:
+                    if size - since_size < 1024 * elapsed:
+                        raise _AgainError(f"only {size - since_size:,} bytes came in {elapsed:.0f} seconds")
+                    since, since_size = time.monotonic(), size
+        return total
+
+    def _whole(self, client: httpx.Client, marks: tuple[str, str], total: int | None) -> None:
+        """Whether what arrived is one version, and all of it."""
+        size = self._part.stat().st_size
+        if total is not None and size != total:
+            self._forget()
+            raise _AgainError(f"{size:,} bytes came where {total:,} were promised")
+        if not any(marks):
+            return
+        try:
+            now = client.head(self.url)
+        except httpx.TransportError as error:
+            raise _AgainError(f"the connection was cut ({type(error).__name__}: {error})") from error
+        # A mark that one of the two answers leaves out says nothing.
+        changed = any(then and later and then != later for then, later in zip(marks, _marks(now), strict=True))
+        if now.status_code == httpx.codes.OK and changed:
+            self._forget()
+            raise _AgainError("the file changed while it was downloaded")
+
+    def _resumable(self) -> tuple[str, str, int]:
+        """Marks and length of what an earlier attempt left; length 0 where it can't be taken up."""
+        try:
+            notes = json.loads(self._notes.read_text("utf-8"))
+            etag, modified, url = str(notes["etag"]), str(notes["last_modified"]), str(notes["url"])
+            size = self._part.stat().st_size
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return "", "", 0
+        # A weak ETag promises the same meaning, not the same bytes.
+        usable = url == self.url and (etag or modified) and not etag.startswith("W/")
+        return (etag, modified, size) if usable else ("", "", 0)
+
+    def _forget(self) -> None:
+        self._part.unlink(missing_ok=True)
+        self._notes.unlink(missing_ok=True)
+        self._size_before = 0
+
+
+def _marks(response: httpx.Response) -> tuple[str, str]:
+    return response.headers.get("etag", ""), response.headers.get("last-modified", "")
+
+
+def _goes_on(response: httpx.Response, have: int) -> bool:
+    """Whether a partial answer begins where we stopped."""
+    return bool(response.headers.get("content-range", "").startswith(f"bytes {have}-"))
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """Seconds, from a number or a date."""
+    value = response.headers.get("retry-after", "").strip()
+    if value.isdigit():
+        return float(value)
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, TypeError):
+        return None

@@ -1,0 +1,189 @@
+"""Where published files come from: the TLC's site (or a mirror of it), or a folder that somebody filled."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import unquote, urlsplit
+
+from lakehouse.errors import NotPublishedError, SourceError
+from lakehouse.tlc.download import PATIENCE, Download, Patience
+from lakehouse.tlc.published import PublishedFile
+
+Progress = Callable[[int, int], None]
+
+PARQUET = b"PAR1"
+CHUNK = 1 << 20
+SKIPPED_FOLDERS = frozenset({"versions", "__pycache__"})
+
+
+@dataclass(frozen=True)
+class Version:
+    """Which version of a file a source has: its address, and the publisher's own marks for it."""
+
+    origin: str
+    etag: str = ""
+    last_modified: str = ""
+
+
+class Source(Protocol):
+    """Gives published files."""
+
+    def fetch(
+        self, wanted: PublishedFile, target: Path, known: Version | None = None, progress: Progress | None = None
+    ) -> Version | None:
+        """Write the file to `target`, whole; None if the source still has the version `known`, and nothing is written.
+
+        Raises:
+            NotPublishedError: the source does not have this file (yet).
+            UnreachableError: the source can't be asked.
+            SourceError: what it gave is not the file.
+        """
+        ...
+
+
+def open_source(source: str, patience: Patience | None = None) -> Source:
+    """The source that `TLC_SOURCE` names: a base URL or a folder.
+
+    Raises:
+        SourceError: neither.
+    """
+    parts = urlsplit(source)
+    if parts.scheme in ("http", "https") and parts.netloc:
+        return SiteSource(source.rstrip("/"), patience or PATIENCE)
+    folder = Path(unquote(parts.path) if parts.scheme == "file" else source).expanduser()
+    if folder.is_dir():
+        return FolderSource(folder)
+    what = "is a file" if folder.exists() else "does not exist"
+    raise SourceError(
+        f"TLC_SOURCE is {source!r}, and {folder.absolute()} {what}. Set it to a folder that holds published files, or "
+        "to a base URL that begins with https:// or http://."
+    )
+
+
+@dataclass(frozen=True)
+class SiteSource:
+    """A site laid out as the TLC's: `{base}/trip-data/…`, `{base}/misc/taxi_zone_lookup.csv`."""
+
+    base: str
+    patience: Patience
+
+    def fetch(
+        self, wanted: PublishedFile, target: Path, known: Version | None = None, progress: Progress | None = None
+    ) -> Version | None:
+        """Download; see `Source.fetch`. An interrupted download goes on where it stopped, if the file is the same."""
+        download = Download(f"{self.base}/{wanted.path}", wanted.name, wanted.words, target, self.patience, progress)
+        same = (known.etag, known.last_modified) if known and known.origin == download.url else ("", "")
+        marks = download.run(*same)
+        if marks is None:
+            return None
+        try:
+            check(target, wanted, download.url)
+        except SourceError:
+            target.unlink(missing_ok=True)
+            raise
+        return Version(download.url, *marks)
+
+
+@dataclass(frozen=True)
+class FolderSource:
+    """A folder, searched with its subfolders for the published names.
+
+    A landing zone is such a folder. Folders called `versions` and those whose names begin with a dot are not searched.
+    """
+
+    folder: Path
+
+    def fetch(
+        self,
+        wanted: PublishedFile,
+        target: Path,
+        known: Version | None = None,  # noqa: ARG002 - a folder keeps no marks to compare; its bytes are
+        progress: Progress | None = None,
+    ) -> Version | None:
+        """Copy; see `Source.fetch`."""
+        found = self._find(wanted)
+        before = found.stat()
+        copied = 0
+        with found.open("rb") as incoming, target.open("wb") as outgoing:
+            while chunk := incoming.read(CHUNK):
+                outgoing.write(chunk)
+                copied += len(chunk)
+                if progress:
+                    progress(copied, before.st_size)
+        after = found.stat()
+        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or copied != before.st_size:
+            raise SourceError(f"{found} changed while it was read. Load again once whoever writes it is done.")
+        check(target, wanted, str(found))
+        return Version(found.absolute().as_uri())
+
+    def _find(self, wanted: PublishedFile) -> Path:
+        """The one file of that name.
+
+        Raises:
+            NotPublishedError: none.
+            SourceError: several that differ.
+        """
+        found: list[Path] = []
+        for where, folders, files in os.walk(self.folder):
+            folders[:] = sorted(f for f in folders if f not in SKIPPED_FOLDERS and not f.startswith("."))
+            if wanted.name in files:
+                found.append(Path(where) / wanted.name)
+        if not found:
+            raise NotPublishedError(
+                f"{wanted.words} is not in {self.folder.absolute()}: no {wanted.name} there or in a subfolder. "
+                "Put it there, or set TLC_SOURCE to another folder or to the publisher's address."
+            )
+        for other in found[1:]:
+            if not _same_bytes(found[0], other):
+                raise SourceError(
+                    f"{wanted.words} is there twice, and the two differ: {found[0]} and {other}. Which one is meant "
+                    "can't be told; move one of them away."
+                )
+        return found[0]
+
+
+def check(file: Path, wanted: PublishedFile, origin: str) -> None:
+    """Whether the bytes are the kind of file that was asked for, from its first byte to its last.
+
+    Raises:
+        SourceError: they are not.
+    """
+    size = file.stat().st_size
+    with file.open("rb") as content:
+        head = content.read(512)
+        content.seek(max(0, size - 8))
+        tail = content.read()
+    page = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<"
+    if wanted.month is None:
+        if page or b"locationid" not in head.lower():
+            raise SourceError(
+                f"{origin} is not the zone lookup: it begins with {head[:40]!r}, not with a line that names "
+                "LocationID. Nothing was landed; check TLC_SOURCE."
+            )
+        return
+    if head[:4] != PARQUET:
+        what = "a web page" if page else "no parquet file"
+        raise SourceError(
+            f"{origin} gave {what}: {size:,} bytes that begin with {head[:24]!r}. Nothing was landed; check "
+            "TLC_SOURCE, and whether a proxy or a login page stands in between."
+        )
+    footer = int.from_bytes(tail[:4], "little")
+    if size < 12 or tail[4:] != PARQUET or footer > size - 12:
+        raise SourceError(
+            f"{origin} is cut short: {size:,} bytes that begin as parquet and don't end as parquet. Nothing was "
+            "landed; get the file again."
+        )
+
+
+def _same_bytes(one: Path, other: Path) -> bool:
+    if one.stat().st_size != other.stat().st_size:
+        return False
+    with one.open("rb") as a, other.open("rb") as b:
+        while chunk := a.read(CHUNK):
+            if chunk != b.read(CHUNK):
+                return False
+    return True
