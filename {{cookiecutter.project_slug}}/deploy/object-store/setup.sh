@@ -1,6 +1,7 @@
 #!/bin/sh
 # Makes the bucket, and a user with least rights for each of loader, catalog and Trino. Safe to run again.
 set -eu
+export MC_CONFIG_DIR=/tmp/.mc
 
 mc -q alias set store "$ENDPOINT" "$MINIO_ROOT_USER" "$MINIO_ROOT_PASSWORD" >/dev/null
 mc -q mb --ignore-existing --region "$S3_REGION" "store/$S3_BUCKET" >/dev/null

@@ -1,0 +1,121 @@
+"""A lakehouse on the stack, as the suites use it: empty at first, with months as a test wants them."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+from pyiceberg.catalog import Catalog
+from pyiceberg.exceptions import NamespaceAlreadyExistsError
+from tests.integration.stack import MARK, Stack
+
+from lakehouse.engines.trino import TrinoEngine
+from lakehouse.iceberg.catalog import open_catalog
+from lakehouse.iceberg.loading import LoadResult, load
+from lakehouse.iceberg.tables import NAMESPACES
+from lakehouse.landing.bucket import BucketLanding
+from lakehouse.settings import Settings
+from lakehouse.tlc.generate import write_month, write_zones
+from lakehouse.tlc.months import Month
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+GREEN = "raw.green_trips"
+
+
+class Lake:
+    """Settings, catalog, landing zone and engine of one test."""
+
+    def __init__(self, stack: Stack, folder: Path) -> None:
+        self.stack = stack
+        self.folder = folder
+        self.settings: Settings = stack.settings(folder / "home")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """For a process of its own: this one's environment, with the stack's settings."""
+        return {**os.environ, **self.stack.environment, "LAKEHOUSE_HOME": str(self.settings.home)}
+
+    @property
+    def catalog(self) -> Catalog:
+        """A fresh handle each time."""
+        return open_catalog(self.settings)
+
+    @cached_property
+    def landing(self) -> BucketLanding:
+        """The landing zone in the bucket."""
+        return BucketLanding(self.settings)
+
+    @cached_property
+    def engine(self) -> TrinoEngine:
+        """Trino."""
+        return TrinoEngine(self.settings)
+
+    @property
+    def s3(self) -> S3Client:
+        """The loader's client of the object store."""
+        return self.landing._s3
+
+    def close(self) -> None:
+        """Give back connections."""
+        self.engine.close()
+
+    def sql(self, statement: str, *parameters: Any, as_of: str | None = None) -> list[tuple[Any, ...]]:
+        """Rows of a statement on Trino, as tuples."""
+        table = self.engine.query(statement, parameters, as_of=as_of)
+        return [tuple(row.values()) for row in table.to_pylist()]
+
+    def value(self, statement: str, *parameters: Any, as_of: str | None = None) -> Any:
+        """The one value of a statement."""
+        ((value,),) = self.sql(statement, *parameters, as_of=as_of)
+        return value
+
+    def land(self, dataset: str, month: str | None, rows: int = 1000, seed: int = 0) -> None:
+        """Put a generated month (or the zone lookup) into the landing zone."""
+        file = self.folder / f"{dataset}-{month}-{rows}-{seed}"
+        if month is None:
+            write_zones(file)
+        else:
+            write_month(file, dataset, Month.parse(month), rows, seed=seed)
+        self.landing.put(dataset, Month.parse(month) if month else None, file, f"generated:{seed}")
+
+    def load(self, dataset: str, month: str | None, rows: int = 1000, seed: int = 0, **options: Any) -> LoadResult:
+        """Land a generated month and load it."""
+        self.land(dataset, month, rows, seed)
+        return self.reload(dataset, month, **options)
+
+    def reload(self, dataset: str, month: str | None, **options: Any) -> LoadResult:
+        """Load what is landed."""
+        return load(self.catalog, self.landing, dataset, Month.parse(month) if month else None, **options)
+
+    def scan(self, table: str, snapshot_id: int | None = None) -> pa.Table:
+        """A table's rows as PyIceberg reads them, in order."""
+        rows = self.catalog.load_table(table).scan(snapshot_id=snapshot_id).to_arrow()
+        return rows.sort_by([("file_month", "ascending"), ("file_row", "ascending")])
+
+    def keys(self, prefix: str) -> list[str]:
+        """Names of the objects below `prefix`."""
+        return self.landing._keys(prefix)
+
+    def empty(self) -> None:
+        """Drop all tables and views, and delete every object: the test begins with nothing."""
+        catalog = self.catalog
+        present = {namespace for (namespace,) in catalog.list_namespaces()}
+        for namespace in present:
+            for view in catalog.list_views(namespace):
+                catalog.drop_view(view)
+            for table in catalog.list_tables(namespace):
+                catalog.drop_table(table)
+        for namespace in present - set(NAMESPACES):
+            catalog.drop_namespace(namespace)
+        for namespace in NAMESPACES:
+            try:
+                catalog.create_namespace(namespace, {MARK: "true"})
+            except NamespaceAlreadyExistsError:
+                catalog.update_namespace_properties(namespace, updates={MARK: "true"})
+        for key in [*self.keys("iceberg/"), *self.keys("raw_data/")]:
+            self.s3.delete_object(Bucket=self.settings.s3_bucket, Key=key)

@@ -1,0 +1,142 @@
+"""A load is one snapshot with its provenance, a reload none, and every earlier state can be had again."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from tests.integration.lake import GREEN, Lake
+
+from lakehouse.errors import LandingError, QueryError
+from lakehouse.iceberg.history import history, months
+from lakehouse.iceberg.tables import ensure_raw_tables
+
+COUNT = "select count(*) from raw.green_trips"
+
+
+def test_a_load_is_one_snapshot_with_its_provenance(lake: Lake) -> None:
+    result = lake.load("green", "2023-01", rows=1200)
+
+    ((snapshot_id, parent_id, summary),) = lake.sql(
+        'select snapshot_id, parent_id, summary from raw."green_trips$snapshots"'
+    )
+    words = dict(summary)
+    assert (snapshot_id, parent_id) == (result.snapshot_id, None)
+    assert words["lakehouse.dataset"] == "green"
+    assert words["lakehouse.file-month"] == "2023-01"
+    assert words["lakehouse.source"] == "generated:0"
+    assert words["lakehouse.source-sha256"] == result.source_sha256
+    assert words["lakehouse.source-rows"] == words["total-records"] == "1200"
+    assert words["lakehouse.run-id"]
+    assert words["lakehouse.synthetic"] == "true"
+    assert lake.value(COUNT) == 1200
+    data = lake.keys("iceberg/raw/green_trips/data/")
+    assert len(data) == 1
+    assert "/file_month=2023-01-01/" in data[0]
+
+
+def test_a_reload_adds_no_snapshot_and_a_restated_month_one(lake: Lake) -> None:
+    first = lake.load("green", "2023-01")
+    again = lake.load("green", "2023-01")
+    restated = lake.load("green", "2023-01", rows=1100, seed=1)
+
+    assert (first.action, again.action, restated.action) == ("loaded", "unchanged", "loaded")
+    assert [s.snapshot_id for s in lake.engine.snapshots(GREEN)] == [first.snapshot_id, restated.snapshot_id]
+    assert lake.value(COUNT) == 1100
+    assert {h for (h,) in lake.sql("select distinct source_sha256 from raw.green_trips")} == {restated.source_sha256}
+
+
+def test_each_earlier_state_can_be_had_by_version_and_by_time(lake: Lake) -> None:
+    loads = [
+        lake.load("green", "2023-01", 1000),
+        lake.load("green", "2023-02", 900),
+        lake.load("green", "2023-01", 1100, 1),
+    ]
+    snapshots = lake.engine.snapshots(GREEN)
+    expected = [1000, 1900, 2000]
+
+    for load, snapshot, rows in zip(loads, snapshots, expected, strict=True):
+        at = f"timestamp '{snapshot.committed_at:%Y-%m-%d %H:%M:%S.%f} UTC'"
+        assert load.snapshot_id == snapshot.snapshot_id
+        assert lake.value(f"select count(*) from raw.green_trips for version as of {load.snapshot_id}") == rows
+        assert lake.value(f"select count(*) from raw.green_trips for timestamp as of {at}") == rows
+        assert lake.value(COUNT, as_of=f"{GREEN}@{load.snapshot_id}") == rows
+        assert lake.value(COUNT, as_of=snapshot.committed_at.isoformat()) == rows
+        assert lake.scan(GREEN, load.snapshot_id).num_rows == rows
+    before = snapshots[0].committed_at - timedelta(seconds=1)
+    with pytest.raises(QueryError, match=r"raw\.green_trips has no version as old as"):
+        lake.sql(COUNT, as_of=before.isoformat())
+    with pytest.raises(QueryError, match=r"raw\.green_trips has no branch or tag 'published'\. It has: main"):
+        lake.sql(COUNT, as_of="published")
+    with pytest.raises(QueryError, match=r"has no snapshot 42"):
+        lake.sql(COUNT, as_of=f"{GREEN}@42")
+
+
+def test_trino_and_pyiceberg_read_the_same_rows_in_every_version(lake: Lake) -> None:
+    lake.load("green", "2023-01", 500)
+    lake.load("green", "2023-02", 400)
+    lake.load("green", "2023-01", 450, seed=3)
+
+    for snapshot in lake.engine.snapshots(GREEN):
+        theirs = lake.scan(GREEN, snapshot.snapshot_id)
+        ours = lake.engine.query("select * from raw.green_trips order by 1, 2", as_of=f"{GREEN}@{snapshot.snapshot_id}")
+        assert ours.column_names == theirs.column_names
+        assert ours.to_pylist() == theirs.to_pylist()
+
+
+def test_trino_and_pyiceberg_tell_the_same_history(lake: Lake) -> None:
+    lake.load("green", "2023-01")
+    lake.load("green", "2023-02", 900)
+    last = lake.load("green", "2023-01", 1100, seed=1)
+
+    table = lake.catalog.load_table(GREEN)
+    rows = history(lake.engine, GREEN)
+    assert [(r.snapshot_id, r.parent_id, r.operation, int(r.committed_at.timestamp() * 1000)) for r in rows] == [
+        (s.snapshot_id, s.parent_snapshot_id, s.summary.operation.value if s.summary else None, s.timestamp_ms)
+        for s in table.snapshots()
+    ]
+    for row, snapshot in zip(lake.engine.snapshots(GREEN), table.snapshots(), strict=True):
+        assert snapshot.summary is not None
+        assert dict(row.summary) == snapshot.summary.additional_properties
+    assert [(r.file_month, r.total_rows, r.added_rows, r.deleted_rows) for r in rows] == [
+        ("2023-01", 1000, 1000, 0),
+        ("2023-02", 1900, 900, 0),
+        ("2023-01", 2000, 1100, 1000),
+    ]
+    assert [(r.month, r.rows, r.files, r.synthetic) for r in months(lake.engine)] == [
+        ("2023-01", 1100, 1, True),
+        ("2023-02", 900, 1, True),
+    ]
+    assert months(lake.engine)[0].source_sha256 == last.source_sha256
+    assert lake.engine.current_snapshot(GREEN) == last.snapshot_id == table.metadata.current_snapshot_id
+
+
+def test_zones_load_too_and_tables_without_rows_have_no_history(lake: Lake) -> None:
+    ensure_raw_tables(lake.catalog)
+    assert lake.engine.tables() == ["raw.green_trips", "raw.taxi_zones", "raw.yellow_trips"]
+    assert lake.engine.snapshots("raw.taxi_zones") == []
+    assert lake.engine.current_snapshot("raw.taxi_zones") is None
+
+    lake.load("zones", None)
+
+    assert lake.value("select count(*) from raw.taxi_zones") == 265
+    assert len(lake.engine.snapshots("raw.taxi_zones")) == 1
+
+
+def test_a_table_that_does_not_exist_is_named(lake: Lake) -> None:
+    with pytest.raises(QueryError, match=r"There is no table raw\.green_trips"):
+        lake.engine.snapshots(GREEN)
+
+
+def test_bytes_changed_in_the_bucket_are_refused_and_the_table_stays(lake: Lake) -> None:
+    first = lake.load("green", "2023-01")
+    lake.land("green", "2023-01", 1000, seed=2)
+    key = "raw_data/green_trips/green_tripdata_2023-01.parquet"
+    body = bytearray(lake.s3.get_object(Bucket="warehouse", Key=key)["Body"].read())
+    body[len(body) // 2] ^= 1
+    lake.s3.put_object(Bucket="warehouse", Key=key, Body=bytes(body))
+
+    with pytest.raises(LandingError, match=r"changed after landing"):
+        lake.reload("green", "2023-01")
+
+    assert [s.snapshot_id for s in lake.engine.snapshots(GREEN)] == [first.snapshot_id]
