@@ -142,7 +142,7 @@ def scan_sql(table: Table, snapshot_id: int | None = None) -> str:
     if not tasks:
         columns = ", ".join(f"cast(null as {_duckdb_type(name, f)}) as {quoted(f.name)}" for f in schema.fields)
         return f"select {columns} where false"
-    files = ", ".join(literal(_glob_escaped(_local_path(task.file.file_path))) for task in tasks)
+    files = ", ".join(literal(_glob_escaped(local_path(task.file.file_path))) for task in tasks)
     return f"select * from read_parquet([{files}], hive_partitioning = false, schema = {_field_map(name, schema)})"
 
 
@@ -163,7 +163,7 @@ def _duckdb_type(table: str, field: Any) -> str:
         raise QueryError(f"{table}.{field.name} is {field.field_type}, which is not read here.") from None
 
 
-def _local_path(location: str) -> str:
+def local_path(location: str) -> str:
     """The path that PyIceberg itself opens for a location (it does not decode percent signs)."""
     scheme, _, path = PyArrowFileIO.parse_location(location)
     if scheme != "file":

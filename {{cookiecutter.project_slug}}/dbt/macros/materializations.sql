@@ -1,0 +1,69 @@
+{#- How models become Iceberg tables: always one commit, never an empty table in between. Per engine: engines.sql. -#}
+
+
+{#-
+  by_file: rows of the files whose bytes changed, replaced in one commit.
+
+  The model reads one source and carries its `source_sha256` (and `partition_by`, where it is partitioned). What differs
+  in hash between source and table is rebuilt; what is gone from the source is removed; if nothing differs, there is no
+  commit. `--full-refresh` rebuilds all: after a change of the model's SQL or of a var.
+-#}
+{% materialization by_file, default %}
+    {%- set target_relation = this.incorporate(type='table') -%}
+    {%- if model.sources | length != 1 -%}
+        {{ exceptions.raise_compiler_error(
+            model.name ~ ": materialized='by_file' takes a model that reads exactly one source"
+        ) }}
+    {%- endif -%}
+
+    {{ run_hooks(pre_hooks) }}
+    {% do adapter.dispatch('replace_changed_files', 'lakehouse')(
+        target_relation, compiled_code, source(*model.sources[0]), config.get('partition_by')
+    ) %}
+    {{ run_hooks(post_hooks) }}
+
+    {{ return({'relations': [target_relation]}) }}
+{% endmaterialization %}
+
+
+{#- table, on DuckDB: dbt's own would make a table in memory. On Trino dbt-trino's own does it: on_table_exists='replace'. -#}
+{% materialization table, adapter='duckdb' %}
+    {%- set target_relation = this.incorporate(type='table') -%}
+
+    {{ run_hooks(pre_hooks) }}
+    {% do commit_to_iceberg(target_relation, compiled_code, {'replace': 'all'}) %}
+    {{ run_hooks(post_hooks) }}
+
+    {{ return({'relations': [target_relation]}) }}
+{% endmaterialization %}
+
+
+{#- Seeds become Iceberg tables too, so every engine can join them; a seed that has not changed makes no commit. -#}
+{% materialization seed, default %}
+    {%- set target_relation = this.incorporate(type='table') -%}
+    {%- set agate_table = load_agate_table() -%}
+    {%- do store_result('agate_table', response='OK', agate_table=agate_table) -%}
+
+    {{ run_hooks(pre_hooks) }}
+    {% do adapter.dispatch('replace_if_different', 'lakehouse')(target_relation, seed_select(agate_table)) %}
+    {{ run_hooks(post_hooks) }}
+
+    {{ return({'relations': [target_relation]}) }}
+{% endmaterialization %}
+
+
+{#- A seed's rows as one select, with the types that its yml declares. -#}
+{% macro seed_select(agate_table) -%}
+    {%- set types = config.get('column_types', {}) -%}
+    {%- for row in agate_table.rows %}
+    select
+        {%- for name in agate_table.column_names %}
+        {%- set value = row[name] %}
+        cast({{ 'null' if value is none else "'" ~ (value | string | replace("'", "''")) ~ "'" }} as {{ types[name] }}) as {{ name }}
+        {%- if not loop.last %},{% endif %}
+        {%- endfor %}
+    {%- if not loop.last %}
+    union all
+    {%- endif %}
+    {%- endfor %}
+{%- endmacro %}

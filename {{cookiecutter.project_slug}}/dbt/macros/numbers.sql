@@ -1,0 +1,40 @@
+{#-
+  Rounds a double half up (away from zero), to the same decimal on every engine.
+
+  Engines cast double to decimal differently when the third digit counts: 1.005 is 1.00 for DuckDB and 1.01 for Trino.
+  Multiplying, adding and flooring doubles is the same everywhere. The millionth beside the half makes up for decimals
+  that a double can't hold (1.005 is a little less than 1.005). What is no number, infinite or too large becomes null.
+-#}
+{% macro round_half_up(expression, precision, scale) -%}
+    {%- set factor = 10 ** scale -%}
+    {%- set unit = '0.' ~ '0' * (scale - 1) ~ '1' -%}
+    {%- set limit = '1e' ~ (precision - scale) -%}
+    cast(
+        cast(
+            case
+                when {{ expression }} >= 0 and {{ expression }} < {{ limit }}
+                    then floor({{ expression }} * {{ factor }} + 0.500001e0)
+                when {{ expression }} < 0 and {{ expression }} > -{{ limit }}
+                    then ceil({{ expression }} * {{ factor }} - 0.500001e0)
+            end as bigint
+        ) * {{ unit }} as decimal({{ precision }}, {{ scale }})
+    )
+{%- endmacro %}
+
+
+{#- Money and distance, which the files hold as doubles: exact from silver on. -#}
+{% macro exact(column) -%}
+    {{ round_half_up(column, 12, 2) }}
+{%- endmacro %}
+
+
+{#- Sum over sum, decimal(18,4); null where the divisor is 0. Never an average of averages, never integer division. -#}
+{% macro ratio(dividend, divisor) -%}
+    {{ round_half_up('(cast(' ~ dividend ~ ' as double) / nullif(cast(' ~ divisor ~ ' as double), 0))', 18, 4) }}
+{%- endmacro %}
+
+
+{#- A sum of amounts, decimal(18,2); 0 where all are null. -#}
+{% macro total(column) -%}
+    cast(coalesce(sum({{ column }}), 0) as decimal(18, 2))
+{%- endmacro %}

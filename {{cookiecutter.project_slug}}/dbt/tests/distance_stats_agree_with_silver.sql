@@ -1,0 +1,2 @@
+-- Nothing is lost or counted twice between silver and fct_trip_distance_stats: its join with zones must not multiply.
+{{ disagreements_with_silver(ref('fct_trip_distance_stats'), {'trips': '1'}) }}

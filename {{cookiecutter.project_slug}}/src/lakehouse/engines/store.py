@@ -1,0 +1,270 @@
+"""Rows of a select into an Iceberg table in one commit: DuckDB writes the files, PyIceberg commits them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow.parquet as pq
+from pyiceberg.catalog import Catalog
+from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, ValidationException
+from pyiceberg.expressions import AlwaysTrue, BooleanExpression, In
+from pyiceberg.manifest import DataFile
+from pyiceberg.partitioning import PartitionField, PartitionFieldValue, PartitionKey, PartitionSpec
+from pyiceberg.schema import Schema
+from pyiceberg.table import Table
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.update.schema import UpdateSchema
+from pyiceberg.transforms import IdentityTransform
+from pyiceberg.types import DecimalType, IcebergType, NestedField
+
+from lakehouse.engines.duckdb import DUCKDB_TYPES, literal, local_path, quoted, register_table
+from lakehouse.errors import CommitError, TransformError
+from lakehouse.iceberg.tables import PROPERTIES
+from lakehouse.iceberg.writer import described, remove
+
+ICEBERG_TYPES: dict[str, IcebergType] = {text: kind() for kind, text in DUCKDB_TYPES.items()}
+# Other spellings that a yml may use; Trino's `timestamp(6)` among them.
+SPELLINGS = {"TIMESTAMP(6)": "TIMESTAMP", "TEXT": "VARCHAR", "STRING": "VARCHAR", "INT": "INTEGER", "BOOL": "BOOLEAN"}
+
+# A value of the partition column; None stands for the whole of a table without partitions.
+Part = date | None
+
+
+@dataclass(frozen=True)
+class Model:
+    """What dbt wants made: `schema.table` from a select, with the columns that its yml declares.
+
+    `partition_by` is the column (a date) that says which part a row belongs to; without it the table is one part.
+    """
+
+    name: str
+    select: str
+    declared: Mapping[str, Mapping[str, Any]]
+    full_refresh: bool = False
+    partition_by: str | None = None
+
+
+def replace_all(cursor: duckdb.DuckDBPyConnection, catalog: Catalog, model: Model) -> int:
+    """Replace all rows, in one snapshot on top of the older ones; refs stay. Columns follow the select.
+
+    Returns:
+        How many rows the table has now.
+    """
+    wanted = _columns(cursor, model)
+    table = _table(catalog, model, wanted)
+    return _commit(cursor, table, model, wanted, out=[None], make=[None])
+
+
+def replace_if_different(cursor: duckdb.DuckDBPyConnection, catalog: Catalog, model: Model) -> int | None:
+    """`replace_all`, unless the table holds these very rows already. Returns None then."""
+    wanted = _columns(cursor, model)
+    table = _table(catalog, model, wanted)
+    if table.current_snapshot() is not None and not _changes(table.schema(), wanted):
+        held, new = f"select * from {_view(model.name)}", f"select * from ({model.select})"
+        difference = f"(({held} except all {new}) union all ({new} except all {held}))"
+        if not _rows(cursor, f"select 1 from {difference} limit 1"):
+            return None
+    return _commit(cursor, table, model, wanted, out=[None], make=[None])
+
+
+def replace_changed_files(cursor: duckdb.DuckDBPyConnection, catalog: Catalog, model: Model, source: str) -> int | None:
+    """Rebuild the parts whose `source_sha256` differs between source and table, in one snapshot.
+
+    `source` is the table, `schema.table`, that the select reads: it has `source_sha256` and the partition column too.
+
+    Returns:
+        How many rows were written; None if nothing differed.
+
+    Raises:
+        TransformError: the select's columns are no longer the table's.
+    """
+    wanted = _columns(cursor, model)
+    table = _table(catalog, model, wanted)
+    parts = _parts(cursor, model, source, new=table.current_snapshot() is None)
+    if model.full_refresh:
+        return _commit(cursor, table, model, wanted, out=[None], make=[p for p, _, new, _ in parts if new])
+    changed = [(part, new) for part, old, new, same in parts if not same]
+    if table.current_snapshot() is not None and (changes := _changes(table.schema(), wanted)):
+        raise TransformError(
+            f"its columns have changed ({changes}), and the months that it holds lack them. "
+            "Rebuild all months: lakehouse build --full-refresh"
+        )
+    if not changed and table.current_snapshot() is not None:
+        return None
+    return _commit(cursor, table, model, wanted, out=[p for p, _ in changed], make=[p for p, new in changed if new])
+
+
+def _parts(
+    cursor: duckdb.DuckDBPyConnection, model: Model, source: str, *, new: bool
+) -> list[tuple[Part, int, int, bool]]:
+    """Each part: its files in the table, its files in the source, whether hashes and row counts are the same."""
+    key = quoted(model.partition_by) if model.partition_by else "null::date"
+    files = f"select {key} as part, source_sha256, count(*) as row_count from {{}} group by all"
+    held = files.format(_view(source)) + " having false" if new else files.format(_view(model.name))
+    return _rows(
+        cursor,
+        f"""
+        with wanted as ({files.format(_view(source))}), held as ({held})
+        select
+            coalesce(wanted.part, held.part) as part,
+            count(held.row_count),
+            count(wanted.row_count),
+            bool_and(wanted.row_count is not distinct from held.row_count)
+        from wanted
+        full outer join held on wanted.part is not distinct from held.part and wanted.source_sha256 = held.source_sha256
+        group by 1
+        order by 1
+        """,
+    )
+
+
+def _columns(cursor: duckdb.DuckDBPyConnection, model: Model) -> list[NestedField]:
+    """The select's columns, held against the yml. Ids are given by the table.
+
+    Raises:
+        TransformError: a type that Iceberg lacks, or other columns than declared.
+    """
+    found = [(name, kind) for name, kind, *_ in _rows(cursor, f"describe {model.select}")]
+    declared = [(name, _spelled(column.get("data_type") or "?")) for name, column in model.declared.items()]
+    if declared and found != declared:
+        differ = [f"{n} {k}" for n, k in found if (n, k) not in declared] + [
+            f"{n} {k} (declared)" for n, k in declared if (n, k) not in found
+        ]
+        raise TransformError(f"its select and its yml differ: {', '.join(differ) or 'in the order of columns'}")
+    return [
+        NestedField(i, name, _iceberg_type(name, kind), required=False, doc=_doc(model.declared.get(name)))
+        for i, (name, kind) in enumerate(found, start=1)
+    ]
+
+
+def _doc(column: Mapping[str, Any] | None) -> str | None:
+    return " ".join(str(column.get("description") or "").split()) or None if column else None
+
+
+def _spelled(data_type: str) -> str:
+    text = data_type.upper().replace(", ", ",")
+    return SPELLINGS.get(text, text)
+
+
+def _iceberg_type(column: str, kind: str) -> IcebergType:
+    if kind.startswith("DECIMAL("):
+        precision, scale = kind.removeprefix("DECIMAL(").removesuffix(")").split(",")
+        return DecimalType(int(precision), int(scale))
+    try:
+        return ICEBERG_TYPES[kind]
+    except KeyError:
+        raise TransformError(f"its column {column} is {kind}, which Iceberg lacks: cast it in the select") from None
+
+
+def _table(catalog: Catalog, model: Model, wanted: Sequence[NestedField]) -> Table:
+    """The table; made, without a snapshot, where it does not exist."""
+    try:
+        return catalog.load_table(model.name)
+    except NoSuchTableError:
+        spec = PartitionSpec()
+        if model.partition_by:
+            [source_id] = [f.field_id for f in wanted if f.name == model.partition_by]
+            spec = PartitionSpec(PartitionField(source_id, 1000, IdentityTransform(), model.partition_by))
+        catalog.create_namespace_if_not_exists(model.name.partition(".")[0])
+        return catalog.create_table(model.name, Schema(*wanted), partition_spec=spec, properties=PROPERTIES)
+
+
+def _changes(held: Schema, wanted: Iterable[NestedField]) -> str:
+    """Which columns came, went or changed, in words; empty when they are the same in the same order."""
+    old = [(f.name, f.field_type) for f in held.fields]
+    new = [(f.name, f.field_type) for f in wanted]
+    words = [f"+{n} {k}" for n, k in new if (n, k) not in old] + [f"-{n} {k}" for n, k in old if (n, k) not in new]
+    return ", ".join(words) or ("" if old == new else "their order")
+
+
+def _evolve(update: UpdateSchema, held: Schema, wanted: Sequence[NestedField]) -> None:
+    """Make the table's columns the wanted ones. One that changed its type is a new column, null in old files."""
+    types = {f.name: f.field_type for f in wanted}
+    kept = {f.name for f in held.fields if types.get(f.name) == f.field_type}
+    for column in held.fields:
+        if column.name not in kept:
+            update.delete_column(column.name)
+    for column in wanted:
+        if column.name not in kept:
+            update.add_column(column.name, column.field_type, doc=column.doc)
+    update.move_first(wanted[0].name)
+    for before, column in pairwise(wanted):
+        update.move_after(column.name, before.name)
+
+
+def _commit(
+    cursor: duckdb.DuckDBPyConnection,
+    table: Table,
+    model: Model,
+    wanted: Sequence[NestedField],
+    *,
+    out: Sequence[Part],
+    make: Sequence[Part],
+) -> int:
+    """Write a file for each part to make, then one snapshot: old files of the parts out, new ones in."""
+    transaction = table.transaction()
+    if _changes(table.schema(), wanted):
+        with transaction.update_schema(allow_incompatible_changes=True) as update:
+            _evolve(update, table.schema(), wanted)
+    predicate: BooleanExpression = AlwaysTrue()
+    if model.partition_by and None not in out:
+        predicate = In(model.partition_by, {part.isoformat() for part in out if part})  # type: ignore[misc, call-arg, arg-type]
+    staged: list[DataFile] = []
+    try:
+        for part in make:
+            staged += _written(cursor, table, transaction.table_metadata, model, part)
+        with transaction.update_snapshot().overwrite() as overwrite:
+            overwrite.delete_by_predicate(predicate)
+            for task in table.scan(row_filter=predicate).plan_files():
+                overwrite.delete_data_file(task.file)
+            for file in staged:
+                overwrite.append_data_file(file)
+        transaction.commit_transaction()
+    except BaseException as error:
+        for file in staged:
+            remove(table.io, file.file_path)
+        if isinstance(error, CommitFailedException | ValidationException):
+            raise CommitError(f"something else wrote the table meanwhile; build again ({error})") from error
+        raise
+    register_table(cursor, model.name, table)
+    return sum(file.record_count for file in staged)
+
+
+def _written(
+    cursor: duckdb.DuckDBPyConnection, table: Table, metadata: TableMetadata, model: Model, part: Part
+) -> list[DataFile]:
+    """One parquet file next to the table's data, columns with the table's field ids; none where there are no rows."""
+    schema, key, select = metadata.schema(), None, model.select
+    if model.partition_by:
+        select = f"select * from ({select}) where {quoted(model.partition_by)} = date {literal(str(part))}"
+        values = [PartitionFieldValue(metadata.spec().fields[0], part)]
+        key = PartitionKey(field_values=values, partition_spec=metadata.spec(), schema=schema)
+    location = table.location_provider().new_data_location(f"{part or 'all'}-{uuid.uuid4()}.parquet", key)
+    path = Path(local_path(location))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ids = ", ".join(f"{quoted(f.name)}: {f.field_id}" for f in schema.fields)
+    options = f"format parquet, compression zstd, compression_level 1, field_ids {{{ids}}}"
+    try:
+        [(rows,)] = _rows(cursor, f"copy ({select}) to {literal(str(path))} ({options})")
+        if rows:
+            return [described(metadata, location, pq.read_metadata(path), path.stat().st_size, key)]
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    path.unlink()
+    return []
+
+
+def _view(name: str) -> str:
+    return ".".join(quoted(part) for part in name.split("."))
+
+
+def _rows(cursor: duckdb.DuckDBPyConnection, sql: str) -> list[Any]:
+    return cursor.execute(sql).fetchall()
