@@ -51,7 +51,7 @@ bench: install ## The benchmarks, in a baked project
 	@project=$$($(call bake,demo)) && $(MAKE) --no-print-directory -C "$$project" bench
 
 lint: install ## ruff and mypy here, then every linter of a baked project in it
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/ruff check hooks tests
+	$(BIN)/ruff format --check hooks tests
 	$(BIN)/mypy
 	@project=$$($(call bake,lint)) && $(MAKE) --no-print-directory -C "$$project" lint

@@ -38,7 +38,7 @@ def env_text(example: str, dagster_home: str) -> str:
 
 
 def write_new(path: Path, text: str, mode: int) -> bool:
-    """Write a file that does not exist yet, readable as `mode` says from its first byte on; say whether it was written."""
+    """Write a file that does not exist yet, with its mode from the first byte on; say whether it was written."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     except FileExistsError:
@@ -59,7 +59,7 @@ def main() -> None:
     fresh = write_new(project / ".env", env_text(example, str(dagster_home)), 0o600)
 
     start = "make demo" if answers["target"] == "embedded" else "make stack-up"
-    print(f"\n{answers['project_slug']} is ready. {'.env has secrets of its own.' if fresh else '.env was left as it is.'}")
+    print(f"\n{answers['project_slug']} is ready. {'.env has new secrets.' if fresh else '.env was left as it is.'}")
     print(f"  cd {answers['project_slug']}")
     print(f"  {start}\n")
 

@@ -48,7 +48,9 @@ def run_cookiecutter(template: Path, output: Path, answers: Mapping[str, str]) -
     """Bake, over what is there, without a question; nothing of the user's own cookiecutter settings counts."""
     output.mkdir(parents=True, exist_ok=True)
     config = template.parent / "cookiecutter.yaml"
-    config.write_text(f"replay_dir: '{template.parent / 'replay'}'\ncookiecutters_dir: '{template.parent / 'clones'}'\n")
+    config.write_text(
+        f"replay_dir: '{template.parent / 'replay'}'\ncookiecutters_dir: '{template.parent / 'clones'}'\n"
+    )
     command = [sys.executable, "-m", "cookiecutter", "--no-input", "--overwrite-if-exists"]
     command += ["--config-file", str(config), "--output-dir", str(output), str(template)]
     command += [f"{key}={value}" for key, value in answers.items()]
@@ -66,7 +68,7 @@ def bake(output: Path, answers: Mapping[str, str]) -> Path:
         if result.returncode != 0:
             raise SystemExit(result.stderr or result.stdout)
         replay = json.loads((Path(scratch) / "replay" / "template.json").read_text(encoding="utf-8"))
-    slug = replay["cookiecutter"]["project_slug"]
+    slug: str = replay["cookiecutter"]["project_slug"]
     record = output / f"{slug}.files"
     now = template_files()
     for name in set(record.read_text().splitlines() if record.exists() else []) - now:

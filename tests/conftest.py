@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from tests.baking import export, run_cookiecutter
+from tests import baking
+from tests.baking import TEMPLATE, export, run_cookiecutter
 
 # Settings of whoever runs the tests must not reach the projects under test.
 SETTINGS = ("LAKEHOUSE_", "TLC_SOURCE", "DAGSTER_", "COMPOSE_", "TRINO_", "REST_", "S3_", "CATALOG_", "MINIO_", "DBT_")
@@ -35,11 +36,15 @@ class BakedProject:
 
     def environment(self, **variables: str) -> dict[str, str]:
         """The caller's environment without settings, with the project's own programs first on the path."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith((*SETTINGS, "MAKE", "PYTEST_"))}
+        kept = {
+            name: value for name, value in os.environ.items() if not name.startswith((*SETTINGS, "MAKE", "PYTEST_"))
+        }
         programs = os.pathsep.join([str(self.path / ".venv" / "bin"), kept.get("PATH", "")])
         return {**kept, "PATH": programs, **variables}
 
-    def run(self, *command: str, timeout: float = 300, check: bool = True, **variables: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *command: str, timeout: float = 300, check: bool = True, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command in the project; one that fails shows what it said."""
         result = subprocess.run(
             command,
@@ -52,7 +57,9 @@ class BakedProject:
             check=False,
         )
         if check and result.returncode != 0:
-            pytest.fail(f"{' '.join(command)} gave {result.returncode}\n{result.stdout}\n{result.stderr}", pytrace=False)
+            pytest.fail(
+                f"{' '.join(command)} gave {result.returncode}\n{result.stdout}\n{result.stderr}", pytrace=False
+            )
         return result
 
     def install(self) -> None:
@@ -94,22 +101,16 @@ def bake(template: Template, tmp_path: Path) -> Callable[..., BakedProject]:
 
 
 @pytest.fixture(scope="session")
-def installed(template: Template, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> BakedProject:
-    """One project with the default answers and its environment, shared by all test processes."""
+def installed(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> BakedProject:
+    """The project with the default answers and its environment: baked once a run, for all test processes.
+
+    It stays in `build/tests`, so that a second run finds the environment and the caches of the linters.
+    """
     base = tmp_path_factory.getbasetemp()
-    shared = (base if worker_id == "master" else base.parent) / "installed"
-    with FileLock(f"{shared}.lock"):
-        project = BakedProject(shared / "nyc-taxi-lakehouse")
-        if not (project.path / ".venv" / "installed").exists():
-            project = template.bake(shared)
+    done = (base if worker_id == "master" else base.parent) / "installed"
+    with FileLock(f"{done}.lock"):
+        if not done.exists():
+            project = BakedProject(baking.bake(TEMPLATE / "build" / "tests", {}))
             project.install()
-    return project
-
-
-@pytest.fixture(scope="session")
-def real_data() -> Path:
-    """The folder with the TLC's own files that TLC_DATA names."""
-    folder = os.environ.get("TLC_DATA")
-    if not folder:
-        pytest.skip("TLC_DATA names no folder with the TLC's files")
-    return Path(folder).resolve(strict=True)
+            done.write_text(str(project.path))
+    return BakedProject(Path(done.read_text()))

@@ -17,7 +17,7 @@ HOSTILE = [
     "'''",
     '"""',
     "back\\slash\\",
-    "ends in a quote\\\"",
+    'ends in a quote\\"',
     "braces { } {} }",
     "100% #1 $HOME `id` $(id) ;",
     '""" + __import__("os").system("touch owned") + """',
@@ -83,7 +83,9 @@ def test_each_licence_names_its_holder(bake: Callable[..., BakedProject], licens
 
     text = project.read("LICENSE")
     assert "Ada Lovelace" in text
-    assert {"MIT": "MIT License", "Apache-2.0": "Apache License", "Proprietary": "All rights reserved"}[license_name] in text
+    assert {"MIT": "MIT License", "Apache-2.0": "Apache License", "Proprietary": "All rights reserved"}[
+        license_name
+    ] in text
     assert not text.startswith("\n")
     assert text.endswith("\n")
 

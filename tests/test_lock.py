@@ -42,7 +42,7 @@ def test_every_pin_is_exact_and_has_a_hash(lock: str) -> None:
 def test_the_lock_meets_the_declared_dependencies(lock: str, project: Path) -> None:
     packaging = pytest.importorskip("packaging.requirements")
     text = (TEMPLATE / lock).read_text()
-    pins = {name: version for name, version in re.findall(r"^([a-z0-9.-]+)(?:\[[^]]+\])?==([^ ;\\]+)", text, re.MULTILINE)}
+    pins = dict(re.findall(r"^([a-z0-9.-]+)(?:\[[^]]+\])?==([^ ;\\]+)", text, re.MULTILINE))
     declared = tomllib.loads(project.read_text())
     wanted = declared["project"].get("dependencies", []) + declared["dependency-groups"]["dev"]
 
@@ -54,7 +54,10 @@ def test_the_lock_meets_the_declared_dependencies(lock: str, project: Path) -> N
 def test_the_lock_installs_with_uv_and_brings_the_command(installed: BakedProject) -> None:
     assert installed.run("lakehouse", "--version").stdout.startswith("lakehouse ")
     uv = str(Path(sys.executable).parent / "uv")
-    assert "All installed packages are compatible" in installed.run(uv, "pip", "check", "--python", ".venv/bin/python").stderr
+    assert (
+        "All installed packages are compatible"
+        in installed.run(uv, "pip", "check", "--python", ".venv/bin/python").stderr
+    )
 
 
 def test_the_lock_installs_with_pip_alone(template: Template, tmp_path: Path, installed: BakedProject) -> None:

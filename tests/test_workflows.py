@@ -11,7 +11,9 @@ import yaml
 
 from tests.baking import PROJECT_DIR, TEMPLATE
 
-WORKFLOWS = sorted([*TEMPLATE.glob(".github/workflows/*.yml"), *TEMPLATE.glob(f"{PROJECT_DIR}/.github/workflows/*.yml")])
+WORKFLOWS = sorted(
+    [*TEMPLATE.glob(".github/workflows/*.yml"), *TEMPLATE.glob(f"{PROJECT_DIR}/.github/workflows/*.yml")]
+)
 BY_COMMIT = re.compile(r"^ *(?:- )?uses: [\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$")
 
 

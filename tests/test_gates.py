@@ -1,0 +1,54 @@
+"""The gates of a baked project pass on the bake as it falls out."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.conftest import BakedProject
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "ruff check .",
+        "ruff format --check .",
+        "mypy",
+        "sqlfluff lint dbt",
+        "dbt --warn-error parse --no-partial-parse --project-dir dbt --profiles-dir dbt --target embedded",
+        "dbt --warn-error parse --no-partial-parse --project-dir dbt --profiles-dir dbt --target trino",
+        "dg check defs",
+    ],
+)
+def test_a_gate_passes_on_the_bake_as_it_falls_out(installed: BakedProject, command: str) -> None:
+    target = f"target/{re.sub('[^a-z]+', '-', command)}"
+    before = sources(installed)
+
+    installed.run(*command.split(), DBT_TARGET_PATH=target)
+
+    assert sources(installed) == before
+
+
+def test_make_lint_runs_every_gate(installed: BakedProject) -> None:
+    commands = installed.run("make", "--dry-run", "lint").stdout
+
+    for gate in ("ruff check", "ruff format --check", "mypy", "sqlfluff lint", "--target embedded", "--target trino"):
+        assert gate in commands
+    assert "--fix" not in commands
+
+
+def test_the_tests_that_need_no_docker_pass(installed: BakedProject) -> None:
+    result = installed.run("make", "test", "WORKERS=2", timeout=1800, DOCKER_HOST="tcp://127.0.0.1:1")
+
+    print(result.stdout)  # what was skipped, and why, shows with -rP
+    assert re.search(r"\d+ passed", result.stdout)
+
+
+def sources(project: BakedProject) -> dict[str, bytes]:
+    made = (".venv/", ".dagster/", "dbt/target/", "dbt/logs/", "data/", "logs/", "build/")
+    caches = ("_cache/", "__pycache__/")
+    names = {
+        name for name in project.files() if not name.startswith(made) and not any(cache in name for cache in caches)
+    }
+    return {name: (project.path / name).read_bytes() for name in names}
