@@ -1,0 +1,153 @@
+"""Every earlier state, by id, tag, branch and time; across evolution and rollback; and what a running reader sees."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from datetime import datetime, timedelta
+
+import pyarrow as pa
+import pytest
+from pyiceberg.table import Table
+from pyiceberg.transforms import BucketTransform
+from pyiceberg.types import StringType
+from tests.integration.lake import GREEN, Lake
+
+from lakehouse.errors import QueryError
+
+NUMBERS = pa.schema([("n", pa.int64())])
+
+
+def numbers(lake: Lake, *values: int) -> Table:
+    """A table `raw.numbers` with one snapshot for each value."""
+    table = lake.catalog.create_table("raw.numbers", NUMBERS)
+    for value in values:
+        table.append(pa.table({"n": [value]}, NUMBERS))
+    return table
+
+
+def read(lake: Lake, version: str | None = None, table: str = "raw.numbers") -> list[int]:
+    return [n for (n,) in lake.sql(f"select n from {table} order by n", as_of=version)]
+
+
+def sql_time(moment: datetime) -> str:
+    return f"timestamp '{moment:%Y-%m-%d %H:%M:%S.%f} UTC'"
+
+
+def test_by_id_tag_and_branch(lake: Lake) -> None:
+    table = numbers(lake, 1, 2, 3)
+    one, two, three = (s.snapshot_id for s in table.snapshots())
+    table.manage_snapshots().create_tag(one, "first").create_branch(two, "trial").commit()
+    table.append(pa.table({"n": [9]}, NUMBERS), branch="trial")
+
+    assert read(lake, f"raw.numbers@{one}") == [1]
+    assert read(lake, f"raw.numbers@{two}") == [1, 2]
+    assert read(lake, f"raw.numbers@{three}") == read(lake) == read(lake, "main") == [1, 2, 3]
+    assert read(lake, "first") == [1]
+    assert read(lake, "trial") == [1, 2, 9]
+
+
+def test_by_time_before_at_and_after_each_commit(lake: Lake) -> None:
+    numbers(lake, 1, 2, 3)
+    times = [s.committed_at for s in lake.engine.snapshots("raw.numbers")]
+    states = [[1], [1, 2], [1, 2, 3]]
+    tick = timedelta(milliseconds=1)
+
+    for position, moment in enumerate(times):
+        assert read(lake, moment.isoformat()) == states[position]
+        assert read(lake, (moment + tick).isoformat()) == states[position]
+        if position:
+            assert read(lake, (moment - tick).isoformat()) == states[position - 1]
+    with pytest.raises(QueryError, match=r"raw\.numbers has no version as old as"):
+        read(lake, (times[0] - tick).isoformat())
+    with pytest.raises(QueryError, match=r"[Nn]o version history"):
+        lake.sql(f"select n from raw.numbers for timestamp as of {sql_time(times[0] - tick)}")
+
+
+def test_an_old_version_has_the_columns_of_its_time(lake: Lake) -> None:
+    table = numbers(lake, 1)
+    (old,) = (s.snapshot_id for s in table.snapshots())
+    with table.update_schema() as update:
+        update.add_column("word", StringType())
+        update.rename_column("n", "number")
+    table.append(pa.table({"number": pa.array([2], pa.int64()), "word": ["two"]}))
+
+    assert lake.engine.query("select * from raw.numbers", as_of=f"raw.numbers@{old}").to_pylist() == [{"n": 1}]
+    assert lake.sql("select * from raw.numbers order by 1") == [(1, None), (2, "two")]
+    assert table.scan(snapshot_id=old).to_arrow().column_names == ["n"]
+
+
+def test_old_versions_stay_readable_across_partition_evolution(lake: Lake) -> None:
+    table = numbers(lake, 1, 2)
+    old = table.snapshots()[-1].snapshot_id
+    with table.update_spec() as update:
+        update.add_field("n", BucketTransform(4), "n_bucket")
+    table.append(pa.table({"n": [3, 4, 5]}, NUMBERS))
+
+    assert read(lake) == [1, 2, 3, 4, 5]
+    assert read(lake, f"raw.numbers@{old}") == [1, 2]
+    assert lake.value("select count(*) from raw.numbers where n = 4") == 1
+    assert table.scan(snapshot_id=old).to_arrow().sort_by("n")["n"].to_pylist() == [1, 2]
+
+
+def test_a_rollback_moves_the_present_and_leaves_every_version(lake: Lake) -> None:
+    table = numbers(lake, 1, 2, 3)
+    one, _, three = (s.snapshot_id for s in table.snapshots())
+    before = lake.engine.snapshots("raw.numbers")[-1].committed_at
+
+    lake.sql(f"alter table raw.numbers execute rollback_to_snapshot({one})")
+
+    assert read(lake) == [1]
+    assert read(lake, f"raw.numbers@{three}") == [1, 2, 3]
+    assert read(lake, before.isoformat()) == [1, 2, 3]  # what was true then stays true
+    table.refresh()
+    table.append(pa.table({"n": [7]}, NUMBERS))
+    assert read(lake) == [1, 7]
+    assert read(lake, f"raw.numbers@{three}") == [1, 2, 3]
+
+
+def test_two_versions_join_in_one_query(lake: Lake) -> None:
+    first = lake.load("green", "2023-01", 500)
+    second = lake.load("green", "2023-01", 520, seed=1)
+
+    rows = lake.sql(
+        "select count(*), count(old.file_row), count(new.file_row), count_if(old.source_sha256 <> new.source_sha256) "
+        f"from raw.green_trips for version as of {first.snapshot_id} old "
+        f"full join raw.green_trips for version as of {second.snapshot_id} new "
+        "on old.file_month = new.file_month and old.file_row = new.file_row"
+    )
+
+    assert rows == [(520, 500, 520, 500)]
+
+
+def test_a_view_can_hold_a_version_and_keeps_it(lake: Lake) -> None:
+    table = numbers(lake, 1)
+    (old,) = (s.snapshot_id for s in table.snapshots())
+    table.manage_snapshots().create_branch(old, "published").commit()
+    lake.sql("create view gold.now as select n from raw.numbers")
+    lake.sql("create view gold.published as select n from raw.numbers for version as of 'published'")
+
+    table.refresh()
+    table.append(pa.table({"n": [2]}, NUMBERS))
+
+    assert read(lake, table="gold.now") == [1, 2]
+    assert read(lake, table="gold.published") == [1]
+    # a view is what it says, also where the tables beside it are moved
+    assert lake.sql("select count(*) from gold.published, raw.numbers", as_of=f"raw.numbers@{old}") == [(1,)]
+
+
+def test_a_reader_that_started_before_a_commit_reads_to_its_end_what_it_started_with(lake: Lake) -> None:
+    lake.load("green", "2023-01", 60_000)
+    planned = lake.catalog.load_table(GREEN).scan().plan_files()
+    with closing(lake.engine._connection.cursor()) as cursor:
+        cursor.execute("select file_row, source_sha256 from raw.green_trips")
+        first = cursor.fetchmany(10)
+        old = first[0][1]
+
+        lake.load("green", "2023-01", 60_500, seed=1)
+
+        rows = first + cursor.fetchall()
+
+    assert len(rows) == 60_000
+    assert {sha256 for _, sha256 in rows} == {old}
+    assert sum(task.file.record_count for task in planned) == 60_000
+    assert lake.value("select count(*) from raw.green_trips") == 60_500
