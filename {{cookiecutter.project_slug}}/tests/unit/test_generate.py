@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +41,6 @@ ERAS = [
 def column(table: pa.Table, what: str, dataset: str, month: Month) -> Any:
     (name,) = [name for key, name, _ in published_fields(dataset, month) if key == what]
     return table[name]
-
-
-def real_files() -> Path:
-    folder = os.environ.get("TLC_DATA")
-    if not folder:
-        pytest.skip("TLC_DATA names no folder with real TLC files")
-    return Path(folder)
 
 
 @pytest.mark.parametrize(("dataset", "month"), ERAS, ids=str)
@@ -183,8 +175,8 @@ def test_every_declared_column_appears_in_some_era_and_every_era_is_declared() -
         assert seen == {column.name for column in dataset.columns}
 
 
-def test_every_published_file_has_the_columns_that_its_era_says() -> None:
-    lists = sorted(real_files().rglob("tlc_published_files.csv"))
+def test_every_published_file_has_the_columns_that_its_era_says(tlc_data: Path) -> None:
+    lists = sorted(tlc_data.rglob("tlc_published_files.csv"))
     if not lists:
         pytest.skip("no tlc_published_files.csv in TLC_DATA")
 
@@ -198,10 +190,10 @@ def test_every_published_file_has_the_columns_that_its_era_says() -> None:
         ]
 
 
-def test_official_files_have_the_types_that_their_era_says() -> None:
+def test_official_files_have_the_types_that_their_era_says(tlc_data: Path) -> None:
     checked = 0
     for dataset in DATASETS:
-        for path in sorted((real_files() / dataset).glob(f"{dataset}_tripdata_????-??.parquet")):
+        for path in sorted((tlc_data / dataset).glob(f"{dataset}_tripdata_????-??.parquet")):
             assert published_schema(dataset, Month.parse(path.stem[-7:])) == pq.read_schema(path).remove_metadata(), (
                 path
             )

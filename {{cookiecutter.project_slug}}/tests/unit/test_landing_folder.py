@@ -18,10 +18,9 @@ from lakehouse.tlc.months import Month
 JANUARY = Month(2023, 1)
 
 
-def forks(test: Callable[..., None]) -> Callable[..., None]:
-    """For tests whose processes begin as copies of this one: quick, and not to be had on Windows."""
-    quiet = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-    return pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")(quiet(test))
+# For tests whose processes begin as copies of this one: quick, and not to be had on Windows.
+forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+quietly = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 
 
 @pytest.fixture
@@ -185,6 +184,7 @@ def _put_and_die(root: Path, file: Path, step: int) -> None:
 
 
 @forks
+@quietly
 def test_a_put_killed_at_any_step_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> None:
     old_file, new_file = given(tmp_path, b"first", "old"), given(tmp_path, b"second", "new")
     outcomes = set()
@@ -218,6 +218,7 @@ def _put(root: Path, file: Path) -> None:
 
 
 @forks
+@quietly
 def test_many_processes_that_land_the_same_month_leave_one_whole_file(tmp_path: Path) -> None:
     landing = FolderLanding(tmp_path / "landing")
     files = [given(tmp_path, bytes([n]) * 3_000_000, f"file-{n}") for n in range(6)]

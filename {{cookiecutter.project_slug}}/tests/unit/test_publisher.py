@@ -23,7 +23,7 @@ from tests.unit.misbehaving_publisher import (
 
 from lakehouse.errors import LandingError, NotPublishedError, SourceError, UnreachableError
 from lakehouse.landing import Landed
-from lakehouse.landing.arrive import land, refuse_to_mix
+from lakehouse.landing.arrive import land
 from lakehouse.landing.folder import FolderLanding, sha256_of
 from lakehouse.tlc.download import Patience
 from lakehouse.tlc.generate import write_month, write_zones
@@ -416,12 +416,16 @@ class TestGenerated:
             land_january(landing, publisher)
 
     @pytest.mark.usefixtures("generated")
-    def test_published_months_are_not_put_beside_it(self, landing: FolderLanding) -> None:
-        refuse_to_mix(landing, [("green", JANUARY), ("green", Month(2023, 2))])
-        refuse_to_mix(landing, [("zones", None)])
+    def test_published_months_are_not_put_beside_it(
+        self, landing: FolderLanding, publisher: Publisher, months: list[bytes]
+    ) -> None:
+        publisher.publish("trip-data/green_tripdata_2023-02.parquet", months[1])
 
         with pytest.raises(LandingError, match=r"green 2023-01.*make demo"):
-            refuse_to_mix(landing, [("green", Month(2023, 2))])
+            land(landing, publisher.url, "green", Month(2023, 2), patience=HASTE)
+
+        land_january(landing, publisher)
+        land(landing, publisher.url, "green", Month(2023, 2), patience=HASTE)
 
 
 def test_the_record_keeps_the_marks(landing: FolderLanding, publisher: Publisher) -> None:

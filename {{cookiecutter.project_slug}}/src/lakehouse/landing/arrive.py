@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -50,7 +49,7 @@ def land(
         NotPublishedError: the source does not have it (yet).
         UnreachableError: the source can't be asked.
         SourceError: what the source gave is not the file.
-        LandingError: the landing zone did not take it.
+        LandingError: the landing zone did not take it, or holds generated months that would stay beside it.
     """
     file = PublishedFile(dataset, month)
     if not refresh and (found := _published(landing, file)):
@@ -60,6 +59,7 @@ def land(
         with FileLock(landing.staging / f"{file.name}.lock"):
             if not refresh and (found := _published(landing, file)):
                 return found
+            _refuse_to_mix(landing, file)
             return _fetch(landing, source, file, refresh=refresh, progress=progress, patience=patience)
     except OSError as error:
         raise LandingError(
@@ -78,19 +78,18 @@ def is_generated(landed: Landed) -> bool:
     return landed.origin.startswith(GENERATED)
 
 
-def refuse_to_mix(landing: Landing, wanted: Iterable[tuple[str, Month | None]]) -> None:
-    """Refuse published months beside generated ones that would stay.
+def _refuse_to_mix(landing: Landing, file: PublishedFile) -> None:
+    """Refuse a published month beside generated ones, unless it takes the place of one.
 
     Raises:
-        LandingError: generated months are landed that are not among `wanted`; the message says how to replace them.
+        LandingError: the message says how to replace them.
     """
-    wanted = set(wanted)
-    left = [g for g in generated(landing) if g.month is not None and (g.dataset, g.month) not in wanted]
-    if left and any(month is not None for _, month in wanted):
-        names = ", ".join(PublishedFile(g.dataset, g.month).words for g in left)
+    made = [g for g in generated(landing) if g.month is not None]
+    if made and file.month is not None and file not in [PublishedFile(g.dataset, g.month) for g in made]:
+        names = ", ".join(PublishedFile(g.dataset, g.month).words for g in made)
         raise LandingError(
-            f"This lakehouse holds generated months from a demo ({names}); published months are not mixed with them. "
-            "Run `make demo` again: it replaces them as soon as the publisher can be reached."
+            f"This lakehouse holds generated months from a demo ({names}); {file.words} is not mixed with them. Run "
+            "`make demo` again: it replaces them by the published ones as soon as those can be had."
         )
 
 

@@ -1,0 +1,217 @@
+"""The demo: published months where they can be had, generated ones where not, and never both."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.unit.misbehaving_publisher import Publisher, cut_after, running, status, web_page
+
+from lakehouse.demo import bring
+from lakehouse.engines import open_engine
+from lakehouse.errors import NotPublishedError, SourceError, UnreachableError
+from lakehouse.iceberg.catalog import open_catalog
+from lakehouse.iceberg.history import history, months
+from lakehouse.iceberg.loading import load
+from lakehouse.landing import open_landing
+from lakehouse.landing.arrive import generated, land
+from lakehouse.settings import Settings
+from lakehouse.tlc.download import Patience
+from lakehouse.tlc.generate import write_month, write_zones
+from lakehouse.tlc.months import Month
+from lakehouse.tlc.published import PublishedFile
+
+JANUARY, FEBRUARY, MARCH = (PublishedFile("green", Month(2023, n)) for n in (1, 2, 3))
+HASTE = Patience(connect=1, silence=1, first_wait=0.01, longest_wait=0.1, tries=2, connect_tries=1)
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What the publisher has: no mark of ours in it that says it is generated."""
+    folder = tmp_path_factory.mktemp("published")
+    return {
+        **{
+            file.path: write_month(folder / file.name, "green", file.month or Month(1, 1), 500 + n, seed=9).read_bytes()
+            for n, file in enumerate((JANUARY, FEBRUARY, MARCH))
+        },
+        "misc/taxi_zone_lookup.csv": write_zones(folder / "zones.csv").read_bytes().replace(b"Generated", b"Real"),
+    }
+
+
+@pytest.fixture
+def publisher(published: dict[str, bytes]) -> Iterator[Publisher]:
+    with running() as publisher:
+        for path, content in published.items():
+            publisher.publish(path, content)
+        yield publisher
+
+
+@pytest.fixture
+def nowhere() -> str:
+    """An address where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+class DemoLake:
+    """One lakehouse, whose publisher can come and go."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.landing = open_landing(self.settings("unused"))
+
+    def settings(self, source: str) -> Settings:
+        return Settings(LAKEHOUSE_TARGET="embedded", LAKEHOUSE_HOME=self.home, TLC_SOURCE=source)
+
+    def demo(self, source: str, *wanted: PublishedFile) -> None:
+        settings = self.settings(source)
+        for file, replaces in bring(settings, self.landing, wanted, HASTE).items():
+            load(open_catalog(settings), self.landing, file.dataset, file.month, allow_shrink=replaces)
+
+    def generated(self) -> set[str]:
+        return {landed.name for landed in generated(self.landing)}
+
+    def loaded(self) -> dict[str, int]:
+        engine = open_engine(self.settings("unused"))
+        try:
+            return {row.month: row.rows for row in months(engine)}
+        finally:
+            engine.close()
+
+    def snapshots(self) -> list[tuple[str | None, bool]]:
+        engine = open_engine(self.settings("unused"))
+        try:
+            return [(row.file_month, row.synthetic) for row in history(engine, "raw.green_trips")]
+        finally:
+            engine.close()
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> DemoLake:
+    return DemoLake(tmp_path / "home")
+
+
+def test_published_months_and_zones_are_taken_where_they_can_be_had(lake: DemoLake, publisher: Publisher) -> None:
+    lake.demo(publisher.url, JANUARY, FEBRUARY)
+
+    assert lake.loaded() == {"2023-01": 500, "2023-02": 501}
+    assert lake.generated() == set()
+    assert lake.landing.find("zones", None) is not None
+
+
+def test_a_second_demo_asks_nobody_and_adds_no_snapshot(lake: DemoLake, publisher: Publisher, nowhere: str) -> None:
+    lake.demo(publisher.url, JANUARY, FEBRUARY)
+    snapshots, asked = lake.snapshots(), len(publisher.requests)
+
+    lake.demo(publisher.url, JANUARY, FEBRUARY)
+    lake.demo(nowhere, JANUARY, FEBRUARY)
+
+    assert lake.snapshots() == snapshots
+    assert len(publisher.requests) == asked
+
+
+def test_without_a_publisher_generated_months_are_taken_and_it_is_said(
+    lake: DemoLake, nowhere: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lake.demo(nowhere, JANUARY, FEBRUARY)
+
+    assert "can't be reached" in capsys.readouterr().err
+    assert lake.generated() == {JANUARY.name, FEBRUARY.name, "taxi_zone_lookup.csv"}
+    assert lake.loaded() == {"2023-01": 60_000, "2023-02": 60_000}
+    assert lake.snapshots() == [("2023-01", True), ("2023-02", True)]
+
+
+def test_a_second_demo_without_a_publisher_adds_no_snapshot(lake: DemoLake, nowhere: str) -> None:
+    lake.demo(nowhere, JANUARY)
+
+    lake.demo(nowhere, JANUARY)
+
+    assert lake.snapshots() == [("2023-01", True)]
+
+
+def test_generated_months_give_way_as_soon_as_the_published_ones_can_be_had(
+    lake: DemoLake, nowhere: str, publisher: Publisher
+) -> None:
+    lake.demo(nowhere, JANUARY)
+    lake.demo(nowhere, FEBRUARY)
+
+    lake.demo(publisher.url, FEBRUARY, MARCH)
+
+    assert lake.generated() == set()
+    assert lake.loaded() == {"2023-01": 500, "2023-02": 501, "2023-03": 502}
+
+
+def test_they_all_stay_while_one_of_the_published_ones_cannot_be_had(
+    lake: DemoLake, nowhere: str, publisher: Publisher
+) -> None:
+    lake.demo(nowhere, JANUARY, FEBRUARY)
+    publisher.always[FEBRUARY.path] = cut_after(0)
+
+    lake.demo(publisher.url, JANUARY, FEBRUARY)
+
+    assert len(lake.generated()) == 3
+    assert lake.loaded() == {"2023-01": 60_000, "2023-02": 60_000}
+
+
+def test_nothing_is_generated_beside_published_months(lake: DemoLake, nowhere: str, publisher: Publisher) -> None:
+    lake.demo(publisher.url, JANUARY)
+
+    with pytest.raises(UnreachableError, match=r"green 2023-01.*nothing was generated"):
+        lake.demo(nowhere, JANUARY, FEBRUARY)
+
+    assert lake.loaded() == {"2023-01": 500}
+    assert lake.landing.find("green", Month(2023, 2)) is None
+
+
+def test_a_network_that_fails_half_way_mixes_nothing(lake: DemoLake, publisher: Publisher) -> None:
+    publisher.always[FEBRUARY.path] = status(500)
+
+    lake.demo(publisher.url, JANUARY, FEBRUARY)
+
+    assert lake.loaded() == {"2023-01": 60_000, "2023-02": 60_000}
+
+
+@pytest.mark.parametrize("answer", [status(403), status(404), web_page()], ids=["403", "404", "page"])
+def test_one_who_answers_for_the_publisher_is_not_the_publisher(
+    lake: DemoLake, publisher: Publisher, answer: object
+) -> None:
+    for path in list(publisher.files):
+        publisher.always[path] = answer  # type: ignore[assignment]
+
+    lake.demo(publisher.url, JANUARY)
+
+    assert lake.snapshots() == [("2023-01", True)]
+
+
+def test_a_month_that_is_not_published_is_not_generated(lake: DemoLake, publisher: Publisher, nowhere: str) -> None:
+    with pytest.raises(NotPublishedError, match="green 2023-04 is not published"):
+        lake.demo(publisher.url, PublishedFile("green", Month(2023, 4)))
+    with pytest.raises(NotPublishedError, match="green 2999-01 can't be published yet"):
+        lake.demo(nowhere, PublishedFile("green", Month(2999, 1)))
+
+    assert lake.landing.listing() == []
+
+
+def test_a_folder_that_lacks_a_month_is_told_and_nothing_is_generated(lake: DemoLake, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    write_zones(folder / "taxi_zone_lookup.csv")
+
+    with pytest.raises(NotPublishedError, match="green 2023-01 is not in"):
+        lake.demo(str(folder), JANUARY)
+    with pytest.raises(SourceError, match="does not exist"):
+        lake.demo(str(tmp_path / "nowhere"), JANUARY)
+
+    assert lake.landing.listing() == []
+
+
+def test_a_plain_load_never_takes_a_generated_month(lake: DemoLake, publisher: Publisher, nowhere: str) -> None:
+    lake.demo(nowhere, JANUARY)
+
+    with pytest.raises(UnreachableError):
+        land(lake.landing, nowhere, "green", Month(2023, 1), patience=HASTE)
+    landed = land(lake.landing, publisher.url, "green", Month(2023, 1), patience=HASTE)
+
+    assert landed.origin.startswith(publisher.url)
