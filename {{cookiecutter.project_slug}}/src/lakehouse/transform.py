@@ -1,0 +1,203 @@
+"""Raw to gold: one run of dbt, in a process of its own, with what it needs checked first and its results read after."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from pyiceberg.catalog import Catalog
+
+from lakehouse.errors import TransformError
+from lakehouse.iceberg.catalog import open_catalog
+from lakehouse.iceberg.tables import ZONES_TABLE, ensure_raw_tables
+from lakehouse.settings import Settings, project_dir
+from lakehouse.tlc.datasets import DATASETS
+
+Progress = Callable[[str], None]
+
+_FAILED = frozenset({"error", "fail", "runtime error", "partial success"})
+_BUILT = frozenset({"model", "seed"})
+_LINES_SHOWN = 25
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """What one build did. Names are `schema.table` for models and seeds, dbt's own for tests."""
+
+    models: tuple[str, ...]
+    tests: tuple[str, ...]
+    warnings: tuple[str, ...]
+    seconds: float
+    raw_snapshots: dict[str, int | None]
+    raw_moved: tuple[str, ...]
+
+
+def build(
+    settings: Settings,
+    select: str | None = None,
+    *,
+    full_refresh: bool = False,
+    unit_tests: bool = False,
+    progress: Progress | None = None,
+) -> BuildResult:
+    """Make silver and gold and test them. Raw tables that don't exist are made, empty, first.
+
+    Args:
+        settings: of the target.
+        select: dbt's selection; everything without it.
+        full_refresh: rebuild every month of silver, not only those whose bytes changed.
+        unit_tests: run dbt's unit tests too. They say something about the SQL, not about the data.
+        progress: called with a line for each model and test that is done.
+
+    Raises:
+        TransformError: a model or test failed (the message names each), the zone lookup is missing, or another build
+            of this lakehouse is running.
+    """
+    started = time.monotonic()
+    catalog = open_catalog(settings)
+    ensure_raw_tables(catalog)
+    _refuse_without_zones(catalog)
+    with _only_build(settings):
+        before = _raw_snapshots(catalog)
+        results = _run(settings, _command(settings, select, full_refresh, unit_tests), progress)
+        after = _raw_snapshots(catalog)
+    _raise_failures(results)
+    return BuildResult(
+        models=tuple(_name(r) for r in results if _kind(r) in _BUILT),
+        tests=tuple(_name(r) for r in results if _kind(r) in {"test", "unit_test"} and r["status"] == "pass"),
+        warnings=tuple(f"{_name(r)}: {r['message']}" for r in results if r["status"] == "warn"),
+        seconds=time.monotonic() - started,
+        raw_snapshots=before,
+        raw_moved=tuple(table for table in before if before[table] != after[table]),
+    )
+
+
+def dbt_environment(settings: Settings) -> dict[str, str]:
+    """The environment of a dbt process: what dbt/profiles.yml and the plugin read."""
+    named = {
+        "LAKEHOUSE_TARGET": settings.target,
+        "LAKEHOUSE_HOME": str(settings.home),
+        "LAKEHOUSE_PROJECT_DIR": str(project_dir()),
+        "DUCKDB_MEMORY_LIMIT": settings.duckdb_memory_limit,
+        "TRINO_URL": settings.trino_url,
+        "TRINO_USER": settings.trino_user,
+        "TRINO_PASSWORD": settings.trino_password.get_secret_value() if settings.trino_password else "",
+        "TRINO_CA_FILE": str(settings.trino_ca_file or ""),
+    }
+    return os.environ | named
+
+
+def _command(settings: Settings, select: str | None, full_refresh: bool, unit_tests: bool) -> list[str]:
+    dbt = str(project_dir() / "dbt")
+    command = [sys.executable, "-m", "dbt.cli.main", "--no-use-colors", "--log-format", "json", "build"]
+    command += ["--project-dir", dbt, "--profiles-dir", dbt, "--target", settings.target]
+    command += ["--target-path", str(_target_path(settings)), "--log-path", str(settings.home / "dbt" / "logs")]
+    if select:
+        command += ["--select", *select.split()]
+    if full_refresh:
+        command.append("--full-refresh")
+    if not unit_tests:
+        command += ["--exclude-resource-type", "unit_test"]
+    return command
+
+
+def _target_path(settings: Settings) -> Path:
+    return settings.home / "dbt" / settings.target
+
+
+@contextmanager
+def _only_build(settings: Settings) -> Iterator[None]:
+    """Two builds at once would write the same tables and the same target folder."""
+    _target_path(settings).mkdir(parents=True, exist_ok=True)
+    lock = FileLock(_target_path(settings) / "build.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise TransformError("Another build of this lakehouse is running. Wait for it, then build again.") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _raw_snapshots(catalog: Catalog) -> dict[str, int | None]:
+    tables = [dataset.table for dataset in DATASETS.values()]
+    return {name: catalog.load_table(name).metadata.current_snapshot_id for name in [*tables, ZONES_TABLE]}
+
+
+def _refuse_without_zones(catalog: Catalog) -> None:
+    def is_empty(name: str) -> bool:
+        snapshot = catalog.load_table(name).current_snapshot()
+        words = snapshot.summary.additional_properties if snapshot and snapshot.summary else {}
+        return words.get("total-records", "0") == "0"
+
+    if is_empty(ZONES_TABLE) and not all(is_empty(dataset.table) for dataset in DATASETS.values()):
+        raise TransformError(
+            "The zone lookup is empty, and gold joins trips with it. Load it first: lakehouse load zones"
+        )
+
+
+def _run(settings: Settings, command: list[str], progress: Progress | None) -> list[dict[str, Any]]:
+    """Run dbt and give each node's result, or raise with what it said where it did not come to results."""
+    run_results = _target_path(settings) / "run_results.json"
+    run_results.unlink(missing_ok=True)
+    said: list[str] = []
+    with subprocess.Popen(  # noqa: S603 - our own command
+        command, env=dbt_environment(settings), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert process.stdout is not None  # noqa: S101 - for the type checker: it is a pipe
+        for line in process.stdout:
+            message, node_done = _message(line)
+            said.append(message)
+            if progress and node_done:
+                progress(message)
+    if not run_results.exists():
+        raise TransformError("dbt did not come to run anything:\n" + "\n".join(said[-_LINES_SHOWN:]))
+    found: list[dict[str, Any]] = json.loads(run_results.read_text(encoding="utf-8"))["results"]
+    manifest = json.loads((_target_path(settings) / "manifest.json").read_text(encoding="utf-8"))
+    for result in found:
+        result["node"] = manifest["nodes"].get(result["unique_id"], {})
+    if process.returncode and not any(r["status"] in _FAILED for r in found):
+        raise TransformError(f"dbt ended with code {process.returncode}:\n" + "\n".join(said[-_LINES_SHOWN:]))
+    return found
+
+
+def _message(line: str) -> tuple[str, bool]:
+    """A line of dbt's log as text, and whether it says that a model or test is done."""
+    try:
+        info = json.loads(line)["info"]
+    except (ValueError, KeyError, TypeError):
+        return line.rstrip(), False
+    done = {"LogModelResult", "LogTestResult", "LogSeedResult", "LogNodeResult"}
+    return str(info.get("msg", "")).strip(), info.get("name") in done
+
+
+def _raise_failures(results: list[dict[str, Any]]) -> None:
+    failed = [r for r in results if r["status"] in _FAILED]
+    if not failed:
+        return
+    skipped = sum(r["status"] == "skipped" for r in results)
+    lines = [f"{_name(r)}: {' '.join(str(r['message'] or r['status']).split())}" for r in failed]
+    after = f"\n{skipped} that depend on them were skipped." if skipped else ""
+    raise TransformError(f"dbt: {len(failed)} failed.\n" + "\n".join(lines) + after)
+
+
+def _kind(result: dict[str, Any]) -> str:
+    return str(result["unique_id"]).split(".", maxsplit=1)[0]
+
+
+def _name(result: dict[str, Any]) -> str:
+    node = result["node"]
+    if _kind(result) in _BUILT and node:
+        return f"{node['schema']}.{node['name']}"
+    # test.lakehouse.not_null_fct_daily_trips_trips.0a1b2c3d4e
+    return str(result["unique_id"]).split(".")[2]
