@@ -90,7 +90,7 @@ class DemoLake:
 
 @pytest.fixture
 def lake(tmp_path: Path) -> DemoLake:
-    return DemoLake(tmp_path / "home")
+    return DemoLake(tmp_path / "my lake 100%")
 
 
 def test_published_months_and_zones_are_taken_where_they_can_be_had(lake: DemoLake, publisher: Publisher) -> None:
@@ -99,6 +99,15 @@ def test_published_months_and_zones_are_taken_where_they_can_be_had(lake: DemoLa
     assert lake.loaded() == {"2023-01": 500, "2023-02": 501}
     assert lake.generated() == set()
     assert lake.landing.find("zones", None) is not None
+
+
+def test_a_home_whose_path_has_spaces_and_signs_is_the_folder_used(
+    lake: DemoLake, publisher: Publisher, tmp_path: Path
+) -> None:
+    lake.demo(publisher.url, JANUARY)
+
+    assert list((lake.home / "warehouse" / "raw" / "green_trips" / "data").rglob("*.parquet"))
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["my lake 100%"]
 
 
 def test_a_second_demo_asks_nobody_and_adds_no_snapshot(lake: DemoLake, publisher: Publisher, nowhere: str) -> None:

@@ -48,7 +48,8 @@ def open_catalog(settings: Settings) -> Catalog:
         settings.warehouse_dir.mkdir(parents=True, exist_ok=True)
         # a writer waits this long for another process's commit to SQLite
         uri = f"sqlite:///{settings.catalog_file}?timeout={READ_SECONDS}"
-        return SqlCatalog("lakehouse", uri=uri, warehouse=settings.warehouse_dir.as_uri())
+        # As it is, not percent-encoded: PyIceberg takes the path literally, and would make a folder `my%20lake`.
+        return SqlCatalog("lakehouse", uri=uri, warehouse=f"file://{settings.warehouse_dir.as_posix()}")
     try:
         return _RestCatalog("lakehouse", **_rest_properties(settings))
     except (RequestException, RESTError) as error:
