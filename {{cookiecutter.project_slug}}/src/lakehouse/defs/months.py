@@ -8,6 +8,7 @@ from lakehouse.settings import load_settings
 from lakehouse.tlc.months import Month
 
 MONTHS = dg.MonthlyPartitionsDefinition(start_date=load_settings().first_month.first_day.isoformat())
+# On every asset, those without partitions too: one without it would cut a range of months into a run each.
 ONE_RUN = dg.BackfillPolicy.single_run()
 
 

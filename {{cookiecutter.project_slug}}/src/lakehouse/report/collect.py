@@ -120,7 +120,7 @@ def collect(engine: Engine, catalog: Catalog, target: str) -> Facts:
         tables=tuple(t for t in tables if t.snapshots),
         travel=_travel(engine, {t.table: t for t in tables}),
         quality=_quality(engine) if QUALITY in known else (),
-        trees=tuple(tree(catalog, table) for table in with_data),
+        trees=tuple(tree(catalog, table) for table in sorted(with_data, key=lambda t: (not t.startswith("raw."), t))),
     )
 
 

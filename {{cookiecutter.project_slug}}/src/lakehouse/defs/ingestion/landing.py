@@ -74,6 +74,7 @@ landing_assets = [landing_asset(dataset) for dataset in DATASETS.values()]
     group_name="landing",
     description="The zone lookup as published: a CSV file, replaced in place when the TLC changes a name.",
     kinds={"csv", store_kind()},
+    backfill_policy=ONE_RUN,
     owners=OWNERS,
     code_version="1",
 )

@@ -37,7 +37,7 @@ def load_metadata(result: LoadResult) -> dict[str, Any]:
     """What one load did."""
     return {
         "action": result.action,
-        "rows": result.rows,
+        "dagster/partition_row_count": result.rows,
         "snapshot_id": str(result.snapshot_id),
         "source_sha256": result.source_sha256,
         "unknown_columns": list(result.unknown_columns),
@@ -135,6 +135,7 @@ raw_assets = [raw_asset(dataset) for dataset in DATASETS.values()]
     group_name="bronze",
     description="The zone lookup, typed: borough, zone and service zone of each of the 265 location ids.",
     kinds={"iceberg", "python", store_kind()},
+    backfill_policy=ONE_RUN,
     owners=OWNERS,
     code_version="1",
     metadata={"dagster/table_name": "iceberg.raw.taxi_zones"},

@@ -9,6 +9,7 @@ import dagster as dg
 from lakehouse.defs.common import OWNERS
 from lakehouse.defs.failures import failures
 from lakehouse.defs.ingestion import raw
+from lakehouse.defs.months import ONE_RUN
 from lakehouse.defs.resources import IcebergCatalog, Trino
 from lakehouse.defs.transform import models
 from lakehouse.report import make_report, report_file
@@ -25,6 +26,7 @@ _READ = [
     deps=_READ,
     description="Rows by snapshot, growth by load, provenance, a mart before and after a load, the metadata tree.",
     kinds={"html", "markdown", "iceberg"},
+    backfill_policy=ONE_RUN,
     owners=OWNERS,
     code_version="1",
 )

@@ -6,6 +6,7 @@ import dagster as dg
 
 from lakehouse.defs.common import OWNERS, store_kind
 from lakehouse.defs.failures import failures
+from lakehouse.defs.months import ONE_RUN
 from lakehouse.defs.resources import IcebergCatalog
 from lakehouse.iceberg.tables import ensure_raw_tables
 
@@ -14,6 +15,7 @@ from lakehouse.iceberg.tables import ensure_raw_tables
     group_name="bronze",
     description="Namespaces and raw tables, made where they are missing; columns that a declaration gained are added.",
     kinds={"iceberg", "python", store_kind()},
+    backfill_policy=ONE_RUN,
     owners=OWNERS,
     code_version="1",
 )

@@ -10,13 +10,19 @@ from dagster_dbt import DbtCliResource, dbt_assets
 
 from lakehouse.defs.common import table_metadata
 from lakehouse.defs.failures import failures
+from lakehouse.defs.months import ONE_RUN
 from lakehouse.defs.resources import IcebergCatalog
 from lakehouse.defs.transform.manifest import manifest, start_from_parsed, tidy
 from lakehouse.defs.transform.translator import TableNames
 from lakehouse.settings import load_settings
 
 
-@dbt_assets(manifest=manifest(load_settings()), name="dbt_build", dagster_dbt_translator=TableNames())
+@dbt_assets(
+    manifest=manifest(load_settings()),
+    name="dbt_build",
+    dagster_dbt_translator=TableNames(),
+    backfill_policy=ONE_RUN,
+)
 def dbt_models(context: dg.AssetExecutionContext, dbt: DbtCliResource, catalog: IcebergCatalog) -> Iterator[Any]:
     """Build and test the selected models.
 
