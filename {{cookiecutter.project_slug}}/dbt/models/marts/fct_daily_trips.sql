@@ -18,7 +18,8 @@ final as (
         {{ ratio('sum(trip_distance)', 'count(*)') }} as avg_distance_miles,
         {{ ratio('sum(duration_seconds)', 'count(*) * 60') }} as avg_duration_minutes,
         {{ ratio('sum(total_amount)', 'count(*)') }} as avg_total_amount,
-        {{ ratio('count_if(payment_type_id = ' ~ var('card_payment_type_id') ~ ')', 'count(*)') }} as card_share
+        {{ ratio('count(case when payment_type_id = ' ~ var('card_payment_type_id') ~ ' then 1 end)', 'count(*)') }}
+            as card_share
     from trips
     where rejection_reason is null
     group by service_type, pickup_date
