@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow.parquet as pq
 from pyarrow import ArrowException
 from pyiceberg.catalog import Catalog
 from pyiceberg.conversions import from_bytes
@@ -34,6 +35,7 @@ from lakehouse.tlc.datasets import DATASETS
 from lakehouse.tlc.months import Month
 
 MAIN = "main"
+SHA256_LENGTH = 64
 ATTEMPTS = 20
 LOOK_SECONDS = 10.0
 _LOST_ANSWER = (CommitStateUnknownException, ServerError, ServiceUnavailableError, RequestException)
@@ -141,12 +143,25 @@ def live_files(table: Table, change: Change) -> list[DataFile]:
 
 
 def file_hash(table: Table, file: DataFile) -> str | None:
-    """The one `source_sha256` of a data file, from its metrics; None if the file mixes sources."""
+    """The one `source_sha256` of a data file; None if the file mixes sources.
+
+    From its metrics; where a compaction by Trino has cut these to 16 characters, from the column itself.
+    """
     field_id = table.schema().find_field("source_sha256").field_id
     low, high = ((bounds or {}).get(field_id) for bounds in (file.lower_bounds, file.upper_bounds))
-    if low is None or low != high:
+    if low is None or high is None:
         return None
-    return str(from_bytes(StringType(), low))
+    if min(len(low), len(high)) < SHA256_LENGTH:
+        return _hash_in(table, file.file_path)
+    return str(from_bytes(StringType(), low)) if low == high else None
+
+
+def _hash_in(table: Table, path: str) -> str | None:
+    source: Any = table.io.new_input(path)
+    with source.open() as stream:
+        column = pq.ParquetFile(stream).read(columns=["source_sha256"])["source_sha256"]
+    found = column.unique().to_pylist()
+    return str(found[0]) if len(found) == 1 else None
 
 
 def commit(

@@ -1,0 +1,117 @@
+"""Branches, tags and rollback: names for snapshots, and the one that a plain query reads."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from pyiceberg.catalog import Catalog
+from pyiceberg.exceptions import CommitFailedException, NoSuchTableError
+from pyiceberg.table import Table
+
+from lakehouse.engines.as_of import AsOf, parse_as_of
+from lakehouse.errors import CommitError, QueryError
+
+
+def load_table(catalog: Catalog, name: str) -> Table:
+    """A fresh handle.
+
+    Raises:
+        QueryError: no such table.
+    """
+    try:
+        return catalog.load_table(name)
+    except NoSuchTableError:
+        raise QueryError(f"There is no table {name}. `lakehouse months` lists what is loaded.") from None
+
+
+def snapshot_at(table: Table, version: AsOf | int) -> int:
+    """The snapshot that a version means for this table: an id, a branch or tag, or what was current at a time.
+
+    Raises:
+        QueryError: the table has no such version; says what it has.
+    """
+    name = ".".join(table.name())
+    value = version if isinstance(version, int) else version.value
+    if isinstance(value, int):
+        if table.snapshot_by_id(value) is None:
+            raise QueryError(f"{name} has no snapshot {value}. `lakehouse history {name}` lists those that exist.")
+        return value
+    if isinstance(value, datetime):
+        log = sorted(table.history(), key=lambda entry: entry.timestamp_ms)
+        before = [entry.snapshot_id for entry in log if entry.timestamp_ms <= value.timestamp() * 1000]
+        if before:
+            return before[-1]
+        first = f"Its history begins at {_iso(log[0].timestamp_ms)}." if log else "It has no snapshot yet."
+        raise QueryError(f"{name} had no snapshot at {value.isoformat()}. {first}")
+    if value not in table.metadata.refs:
+        known = ", ".join(sorted(table.metadata.refs)) or "none yet"
+        raise QueryError(f"{name} has no branch or tag {value!r}. It has: {known}.")
+    return table.metadata.refs[value].snapshot_id
+
+
+def _iso(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds")
+
+
+def parse_version(text: str) -> AsOf | int:
+    """`1234567890` (a snapshot), `published` (a branch or tag), `2024-03-01T12:00` (a time, UTC)."""
+    return int(text) if text.isdigit() else parse_as_of(text)
+
+
+def rollback(catalog: Catalog, name: str, version: AsOf | int, *, expect: int | None = None) -> int:
+    """Make an older version (or, to undo, a newer one) what a plain query reads. No snapshot is made or lost.
+
+    Args:
+        catalog: where the table is.
+        name: `schema.table`.
+        version: see `parse_version`.
+        expect: refuse unless this snapshot is the current one: what the caller looked at.
+
+    Returns:
+        The id of the snapshot that is current now.
+
+    Raises:
+        QueryError: no such table or version.
+        CommitError: the table moved meanwhile.
+    """
+    table = load_table(catalog, name)
+    current = table.metadata.current_snapshot_id
+    if expect is not None and current != expect:
+        raise CommitError(
+            f"{name} is at snapshot {current}, not at {expect} as expected: someone else changed it. Nothing was rolled "
+            f"back; look again with `lakehouse history {name}`."
+        )
+    target = snapshot_at(table, version)
+    if target == current:
+        return target
+    try:
+        table.manage_snapshots().set_current_snapshot(snapshot_id=target).commit()
+    except CommitFailedException as error:
+        raise CommitError(
+            f"{name} changed while it was being rolled back. Nothing was rolled back; try again."
+        ) from error
+    return target
+
+
+def tag(catalog: Catalog, name: str, tag_name: str, snapshot_id: int | None = None) -> int:
+    """Name a snapshot (the current one unless told). A tag keeps its snapshot from expiry; it never moves.
+
+    Returns:
+        The snapshot's id.
+
+    Raises:
+        QueryError: no such table or snapshot, or the name is taken by another snapshot.
+    """
+    table = load_table(catalog, name)
+    target = snapshot_id if snapshot_id is not None else table.metadata.current_snapshot_id
+    if target is None:
+        raise QueryError(f"{name} has no snapshot to tag yet.")
+    if table.snapshot_by_id(target) is None:
+        raise QueryError(f"{name} has no snapshot {target}. `lakehouse history {name}` lists those that exist.")
+    # creating a tag whose name exists would move it
+    if (taken := table.metadata.refs.get(tag_name)) is not None:
+        if taken.snapshot_id == target:
+            return target
+        raise QueryError(f"{name} has {tag_name!r} already, for snapshot {taken.snapshot_id}. Choose another name.")
+    table.manage_snapshots().create_tag(target, tag_name).commit()
+    return target

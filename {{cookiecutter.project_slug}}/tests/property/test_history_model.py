@@ -1,0 +1,211 @@
+"""Histories against a plain model: whatever is loaded, restated, refused, tagged, rolled back or expired, every version
+that still exists reads exactly as the model remembers it."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import tempfile
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from tests.lake import Lake
+from tests.property.profiles import settings_of
+
+from lakehouse.errors import LakehouseError, RefusedError
+from lakehouse.iceberg.history import months
+from lakehouse.iceberg.refs import rollback, tag
+from lakehouse.settings import Settings
+
+TABLE = "raw.green_trips"
+MONTHS = ("2024-01", "2024-02", "2024-03")
+
+Rows = tuple[tuple[int, datetime, float], ...]
+State = dict[str, Rows]
+
+month = st.sampled_from(MONTHS)
+seeds = st.integers(0, 3)
+sizes = st.integers(1, 9)
+
+
+@cache
+def base_rows(folder: Path, name: str) -> pa.Table:
+    """Nine plausible trips of a month."""
+    lake = Lake(Settings(LAKEHOUSE_TARGET="embedded", LAKEHOUSE_HOME=folder), folder)
+    return pq.read_table(lake.generate("green", name, 9, dirt=False, strays=False))
+
+
+def months_file(lake: Lake, name: str, seed: int, size: int) -> tuple[Path, Rows]:
+    """A tiny month, different for each seed and size, and its rows as the model keeps them."""
+    chance = random.Random(f"{name} {seed} {size}")  # noqa: S311 - data
+    table = base_rows(lake.scratch.parent, name).slice(0, size)
+    amounts = [round(chance.uniform(3, 90), 2) for _ in range(size)]
+    at = table.column_names.index("total_amount")
+    table = table.set_column(at, "total_amount", pa.array(amounts))
+    pickups = table["lpep_pickup_datetime"].to_pylist()
+    return lake.write("green", name, table), tuple(zip(range(size), pickups, amounts, strict=True))
+
+
+class Histories(RuleBasedStateMachine):
+    """`now` is what a plain query must read; `then` what each snapshot must."""
+
+    versions = Bundle("versions")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="histories-"))
+        self.lake = Lake(
+            Settings(LAKEHOUSE_TARGET="embedded", LAKEHOUSE_HOME=self.folder / "home"), self.folder / "files"
+        )
+        self.now: State = {}
+        self.landed: State = {}
+        self.then: dict[int, State] = {}
+        self.tags: dict[str, int] = {}
+
+    def teardown(self) -> None:
+        shutil.rmtree(self.folder)
+
+    @initialize(target=versions, name=month, seed=seeds, size=sizes)
+    def begin(self, name: str, seed: int, size: int) -> Any:
+        return self.load(name, seed, size)
+
+    @rule(target=versions, name=month, seed=seeds, size=sizes)
+    def load(self, name: str, seed: int, size: int) -> Any:
+        """A first load, a restatement, or the same bytes again: the model tells which."""
+        file, rows = months_file(self.lake, name, seed, size)
+        self.lake.land("green", name, file)
+        self.landed[name] = rows
+        shrinks = 2 * len(rows) < len(self.now.get(name, ()))
+        if shrinks:
+            try:
+                self.lake.load("green", name)
+            except RefusedError as error:
+                assert "--allow-shrink" in str(error)  # noqa: PT017 - in a rule, not a test
+            else:
+                raise AssertionError("a month that shrank by more than half was taken")
+        return self._loaded(name, rows, allow_shrink=shrinks)
+
+    def _loaded(self, name: str, rows: Rows, **options: Any) -> Any:
+        result = self.lake.load("green", name, **options)
+        if self.now.get(name) == rows and not options.get("again"):
+            assert (result.action, result.snapshot_id) == ("unchanged", None)
+            return multiple()
+        assert (result.action, result.rows) == ("loaded", len(rows))
+        assert result.snapshot_id is not None
+        assert result.snapshot_id not in self.then
+        self.now = {**self.now, name: rows}
+        self.then[result.snapshot_id] = self.now
+        return result.snapshot_id
+
+    @rule(target=versions, name=month)
+    def load_again(self, name: str) -> Any:
+        if name not in self.landed:
+            return multiple()
+        return self._loaded(name, self.landed[name], again=True, allow_shrink=True)
+
+    @rule(name=month, seed=seeds)
+    def refuse(self, name: str, seed: int) -> None:
+        """A file without a required column changes nothing, whatever was there."""
+        file, _ = months_file(self.lake, name, seed, 9)
+        kept = self.landed.get(name)
+        self.lake.land("green", name, self.lake.write("green", name, pq.read_table(file).drop_columns(["fare_amount"])))
+        try:
+            self.lake.load("green", name)
+        except RefusedError as error:
+            assert "fare_amount" in str(error)  # noqa: PT017 - in a rule, not a test
+        else:
+            raise AssertionError("a file without fares was taken")
+        finally:
+            if kept is None:
+                self.landed.pop(name, None)
+            else:
+                self._land_rows(name, kept)
+
+    def _land_rows(self, name: str, rows: Rows) -> None:
+        for seed in range(4):
+            file, made = months_file(self.lake, name, seed, len(rows))
+            if made == rows:
+                self.lake.land("green", name, file)
+                return
+        raise AssertionError("unknown rows")
+
+    @rule(version=versions)
+    def read_an_old_version(self, version: int) -> None:
+        if version in self.then:
+            assert self._read(f"{TABLE}@{version}") == self.then[version]
+
+    @rule(version=versions)
+    def roll_back(self, version: int) -> None:
+        if version in self.then:
+            assert rollback(self.lake.catalog, TABLE, version) == version
+            self.now = self.then[version]
+
+    @rule(version=versions, name=st.sampled_from(["first", "second"]))
+    def name_a_version(self, version: int, name: str) -> None:
+        if version not in self.then:
+            return
+        try:
+            tag(self.lake.catalog, TABLE, name, version)
+        except LakehouseError as error:
+            assert self.tags[name] != version, error  # noqa: PT017 - a tag never moves
+        else:
+            assert self.tags.setdefault(name, version) == version
+
+    @rule(version=consumes(versions))
+    def expire(self, version: int) -> None:
+        """Expiry takes a snapshot unless it is current or named; nothing else changes."""
+        table = self.lake.table(TABLE)
+        current = table.metadata.current_snapshot_id
+        if version not in self.then or version == current or version in self.tags.values():
+            return
+        table.maintenance.expire_snapshots().by_id(version).commit()
+        del self.then[version]
+
+    @precondition(lambda self: self.tags)
+    @rule(data=st.data())
+    def read_a_tag(self, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from(sorted(self.tags)))
+        assert self._read(name) == self.then[self.tags[name]]
+
+    @invariant()
+    def a_plain_query_reads_the_model(self) -> None:
+        if self.then:
+            assert self._read(None) == {name: rows for name, rows in self.now.items() if rows}
+
+    @invariant()
+    def history_lists_what_exists(self) -> None:
+        if self.then:
+            assert {row.snapshot_id for row in self.lake.history(TABLE)} == set(self.then)
+            held = {row.month: row.rows for row in months(self.lake.engine)}
+            assert held == {name: len(rows) for name, rows in self.now.items() if rows}
+
+    def _read(self, as_of: str | None) -> State:
+        rows = self.lake.rows(
+            "select strftime(file_month, '%Y-%m') as m, file_row, pickup_datetime, total_amount "
+            f"from {TABLE} order by file_month, file_row",
+            as_of,
+        )
+        state: dict[str, list[tuple[int, datetime, float]]] = {}
+        for row in rows:
+            state.setdefault(row["m"], []).append((row["file_row"], row["pickup_datetime"], row["total_amount"]))
+        return {name: tuple(found) for name, found in state.items()}
+
+
+def test_every_version_reads_as_it_was() -> None:
+    run_state_machine_as_test(Histories, settings=settings_of(examples=8, steps=12, long=(150, 40)))

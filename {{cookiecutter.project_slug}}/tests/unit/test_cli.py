@@ -1,0 +1,195 @@
+"""The command line as a person and a program meet it: words, JSON, exit codes, one message for an error."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.lake import Lake
+
+from lakehouse.cli import main
+from lakehouse.settings import load_settings
+
+
+@dataclass
+class Done:
+    """What a command left behind."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class Shell:
+    """`lakehouse …` in this process, with `TLC_SOURCE` at a folder of generated files."""
+
+    def __init__(self, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.monkeypatch = monkeypatch
+        self.set("LAKEHOUSE_TARGET", "embedded")
+        self.set("LAKEHOUSE_HOME", str(lake.settings.home))
+        self.set("TLC_SOURCE", str(lake.scratch))
+
+    def set(self, name: str, value: str) -> None:
+        self.monkeypatch.setenv(name, value)
+
+    def run(self, *words: str) -> Done:
+        load_settings.cache_clear()
+        self.monkeypatch.setattr(sys, "argv", ["lakehouse", *words])
+        out, err = io.StringIO(), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as left:
+            main()
+        return Done(int(left.value.code or 0), out.getvalue(), err.getvalue())
+
+    def json(self, *words: str) -> Any:
+        done = self.run(*words, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+
+@pytest.fixture
+def shell(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> Shell:
+    lake.scratch.mkdir(parents=True)
+    return Shell(lake, monkeypatch)
+
+
+def test_the_installed_program_exits_with_the_code(tmp_path: Path) -> None:
+    environment = {**os.environ, "LAKEHOUSE_HOME": str(tmp_path)}
+    command = [sys.executable, "-m", "lakehouse", "history", "raw.nothing"]
+
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: There is no table raw.nothing.")
+    assert "Traceback" not in done.stderr
+
+
+def test_load_then_look(lake: Lake, shell: Shell) -> None:
+    lake.generate("green", "2024-01", 500)
+    lake.generate("green", "2024-02", 300)
+
+    loaded = shell.json("load", "green", "2024-01..2024-02")
+    again = shell.run("load", "green", "2024-01")
+    months = shell.json("months")
+    history = shell.json("history", "raw.green_trips")
+
+    assert [(r["month"], r["action"], r["rows"]) for r in loaded] == [
+        ("2024-01", "loaded", 500),
+        ("2024-02", "loaded", 300),
+    ]
+    assert (again.returncode, "green 2024-01  unchanged  500 rows  no new snapshot" in again.stdout) == (0, True)
+    assert [(m["dataset"], m["month"], m["rows"]) for m in months] == [
+        ("green", "2024-01", 500),
+        ("green", "2024-02", 300),
+    ]
+    assert [m["snapshot_id"] for m in months] == [h["snapshot_id"] for h in history]
+    assert {
+        "committed_at",
+        "operation",
+        "total_rows",
+        "added_rows",
+        "deleted_rows",
+        "file_month",
+        "source_sha256",
+    } <= set(history[0])
+
+
+def test_sql_now_and_as_of_each_version(lake: Lake, shell: Shell) -> None:
+    first = lake.load("green", "2024-01", lake.generate("green", "2024-01", 500))
+    lake.load("green", "2024-02", lake.generate("green", "2024-02", 300))
+    count = "select count(*) as n from raw.green_trips"
+
+    assert shell.json("sql", count) == [{"n": 800}]
+    assert shell.json("sql", count, "--as-of", f"raw.green_trips@{first.snapshot_id}") == [{"n": 500}]
+    assert shell.run("sql", count).stdout.split()[-1] == "800"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("history", "raw.nothing"), 1, "There is no table raw.nothing"),
+        (("sql", "select nonsense"), 1, "nonsense"),
+        (("sql", "select 1; select 2"), 1, "one statement"),
+        (("sql", "select count(*) from raw.green_trips", "--as-of", "published"), 1, "no branch or tag 'published'"),
+        (("load", "green", "2099-01"), 1, "green"),
+        (("load", "purple", "2024-01"), 2, "no dataset 'purple'"),
+        (("load", "green"), 2, "which month"),
+        (("load", "green", "2024-13"), 2, "2024-13"),
+        (("load", "green", "2024-03..2024-01"), 2, "ends before it begins"),
+        (("load", "green", "2012-01"), 2, "begins with 2013-08"),
+        (("load", "zones", "2024-01"), 2, "no months"),
+        (("frobnicate",), 2, "frobnicate"),
+    ],
+)
+def test_what_goes_wrong_is_one_message_and_an_exit_code(
+    lake: Lake, shell: Shell, words: tuple[str, ...], code: int, says: str
+) -> None:
+    lake.load("green", "2024-01", lake.generate("green", "2024-01", 50))
+
+    done = shell.run(*words)
+
+    assert done.returncode == code, done.stderr
+    assert says in " ".join(done.stderr.replace("│", " ").split())
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_wrong_setting_is_named(shell: Shell) -> None:
+    shell.set("LAKEHOUSE_TARGET", "spark")
+
+    done = shell.run("months")
+
+    assert done.returncode == 1
+    assert "LAKEHOUSE_TARGET" in done.stderr
+
+
+def test_a_refused_file_is_told_on_stderr_and_nothing_is_loaded(lake: Lake, shell: Shell) -> None:
+    (lake.scratch / "green_tripdata_2024-01.parquet").write_bytes(b"PAR1 this is no parquet file PAR1")
+
+    done = shell.run("load", "green", "2024-01")
+
+    assert done.returncode == 1
+    assert "green_tripdata_2024-01.parquet" in done.stderr
+    assert shell.json("months") == []
+
+
+def test_an_undeclared_column_is_a_warning(lake: Lake, shell: Shell) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(lake.generate("green", "2024-01", 50)).append_column("mood", pa.array(["fine"] * 50))
+    for path in lake.scratch.rglob("*.parquet"):
+        path.unlink()
+    lake.write("green", "2024-01", table)
+
+    done = shell.run("load", "green", "2024-01")
+
+    assert (done.returncode, "'mood'" in done.stderr) == (0, True)
+
+
+def test_doctor_says_what_is_there_and_what_is_not(shell: Shell, tmp_path: Path) -> None:
+    shell.set("DAGSTER_HOME", str(tmp_path / "gone"))
+
+    done = shell.run("doctor", "--json")
+
+    found = {finding["what"]: finding for finding in json.loads(done.stdout)}
+    assert done.returncode == 1
+    assert found["Python"]["state"] == "ok"
+    assert found["TLC_SOURCE"]["state"] == "ok"
+    assert found["DAGSTER_HOME"]["state"] == "missing"
+    assert "was the project moved?" in found["DAGSTER_HOME"]["found"]
+
+
+def test_the_help_of_every_command_has_a_sentence(shell: Shell) -> None:
+    from lakehouse.cli import app
+
+    for command in app.registered_commands:
+        assert command.callback is not None
+        assert (command.callback.__doc__ or "").strip().endswith(".")
