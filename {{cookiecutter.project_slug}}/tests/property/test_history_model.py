@@ -58,7 +58,7 @@ def months_file(lake: Lake, name: str, seed: int, size: int) -> tuple[Path, Rows
     amounts = [round(chance.uniform(3, 90), 2) for _ in range(size)]
     at = table.column_names.index("total_amount")
     table = table.set_column(at, "total_amount", pa.array(amounts))
-    pickups = table["lpep_pickup_datetime"].to_pylist()
+    pickups: list[Any] = table["lpep_pickup_datetime"].to_pylist()
     return lake.write("green", name, table), tuple(zip(range(size), pickups, amounts, strict=True))
 
 

@@ -6,6 +6,7 @@ Usage: python -m tests.unit.loading_process HOME DATASET MONTH
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from lakehouse.errors import LakehouseError
 from lakehouse.iceberg.catalog import open_catalog
@@ -17,7 +18,7 @@ from lakehouse.tlc.months import Month
 
 def main() -> None:
     home, dataset, month = sys.argv[1:]
-    settings = Settings(LAKEHOUSE_HOME=home) if home != "-" else Settings()
+    settings = Settings(LAKEHOUSE_HOME=Path(home)) if home != "-" else Settings()
     catalog, landing = open_catalog(settings), open_landing(settings)
     print("ready", flush=True)
     sys.stdin.readline()

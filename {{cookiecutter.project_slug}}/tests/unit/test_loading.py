@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from tests.lake import Lake
@@ -88,8 +88,8 @@ def test_a_row_belongs_to_the_month_of_its_file(lake: Lake) -> None:
     lake.load("green", "2024-02", lake.generate("green", "2024-02", 100))
 
     held = lake.table(TABLE).scan(row_filter="file_month = '2024-01-01'").to_arrow()
-    strays = pc.sum(pc.not_equal(pc.strftime(held["pickup_datetime"], "%Y-%m"), "2024-01")).as_py()
-    assert (len(held), strays > 0) == (2_000, True)
+    strays = [pickup for pickup in held["pickup_datetime"].to_pylist() if pickup.month != 1]
+    assert (len(held), len(strays) > 0) == (2_000, True)
 
 
 @pytest.mark.parametrize("step", ["write_data_file", "audit", "commit"])
@@ -218,10 +218,10 @@ def test_the_audit_sees_a_changed_value_a_lost_null_and_exchanged_rows() -> None
 
 
 def test_damage_between_writing_and_reading_back_is_refused(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = loading.write_data_file
+    real: Any = loading.__dict__["write_data_file"]
 
     def write_and_damage(*args: object) -> object:
-        file, totals = real(*args)  # type: ignore[arg-type]
+        file, totals = real(*args)
         path = Path(file.file_path.removeprefix("file://"))
         content = bytearray(path.read_bytes())
         content[len(content) // 3] ^= 4
