@@ -30,9 +30,10 @@ def tracked_files() -> list[str]:
     return sorted(name for name in names if name and (TEMPLATE / name).is_file())
 
 
-def template_files() -> set[str]:
-    """Paths, from a baked project's root, of all files that the template brings."""
-    return {name.removeprefix(f"{PROJECT_DIR}/") for name in tracked_files() if name.startswith(f"{PROJECT_DIR}/")}
+def project_files(template: Path) -> set[str]:
+    """Paths, from a baked project's root, of all files that an exported template brings."""
+    root = template / PROJECT_DIR
+    return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
 
 
 def export(folder: Path) -> Path:
@@ -64,13 +65,14 @@ def bake(output: Path, answers: Mapping[str, str]) -> Path:
         SystemExit: cookiecutter or a hook refused, with what it said.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        result = run_cookiecutter(export(Path(scratch) / "template"), output, answers)
+        template = export(Path(scratch) / "template")
+        result = run_cookiecutter(template, output, answers)
         if result.returncode != 0:
             raise SystemExit(result.stderr or result.stdout)
+        now = project_files(template)
         replay = json.loads((Path(scratch) / "replay" / "template.json").read_text(encoding="utf-8"))
     slug: str = replay["cookiecutter"]["project_slug"]
     record = output / f"{slug}.files"
-    now = template_files()
     for name in set(record.read_text().splitlines() if record.exists() else []) - now:
         (output / slug / name).unlink(missing_ok=True)
     record.write_text("\n".join(sorted(now)) + "\n")

@@ -12,7 +12,7 @@ import pytest
 from filelock import FileLock
 
 from tests import baking
-from tests.baking import TEMPLATE, export, run_cookiecutter
+from tests.baking import PROJECT_DIR, TEMPLATE, export, project_files, run_cookiecutter
 
 # Settings of whoever runs the tests must not reach the projects under test.
 SETTINGS = ("LAKEHOUSE_", "TLC_SOURCE", "DAGSTER_", "COMPOSE_", "TRINO_", "REST_", "S3_", "CATALOG_", "MINIO_", "DBT_")
@@ -72,6 +72,13 @@ class Template:
     """An export of the template's tracked files."""
 
     path: Path
+
+    def files(self) -> set[str]:
+        """What a bake gets from it: paths from the project's root."""
+        return project_files(self.path)
+
+    def source(self, name: str) -> bytes:
+        return (self.path / PROJECT_DIR / name).read_bytes()
 
     def try_to_bake(self, output: Path, **answers: str) -> subprocess.CompletedProcess[str]:
         return run_cookiecutter(self.path, output, answers)

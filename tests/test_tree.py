@@ -11,8 +11,8 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from tests.baking import PROJECT_DIR, TEMPLATE, template_files
-from tests.conftest import BakedProject
+from tests.baking import PROJECT_DIR
+from tests.conftest import BakedProject, Template
 
 RENDERED = {"pyproject.toml", "README.md", "LICENSE", ".env.example"}
 MADE_BY_HOOK = {".env", ".dagster/dagster.yaml"}
@@ -25,18 +25,20 @@ Bake = Callable[..., BakedProject]
 
 
 @pytest.mark.parametrize("target", ["embedded", "trino"])
-def test_a_bake_is_exactly_the_tracked_files_and_what_the_hook_makes(bake: Bake, target: str) -> None:
+def test_a_bake_is_exactly_the_tracked_files_and_what_the_hook_makes(
+    template: Template, bake: Bake, target: str
+) -> None:
     project = bake(target=target)
 
-    assert project.files() == template_files() | MADE_BY_HOOK
+    assert project.files() == template.files() | MADE_BY_HOOK
     assert {path.name for path in project.path.iterdir()} == TOP
     assert f"LAKEHOUSE_TARGET={target}\n" in project.read(".env")
 
 
-def test_only_what_people_read_or_set_is_rendered(bake: Bake) -> None:
+def test_only_what_people_read_or_set_is_rendered(template: Template, bake: Bake) -> None:
     project = bake()
 
-    changed = {name for name in template_files() if (project.path / name).read_bytes() != source(name)}
+    changed = {name for name in template.files() if (project.path / name).read_bytes() != template.source(name)}
 
     assert changed == RENDERED
 
@@ -52,9 +54,9 @@ def test_nothing_of_the_template_is_left_in_names_or_texts(bake: Bake) -> None:
         assert "{{" not in project.read(name), name
 
 
-def test_copy_patterns_match_files_one_by_one_and_never_a_folder() -> None:
-    patterns = json.loads((TEMPLATE / "cookiecutter.json").read_text())["_copy_without_render"]
-    names = template_files()
+def test_copy_patterns_match_files_one_by_one_and_never_a_folder(template: Template) -> None:
+    patterns = json.loads((template.path / "cookiecutter.json").read_text())["_copy_without_render"]
+    names = template.files()
     folders = {str(parent) for name in names for parent in PurePosixPath(name).parents} - {"."}
 
     copied = {name for name in names if any(fnmatch(name, pattern) for pattern in patterns)}
@@ -64,22 +66,18 @@ def test_copy_patterns_match_files_one_by_one_and_never_a_folder() -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes are a POSIX matter")
-def test_modes_survive_the_bake(bake: Bake) -> None:
+def test_modes_survive_the_bake(template: Template, bake: Bake) -> None:
     project = bake()
 
-    for name in template_files():
-        runs_here = os.access(TEMPLATE / PROJECT_DIR / name, os.X_OK)
+    for name in template.files():
+        runs_here = os.access(template.path / PROJECT_DIR / name, os.X_OK)
         assert os.access(project.path / name, os.X_OK) == runs_here, name
 
 
-def test_docs_speak_of_this_project_and_of_no_machine(bake: Bake) -> None:
+def test_docs_speak_of_this_project_and_of_no_machine(template: Template, bake: Bake) -> None:
     project = bake()
     of_a_machine = re.compile(r"/(?:home|root|Users|tmp|work)/[a-z]")
 
-    for name in sorted(template_files()):
+    for name in sorted(template.files()):
         if name.endswith((".md", ".toml", ".lock", ".yaml", ".yml", "Makefile", ".env", ".example")):
             assert not of_a_machine.findall(project.read(name)), name
-
-
-def source(name: str) -> bytes:
-    return (TEMPLATE / PROJECT_DIR / name).read_bytes()
