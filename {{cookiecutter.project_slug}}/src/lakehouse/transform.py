@@ -63,10 +63,7 @@ def build(
             of this lakehouse is running.
     """
     started = time.monotonic()
-    catalog = open_catalog(settings)
-    ensure_raw_tables(catalog)
-    _refuse_without_zones(catalog)
-    with _only_build(settings):
+    with prepared(settings) as catalog:
         before = _raw_snapshots(catalog)
         results = _run(settings, _command(settings, select, full_refresh, unit_tests), progress)
         after = _raw_snapshots(catalog)
@@ -79,6 +76,20 @@ def build(
         raw_snapshots=before,
         raw_moved=tuple(table for table in before if before[table] != after[table]),
     )
+
+
+@contextmanager
+def prepared(settings: Settings) -> Iterator[Catalog]:
+    """What a run of dbt needs, whoever starts it: raw tables, the zone lookup, and no other build at the same time.
+
+    Raises:
+        TransformError: trips are loaded and the zone lookup is not, or another build is running.
+    """
+    catalog = open_catalog(settings)
+    ensure_raw_tables(catalog)
+    _refuse_without_zones(catalog)
+    with _only_build(settings):
+        yield catalog
 
 
 def dbt_environment(settings: Settings) -> dict[str, str]:

@@ -2,7 +2,9 @@
 
 # No postponed annotations here: Dagster reads them while it decorates.
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
@@ -11,10 +13,11 @@ from dagster_dbt import DbtCliResource, dbt_assets
 from lakehouse.defs.common import table_metadata
 from lakehouse.defs.failures import failures
 from lakehouse.defs.months import ONE_RUN
-from lakehouse.defs.resources import IcebergCatalog
+from lakehouse.defs.resources import IcebergCatalog, Trino
 from lakehouse.defs.transform.manifest import manifest, start_from_parsed, tidy
 from lakehouse.defs.transform.translator import TableNames
 from lakehouse.settings import load_settings
+from lakehouse.transform import dbt_environment, prepared
 
 
 @dbt_assets(
@@ -23,7 +26,9 @@ from lakehouse.settings import load_settings
     dagster_dbt_translator=TableNames(),
     backfill_policy=ONE_RUN,
 )
-def dbt_models(context: dg.AssetExecutionContext, dbt: DbtCliResource, catalog: IcebergCatalog) -> Iterator[Any]:
+def dbt_models(
+    context: dg.AssetExecutionContext, dbt: DbtCliResource, catalog: IcebergCatalog, trino: Trino
+) -> Iterator[Any]:
     """Build and test the selected models.
 
     They have no partitions: dbt finds the months whose bytes differ between raw and silver by itself, so a run over
@@ -32,11 +37,24 @@ def dbt_models(context: dg.AssetExecutionContext, dbt: DbtCliResource, catalog: 
     settings = catalog.settings()
     target_path = settings.home / "dbt" / "runs" / f"{context.run_id[:8]}-{context.retry_number}"
     start_from_parsed(settings, target_path)
-    with failures(context):
-        iceberg = catalog.open()
-    for event in dbt.cli(["build"], context=context, target_path=target_path).stream():
-        if isinstance(event, dg.Output):
-            key = context.asset_key_for_output(event.output_name)
-            context.add_asset_metadata(table_metadata(iceberg.load_table(tuple(key.path))), asset_key=key)
-        yield event
+    with failures(context), prepared(settings) as iceberg:
+        with _environment(dbt_environment(trino.settings())):
+            run = dbt.cli(["build", "--exclude-resource-type", "unit_test"], context=context, target_path=target_path)
+        for event in run.stream():
+            if isinstance(event, dg.Output):
+                key = context.asset_key_for_output(event.output_name)
+                context.add_asset_metadata(table_metadata(iceberg.load_table(tuple(key.path))), asset_key=key)
+            yield event
     tidy(target_path)
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """The environment while dbt is started: the resources' settings, which dagster-dbt can't be given otherwise."""
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
