@@ -28,7 +28,7 @@
 {%- endmacro %}
 
 
-{#- Sum over sum, decimal(18,4); null where the divisor is 0. Never an average of averages, never integer division. -#}
+{#- Sum over sum, decimal(18,4); null where the divisor is 0. Takes sums: an average of averages is no average. -#}
 {% macro ratio(dividend, divisor) -%}
     {{ round_half_up('(cast(' ~ dividend ~ ' as double) / nullif(cast(' ~ divisor ~ ' as double), 0))', 18, 4) }}
 {%- endmacro %}

@@ -4,7 +4,7 @@ trips as (
     select * from {{ ref('int_trips_unioned') }}
 ),
 
-final as (
+sums as (
     select
         service_type,
         pickup_date,
@@ -14,12 +14,26 @@ final as (
         {{ total('tip_amount') }} as tip_amount,
         {{ total('tolls_amount') }} as tolls_amount,
         {{ total(surcharges()) }} as surcharge_amount,
-        {{ total('total_amount') }} as total_amount,
-        {{ ratio('sum(total_amount)', 'count(*)') }} as avg_total_amount,
-        {{ ratio('sum(tip_amount)', 'sum(fare_amount)') }} as tip_rate
+        {{ total('total_amount') }} as total_amount
     from trips
     where rejection_reason is null
     group by service_type, pickup_date, pickup_hour
+),
+
+final as (
+    select
+        service_type,
+        pickup_date,
+        pickup_hour,
+        trips,
+        fare_amount,
+        tip_amount,
+        tolls_amount,
+        surcharge_amount,
+        total_amount,
+        {{ ratio('total_amount', 'trips') }} as avg_total_amount,
+        {{ ratio('tip_amount', 'fare_amount') }} as tip_rate
+    from sums
 )
 
 select * from final

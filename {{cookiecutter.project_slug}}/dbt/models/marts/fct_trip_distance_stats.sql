@@ -28,11 +28,9 @@ pairs as (
         count(*) as trips,
         min(trip_distance) as min_distance_miles,
         max(trip_distance) as max_distance_miles,
-        {{ ratio('sum(trip_distance)', 'count(*)') }} as avg_distance_miles,
-        {{ ratio('sum(duration_seconds)', 'count(*) * 60') }} as avg_duration_minutes,
-        {{ ratio('sum(trip_distance) * 3600', 'sum(duration_seconds)') }} as avg_speed_mph,
-        {{ ratio('sum(fare_amount)', 'count(*)') }} as avg_fare_amount,
-        {{ ratio('sum(fare_amount)', 'sum(trip_distance)') }} as fare_per_mile
+        {{ total('trip_distance') }} as distance_miles,
+        {{ total('fare_amount') }} as fare_amount,
+        cast(sum(duration_seconds) as bigint) as duration_seconds
     from located
     group by service_type, pickup_location_id, dropoff_location_id
 ),
@@ -45,11 +43,11 @@ final as (
         pairs.trips,
         pairs.min_distance_miles,
         pairs.max_distance_miles,
-        pairs.avg_distance_miles,
-        pairs.avg_duration_minutes,
-        pairs.avg_speed_mph,
-        pairs.avg_fare_amount,
-        pairs.fare_per_mile,
+        {{ ratio('pairs.distance_miles', 'pairs.trips') }} as avg_distance_miles,
+        {{ ratio('pairs.duration_seconds', 'pairs.trips * 60') }} as avg_duration_minutes,
+        {{ ratio('pairs.distance_miles * 3600', 'pairs.duration_seconds') }} as avg_speed_mph,
+        {{ ratio('pairs.fare_amount', 'pairs.trips') }} as avg_fare_amount,
+        {{ ratio('pairs.fare_amount', 'pairs.distance_miles') }} as fare_per_mile,
         pickup_zones.zone as pickup_zone,
         pickup_zones.borough as pickup_borough,
         dropoff_zones.zone as dropoff_zone,
