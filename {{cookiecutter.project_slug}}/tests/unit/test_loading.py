@@ -88,7 +88,8 @@ def test_a_row_belongs_to_the_month_of_its_file(lake: Lake) -> None:
     lake.load("green", "2024-02", lake.generate("green", "2024-02", 100))
 
     held = lake.table(TABLE).scan(row_filter="file_month = '2024-01-01'").to_arrow()
-    strays = [pickup for pickup in held["pickup_datetime"].to_pylist() if pickup.month != 1]
+    pickups: list[Any] = held["pickup_datetime"].to_pylist()
+    strays = [pickup for pickup in pickups if pickup.month != 1]
     assert (len(held), len(strays) > 0) == (2_000, True)
 
 

@@ -199,9 +199,13 @@ def _parquet_writer(stream: Any, schema: pa.Schema, arrays: list[pa.Array[Any]])
         if arrays
         else list(schema)
     )
+    # nearly every value is new in these: a dictionary costs time and space, differences between neighbours are small
+    rising = [field.name for field in fields if field.name == "file_row" or pa.types.is_timestamp(field.type)]
     return pq.ParquetWriter(
         stream,
         pa.schema(fields),
+        use_dictionary=[field.name for field in fields if field.name not in rising],
+        column_encoding=dict.fromkeys(rising, "DELTA_BINARY_PACKED"),
         compression="zstd",
         compression_level=1,
         write_page_checksum=True,

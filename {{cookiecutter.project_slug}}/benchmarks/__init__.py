@@ -1,0 +1,1 @@
+"""What the loader costs, as ratios taken in one run: `make bench`."""

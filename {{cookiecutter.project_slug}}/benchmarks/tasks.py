@@ -1,0 +1,190 @@
+"""The things that are measured. Each runs in a process of its own: `python -m benchmarks.tasks TASK FOLDER [ARGUMENT …]`.
+
+It prints one JSON object: seconds of the work itself (start-up not counted) and the process's peak memory in MB.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyiceberg.catalog import Catalog
+
+from lakehouse.engines import open_engine
+from lakehouse.iceberg.catalog import open_catalog
+from lakehouse.iceberg.history import history, months
+from lakehouse.iceberg.loading import load
+from lakehouse.iceberg.tables import ensure_raw_tables
+from lakehouse.landing import open_landing
+from lakehouse.settings import Settings
+from lakehouse.tlc.generate import write_month
+from lakehouse.tlc.months import Month
+
+DATASET = "yellow"
+TABLE = "raw.yellow_trips"
+MONTH = Month(2024, 1)
+
+measured: dict[str, float] = {}
+
+
+@contextmanager
+def timed() -> Iterator[None]:
+    """Count what happens inside."""
+    began, used = time.perf_counter(), time.process_time()
+    yield
+    measured["seconds"] = time.perf_counter() - began
+    measured["cpu"] = time.process_time() - used
+
+
+def lake_in(folder: Path) -> Settings:
+    """An embedded lakehouse of the benchmark's own."""
+    return Settings(LAKEHOUSE_TARGET="embedded", LAKEHOUSE_HOME=folder)
+
+
+def fresh(folder: Path) -> Settings:
+    """The same, emptied, with its tables made."""
+    shutil.rmtree(folder, ignore_errors=True)
+    settings = lake_in(folder)
+    ensure_raw_tables(open_catalog(settings))
+    return settings
+
+
+def generate(folder: Path, rows: str, groups: str) -> None:
+    """A synthetic month: `rows` of them, in row groups of `groups` rows."""
+    path = folder / f"{rows}-{groups}.parquet"
+    if not path.exists():
+        write_month(path, DATASET, MONTH, int(rows), row_group_rows=int(groups))
+
+
+def floor(folder: Path, file: str) -> None:
+    """What any load must do at the least: pyarrow reads the file and writes it again with zstd."""
+    with timed():
+        pq.write_table(pq.read_table(file), folder / "floor.parquet", compression="zstd")
+
+
+def ours(folder: Path, file: str) -> None:
+    """A load: the landed file to the commit, audit included."""
+    settings = fresh(folder / "ours")
+    landing = open_landing(settings)
+    landing.put(DATASET, MONTH, Path(file), "benchmark")
+    catalog = open_catalog(settings)
+    with timed():
+        load(catalog, landing, DATASET, MONTH)
+
+
+def no_op(folder: Path, file: str) -> None:
+    """The same load again."""
+    ours(folder, file)
+    settings = lake_in(folder / "ours")
+    catalog, landing = open_catalog(settings), open_landing(settings)
+    with timed():
+        load(catalog, landing, DATASET, MONTH)
+
+
+def as_user(folder: Path, file: str, method: str) -> None:
+    """What a user of PyIceberg would write: read, name, cast, `append` or `dynamic_partition_overwrite`."""
+    catalog: Catalog = open_catalog(fresh(folder / method))
+    table = catalog.load_table(TABLE)
+    with timed():
+        data = pq.read_table(file)
+        names = {"VendorID": "vendor_id", "RatecodeID": "rate_code_id", "PULocationID": "pu_location_id"}
+        names |= {"DOLocationID": "do_location_id", "Airport_fee": "airport_fee"}
+        names |= {"tpep_pickup_datetime": "pickup_datetime", "tpep_dropoff_datetime": "dropoff_datetime"}
+        data = data.rename_columns([names.get(name, name) for name in data.column_names])
+        columns: dict[str, Any] = {
+            "file_month": pa.array([MONTH.first_day] * len(data), pa.date32()),
+            "file_row": pa.array(range(len(data)), pa.int64()),
+            "source_sha256": pa.array(["0" * 64] * len(data)),
+        }
+        for field in table.schema().as_arrow():
+            if field.name in data.column_names:
+                columns[field.name] = data[field.name].cast(field.type)
+            elif field.name not in columns:
+                columns[field.name] = pa.nulls(len(data), field.type)  # type: ignore[call-overload]
+        conformed = (
+            pa.table(columns).select([f.name for f in table.schema().as_arrow()]).cast(table.schema().as_arrow())
+        )
+        if method == "append":
+            table.append(conformed)
+        else:
+            table.dynamic_partition_overwrite(conformed)
+
+
+def eight_months(folder: Path, processes: str) -> None:
+    """Eight months of 250,000 rows into one table, by so many processes at once; their start-up counts."""
+    home = folder / f"eight-{processes}"
+    settings = fresh(home)
+    landing = open_landing(settings)
+    for m in range(1, 9):
+        file = folder / f"eight-{m}.parquet"
+        if not file.exists():
+            write_month(file, DATASET, Month(2024, m), 250_000, seed=m)
+        landing.put(DATASET, Month(2024, m), file, "benchmark")
+    count = int(processes)
+    with timed():
+        workers = [
+            subprocess.Popen(  # noqa: S603 - our own words
+                [sys.executable, "-m", "benchmarks.tasks", "load_months", str(home), *map(str, range(1 + n, 9, count))],
+                stdout=subprocess.DEVNULL,
+            )
+            for n in range(count)
+        ]
+        codes = [worker.wait() for worker in workers]
+    if any(codes):
+        raise SystemExit(f"a worker failed: {codes}")
+    held = [row.rows for row in months(open_engine(settings))]
+    if held != [250_000] * 8:
+        raise SystemExit(f"the table holds {held}")
+
+
+def load_months(folder: Path, *numbers: str) -> None:
+    """A worker of `eight_months`."""
+    settings = lake_in(folder)
+    catalog, landing = open_catalog(settings), open_landing(settings)
+    with timed():
+        for number in numbers:
+            load(catalog, landing, DATASET, Month(2024, int(number)))
+
+
+def look(folder: Path, what: str, snapshots: str) -> None:
+    """`history` or `months` of a table with so many snapshots."""
+    home = folder / f"look-{snapshots}"
+    settings = lake_in(home)
+    if not settings.catalog_file.exists():
+        fresh(home)
+        landing, catalog = open_landing(settings), open_catalog(settings)
+        for turn in range(int(snapshots)):
+            month = Month(2020 + turn % 60 // 12, turn % 12 + 1)
+            file = folder / f"look-{month}.parquet"
+            if not file.exists():
+                write_month(file, DATASET, month, 100)
+            landing.put(DATASET, month, file, "benchmark")
+            load(catalog, landing, DATASET, month, again=True)
+    engine = open_engine(settings)
+    with timed():
+        if what == "history":
+            history(engine, TABLE)
+        else:
+            months(engine)
+
+
+TASKS: dict[str, Callable[..., None]] = {
+    task.__name__: task for task in (generate, floor, ours, no_op, as_user, eight_months, load_months, look)
+}
+
+if __name__ == "__main__":
+    name, folder, *arguments = sys.argv[1:]
+    TASKS[name](Path(folder), *arguments)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    measured["peak_mb"] = peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+    print(json.dumps(measured))
