@@ -1,4 +1,4 @@
-"""The things that are measured. Each runs in a process of its own: `python -m benchmarks.tasks TASK FOLDER [ARGUMENT …]`.
+"""What is measured, each in a process of its own: `python -m benchmarks.tasks TASK FOLDER [ARGUMENT …]`.
 
 It prints one JSON object: seconds of the work itself (start-up not counted) and the process's peak memory in MB.
 """
@@ -110,7 +110,7 @@ def as_user(folder: Path, file: str, method: str) -> None:
             if field.name in data.column_names:
                 columns[field.name] = data[field.name].cast(field.type)
             elif field.name not in columns:
-                columns[field.name] = pa.nulls(len(data), field.type)  # type: ignore[call-overload]
+                columns[field.name] = pa.nulls(len(data), field.type)
         conformed = (
             pa.table(columns).select([f.name for f in table.schema().as_arrow()]).cast(table.schema().as_arrow())
         )
