@@ -153,7 +153,7 @@ class Histories(RuleBasedStateMachine):
     @rule(version=versions)
     def roll_back(self, version: int) -> None:
         if version in self.then:
-            assert rollback(self.lake.catalog, TABLE, version) == version
+            assert rollback(self.lake.catalog, TABLE, str(version)) == version
             self.now = self.then[version]
 
     @rule(version=versions, name=st.sampled_from(["first", "second"]))

@@ -31,10 +31,11 @@ from pyiceberg.types import (
 )
 
 from lakehouse.engines import MonthFiles, Ref, Snapshot
-from lakehouse.engines.as_of import AsOf, parse_as_of, referenced_tables, versions
+from lakehouse.engines.as_of import parse_as_of, referenced_tables, versions
 from lakehouse.errors import QueryError
 from lakehouse.iceberg.catalog import open_catalog
 from lakehouse.iceberg.commits import file_hash
+from lakehouse.iceberg.refs import snapshot_at
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -199,7 +200,7 @@ class DuckDBEngine:
         moved: dict[str, int] = {}
         if as_of is not None:
             moved = {
-                table: self._snapshot_at(_load(catalog, table), version)
+                table: snapshot_at(_load(catalog, table), version)
                 for table, version in versions(sql, parse_as_of(as_of), "duckdb").items()
             }
         connection = connect(self._settings)
@@ -267,25 +268,6 @@ class DuckDBEngine:
             return referenced_tables(sql, "duckdb")
         except QueryError:
             return None
-
-    @staticmethod
-    def _snapshot_at(table: Table, version: AsOf) -> int:
-        name = ".".join(table.name())
-        match version.value:
-            case int() as snapshot_id:
-                return snapshot_id
-            case datetime() as moment:
-                log = sorted(table.history(), key=lambda entry: entry.timestamp_ms)
-                before = [e.snapshot_id for e in log if e.timestamp_ms <= moment.timestamp() * 1000]
-                if before:
-                    return before[-1]
-                first = f"Its first is of {_utc(log[0].timestamp_ms).isoformat()}." if log else "It has none yet."
-                raise QueryError(f"{name} had no snapshot at {moment.isoformat()}. {first}")
-            case ref:
-                if ref not in table.metadata.refs:
-                    known = ", ".join(sorted(table.metadata.refs)) or "none yet"
-                    raise QueryError(f"{name} has no branch or tag {ref!r}. It has: {known}.")
-                return table.metadata.refs[ref].snapshot_id
 
 
 def _load(catalog: Catalog, name: str) -> Table:

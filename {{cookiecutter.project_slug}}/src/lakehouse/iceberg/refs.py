@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from pyiceberg.catalog import Catalog
-from pyiceberg.exceptions import CommitFailedException, NoSuchTableError
+from pyiceberg.exceptions import CommitFailedException, NoSuchNamespaceError, NoSuchTableError
 from pyiceberg.table import Table
 
 from lakehouse.engines.as_of import AsOf, parse_as_of
@@ -20,7 +20,7 @@ def load_table(catalog: Catalog, name: str) -> Table:
     """
     try:
         return catalog.load_table(name)
-    except NoSuchTableError:
+    except (NoSuchTableError, NoSuchNamespaceError):
         raise QueryError(f"There is no table {name}. `lakehouse months` lists what is loaded.") from None
 
 
@@ -53,18 +53,29 @@ def _iso(milliseconds: int) -> str:
     return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds")
 
 
-def parse_version(text: str) -> AsOf | int:
-    """`1234567890` (a snapshot), `published` (a branch or tag), `2024-03-01T12:00` (a time, UTC)."""
-    return int(text) if text.isdigit() else parse_as_of(text)
+def version_of(table: Table, text: str) -> int:
+    """The snapshot that a person's words mean for this table.
+
+    The words: `1234567890`, `published`, `2024-03-01T12:00` (UTC), or `raw.green_trips@1234567890`.
+
+    Raises:
+        QueryError: none of these, or the table has no such version.
+    """
+    if text.strip().isdigit():
+        return snapshot_at(table, int(text))
+    wanted, name = parse_as_of(text), ".".join(table.name())
+    if wanted.table not in (None, name):
+        raise QueryError(f"{text} is a version of {wanted.table}, not of {name}.")
+    return snapshot_at(table, wanted)
 
 
-def rollback(catalog: Catalog, name: str, version: AsOf | int, *, expect: int | None = None) -> int:
+def rollback(catalog: Catalog, name: str, version: AsOf | int | str, *, expect: int | None = None) -> int:
     """Make an older version (or, to undo, a newer one) what a plain query reads. No snapshot is made or lost.
 
     Args:
         catalog: where the table is.
         name: `schema.table`.
-        version: see `parse_version`.
+        version: see `version_of`.
         expect: refuse unless this snapshot is the current one: what the caller looked at.
 
     Returns:
@@ -78,10 +89,10 @@ def rollback(catalog: Catalog, name: str, version: AsOf | int, *, expect: int | 
     current = table.metadata.current_snapshot_id
     if expect is not None and current != expect:
         raise CommitError(
-            f"{name} is at snapshot {current}, not at {expect} as expected: someone else changed it. Nothing was rolled "
-            f"back; look again with `lakehouse history {name}`."
+            f"{name} is at snapshot {current}, not at {expect} as expected: someone else changed it. Nothing was "
+            f"rolled back; look again with `lakehouse history {name}`."
         )
-    target = snapshot_at(table, version)
+    target = version_of(table, version) if isinstance(version, str) else snapshot_at(table, version)
     if target == current:
         return target
     try:

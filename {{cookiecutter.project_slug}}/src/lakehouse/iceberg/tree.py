@@ -9,7 +9,6 @@ from typing import Any
 
 from pyiceberg.catalog import Catalog
 from pyiceberg.conversions import from_bytes
-from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
 from pyiceberg.manifest import DataFile, ManifestEntryStatus
 from pyiceberg.partitioning import PartitionSpec
 from pyiceberg.schema import Schema
@@ -20,8 +19,7 @@ from pyiceberg.types import PrimitiveType
 from rich.markup import escape
 from rich.tree import Tree as RichTree
 
-from lakehouse.engines.as_of import AsOf, parse_as_of
-from lakehouse.errors import QueryError
+from lakehouse.iceberg.refs import load_table, version_of
 
 _AS_IT_IS: IdentityTransform[Any] = IdentityTransform()
 SHOWN_FILES = 12
@@ -145,12 +143,9 @@ def tree(catalog: Catalog, table: str, as_of: str | None = None) -> TableTree:
     Raises:
         QueryError: no such table or version.
     """
-    try:
-        found = catalog.load_table(table)
-    except (NoSuchTableError, NoSuchNamespaceError):
-        raise QueryError(f"There is no table {table}. `lakehouse months` shows what is loaded.") from None
+    found = load_table(catalog, table)
     metadata = found.metadata
-    snapshot = version(found, table, as_of) if as_of else found.current_snapshot()
+    snapshot = found.snapshot_by_id(version_of(found, as_of)) if as_of else found.current_snapshot()
     schema = _schema_of(found, snapshot)
     said = snapshot.summary if snapshot else None
     return TableTree(
@@ -172,32 +167,6 @@ def tree(catalog: Catalog, table: str, as_of: str | None = None) -> TableTree:
         manifest_list_bytes=_length(found, snapshot.manifest_list) if snapshot else 0,
         manifests=_manifests(found, snapshot, schema) if snapshot else (),
     )
-
-
-def version(table: Table, name: str, as_of: str) -> Snapshot:
-    """The snapshot that `as_of` means: an id, a ref, a time, or `TABLE@SNAPSHOT`.
-
-    Raises:
-        QueryError: the table has no such version.
-    """
-    wanted = AsOf("snapshot", int(as_of), name) if as_of.strip().isdigit() else parse_as_of(as_of)
-    if wanted.table not in (None, name):
-        raise QueryError(f"{as_of} is a version of {wanted.table}, not of {name}.")
-    match wanted.value:
-        case int() as snapshot_id:
-            found = table.snapshot_by_id(snapshot_id)
-        case datetime() as moment:
-            # The log, not the snapshots: after a rollback an older snapshot is the current one again.
-            before = [e for e in table.history() if e.timestamp_ms <= moment.timestamp() * 1000]
-            found = table.snapshot_by_id(max(before, key=lambda e: e.timestamp_ms).snapshot_id) if before else None
-        case ref:
-            found = table.snapshot_by_name(ref)
-    if found is None:
-        refs = ", ".join(sorted(table.metadata.refs)) or "none"
-        raise QueryError(
-            f"{name} has no version {as_of}. Its refs: {refs}; `lakehouse history {name}` lists snapshots."
-        )
-    return found
 
 
 def _schema_of(table: Table, snapshot: Snapshot | None) -> Schema:

@@ -201,10 +201,11 @@ def _parquet_writer(stream: Any, schema: pa.Schema, arrays: list[pa.Array[Any]])
     )
     # nearly every value is new in these: a dictionary costs time and space, differences between neighbours are small
     rising = [field.name for field in fields if field.name == "file_row" or pa.types.is_timestamp(field.type)]
+    others: Any = [field.name for field in fields if field.name not in rising]
     return pq.ParquetWriter(
         stream,
         pa.schema(fields),
-        use_dictionary=[field.name for field in fields if field.name not in rising],
+        use_dictionary=others,
         column_encoding=dict.fromkeys(rising, "DELTA_BINARY_PACKED"),
         compression="zstd",
         compression_level=1,
