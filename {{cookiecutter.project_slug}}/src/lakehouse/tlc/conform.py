@@ -260,11 +260,10 @@ def _to_long(values: pa.Array[Any], target: pa.DataType) -> pa.Array[Any]:
         return values
     values = _plain(values)
     if pa.types.is_string(values.type):
-        values = _trimmed(values)
-        try:
-            return values.cast(target)
-        except pa.ArrowInvalid:
-            values = values.cast(pa.float64())  # "1.0" is how CSV files of floats spell 1
+        # "1.0" is how CSV files of floats spell 1. By way of a double, 2**53 + 1 would become another number.
+        values = pc.replace_substring_regex(_trimmed(values), r"^([+-]?[0-9]+)\.0*$", r"\1")
+        if pc.any(pc.match_substring(values, "x", ignore_case=True)).as_py():
+            raise pa.ArrowInvalid("a hexadecimal number, which the cast would take")
     if pa.types.is_floating(values.type):
         values = _without_nan(values)
     return values.cast(target)
@@ -272,6 +271,8 @@ def _to_long(values: pa.Array[Any], target: pa.DataType) -> pa.Array[Any]:
 
 def _to_double(values: pa.Array[Any], target: pa.DataType) -> pa.Array[Any]:
     values = _plain(values)
+    if pa.types.is_decimal(values.type):
+        values = values.cast(pa.string())  # Arrow's own cast multiplies by 0.01: 376.78 became 376.78000000000003
     if pa.types.is_string(values.type):
         values = _trimmed(values)
     return _without_nan(values if values.type == target else values.cast(target))
