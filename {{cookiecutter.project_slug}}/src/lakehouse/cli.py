@@ -266,6 +266,93 @@ def sql(
     print_table("", result.column_names, rows, empty="No rows.")
 
 
+@app.command(epilog="Examples: lakehouse tree raw.green_trips · lakehouse tree raw.green_trips --as-of 1234567890")
+def tree(
+    table: TableName,
+    as_of: Annotated[
+        str | None, typer.Option("--as-of", metavar="VERSION", help="A snapshot, a branch or tag, or a time.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """A table's own tree: metadata file, snapshot, manifest list, manifests, data files with rows and bounds."""
+    from lakehouse.iceberg.catalog import open_catalog
+    from lakehouse.iceberg.tree import tree as tree_of
+    from lakehouse.terminal import out, print_json
+
+    found = tree_of(open_catalog(load_settings()), table, as_of)
+    if as_json:
+        print_json(found.as_dict())
+    else:
+        out.print(found.renderable())
+
+
+@app.command(epilog="Example: lakehouse rollback raw.green_trips 1234567890 --expect 9876543210")
+def rollback(
+    table: TableName,
+    version: Annotated[str, typer.Argument(help="A snapshot, a branch or tag, or a time.")],
+    expect: Annotated[
+        int | None, typer.Option(metavar="SNAPSHOT", help="Refuse unless this is the current snapshot.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make another version what plain queries read. Nothing is lost: roll back to the newer one to undo it."""
+    from lakehouse.iceberg.catalog import open_catalog
+    from lakehouse.iceberg.refs import rollback as roll_back
+    from lakehouse.terminal import out, print_json
+
+    current = roll_back(open_catalog(load_settings()), table, version, expect=expect)
+    if as_json:
+        print_json({"table": table, "snapshot_id": current})
+    else:
+        out.print(f"{table} is at snapshot {current}", markup=False)
+
+
+@app.command()
+def publish(as_json: Json = False) -> None:
+    """Build and test; when all is green, show the result to readers of schema `published`."""
+    from lakehouse.publishing import publish as publish_now
+    from lakehouse.terminal import out, print_json
+
+    publication = publish_now(load_settings())
+    if as_json:
+        print_json(publication.as_dict())
+    else:
+        out.print(f"published {len(publication.snapshots)} tables as {publication.name}", markup=False)
+
+
+@app.command(epilog="Examples: lakehouse maintain · lakehouse maintain raw.green_trips --keep-days 30")
+def maintain(
+    tables: Annotated[list[str] | None, typer.Argument(metavar="[TABLE…]", help="All tables unless given.")] = None,
+    *,
+    keep_days: Annotated[float, typer.Option(min=0, help="Snapshots younger than this stay.")] = 7,
+    unreferenced_days: Annotated[
+        float, typer.Option(min=0, help="Unreferenced files younger than this stay: a load may be writing them.")
+    ] = 3,
+    as_json: Json = False,
+) -> None:
+    """Expire old snapshots, compact small files, remove what killed loads left. Branches and tags keep their data."""
+    from datetime import timedelta
+
+    from lakehouse.iceberg.maintenance import maintain as maintain_now
+    from lakehouse.terminal import print_json, print_table
+
+    done = maintain_now(
+        load_settings(),
+        tables or None,
+        keep=timedelta(days=keep_days),
+        unreferenced=timedelta(days=unreferenced_days),
+    )
+    if as_json:
+        print_json([one.as_dict() for one in done])
+        return
+    print_table(
+        "",
+        ("table", "expired snapshots", "compacted files", "removed files"),
+        [(one.table, one.expired_snapshots, one.compacted_files, one.removed_files) for one in done],
+        empty="There are no tables yet. Begin with: lakehouse load yellow 2024-01",
+    )
+
+
 @app.command()
 def report(as_json: Json = False) -> None:
     """Print the snapshot report, and write it as reports/snapshots.html."""

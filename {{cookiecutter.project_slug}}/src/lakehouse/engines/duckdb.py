@@ -35,6 +35,7 @@ from lakehouse.engines.as_of import parse_as_of, referenced_tables, versions
 from lakehouse.errors import QueryError
 from lakehouse.iceberg.catalog import open_catalog
 from lakehouse.iceberg.commits import file_hash
+from lakehouse.iceberg.publication import SCHEMA, published_tables
 from lakehouse.iceberg.refs import snapshot_at
 
 if TYPE_CHECKING:
@@ -202,10 +203,13 @@ class DuckDBEngine:
             moved = {
                 table: snapshot_at(_load(catalog, table), version)
                 for table, version in versions(sql, parse_as_of(as_of), "duckdb").items()
+                if not table.startswith(f"{SCHEMA}.")  # views keep reading what they are made of
             }
         connection = connect(self._settings)
         try:
-            register_tables(connection, catalog, versions=moved, only=self._read_by(sql))
+            read = self._read_by(sql)
+            register_tables(connection, catalog, versions=moved, only=read)
+            self._register_published(connection, catalog, read)
             return _run(connection, sql, parameters)
         finally:
             connection.close()
@@ -260,6 +264,14 @@ class DuckDBEngine:
 
     def _table(self, name: str) -> Table:
         return _load(open_catalog(self._settings), name)
+
+    def _register_published(
+        self, connection: duckdb.DuckDBPyConnection, catalog: Catalog, only: Sequence[str] | None
+    ) -> None:
+        """The views of schema `published`: gold as of the last publication, all tables of the same one."""
+        for view, (name, snapshot_id) in published_tables(self._settings).items():
+            if only is None or view in only:
+                register_table(connection, view, _load(catalog, name), snapshot_id)
 
     @staticmethod
     def _read_by(sql: str) -> list[str] | None:

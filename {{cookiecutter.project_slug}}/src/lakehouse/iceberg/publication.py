@@ -1,0 +1,32 @@
+"""What is published, as readers find it: the branch, and on `embedded` the manifest behind schema `published`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lakehouse.settings import Settings
+
+BRANCH = "published"
+TAG_PREFIX = "publication-"
+SCHEMA = "published"
+
+
+def manifest_file(settings: Settings) -> Path:
+    """Where `embedded` keeps it."""
+    return settings.home / "published.json"
+
+
+def published_tables(settings: Settings) -> dict[str, tuple[str, int]]:
+    """On `embedded`: for each view of schema `published` its table and snapshot. Empty before the first publication."""
+    path = manifest_file(settings)
+    if not path.exists():
+        return {}
+    snapshots: dict[str, int] = json.loads(path.read_text(encoding="utf-8"))["snapshots"]
+    return {
+        f"{SCHEMA}.{name.removeprefix('gold.')}": (name, snapshot_id)
+        for name, snapshot_id in snapshots.items()
+        if name.startswith("gold.")
+    }

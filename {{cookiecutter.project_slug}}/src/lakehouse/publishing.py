@@ -1,0 +1,183 @@
+"""Publishing: gold's `main` is a candidate; the branch `published` is what readers see, once its checks are green.
+
+Every table gets the branch (nobody writes it) and a tag with the publication's name, so `--as-of published` moves the
+whole lakehouse, raw tables included, and a tag brings back any of the last publications. On `trino` all tables move in
+one commit of the catalog; on `embedded` one by one, and views of schema `published` follow a manifest that is replaced
+in one step.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pyiceberg.catalog import Catalog
+from pyiceberg.catalog.rest import RestCatalog
+from pyiceberg.catalog.rest.response import ErrorResponse
+from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.table import CommitTableRequest, Namespace, Table, TableIdentifier
+from pyiceberg.table.refs import SnapshotRefType
+from pyiceberg.table.update import (
+    AssertRefSnapshotId,
+    AssertTableUUID,
+    RemoveSnapshotRefUpdate,
+    SetSnapshotRefUpdate,
+    TableRequirement,
+    TableUpdate,
+)
+
+from lakehouse.engines import Engine, open_engine
+from lakehouse.engines.duckdb import table_names
+from lakehouse.errors import CommitError
+from lakehouse.iceberg.catalog import open_catalog
+from lakehouse.iceberg.publication import BRANCH, TAG_PREFIX, manifest_file
+from lakehouse.settings import Settings
+from lakehouse.transform import build
+
+LAYERS = ("raw.", "silver.", "gold.")
+KEPT = 12
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What was published: its tag, when, and the snapshot of every table."""
+
+    name: str
+    at: str
+    snapshots: Mapping[str, int]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def publish(settings: Settings) -> Publication:
+    """Build, test, and show the result to readers: the branch `published` of every table moves to what was tested.
+
+    Raises:
+        TransformError: a model or test failed; readers see what they saw before.
+        CommitError: raw tables, or the candidate, moved meanwhile; readers see what they saw before.
+    """
+    done = build(settings)
+    if done.raw_moved:
+        raise CommitError(
+            f"{', '.join(done.raw_moved)} changed during the build, so what was tested may be a mixture. Nothing was "
+            "published; run `lakehouse publish` again when no load is running."
+        )
+    catalog = open_catalog(settings)
+    tables = [catalog.load_table(name) for name in table_names(catalog) if name.startswith(LAYERS)]
+    tables = [table for table in tables if table.metadata.current_snapshot_id is not None]
+    moved = [
+        name
+        for name, tested in done.raw_snapshots.items()
+        if tested != next((t.metadata.current_snapshot_id for t in tables if _name(t) == name), None)
+    ]
+    if moved:
+        raise CommitError(f"{', '.join(moved)} changed after the build. Nothing was published; publish again.")
+    now = datetime.now(UTC)
+    publication = Publication(
+        name=f"{TAG_PREFIX}{now:%Y%m%dT%H%M%S}Z",
+        at=now.isoformat(timespec="seconds"),
+        snapshots={_name(table): _current(table) for table in tables},
+    )
+    changes = [(table, *_changes(table, publication.name)) for table in tables]
+    try:
+        if isinstance(catalog, RestCatalog):
+            _commit_all(catalog, changes)
+            _make_views(settings, publication)
+        else:
+            _commit_one_by_one(settings, catalog, changes, publication)
+    except CommitFailedException as error:
+        raise CommitError(f"A table changed while it was being published ({error}). Publish again.") from error
+    return publication
+
+
+def _name(table: Table) -> str:
+    return ".".join(table.name())
+
+
+def _current(table: Table) -> int:
+    snapshot_id = table.metadata.current_snapshot_id
+    assert snapshot_id is not None  # noqa: S101 - tables without a snapshot are left out
+    return snapshot_id
+
+
+Changes = tuple[Table, tuple[TableRequirement, ...], tuple[TableUpdate, ...]]
+
+
+def _changes(table: Table, tag: str) -> tuple[tuple[TableRequirement, ...], tuple[TableUpdate, ...]]:
+    """Move the branch, add the tag, drop tags beyond the last few publications; only if nothing moved meanwhile."""
+    refs, snapshot_id = table.metadata.refs, _current(table)
+    before = refs[BRANCH].snapshot_id if BRANCH in refs else None
+    requirements: tuple[TableRequirement, ...] = (
+        AssertTableUUID(uuid=table.metadata.table_uuid),
+        AssertRefSnapshotId(ref="main", snapshot_id=snapshot_id),  # type: ignore[call-arg]
+        AssertRefSnapshotId(ref=BRANCH, snapshot_id=before),  # type: ignore[call-arg]
+    )
+    old = sorted(name for name in refs if name.startswith(TAG_PREFIX))[: -(KEPT - 1)]
+    return requirements, (
+        _set(BRANCH, SnapshotRefType.BRANCH, snapshot_id),
+        _set(tag, SnapshotRefType.TAG, snapshot_id),
+        *(RemoveSnapshotRefUpdate(ref_name=name) for name in old),  # type: ignore[call-arg]
+    )
+
+
+def _set(name: str, kind: SnapshotRefType, snapshot_id: int) -> SetSnapshotRefUpdate:
+    return SetSnapshotRefUpdate(ref_name=name, type=kind, snapshot_id=snapshot_id)  # type: ignore[call-arg]
+
+
+def _commit_all(catalog: RestCatalog, changes: list[Changes]) -> None:
+    """The catalog's own multi-table commit, for which PyIceberg has no call: all tables move, or none."""
+    requests = [
+        CommitTableRequest(
+            identifier=TableIdentifier(namespace=Namespace(list(table.name()[:-1])), name=table.name()[-1]),
+            requirements=requirements,
+            updates=updates,
+        )
+        for table, requirements, updates in changes
+    ]
+    answer = catalog._session.post(  # noqa: SLF001 - its session has the login and the timeouts
+        catalog.url("transactions/commit"),
+        json={"table-changes": [json.loads(request.model_dump_json()) for request in requests]},
+    )
+    if not answer.ok:
+        message = ErrorResponse.model_validate_json(answer.text).error.message if answer.text else answer.reason
+        raise CommitFailedException(message)
+
+
+def _make_views(settings: Settings, publication: Publication) -> None:
+    """One view per gold table, as of the branch: made once, it follows the branch."""
+    engine = open_engine(settings)
+    try:
+        engine.query("create schema if not exists iceberg.published")
+        for view in _published_views(publication):
+            engine.query(
+                f"create or replace view iceberg.published.{view} security invoker as "
+                f"select * from iceberg.gold.{view} for version as of '{BRANCH}'"
+            )
+        _drop_views_without_table(engine, publication)
+    finally:
+        engine.close()
+
+
+def _published_views(publication: Publication) -> Iterator[str]:
+    return (name.removeprefix("gold.") for name in publication.snapshots if name.startswith("gold."))
+
+
+def _drop_views_without_table(engine: Engine, publication: Publication) -> None:
+    views = engine.query("select table_name from iceberg.information_schema.tables where table_schema = 'published'")
+    for view in set(views["table_name"].to_pylist()) - set(_published_views(publication)):
+        engine.query(f"drop view iceberg.published.{view}")
+
+
+def _commit_one_by_one(settings: Settings, catalog: Catalog, changes: list[Changes], publication: Publication) -> None:
+    """Refs first, so that the snapshots are held; then the manifest, in one step: readers see all or nothing of it."""
+    for table, requirements, updates in changes:
+        catalog.commit_table(table, requirements, updates)
+    path = manifest_file(settings)
+    scratch = path.with_suffix(".tmp")
+    scratch.write_text(json.dumps(publication.as_dict(), indent=2) + "\n", encoding="utf-8")
+    scratch.replace(path)

@@ -1,0 +1,74 @@
+"""Publishing: readers of `published` see what was tested, all tables of one publication, and nothing in between."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.lake import Lake
+
+from lakehouse import publishing
+from lakehouse.errors import CommitError, QueryError, TransformError
+from lakehouse.iceberg.loading import load
+from lakehouse.publishing import publish
+from lakehouse.tlc.generate import write_zones
+
+COUNT = "select sum(trips) as n from {}.fct_daily_trips"
+
+
+@pytest.fixture
+def built(lake: Lake, tmp_path: Path) -> Lake:
+    lake.load("green", "2024-01", lake.generate("green", "2024-01", 400))
+    lake.landing.put("zones", None, write_zones(tmp_path / "taxi_zone_lookup.csv"), "test")
+    load(lake.catalog, lake.landing, "zones", None)
+    return lake
+
+
+@pytest.mark.slow
+def test_readers_of_published_see_the_last_publication_until_the_next(
+    built: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(QueryError):
+        built.rows(COUNT.format("published"))
+
+    first = publish(built.settings)
+    before = built.rows(COUNT.format("published"))
+    built.load("green", "2024-02", built.generate("green", "2024-02", 300))
+
+    assert before == built.rows(COUNT.format("gold"))
+    assert built.rows("select count(*) as n from raw.green_trips", "published") == [{"n": 400}]
+
+    with monkeypatch.context() as planted:
+        planted.setattr(publishing, "build", _refused)
+        with pytest.raises(TransformError):
+            publish(built.settings)
+    assert built.rows(COUNT.format("published")) == before
+
+    second = publish(built.settings)
+
+    assert built.rows(COUNT.format("published")) == built.rows(COUNT.format("gold")) != before
+    assert built.rows("select count(*) as n from raw.green_trips", "published") == [{"n": 700}]
+    assert built.rows(COUNT.format("gold"), first.name) == before
+    assert first.name != second.name
+
+
+def _refused(*_arguments: object) -> None:
+    raise TransformError("dbt: 1 failed.")
+
+
+@pytest.mark.slow
+def test_a_load_during_the_build_is_told_and_nothing_is_published(built: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    real: Any = publishing.__dict__["build"]
+
+    def build_and_load(settings: object) -> object:
+        done: object = real(settings)
+        built.load("green", "2024-02", built.generate("green", "2024-02", 300))
+        return done
+
+    monkeypatch.setattr(publishing, "build", build_and_load)
+
+    with pytest.raises(CommitError, match=r"raw\.green_trips changed after the build"):
+        publish(built.settings)
+
+    assert not [ref for ref in built.engine.refs("gold.fct_daily_trips") if ref.name != "main"]
