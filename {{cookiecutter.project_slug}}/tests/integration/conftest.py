@@ -13,11 +13,13 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 from filelock import FileLock
+from tests.integration.faults import PROPERTY, Outcome, table
 from tests.integration.lake import Lake
 from tests.integration.stack import Stack, attached, started
 
@@ -82,6 +84,17 @@ def pytest_runtest_makereport(item: pytest.Item) -> Any:
     if report.failed:
         item.stash[FAILED] = True
     return report
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """The table of faults; in JSON too where `LAKEHOUSE_STACK_LOGS` names a folder."""
+    properties = [p for r in terminalreporter.getreports("passed") if r.when == "call" for p in r.user_properties]
+    outcomes = [Outcome(**json.loads(value)) for name, value in properties if name == PROPERTY]
+    if outcomes:
+        terminalreporter.section("faults")
+        terminalreporter.write_line("\n".join(table(outcomes)))
+        if folder := os.environ.get("LAKEHOUSE_STACK_LOGS"):
+            (Path(folder) / "faults.json").write_text(json.dumps([asdict(o) for o in outcomes], indent=2), "utf-8")
 
 
 @pytest.fixture

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from pyarrow.fs import AwsStandardS3RetryStrategy
 from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.rest import RestCatalog
 from pyiceberg.catalog.sql import SqlCatalog
@@ -16,7 +19,18 @@ from lakehouse.errors import ServiceError
 if TYPE_CHECKING:
     from lakehouse.settings import Settings
 
-CONNECT_SECONDS, READ_SECONDS = 5, 25
+# A service that is away is one clear error within half a minute: a load asks catalog and store several times. A commit
+# that takes longer counts as not answered, and is looked for.
+CONNECT_SECONDS, READ_SECONDS = 5, 8
+STORE_SECONDS, STORE_TRIES = 5, 2
+SQLITE_SECONDS = 25
+
+
+class FewTries(AwsStandardS3RetryStrategy):
+    """How often the object store is asked. PyIceberg makes one by its name, without arguments."""
+
+    def __init__(self) -> None:
+        super().__init__(max_attempts=STORE_TRIES)
 
 
 class _Timeouts(HTTPAdapter):
@@ -47,7 +61,7 @@ def open_catalog(settings: Settings) -> Catalog:
     if settings.target == "embedded":
         settings.warehouse_dir.mkdir(parents=True, exist_ok=True)
         # a writer waits this long for another process's commit to SQLite
-        uri = f"sqlite:///{settings.catalog_file}?timeout={READ_SECONDS}"
+        uri = f"sqlite:///{settings.catalog_file}?timeout={SQLITE_SECONDS}"
         # As it is, not percent-encoded: PyIceberg takes the path literally, and would make a folder `my%20lake`.
         return SqlCatalog("lakehouse", uri=uri, warehouse=f"file://{settings.warehouse_dir.as_posix()}")
     try:
@@ -56,6 +70,25 @@ def open_catalog(settings: Settings) -> Catalog:
         raise ServiceError(
             f"The Iceberg REST catalog at {settings.rest_url} does not answer ({type(error).__name__}). "
             "Start the stack with `make stack-up`, or set REST_URL; `lakehouse doctor` shows what is missing."
+        ) from error
+
+
+@contextmanager
+def service_errors(catalog: Catalog) -> Iterator[None]:
+    """Catalog and object store that fail underneath, as errors of ours that name them."""
+    try:
+        yield
+    except (RequestException, RESTError) as error:
+        raise ServiceError(
+            f"The Iceberg REST catalog at {catalog.properties.get('uri')} failed ({type(error).__name__}: {error}). "
+            "Tables are as they were; see that it is up (`lakehouse doctor`) and run the same command again."
+        ) from error
+    except OSError as error:
+        if "AWS Error" not in str(error):
+            raise
+        raise ServiceError(
+            f"The object store at {catalog.properties.get('s3.endpoint')} failed ({error}). Tables are as they were; "
+            "see that it is up, and that S3_ACCESS_KEY and S3_SECRET_KEY are right, and run the same command again."
         ) from error
 
 
@@ -70,5 +103,6 @@ def _rest_properties(settings: Settings) -> dict[str, str]:
         "s3.secret-access-key": settings.s3_secret_key.get_secret_value(),
         "s3.force-virtual-addressing": "false",
         "s3.connect-timeout": str(CONNECT_SECONDS),
-        "s3.request-timeout": str(READ_SECONDS),
+        "s3.request-timeout": str(STORE_SECONDS),
+        "s3.retry-strategy-impl": f"{__name__}.FewTries",
     }

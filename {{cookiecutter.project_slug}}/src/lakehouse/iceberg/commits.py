@@ -37,7 +37,7 @@ from lakehouse.tlc.months import Month
 MAIN = "main"
 SHA256_LENGTH = 64
 ATTEMPTS = 20
-LOOK_SECONDS = 10.0
+LOOK_SECONDS = 8.0
 _LOST_ANSWER = (CommitStateUnknownException, ServerError, ServiceUnavailableError, RequestException)
 
 
@@ -181,6 +181,7 @@ def commit(
     table = catalog.load_table(name)
     lost: set[int] = set()  # snapshots whose commit was not answered
     reason: Exception | None = None
+    give_up = float("inf")
     for attempt in range(ATTEMPTS):
         try:
             if attempt:
@@ -189,14 +190,16 @@ def commit(
             if landed := next((i for i in lost if table.snapshot_by_id(i)), None):
                 return landed
             if change.held_rows(table) is not None:
-                _discard(table, file)
+                _discard(table, file, change)
                 return None
             return _replace(table, file, change, change.summary(rows, synthetic=synthetic), lost)
         except (ValidationException, CommitFailedException, OperationalError) as error:
-            reason = error  # someone else was quicker, or SQLite stayed locked: certainly not committed
-            lost.clear()
+            reason = error  # someone else was quicker, or SQLite stayed locked
         except _LOST_ANSWER as error:
             reason = error
+            give_up = min(give_up, time.monotonic() + LOOK_SECONDS)
+            if time.monotonic() >= give_up:
+                break
         except (OSError, RESTError, ArrowException) as error:
             reason = error
             break
@@ -205,7 +208,8 @@ def commit(
             f"{name}: the catalog did not say whether it took {change.what} ({reason}). The table holds the old rows "
             "or the new ones, whole. Run the same command again: it looks first, and loads nothing twice."
         ) from reason
-    _discard(table, file)
+    if file is not None:
+        remove(table.io, file.file_path)
     raise CommitError(
         f"{name}: {change.what} could not be committed ({type(reason).__name__}: {reason}). The table is as it was; "
         "check that catalog and store answer (`lakehouse doctor`) and run the same command again."
@@ -223,7 +227,11 @@ def _replace(table: Table, file: DataFile | None, change: Change, summary: dict[
         if file is not None:
             overwrite.append_data_file(file)
     lost.add(overwrite.snapshot_id)
-    transaction.commit_transaction()
+    try:
+        transaction.commit_transaction()
+    except (ValidationException, CommitFailedException, OperationalError):
+        lost.discard(overwrite.snapshot_id)  # certainly not committed; an earlier one, not answered, may still be
+        raise
     lost.discard(overwrite.snapshot_id)
     return overwrite.snapshot_id
 
@@ -240,6 +248,7 @@ def _reloaded(catalog: Catalog, name: str) -> Table:
             time.sleep(0.5)
 
 
-def _discard(table: Table, file: DataFile | None) -> None:
-    if file is not None:
+def _discard(table: Table, file: DataFile | None, change: Change) -> None:
+    """Remove the staged file, unless the table holds it: a commit whose answer was lost may have arrived late."""
+    if file is not None and file.file_path not in {f.file_path for f in live_files(table, change)}:
         remove(table.io, file.file_path)

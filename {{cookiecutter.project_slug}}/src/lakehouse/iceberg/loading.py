@@ -25,6 +25,7 @@ from pyiceberg.partitioning import PartitionFieldValue, PartitionKey
 from pyiceberg.table import Table
 
 from lakehouse.errors import LandingError, RefusedError
+from lakehouse.iceberg.catalog import service_errors
 from lakehouse.iceberg.commits import Change, commit, discarding
 from lakehouse.iceberg.tables import ZONES_TABLE, ensure_raw_tables
 from lakehouse.iceberg.writer import BATCH_ROWS, audit, write_data_file
@@ -79,8 +80,33 @@ def load(
     Raises:
         LandingError: nothing is landed for the month, or its bytes are not those recorded at landing.
         RefusedError: the file can't be loaded as it is.
-        CommitError: the catalog or store did not take it. In all cases the table is as it was.
+        CommitError: the catalog or store did not take it.
+        ServiceError: the catalog or store does not answer. In all cases the table is as it was.
     """
+    with service_errors(catalog):
+        return _load(
+            catalog,
+            landing,
+            dataset,
+            month,
+            again=again,
+            allow_shrink=allow_shrink,
+            run_id=run_id or str(uuid.uuid4()),
+            progress=progress,
+        )
+
+
+def _load(
+    catalog: Catalog,
+    landing: Landing,
+    dataset: str,
+    month: Month | None,
+    *,
+    again: bool,
+    allow_shrink: bool,
+    run_id: str,
+    progress: Progress | None,
+) -> LoadResult:
     started = time.monotonic()
     landed = landing.find(dataset, month)
     if landed is None:
@@ -92,7 +118,7 @@ def load(
         month=month,
         source=landed.origin,
         sha256=landed.sha256,
-        run_id=run_id or str(uuid.uuid4()),
+        run_id=run_id,
         again=again,
         allow_shrink=allow_shrink,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from queue import Queue
 from threading import Thread
 from typing import Any
@@ -31,6 +31,7 @@ from lakehouse.errors import CommitError, RefusedError
 
 ROW_GROUP_ROWS = 1_048_576
 BATCH_ROWS = 131_072
+REMOVE_SECONDS = 5.0
 
 
 class Totals:
@@ -155,6 +156,7 @@ def _encode(
     metadata: list[pq.FileMetaData] = []
 
     def write() -> None:
+        ended = False
         try:
             with io.new_output(path).create(overwrite=False) as stream:
                 writer: Any = None
@@ -162,13 +164,14 @@ def _encode(
                     if writer is None:
                         writer = _parquet_writer(stream, schema, arrays)
                     writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=writer.schema), ROW_GROUP_ROWS)
+                ended = True
                 if writer is None:
                     writer = _parquet_writer(stream, schema, [])
                 writer.close()
                 metadata.append(writer.writer.metadata)
         except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, which raises it
             failed.append(error)
-            while queue.get() is not None:
+            while not ended and queue.get() is not None:
                 pass
 
     thread = Thread(target=write, name="parquet-writer", daemon=True)
@@ -242,11 +245,18 @@ def audit(table: Table, file: DataFile, written: Totals) -> None:
 
 
 def remove(io: FileIO, path: str) -> None:
-    """Remove a staged file that nothing refers to; one that is out of reach is left to maintenance."""
-    try:
-        io.delete(path)
-    except (OSError, FileNotFoundError):
-        return
+    """Remove a staged file that nothing refers to; one that is out of reach is left to maintenance.
+
+    A store that hangs is not waited for: what failed before has taken its time already.
+    """
+
+    def attempt() -> None:
+        with suppress(OSError):
+            io.delete(path)
+
+    removing = Thread(target=attempt, name="remove-staged-file", daemon=True)
+    removing.start()
+    removing.join(REMOVE_SECONDS)
 
 
 @contextmanager
