@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dagster as dg
 
-from lakehouse.defs.months import MONTHS
 from lakehouse.defs.transform import models
 
 _BRONZE = dg.AssetSelection.groups("landing", "bronze")
@@ -17,13 +16,11 @@ _SOURCE_TESTS = dg.AssetSelection.checks(
 lakehouse_full_pipeline = dg.define_asset_job(
     "lakehouse_full_pipeline",
     selection=_BRONZE | _DBT | dg.AssetSelection.groups("reports"),
-    partitions_def=MONTHS,
     description="A month, or a range of months in one run: land, load, then dbt and the report once after all of them.",
 )
 bronze_only = dg.define_asset_job(
     "bronze_only",
     selection=_BRONZE - _SOURCE_TESTS,
-    partitions_def=MONTHS,
     description="Land and load a month, or a range of months in one run.",
 )
 dbt_only = dg.define_asset_job(

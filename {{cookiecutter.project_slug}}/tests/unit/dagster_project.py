@@ -1,0 +1,71 @@
+"""The project's Dagster in processes of its own, as people run it: own copy, own environment, own homes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+@dataclass
+class Project:
+    """A copy of the project in `folder`, with a lakehouse and a Dagster home of its own."""
+
+    folder: Path
+    variables: dict[str, str]
+
+    @cached_property
+    def root(self) -> Path:
+        """The copy."""
+        root = self.folder / "project"
+        unwanted = shutil.ignore_patterns("__pycache__", "target", "logs")
+        for name in ("src", "dbt"):
+            shutil.copytree(PROJECT / name, root / name, ignore=unwanted)
+        shutil.copy(PROJECT / "pyproject.toml", root)
+        (self.folder / "dagster").mkdir()
+        (self.folder / "dagster" / "dagster.yaml").write_text("telemetry: {enabled: false}\n", encoding="utf-8")
+        return root
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a process of it sees."""
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder),
+            "PYTHONPATH": str(self.root / "src"),
+            "DAGSTER_HOME": str(self.folder / "dagster"),
+            "LAKEHOUSE_PROJECT_DIR": str(self.root),
+            "LAKEHOUSE_TARGET": "embedded",
+            "LAKEHOUSE_HOME": str(self.folder / "home"),
+            "LAKEHOUSE_FIRST_MONTH": "2023-01",
+        } | self.variables
+
+    def python(self, *arguments: str, code: int = 0) -> str:
+        """Run Python in the project and give all that it printed."""
+        done = self._run(arguments, code)
+        return done.stdout + done.stderr
+
+    def ask(self, script: str, warnings: str = "error") -> Any:
+        """Run a script that prints JSON as its last line; a warning ends it, unless `warnings` says otherwise."""
+        return json.loads(self._run(("-W", warnings, "-c", script), 0).stdout.splitlines()[-1])
+
+    def _run(self, arguments: Sequence[str], code: int) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=self.root,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done

@@ -1,0 +1,96 @@
+"""The asset graph as a contract: keys, groups, parents and partitions, the same on both targets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.unit.dagster_project import Project
+
+DESCRIBE = """
+import json
+from lakehouse.definitions import defs
+repository = defs().get_repository_def()
+graph = repository.asset_graph
+nodes = {
+    key.to_user_string(): [
+        graph.get(key).group_name,
+        sorted(parent.to_user_string() for parent in graph.get(key).parent_keys),
+        graph.get(key).partitions_def is not None,
+    ]
+    for key in graph.get_all_asset_keys()
+}
+jobs = {
+    job.name: sorted(key.to_user_string() for key in job.asset_layer.executable_asset_keys)
+    for job in repository.get_all_jobs() if not job.name.startswith("__")
+}
+undocumented = [key.to_user_string() for key in graph.get_all_asset_keys() if not graph.get(key).description]
+ownerless = [key.to_user_string() for key in graph.get_all_asset_keys() if not graph.get(key).owners]
+versionless = [key.to_user_string() for key in graph.get_all_asset_keys() if not graph.get(key).code_version]
+print(json.dumps({"nodes": nodes, "jobs": jobs, "gaps": [undocumented, ownerless, versionless]}))
+"""
+
+TRIPS = ["silver/stg_green_trips", "silver/stg_yellow_trips"]
+MARTS = ["dim_zones", "fct_daily_trips", "fct_hourly_revenue", "fct_monthly_quality", "fct_trip_distance_stats"]
+SEEDS = ["payment_type_texts", "payment_types", "rate_codes", "trip_types", "vendor_texts", "vendors"]
+# asset: group, parents, whether it has months
+CONTRACT: dict[str, list[Any]] = {
+    "landing/green_trips": ["landing", [], True],
+    "landing/yellow_trips": ["landing", [], True],
+    "landing/taxi_zones": ["landing", [], False],
+    "iceberg_schemas": ["bronze", [], False],
+    "raw/green_trips": ["bronze", ["iceberg_schemas", "landing/green_trips"], True],
+    "raw/yellow_trips": ["bronze", ["iceberg_schemas", "landing/yellow_trips"], True],
+    "raw/taxi_zones": ["bronze", ["iceberg_schemas", "landing/taxi_zones"], False],
+    "silver/stg_green_trips": ["silver", ["raw/green_trips"], False],
+    "silver/stg_yellow_trips": [
+        "silver",
+        ["raw/yellow_trips", "silver/payment_type_texts", "silver/vendor_texts"],
+        False,
+    ],
+    "silver/stg_taxi_zones": ["silver", ["raw/taxi_zones"], False],
+    **{f"silver/{seed}": ["silver", [], False] for seed in SEEDS},
+    "gold/dim_zones": ["gold", ["silver/stg_taxi_zones"], False],
+    "gold/fct_daily_trips": ["gold", TRIPS, False],
+    "gold/fct_hourly_revenue": ["gold", TRIPS, False],
+    "gold/fct_monthly_quality": ["gold", TRIPS, False],
+    "gold/fct_trip_distance_stats": ["gold", ["gold/dim_zones", *TRIPS], False],
+    "iceberg_snapshot_report": [
+        "reports",
+        [*(f"gold/{mart}" for mart in MARTS), "raw/green_trips", "raw/yellow_trips"],
+        False,
+    ],
+}
+
+
+@pytest.mark.parametrize("target", ["embedded", "trino"])
+def test_the_asset_graph_is_as_agreed_and_loads_without_services_or_warnings(tmp_path: Path, target: str) -> None:
+    found = Project(tmp_path, {"LAKEHOUSE_TARGET": target}).ask(DESCRIBE)
+
+    assert found["nodes"] == CONTRACT
+    assert found["gaps"] == [[], [], []]
+    assert found["jobs"]["lakehouse_full_pipeline"] == sorted(CONTRACT)
+    assert found["jobs"]["bronze_only"] == sorted(
+        k for k, (group, _, _) in CONTRACT.items() if group in ("landing", "bronze")
+    )
+    assert found["jobs"]["dbt_only"] == sorted(
+        k for k, (group, _, _) in CONTRACT.items() if group in ("silver", "gold")
+    )
+
+
+def test_a_file_dropped_into_defs_is_found_without_registration(tmp_path: Path) -> None:
+    project = Project(tmp_path, {})
+    mine = project.root / "src" / "lakehouse" / "defs" / "mine"
+    mine.mkdir()
+    (mine / "weather.py").write_text(
+        "import dagster as dg\n\n\n@dg.asset(deps=[['landing', 'taxi_zones']])\ndef weather() -> None: ...\n",
+        encoding="utf-8",
+    )
+    script = (
+        "import json; from lakehouse.definitions import defs; print(json.dumps([k.to_user_string() for k in "
+        "defs().get_repository_def().asset_graph.get_all_asset_keys()]))"
+    )
+    found = project.ask(script)
+
+    assert set(found) == {*CONTRACT, "weather"}

@@ -1,0 +1,114 @@
+"""A full run of Dagster over several months: what it loads, skips, builds once, records and checks."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from tests.lake import Lake
+from tests.unit.dagster_project import Project
+
+from lakehouse.settings import Settings
+from lakehouse.tlc.generate import write_month
+from lakehouse.tlc.months import Month
+
+ROWS = {"2023-01": 3000, "2023-02": 2500}
+JANUARY, FEBRUARY = "2023-01-01", "2023-02-01"
+ZONES = "LocationID,Borough,Zone,service_zone\r\n"
+
+
+@dataclass
+class Run:
+    """The run, and where its results are."""
+
+    output: str
+    instance: dg.DagsterInstance
+    lake: Lake
+
+    def materializations(self, key: str) -> dict[str | None, dg.AssetMaterialization]:
+        """The newest materialization of each partition of an asset (None where it has none)."""
+        records = self.instance.fetch_materializations(dg.AssetKey(key.split("/")), limit=50).records
+        found = {r.partition_key: r.asset_materialization for r in reversed(records)}
+        return {partition: event for partition, event in found.items() if event is not None}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """Green is published for two months of three, yellow for none; the pipeline is asked for all three at once."""
+    folder = tmp_path_factory.mktemp("run")
+    published = folder / "published"
+    published.mkdir()
+    for month, rows in ROWS.items():
+        write_month(published / f"green_tripdata_{month}.parquet", "green", Month.parse(month), rows)
+    lines = "".join(f'{i},"Borough","Zone {i}","Service"\r\n' for i in range(1, 266))
+    (published / "taxi_zone_lookup.csv").write_text(ZONES + lines, encoding="utf-8", newline="")
+    project = Project(folder, {"TLC_SOURCE": str(published)})
+
+    output = project.python("-m", "lakehouse.defs.operations.launch", "2023-01..2023-03")
+
+    with dg.DagsterInstance.from_config(str(folder / "dagster")) as instance:
+        settings = Settings(LAKEHOUSE_TARGET="embedded", LAKEHOUSE_HOME=folder / "home")
+        yield Run(output, instance, Lake(settings, folder / "scratch"))
+    shutil.rmtree(folder)
+
+
+@pytest.mark.slow
+def test_a_range_of_months_is_one_run_with_a_snapshot_a_month_and_one_build(run: Run) -> None:
+    history = run.lake.history("raw.green_trips")
+    marts = {table: len(run.lake.history(table)) for table in run.lake.engine.tables() if table.startswith("gold.")}
+
+    assert len(run.instance.get_runs()) == 1
+    assert [(s.file_month, s.total_rows) for s in history] == [("2023-01", 3000), ("2023-02", 5500)]
+    assert history[0].run_id == run.instance.get_runs()[0].run_id
+    assert marts
+    assert set(marts.values()) == {1}
+    assert run.output.count("Running dbt command") == 1
+    assert run.lake.rows("select cast(sum(trips) as bigint) as n from gold.fct_monthly_quality") == [{"n": 5500}]
+
+
+@pytest.mark.slow
+def test_a_month_that_was_never_published_is_skipped_and_says_so_and_dbt_runs_all_the_same(run: Run) -> None:
+    for asset in ("landing/green_trips", "raw/green_trips"):
+        assert run.materializations(asset).keys() == {JANUARY, FEBRUARY}
+        assert f"{asset} 2023-03 is skipped" in run.output
+    for asset in ("landing/yellow_trips", "raw/yellow_trips"):
+        assert not run.materializations(asset)
+        assert f"{asset} 2023-01 is skipped" in run.output
+    assert run.materializations("gold/fct_daily_trips")
+
+
+@pytest.mark.slow
+def test_materializations_tell_what_is_worth_knowing(run: Run) -> None:
+    raw = run.materializations("raw/green_trips")
+    mart = run.materializations("gold/fct_daily_trips")[None].metadata
+    report = run.materializations("iceberg_snapshot_report")[None].metadata
+    history = run.lake.history("raw.green_trips")
+
+    for month, snapshot in zip((JANUARY, FEBRUARY), history, strict=True):
+        said: dict[str, Any] = {name: value.value for name, value in raw[month].metadata.items()}
+        assert said["dagster/partition_row_count"] == ROWS[month[:7]]
+        assert said["snapshot_id"] == str(snapshot.snapshot_id)
+        assert said["source_sha256"] == snapshot.source_sha256
+        assert month in said["preview"]
+    assert mart["dagster/row_count"].value == run.lake.history("gold.fct_daily_trips")[-1].total_rows
+    assert {"snapshot_id", "dagster/column_schema", "preview"} <= mart.keys()
+    assert report["rows"].value == 5500
+    assert Path(str(report["page"].value).removeprefix("file://")).read_text(encoding="utf-8").startswith("<!doctype")
+
+
+@pytest.mark.slow
+def test_checks_of_the_load_and_tests_of_dbt_are_asset_checks_and_pass(run: Run) -> None:
+    logs = run.instance.all_logs(run.instance.get_runs()[0].run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+    evaluations = [entry.get_dagster_event().asset_check_evaluation_data for entry in logs]
+    passed = {(e.asset_key.to_user_string(), e.check_name): e.passed for e in evaluations}
+
+    for check in ("rows_match_file", "keys_are_unique", "columns_are_declared", "few_strays", "few_nulls"):
+        assert passed["raw/green_trips", check]
+    assert passed["gold/fct_monthly_quality", "quality_counts_every_raw_row"]
+    assert "instead of an `AssetCheckResult`" not in run.output
+    assert all(passed.values())
