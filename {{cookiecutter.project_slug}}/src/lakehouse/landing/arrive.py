@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from filelock import FileLock
 
@@ -154,7 +155,7 @@ def _carried(version: Version, copy: Path) -> Version:
     parts = urlsplit(version.origin)
     if parts.scheme != "file":
         return version
-    found = Path(unquote(parts.path))
+    found = Path(url2pathname(parts.path))
     record = Path(f"{found}{SUFFIX}")
     if not record.is_file():
         return version

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from lakehouse.errors import NotPublishedError, SourceError
 from lakehouse.tlc.download import PATIENCE, Download, Patience
@@ -54,7 +55,7 @@ def open_source(source: str, patience: Patience | None = None) -> Source:
     parts = urlsplit(source)
     if parts.scheme in ("http", "https") and parts.netloc:
         return SiteSource(source.rstrip("/"), patience or PATIENCE)
-    folder = Path(unquote(parts.path) if parts.scheme == "file" else source).expanduser()
+    folder = Path(url2pathname(parts.path) if parts.scheme == "file" else source).expanduser()
     if folder.is_dir():
         return FolderSource(folder)
     what = "is a file" if folder.exists() else "does not exist"
