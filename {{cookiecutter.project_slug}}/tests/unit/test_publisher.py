@@ -6,6 +6,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -273,6 +274,14 @@ def test_a_publisher_that_is_not_there_is_told_soon(landing: FolderLanding) -> N
         land(landing, f"http://127.0.0.1:{port}", "green", JANUARY, patience=HASTE)
 
     assert time.monotonic() - started < 5
+
+
+def test_threads_that_land_the_same_month_fetch_it_once(landing: FolderLanding, publisher: Publisher) -> None:
+    with ThreadPoolExecutor(6) as pool:
+        landed = list(pool.map(lambda _: land_january(landing, publisher), range(6)))
+
+    assert len(set(landed)) == 1
+    assert len(publisher.asked()) == 1
 
 
 def test_a_failed_refresh_leaves_what_is_landed(landing: FolderLanding, publisher: Publisher) -> None:
