@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.lake import Lake
 
 from lakehouse.settings import Settings, load_settings
-from tests.lake import Lake
 
 OURS = ("LAKEHOUSE_", "TLC_SOURCE", "TRINO_", "REST_", "S3_", "DAGSTER_HOME")
 # images are inputs of the integration suites, not settings of the project

@@ -8,7 +8,7 @@ select
 from {{ source('raw', 'yellow_trips') }}
 where
     vendor_name is not null
-    and upper(trim(vendor_name)) not in (select vendor_text from {{ ref('vendor_texts') }})
+    and upper(trim(vendor_name)) not in (select vendor_texts.vendor_text from {{ ref('vendor_texts') }} as vendor_texts)
 group by vendor_name
 
 union all
@@ -20,5 +20,7 @@ select
 from {{ source('raw', 'yellow_trips') }}
 where
     payment_type_name is not null
-    and lower(trim(payment_type_name)) not in (select payment_type_text from {{ ref('payment_type_texts') }})
+    and lower(trim(payment_type_name)) not in (
+        select payment_type_texts.payment_type_text from {{ ref('payment_type_texts') }} as payment_type_texts
+    )
 group by payment_type_name

@@ -2,19 +2,28 @@
 with
 
 raw_rows as (
-    select 'yellow' as service_type, file_month, count(*) as row_count
+    select
+        'yellow' as service_type,
+        file_month,
+        count(*) as row_count
     from {{ source('raw', 'yellow_trips') }}
     group by file_month
 
     union all
 
-    select 'green' as service_type, file_month, count(*) as row_count
+    select
+        'green' as service_type,
+        file_month,
+        count(*) as row_count
     from {{ source('raw', 'green_trips') }}
     group by file_month
 ),
 
 counted as (
-    select service_type, file_month, sum(trips) as row_count
+    select
+        service_type,
+        file_month,
+        sum(trips) as row_count
     from {{ ref('fct_monthly_quality') }}
     group by service_type, file_month
 )

@@ -1,4 +1,6 @@
-"""A lakehouse of New York's taxi trips on Apache Iceberg. From a notebook:
+"""A lakehouse of New York's taxi trips on Apache Iceberg.
+
+From a notebook:
 
 >>> import lakehouse
 >>> lakehouse.read("gold.fct_daily_trips", as_of="2024-03-01")  # doctest: +SKIP

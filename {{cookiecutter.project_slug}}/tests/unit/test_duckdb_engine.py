@@ -130,7 +130,8 @@ def test_a_version_that_does_not_exist_is_an_error_that_says_what_there_is(
     first = engine.snapshots("raw.trips")[0]
     sql = "select * from raw.trips"
 
-    with pytest.raises(QueryError, match=f"had no snapshot at .*history begins at {first.committed_at.isoformat()[:16]}"):
+    begin = first.committed_at.isoformat()[:16]
+    with pytest.raises(QueryError, match=f"had no snapshot at .*history begins at {begin}"):
         engine.query(sql, as_of="2001-01-01")
     with pytest.raises(QueryError, match=r"raw\.trips has no branch or tag 'published'\. It has: main"):
         engine.query(sql, as_of="published")

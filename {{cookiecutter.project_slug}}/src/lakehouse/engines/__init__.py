@@ -89,9 +89,9 @@ class Engine(Protocol):
 def open_engine(settings: Settings) -> Engine:
     """The engine of the target."""
     if settings.target == "trino":
-        from lakehouse.engines.trino import TrinoEngine
+        from lakehouse.engines.trino import TrinoEngine  # noqa: PLC0415 - one target needs one engine
 
         return TrinoEngine(settings)
-    from lakehouse.engines.duckdb import DuckDBEngine
+    from lakehouse.engines.duckdb import DuckDBEngine  # noqa: PLC0415
 
     return DuckDBEngine(settings)

@@ -249,6 +249,7 @@ def _retry_after(response: httpx.Response) -> float | None:
     if value.isdigit():
         return float(value)
     try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+        wait: float = parsedate_to_datetime(value).timestamp() - time.time()
     except (ValueError, TypeError):
         return None
+    return max(0.0, wait)
