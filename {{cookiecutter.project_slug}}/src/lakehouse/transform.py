@@ -46,6 +46,7 @@ def build(
     select: str | None = None,
     *,
     full_refresh: bool = False,
+    data_tests: bool = True,
     unit_tests: bool = False,
     progress: Progress | None = None,
 ) -> BuildResult:
@@ -55,6 +56,7 @@ def build(
         settings: of the target.
         select: dbt's selection; everything without it.
         full_refresh: rebuild every month of silver, not only those whose bytes changed.
+        data_tests: run dbt's tests of the data.
         unit_tests: run dbt's unit tests too. They say something about the SQL, not about the data.
         progress: called with a line for each model and test that is done.
 
@@ -65,7 +67,10 @@ def build(
     started = time.monotonic()
     with prepared(settings) as catalog:
         before = _raw_snapshots(catalog)
-        results = _run(settings, _command(settings, select, full_refresh, unit_tests), progress)
+        command = _command(settings, select, full_refresh=full_refresh)
+        for kind, wanted in (("test", data_tests), ("unit_test", unit_tests)):
+            command += [] if wanted else ["--exclude-resource-type", kind]
+        results = _run(settings, command, progress)
         after = _raw_snapshots(catalog)
     _raise_failures(results)
     return BuildResult(
@@ -107,7 +112,7 @@ def dbt_environment(settings: Settings) -> dict[str, str]:
     return os.environ | named
 
 
-def _command(settings: Settings, select: str | None, full_refresh: bool, unit_tests: bool) -> list[str]:
+def _command(settings: Settings, select: str | None, *, full_refresh: bool) -> list[str]:
     dbt = str(project_dir() / "dbt")
     command = [sys.executable, "-m", "dbt.cli.main", "--no-use-colors", "--log-format", "json", "build"]
     command += ["--project-dir", dbt, "--profiles-dir", dbt, "--target", settings.target]
@@ -116,8 +121,6 @@ def _command(settings: Settings, select: str | None, full_refresh: bool, unit_te
         command += ["--select", *select.split()]
     if full_refresh:
         command.append("--full-refresh")
-    if not unit_tests:
-        command += ["--exclude-resource-type", "unit_test"]
     return command
 
 

@@ -1,0 +1,125 @@
+"""What `build` checks before dbt runs, and what it makes of dbt's words and results. dbt itself: tests/dbt."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+from tests.lake import Lake
+
+from lakehouse import transform
+from lakehouse.errors import TransformError
+from lakehouse.iceberg.tables import ensure_raw_tables
+from lakehouse.settings import Settings
+from lakehouse.transform import build, dbt_environment
+
+
+def result(unique_id: str, status: str, message: str = "", **node: str) -> dict[str, Any]:
+    return {"unique_id": unique_id, "status": status, "message": message, "node": node}
+
+
+MODEL = result("model.lakehouse.fct_daily_trips", "success", "220 rows", schema="gold", name="fct_daily_trips")
+TEST = result("test.lakehouse.not_null_fct_daily_trips_trips.0a1b2c", "pass")
+
+
+@pytest.fixture
+def dbt_says(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Results that stand in for a run of dbt."""
+    results: list[dict[str, Any]] = []
+    monkeypatch.setattr(transform, "_run", lambda *_: results)
+    return results
+
+
+def test_raw_tables_that_do_not_exist_are_made_empty_first(lake: Lake, dbt_says: list[dict[str, Any]]) -> None:
+    dbt_says += [MODEL, TEST]
+
+    done = build(lake.settings)
+
+    assert done.models == ("gold.fct_daily_trips",)
+    assert done.tests == ("not_null_fct_daily_trips_trips",)
+    assert lake.table("raw.green_trips").current_snapshot() is None
+
+
+def test_a_load_during_the_build_is_noticed(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load_meanwhile(*_: Any) -> list[dict[str, Any]]:
+        lake.load("green", "2024-01", lake.generate("green", "2024-01", 20))
+        return [MODEL]
+
+    monkeypatch.setattr(transform, "_run", load_meanwhile)
+
+    done = build(lake.settings)
+
+    assert done.raw_moved == ("raw.green_trips",)
+    assert done.raw_snapshots["raw.green_trips"] is None
+
+
+def test_failures_are_named_with_what_they_say(lake: Lake, dbt_says: list[dict[str, Any]]) -> None:
+    dbt_says += [
+        MODEL,
+        result("model.lakehouse.dim_zones", "error", "Binder\n  Error", schema="gold", name="dim_zones"),
+        result("test.lakehouse.unique_dim_zones.1f", "fail", "Got 2 results, configured to fail if != 0"),
+        result("test.lakehouse.not_null_dim_zones.1f", "skipped"),
+    ]
+
+    with pytest.raises(TransformError) as error:
+        build(lake.settings)
+
+    assert str(error.value) == (
+        "dbt: 2 failed.\ngold.dim_zones: Binder Error\nunique_dim_zones: Got 2 results, configured to fail if != 0\n"
+        "1 that depend on them were skipped."
+    )
+
+
+def test_warnings_are_given_not_raised(lake: Lake, dbt_says: list[dict[str, Any]]) -> None:
+    dbt_says += [result("test.lakehouse.every_text_code_is_known", "warn", "Got 1 result, configured to warn if != 0")]
+
+    assert build(lake.settings).warnings == ("every_text_code_is_known: Got 1 result, configured to warn if != 0",)
+
+
+def test_trips_without_zones_are_refused(lake: Lake) -> None:
+    lake.load("green", "2024-01", lake.generate("green", "2024-01", 20))
+
+    with pytest.raises(TransformError, match="Load it first: lakehouse load zones"):
+        build(lake.settings)
+
+
+def test_two_builds_at_once_are_refused(lake: Lake, dbt_says: list[dict[str, Any]]) -> None:
+    build(lake.settings)
+    [lock] = lake.settings.home.glob("dbt/**/build.lock")
+
+    with FileLock(lock), pytest.raises(TransformError, match="Another build"):
+        build(lake.settings)
+
+
+def test_dbt_that_does_not_come_to_results_is_quoted(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    ensure_raw_tables(lake.catalog)
+    monkeypatch.setenv("LAKEHOUSE_PROJECT_DIR", str(lake.scratch))  # where there is no dbt project
+
+    with pytest.raises(TransformError, match=r"dbt did not come to run anything:\n(.|\n)*dbt"):
+        build(lake.settings)
+
+
+def test_progress_is_told_for_each_model_and_test_only() -> None:
+    def line(name: str, text: str) -> str:
+        return json.dumps({"info": {"name": name, "msg": text}, "data": {}})
+
+    assert transform._message(line("LogModelResult", "1 of 2 OK")) == ("1 of 2 OK", True)
+    assert transform._message(line("LogTestResult", "2 of 2 PASS")) == ("2 of 2 PASS", True)
+    assert transform._message(line("LogStartLine", "1 of 2 START")) == ("1 of 2 START", False)
+    assert transform._message("keyring module not found\n") == ("keyring module not found", False)
+
+
+def test_a_dbt_process_has_the_settings_under_their_names(tmp_path: Path) -> None:
+    settings = Settings.model_validate(
+        {"LAKEHOUSE_TARGET": "trino", "LAKEHOUSE_HOME": tmp_path, "TRINO_PORT": 1234, "TRINO_PASSWORD": "a secret"}
+    )
+
+    environment = dbt_environment(settings)
+
+    assert environment["LAKEHOUSE_TARGET"] == "trino"
+    assert environment["TRINO_URL"] == "http://127.0.0.1:1234"
+    assert environment["TRINO_PASSWORD"] == "a secret"
+    assert environment["DUCKDB_MEMORY_LIMIT"] == "2GB"
