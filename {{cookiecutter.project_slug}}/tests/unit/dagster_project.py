@@ -32,7 +32,7 @@ class Project:
             shutil.copytree(PROJECT / name, root / name, ignore=unwanted)
         shutil.copy(PROJECT / "pyproject.toml", root)
         (self.folder / "dagster").mkdir()
-        (self.folder / "dagster" / "dagster.yaml").write_text("telemetry: {enabled: false}\n", encoding="utf-8")
+        (self.folder / "dagster" / "dagster.yaml").write_text("telemetry: {enabled: false}\nnux: {enabled: false}\n", encoding="utf-8")
         return root
 
     @property
