@@ -11,6 +11,8 @@ import os
 import re
 import secrets
 import socket
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -145,13 +147,16 @@ def attached() -> Stack:
 
 
 @contextmanager
-def started(*, trino: bool = True, store_mb: int | None = None, workers: int = 0) -> Iterator[Stack]:
+def started(
+    *, trino: bool = True, store_mb: int | None = None, workers: int = 0, secure: Path | None = None
+) -> Iterator[Stack]:
     """A stack of its own, ready; nothing is left of it afterwards, not even when the process is killed.
 
     Args:
         trino: False for a stack without the query engine, which is up in a few seconds.
         store_mb: keep the object store's data in memory, on a disk of this size.
         workers: Trino workers beside the coordinator.
+        secure: a folder for certificate and passwords: Trino over TLS, as in compose.secure.yaml.
     """
     start = time.monotonic()
     _prepare_testcontainers()
@@ -177,13 +182,17 @@ def started(*, trino: bool = True, store_mb: int | None = None, workers: int = 0
         urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
         environment |= {"S3_URL": urls["object-store"], "REST_URL": urls["iceberg-rest"]}
         environment |= {"TRINO_URL": urls["trino"]} if trino else {}
+        inside = dict(PORTS)
+        if secure:
+            environment |= _prepared(secure, ports["trino"])
+            inside["trino"] = 8443
         names += [f"trino-worker-{n + 1}" for n in range(workers)]
         containers = {}
         for name in names:
-            service = _services(environment, store_mb)[name.rstrip("-0123456789")]
+            service = _services(environment, store_mb, secure)[name.rstrip("-0123456789")]
             container = service.with_network(network).with_network_aliases(name)
             if name in ports:
-                container.ports[f"{PORTS[name]}/tcp"] = ("127.0.0.1", ports[name])
+                container.ports[f"{inside[name]}/tcp"] = ("127.0.0.1", ports[name])
             cleanup.callback(container.stop)
             container.start()
             containers[name] = container.get_container_id()
@@ -226,7 +235,17 @@ def _prepare_testcontainers() -> None:
         os.environ.setdefault("TESTCONTAINERS_HOST_OVERRIDE", "127.0.0.1")
 
 
-def _services(environment: dict[str, str], store_mb: int | None) -> dict[str, Any]:
+def _prepared(folder: Path, port: int) -> dict[str, str]:
+    """What deploy/secure/prepare.py makes, and says is to be set."""
+    code = "import runpy, sys; runpy.run_path(sys.argv[1])['main'](__import__('pathlib').Path(sys.argv[2]), 'analyst')"
+    command = [sys.executable, "-c", code, str(DEPLOY / "secure" / "prepare.py"), str(folder)]
+    said = subprocess.run(
+        command, check=True, capture_output=True, text=True, env={**os.environ, "TRINO_PORT": str(port)}
+    )
+    return dict(line.split("=", 1) for line in said.stdout.splitlines())
+
+
+def _services(environment: dict[str, str], store_mb: int | None, secure: Path | None) -> dict[str, Any]:
     """Each service's container, described as in deploy/stack.yaml and not yet started."""
     from testcontainers.core.container import DockerContainer
 
@@ -239,9 +258,10 @@ def _services(environment: dict[str, str], store_mb: int | None) -> dict[str, An
             container.with_env(variable, value)
         return container.with_kwargs(init=True)
 
-    store = described("object-store").with_command("server /data --console-address :9001")
+    data = "/small" if store_mb else "/data"
+    store = described("object-store").with_command(f"server {data} --console-address :9001")
     if store_mb:
-        store.with_kwargs(init=True, tmpfs={"/data": f"size={store_mb}m,mode=1777"})
+        store.with_tmpfs_mount(data, f"size={store_mb}m,mode=1777")
     trino, worker = described("trino"), described("trino")
     for container, config in ((trino, "config.properties"), (worker, "worker.properties")):
         for file, place in (
@@ -250,6 +270,14 @@ def _services(environment: dict[str, str], store_mb: int | None) -> dict[str, An
             ("catalog/iceberg.properties", "catalog/iceberg.properties"),
         ):
             container.with_copy_into_container(DEPLOY / "trino" / file, f"/etc/trino/{place}")
+    if secure:
+        trino.with_env("TRINO_SHARED_SECRET", environment["TRINO_SHARED_SECRET"])
+        trino.with_copy_into_container(DEPLOY / "secure" / "config.properties", "/etc/trino/config.properties")
+        trino.with_copy_into_container(
+            DEPLOY / "secure" / "password-authenticator.properties", "/etc/trino/password-authenticator.properties"
+        )
+        for name in ("trino.pem", "password.db"):
+            trino.with_copy_into_container(secure / "trino" / name, f"/etc/trino/secure/{name}")
     return {
         "object-store": store,
         "postgres": described("postgres"),

@@ -56,7 +56,7 @@ def test_object_store_gone_while_a_file_is_written(lake: Lake, record_property: 
         store.cut_after = 400_000
         error = months.refused("object store gone in mid-load", lambda: months.load(S3_URL=store.url))
 
-    assert store.url in str(error)
+    assert "could not be written" in str(error)
     months.is_as_it_was()
     months.ends_well()
 

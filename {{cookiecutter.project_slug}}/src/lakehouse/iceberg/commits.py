@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -14,6 +15,7 @@ from pyarrow import ArrowException
 from pyiceberg.catalog import Catalog
 from pyiceberg.conversions import from_bytes
 from pyiceberg.exceptions import (
+    BadRequestError,
     CommitFailedException,
     CommitStateUnknownException,
     RESTError,
@@ -38,6 +40,7 @@ MAIN = "main"
 SHA256_LENGTH = 64
 ATTEMPTS = 20
 LOOK_SECONDS = 8.0
+_CLOCK = ("Invalid update timestamp", "Invalid snapshot timestamp", "Expected sorted snapshot log")
 _LOST_ANSWER = (CommitStateUnknownException, ServerError, ServiceUnavailableError, RequestException)
 
 
@@ -197,6 +200,9 @@ def commit(
             reason = error  # someone else was quicker, or SQLite stayed locked
         except _LOST_ANSWER as error:
             reason = error
+            if _is_clock(error):
+                lost.clear()  # refused for its time, so certainly not committed
+                break
             give_up = min(give_up, time.monotonic() + LOOK_SECONDS)
             if time.monotonic() >= give_up:
                 break
@@ -210,10 +216,20 @@ def commit(
         ) from reason
     if file is not None:
         remove(table.io, file.file_path)
+    if reason is not None and _is_clock(reason):
+        raise CommitError(
+            f"{name}: {change.what} was not committed: this machine's clock ({datetime.now(UTC):%H:%M:%S} UTC) and "
+            f"the catalog's disagree ({reason}). The table is as it was; set the clock and run the same command again."
+        ) from reason
     raise CommitError(
         f"{name}: {change.what} could not be committed ({type(reason).__name__}: {reason}). The table is as it was; "
         "check that catalog and store answer (`lakehouse doctor`) and run the same command again."
     ) from reason
+
+
+def _is_clock(error: Exception) -> bool:
+    """Whether the catalog refused a snapshot because its time is far before or after the catalog's own."""
+    return any(words in str(error) for words in _CLOCK)
 
 
 def _replace(table: Table, file: DataFile | None, change: Change, summary: dict[str, str], lost: set[int]) -> int:
@@ -229,7 +245,7 @@ def _replace(table: Table, file: DataFile | None, change: Change, summary: dict[
     lost.add(overwrite.snapshot_id)
     try:
         transaction.commit_transaction()
-    except (ValidationException, CommitFailedException, OperationalError):
+    except (ValidationException, CommitFailedException, OperationalError, BadRequestError):
         lost.discard(overwrite.snapshot_id)  # certainly not committed; an earlier one, not answered, may still be
         raise
     lost.discard(overwrite.snapshot_id)
