@@ -286,6 +286,26 @@ def tree(
         out.print(found.renderable())
 
 
+@app.command(epilog="Example: lakehouse diff raw.green_trips 1234567890 9876543210")
+def diff(
+    table: TableName,
+    from_version: Annotated[str, typer.Argument(metavar="FROM", help="A snapshot, a branch or tag, or a time.")],
+    to_version: Annotated[str, typer.Argument(metavar="TO", help="Another one.")],
+    as_json: Json = False,
+) -> None:
+    """What changed between two versions: per file month added, removed and changed rows, and the first of each."""
+    from lakehouse.iceberg.catalog import open_catalog
+    from lakehouse.iceberg.diff import diff as diff_of
+    from lakehouse.terminal import out, print_json
+
+    with _engine() as (settings, engine):
+        found = diff_of(engine, open_catalog(settings), table, from_version, to_version)
+    if as_json:
+        print_json(found.as_dict())
+    else:
+        out.print(found.renderable())
+
+
 @app.command(epilog="Example: lakehouse rollback raw.green_trips 1234567890 --expect 9876543210")
 def rollback(
     table: TableName,

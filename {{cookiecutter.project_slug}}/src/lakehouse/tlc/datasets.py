@@ -122,7 +122,7 @@ YELLOW = Dataset(
         Column(
             "vendor_name",
             "string",
-            (Name("vendor_name", until=_TEXT_CODES_END), Name("vendor_id", _2010, _TEXT_CODES_END)),
+            (Name("vendor_id", _2010, _TEXT_CODES_END), Name("vendor_name", until=_TEXT_CODES_END)),
             doc="Provider as text (CMT, VTS, DDS), 2009 and 2010 only.",
         ),
         Column(
@@ -149,12 +149,23 @@ YELLOW = Dataset(
             role="dropoff",
             doc="Meter off; New York local time.",
         ),
-        Column("passenger_count", "long", (Name("passenger_count"),), required_since=BEGINNING),
-        Column("trip_distance", "double", (Name("trip_distance"),), required_since=BEGINNING, doc="Miles."),
+        Column(
+            "passenger_count",
+            "long",
+            (Name("Passenger_Count", until=_2009_END), Name("passenger_count")),
+            required_since=BEGINNING,
+        ),
+        Column(
+            "trip_distance",
+            "double",
+            (Name("Trip_Distance", until=_2009_END), Name("trip_distance")),
+            required_since=BEGINNING,
+            doc="Miles.",
+        ),
         Column(
             "rate_code_id",
             "long",
-            (Name("rate_code", until=_TEXT_CODES_END), Name("RatecodeID")),
+            (Name("Rate_Code", until=_2009_END), Name("rate_code", until=_TEXT_CODES_END), Name("RatecodeID")),
             required_since=BEGINNING,
         ),
         Column(
@@ -169,7 +180,7 @@ YELLOW = Dataset(
         Column(
             "payment_type_name",
             "string",
-            (Name("payment_type", until=_TEXT_CODES_END),),
+            (Name("Payment_Type", until=_2009_END), Name("payment_type", until=_TEXT_CODES_END)),
             doc="How it was paid, as text, 2009 and 2010 only.",
         ),
         _yellow_amounts["fare_amount"],
@@ -180,19 +191,24 @@ YELLOW = Dataset(
         Column("improvement_surcharge", "double", required_since=Month(2015, 1)),
         _yellow_amounts["total_amount"],
         Column("congestion_surcharge", "double", required_since=Month(2019, 2)),
-        Column("airport_fee", "double", required_since=Month(2021, 1)),
+        Column(
+            "airport_fee",
+            "double",
+            (Name("airport_fee", until=Month(2023, 1)), Name("Airport_fee")),
+            required_since=Month(2021, 1),
+        ),
         Column("cbd_congestion_fee", "double", required_since=Month(2025, 1)),
         Column("request_source", "string", doc="Published from 2026-06 on; seen by others only."),
         *(
             Column(
                 f"{end}_{axis}",
                 "double",
-                (Name(f"{short}_{axis[:3]}", until=_2009_END), Name(f"{end}_{axis}")),
+                (Name(f"{short}_{axis[:3].capitalize()}", until=_2009_END), Name(f"{end}_{axis}")),
                 required_since=BEGINNING,
                 required_until=_TEXT_CODES_END,
                 doc="Degrees; 2009 and 2010 only.",
             )
-            for end, short in (("pickup", "start"), ("dropoff", "end"))
+            for end, short in (("pickup", "Start"), ("dropoff", "End"))
             for axis in ("longitude", "latitude")
         ),
     ),
