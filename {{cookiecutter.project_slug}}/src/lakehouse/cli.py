@@ -327,6 +327,26 @@ def rollback(
         out.print(f"{table} is at snapshot {current}", markup=False)
 
 
+@app.command(epilog="Example: lakehouse tag raw.green_trips audited-2024")
+def tag(
+    table: TableName,
+    name: Annotated[str, typer.Argument(help="The tag; it never moves, and keeps its version from expiry.")],
+    version: Annotated[str | None, typer.Argument(help="A snapshot, ref or time; else the current one.")] = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Give a version a name."""
+    from lakehouse.iceberg.catalog import open_catalog
+    from lakehouse.iceberg.refs import tag as tag_version
+    from lakehouse.terminal import out, print_json
+
+    snapshot_id = tag_version(open_catalog(load_settings()), table, name, version)
+    if as_json:
+        print_json({"table": table, "tag": name, "snapshot_id": snapshot_id})
+    else:
+        out.print(f"{table}: {name} is snapshot {snapshot_id}", markup=False)
+
+
 @app.command()
 def publish(as_json: Json = False) -> None:
     """Build and test; when all is green, show the result to readers of schema `published`."""

@@ -92,7 +92,7 @@ def rollback(catalog: Catalog, name: str, version: AsOf | int | str, *, expect: 
             f"{name} is at snapshot {current}, not at {expect} as expected: someone else changed it. Nothing was "
             f"rolled back; look again with `lakehouse history {name}`."
         )
-    target = version_of(table, version) if isinstance(version, str) else snapshot_at(table, version)
+    target = _meant(table, version)
     if target == current:
         return target
     try:
@@ -104,7 +104,11 @@ def rollback(catalog: Catalog, name: str, version: AsOf | int | str, *, expect: 
     return target
 
 
-def tag(catalog: Catalog, name: str, tag_name: str, snapshot_id: int | None = None) -> int:
+def _meant(table: Table, version: AsOf | int | str) -> int:
+    return version_of(table, version) if isinstance(version, str) else snapshot_at(table, version)
+
+
+def tag(catalog: Catalog, name: str, tag_name: str, version: AsOf | int | str | None = None) -> int:
     """Name a snapshot (the current one unless told). A tag keeps its snapshot from expiry; it never moves.
 
     Returns:
@@ -114,11 +118,11 @@ def tag(catalog: Catalog, name: str, tag_name: str, snapshot_id: int | None = No
         QueryError: no such table or snapshot, or the name is taken by another snapshot.
     """
     table = load_table(catalog, name)
-    target = snapshot_id if snapshot_id is not None else table.metadata.current_snapshot_id
+    target = _meant(table, version) if version is not None else table.metadata.current_snapshot_id
     if target is None:
         raise QueryError(f"{name} has no snapshot to tag yet.")
-    if table.snapshot_by_id(target) is None:
-        raise QueryError(f"{name} has no snapshot {target}. `lakehouse history {name}` lists those that exist.")
+    if tag_name.isdigit() or not tag_name.strip():
+        raise QueryError(f"{tag_name!r} is no name for a tag: a number would be read as a snapshot.")
     # creating a tag whose name exists would move it
     if (taken := table.metadata.refs.get(tag_name)) is not None:
         if taken.snapshot_id == target:
