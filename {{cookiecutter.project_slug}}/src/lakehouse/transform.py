@@ -109,6 +109,8 @@ def dbt_environment(settings: Settings) -> dict[str, str]:
         "TRINO_PASSWORD": settings.trino_password.get_secret_value() if settings.trino_password else "",
         "TRINO_CA_FILE": str(settings.trino_ca_file or ""),
     }
+    if settings.trino_ca_file:  # dbt's client is requests', where this variable wins over the profile
+        named["REQUESTS_CA_BUNDLE"] = str(settings.trino_ca_file)
     return os.environ | named
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, date
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -231,6 +232,20 @@ _OUTAGES = frozenset(
 )
 
 
+class _Adapter(HTTPAdapter):
+    """Trusts the authority that the settings name. requests would let REQUESTS_CA_BUNDLE win over a session's own."""
+
+    def __init__(self, ca_file: Path | None, retry: Retry) -> None:
+        self._ca_file = ca_file
+        super().__init__(max_retries=retry)
+
+    def send(self, request: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+        """The request, verified against that authority."""
+        if self._ca_file:
+            kwargs["verify"] = str(self._ca_file)
+        return super().send(request, **kwargs)
+
+
 def _connect(settings: Settings) -> Connection:
     address = urlsplit(settings.trino_url)
     if address.scheme not in ("http", "https") or not address.hostname:
@@ -239,7 +254,6 @@ def _connect(settings: Settings) -> Connection:
     if password and address.scheme == "http":
         raise SettingsError("TRINO_PASSWORD is set, but TRINO_URL is http. A password is only sent over https.")
     session = requests.Session()
-    session.verify = str(settings.trino_ca_file) if settings.trino_ca_file else True
     # Connecting may be tried again, and so may reading a further page of a result; sending a statement may not.
     retry = Retry(
         total=3,
@@ -252,7 +266,7 @@ def _connect(settings: Settings) -> Connection:
         status_forcelist=(502, 503, 504),
         raise_on_status=False,
     )
-    session.mount(f"{address.scheme}://", HTTPAdapter(max_retries=retry))
+    session.mount(f"{address.scheme}://", _Adapter(settings.trino_ca_file, retry))
     connection: Connection = connect(  # type: ignore[no-untyped-call]
         host=address.hostname,
         port=address.port or (443 if address.scheme == "https" else 80),
