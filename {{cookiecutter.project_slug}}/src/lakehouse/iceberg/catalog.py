@@ -13,6 +13,7 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import RESTError
 from requests import RequestException, Session
 from requests.adapters import HTTPAdapter
+from sqlalchemy import NullPool, create_engine
 
 from lakehouse.errors import ServiceError
 
@@ -52,6 +53,14 @@ class _RestCatalog(RestCatalog):
         return session
 
 
+class _SqliteCatalog(SqlCatalog):
+    """Keeps no connection between two calls: a dropped handle leaves none open, of which Python 3.13 would warn."""
+
+    def _init_catalog(self) -> None:
+        self.engine = create_engine(self.engine.url, poolclass=NullPool)
+        super()._init_catalog()
+
+
 def open_catalog(settings: Settings) -> Catalog:
     """A fresh handle on the catalog.
 
@@ -63,7 +72,7 @@ def open_catalog(settings: Settings) -> Catalog:
         # a writer waits this long for another process's commit to SQLite
         uri = f"sqlite:///{settings.catalog_file}?timeout={SQLITE_SECONDS}"
         # As it is, not percent-encoded: PyIceberg takes the path literally, and would make a folder `my%20lake`.
-        return SqlCatalog("lakehouse", uri=uri, warehouse=f"file:///{settings.warehouse_dir.as_posix().lstrip('/')}")
+        return _SqliteCatalog("lakehouse", uri=uri, warehouse=f"file:///{settings.warehouse_dir.as_posix().lstrip('/')}")
     try:
         return _RestCatalog("lakehouse", **_rest_properties(settings))
     except (RequestException, RESTError) as error:
