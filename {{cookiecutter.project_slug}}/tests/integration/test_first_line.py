@@ -140,3 +140,17 @@ def test_bytes_changed_in_the_bucket_are_refused_and_the_table_stays(lake: Lake)
         lake.reload("green", "2023-01")
 
     assert [s.snapshot_id for s in lake.engine.snapshots(GREEN)] == [first.snapshot_id]
+
+
+def test_trinos_own_command_line_client_reads_it(lake: Lake) -> None:
+    first = lake.load("green", "2023-01", 700)
+    lake.load("green", "2023-02", 300)
+    query = (
+        "select count(*) from iceberg.raw.green_trips; "
+        f"select count(*) from iceberg.raw.green_trips for version as of {first.snapshot_id}; "
+        'select count(*) from iceberg.raw."green_trips$snapshots"'
+    )
+
+    said = lake.stack.container("trino").exec_run(["trino", "--execute", query], stderr=False)
+
+    assert (said.exit_code, said.output.decode().split()) == (0, ['"1000"', '"700"', '"2"'])

@@ -1,0 +1,110 @@
+"""`make bench-stack`: what the real services cost, measured on a stack of its own.
+
+Prints one table: stack start to ready; a load through REST catalog and object store against one on `embedded`; the same
+rows by INSERT … VALUES through Trino; silver and gold built by Trino for 1, 4 and 12 months.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.integration.lake import Lake
+from tests.integration.stack import started
+
+from lakehouse.iceberg.catalog import open_catalog
+from lakehouse.iceberg.loading import load
+from lakehouse.iceberg.tables import ensure_raw_tables
+from lakehouse.landing import open_landing
+from lakehouse.settings import Settings
+from lakehouse.tlc.generate import write_month
+from lakehouse.tlc.months import Month, parse_months
+from lakehouse.transform import build
+
+ROWS = int(os.environ.get("LAKEHOUSE_BENCH_ROWS", "1000000"))
+FEW = 20_000
+BUILDS = (1, 4, 12)
+MONTH = Month(2024, 1)
+# A statement has at most 1,000,000 characters.
+ROWS_A_STATEMENT = 2_000
+
+
+def timed(action: Callable[[], Any]) -> float:
+    """Seconds that it takes."""
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def load_seconds(settings: Settings, file: Path) -> float:
+    """Load a landed file into empty tables."""
+    landing = open_landing(settings)
+    landing.put("yellow", MONTH, file, "bench")
+    ensure_raw_tables(open_catalog(settings))
+    return timed(lambda: load(open_catalog(settings), landing, "yellow", MONTH))
+
+
+def insert_values(lake: Lake) -> float:
+    """The loaded rows again, into a table of the same columns, by statements that hold them as text."""
+    lake.sql("create table raw.by_values as select * from raw.yellow_trips where false")
+    rows = lake.scan("raw.yellow_trips").slice(0, FEW).to_pylist()
+
+    def insert() -> None:
+        for first in range(0, len(rows), ROWS_A_STATEMENT):
+            part = rows[first : first + ROWS_A_STATEMENT]
+            values = ", ".join("(" + ", ".join(literal(v) for v in row.values()) + ")" for row in part)
+            lake.sql(f"insert into raw.by_values values {values}")
+
+    seconds = timed(insert)
+    assert lake.value("select count(*) from raw.by_values") == FEW
+    return seconds
+
+
+def literal(value: Any) -> str:
+    """A value as Trino's SQL writes it."""
+    kinds = {"date": "date '{}'", "datetime": "timestamp '{}'", "str": "'{}'", "float": "{}e0"}
+    return "null" if value is None else kinds.get(type(value).__name__, "{}").format(value)
+
+
+def main() -> None:
+    """Measure, and print as it goes."""
+
+    def line(what: str, figure: str) -> None:
+        sys.stdout.write(f"{what:<62} {figure:>16}\n")
+        sys.stdout.flush()
+
+    with tempfile.TemporaryDirectory(prefix="bench-") as name, started() as stack:
+        folder = Path(name)
+        line("stack start to ready", f"{stack.seconds:.1f} s")
+        lake = Lake(stack, folder)
+        lake.empty()
+        file = write_month(folder / "large", "yellow", MONTH, ROWS)
+        embedded = load_seconds(Settings(LAKEHOUSE_TARGET="embedded", LAKEHOUSE_HOME=folder / "embedded"), file)
+        real = load_seconds(lake.settings, file)
+        line(f"load of {ROWS:,} rows, embedded", f"{embedded:.2f} s")
+        line(f"load of {ROWS:,} rows, REST catalog and object store", f"{real:.2f} s")
+        line("ratio", f"{real / embedded:.2f}")
+
+        lake.empty()
+        few = load_seconds(lake.settings, write_month(folder / "few", "yellow", MONTH, FEW))
+        slow = insert_values(lake)
+        line(f"{FEW:,} rows by a load", f"{FEW / few:,.0f} rows/s")
+        line(f"{FEW:,} rows by INSERT … VALUES through Trino", f"{FEW / slow:,.0f} rows/s")
+
+        for count in BUILDS:
+            lake.empty()
+            lake.load("zones", None)
+            for month in parse_months(["2024-01..2024-12"])[:count]:
+                lake.load("green", str(month), rows=60_000, seed=month.month)
+            seconds = timed(lambda: build(lake.settings, full_refresh=True))
+            line(f"silver and gold on Trino, {count} x 60,000 green rows", f"{seconds:.1f} s")
+        lake.close()
+
+
+if __name__ == "__main__":
+    main()

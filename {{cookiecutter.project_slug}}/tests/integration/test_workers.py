@@ -1,0 +1,48 @@
+"""Trino with workers, as the profile `workers` starts it: work is spread, and a lost worker is one clear error."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+from tests.integration.lake import Lake
+from tests.integration.stack import started, within
+
+from lakehouse.engines.trino import TrinoEngine
+from lakehouse.errors import QueryError, ServiceError
+
+LONG = "select count(*) from tpch.sf10.lineitem where regexp_like(comment, '(a+b+)+c') and orderkey % 7 = 1"
+NODES = "select count(*) n from system.runtime.nodes where state = 'active'"
+
+
+@pytest.mark.slow
+def test_work_is_spread_and_a_worker_killed_in_mid_query_is_one_clear_error(tmp_path: Path) -> None:
+    with started(workers=2) as stack:
+        lake = Lake(stack, tmp_path)
+        lake.empty()
+        lake.load("green", "2023-01", 1000)
+        watcher = TrinoEngine(lake.settings)
+        assert watcher.query(NODES)["n"][0].as_py() == 3
+        assert lake.value("select count(*) from raw.green_trips") == 1000
+
+        def nodes_at_work() -> int:
+            found = watcher.query("select count(distinct node_id) n from system.runtime.tasks where state = 'RUNNING'")
+            return int(found["n"][0].as_py())
+
+        def kill() -> None:
+            within(60, lambda: nodes_at_work() == 3, every=0.1)
+            stack.container("trino-worker-2").kill()
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        with pytest.raises((ServiceError, QueryError), match=r"[Nn]ode|worker|host|http://"):
+            lake.engine.query(LONG)
+        killer.join()
+
+        within(60, lambda: watcher.query(NODES)["n"][0].as_py() == 2)
+        assert lake.value("select count(*) from raw.green_trips") == 1000
+        stack.container("trino-worker-2").start()
+        within(120, lambda: watcher.query(NODES)["n"][0].as_py() == 3)
+        watcher.close()
+        lake.close()
