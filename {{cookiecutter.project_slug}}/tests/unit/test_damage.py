@@ -1,0 +1,62 @@
+"""Damage is never silent: a flipped bit of a landed file is refused, and so is one of a staged file, before its commit."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from tests.lake import Lake
+
+from lakehouse.errors import LandingError, RefusedError
+from lakehouse.iceberg import loading
+
+TABLE = "raw.green_trips"
+FLIPS = int(os.environ.get("LAKEHOUSE_TEST_FLIPS", "60"))
+
+
+def flip(path: Path, place: int) -> None:
+    """Change one bit."""
+    content = bytearray(path.read_bytes())
+    content[place // 8] ^= 1 << place % 8
+    path.write_bytes(content)
+
+
+def test_no_flipped_bit_of_a_landed_file_is_loaded(lake: Lake) -> None:
+    chance = random.Random(2)  # noqa: S311 - places to damage
+    lake.load("green", "2024-02", lake.generate("green", "2024-02", 200))
+    landed = lake.land("green", "2024-01", lake.generate("green", "2024-01", 2_000))
+    path = lake.settings.landing_dir / "green_trips" / landed.name
+
+    for place in chance.sample(range(8 * landed.size), FLIPS):
+        flip(path, place)
+        with pytest.raises((RefusedError, LandingError), match="are not those that landed"):
+            lake.load("green", "2024-01")
+        flip(path, place)
+
+    assert [row.file_month for row in lake.history(TABLE)] == ["2024-02"]
+    assert lake.load("green", "2024-01").rows == 2_000
+
+
+def test_no_flipped_bit_of_a_staged_file_is_committed(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    chance = random.Random(3)  # noqa: S311 - places to damage
+    real: Any = loading.__dict__["write_data_file"]
+    lake.land("green", "2024-01", lake.generate("green", "2024-01", 2_000))
+
+    def write_and_damage(*arguments: object) -> object:
+        file, totals = real(*arguments)
+        path = Path(urlsplit(file.file_path).path)
+        # the footer's statistics and padding carry no checksum; what is read by them is held against the totals
+        flip(path, chance.randrange(8 * 4, 8 * (path.stat().st_size * 3 // 4)))
+        return file, totals
+
+    monkeypatch.setattr(loading, "write_data_file", write_and_damage)
+    for _ in range(FLIPS // 2):
+        with pytest.raises(RefusedError, match=r"can't be read back|is not what was written"):
+            lake.load("green", "2024-01")
+
+    assert lake.history(TABLE) == []
+    assert not list(lake.settings.warehouse_dir.rglob("*.parquet"))
