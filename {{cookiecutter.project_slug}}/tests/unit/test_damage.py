@@ -1,4 +1,4 @@
-"""Damage is never silent: a flipped bit of a landed file is refused, and so is one of a staged file, before its commit."""
+"""Damage is never silent: a flipped bit is refused, in a landed file and in a staged one before its commit."""
 
 from __future__ import annotations
 
