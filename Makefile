@@ -41,8 +41,9 @@ demo: install ## Bake, install, load two months, build, report (DATASET=, MONTHS
 	[ ! -d "$$source" ] || source=$$(cd "$$source" && pwd); \
 	$(MAKE) --no-print-directory -C "$$project" demo TLC_SOURCE="$$source"
 
-test: install ## All that needs no Docker: the template's tests, with the gates and unit tests of a bake
+test: install ## All that needs no Docker: the template's tests, then those of a bake in it
 	$(BIN)/python -m pytest -n $(WORKERS)
+	@project=$$($(call bake,tests)) && $(MAKE) --no-print-directory -C "$$project" test
 
 integration: install ## The stack's suites, in a baked project
 	@project=$$($(call bake,integration)) && $(MAKE) --no-print-directory -C "$$project" integration
