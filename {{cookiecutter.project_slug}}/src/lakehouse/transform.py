@@ -61,8 +61,8 @@ def build(
         progress: called with a line for each model and test that is done.
 
     Raises:
-        TransformError: a model or test failed (the message names each), the zone lookup is missing, or another build
-            of this lakehouse is running.
+        TransformError: a model or test failed (the message names each), nothing was selected, the zone lookup is
+            missing, or another build of this lakehouse is running.
     """
     started = time.monotonic()
     with prepared(settings) as catalog:
@@ -73,6 +73,10 @@ def build(
         results = _run(settings, command, progress)
         after = _raw_snapshots(catalog)
     _raise_failures(results)
+    if not results:
+        raise TransformError(
+            f"Nothing is called {select!r}, so nothing was built. Try a model's name, or +name for its parents."
+        )
     return BuildResult(
         models=tuple(_name(r) for r in results if _kind(r) in _BUILT),
         tests=tuple(_name(r) for r in results if _kind(r) in {"test", "unit_test"} and r["status"] == "pass"),
@@ -215,5 +219,6 @@ def _name(result: dict[str, Any]) -> str:
     node = result["node"]
     if _kind(result) in _BUILT and node:
         return f"{node['schema']}.{node['name']}"
-    # test.lakehouse.not_null_fct_daily_trips_trips.0a1b2c3d4e
-    return str(result["unique_id"]).split(".")[2]
+    # unit_test.lakehouse.MODEL.NAME, test.lakehouse.NAME.0a1b2c3d4e
+    parts = str(result["unique_id"]).split(".")
+    return parts[3] if parts[0] == "unit_test" else parts[2]

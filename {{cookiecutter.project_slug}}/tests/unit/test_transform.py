@@ -86,7 +86,13 @@ def test_trips_without_zones_are_refused(lake: Lake) -> None:
         build(lake.settings)
 
 
+def test_a_selection_of_nothing_is_no_success(lake: Lake, dbt_says: list[dict[str, Any]]) -> None:
+    with pytest.raises(TransformError, match="Nothing is called 'fct_dayly_trips'"):
+        build(lake.settings, "fct_dayly_trips")
+
+
 def test_two_builds_at_once_are_refused(lake: Lake, dbt_says: list[dict[str, Any]]) -> None:
+    dbt_says += [MODEL]
     build(lake.settings)
     [lock] = lake.settings.home.glob("dbt/**/build.lock")
 

@@ -1,0 +1,163 @@
+"""The classic mistakes of such marts, planted one at a time in a copy of the project: each turns a named test red."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.dbt.conftest import Build, new_lake
+from tests.dbt.raw import made_up_rows, put_month, put_zones
+from tests.lake import Lake
+
+from lakehouse.errors import TransformError
+from lakehouse.settings import project_dir
+
+NUMBERS, TRIPS = "macros/numbers.sql", "macros/trips.sql"
+DAILY, DISTANCES = "models/marts/fct_daily_trips.sql", "models/marts/fct_trip_distance_stats.sql"
+YELLOW = "models/staging/stg_yellow_trips.sql"
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """Texts to replace in a file, and the model and its test (a unit test, or one of the data) that must notice."""
+
+    name: str
+    file: str
+    changes: tuple[tuple[str, str], ...]
+    model: str
+    noticed_by: str
+    unit: bool = True
+
+
+MISTAKES = (
+    Mistake(
+        "integer division",
+        NUMBERS,
+        (
+            ("(cast(' ~ dividend ~ ' as double) /", "(cast(' ~ dividend ~ ' as bigint) //"),
+            ("' as double), 0))'", "' as bigint), 0))'"),
+        ),
+        "fct_daily_trips",
+        "daily_trips_sum_and_divide_sums",
+    ),
+    Mistake(
+        "an inclusive end of the window",
+        TRIPS,
+        (("or pickup_at > cast(file_month", "or pickup_at >= cast(file_month"),),
+        "stg_yellow_trips",
+        "pickup_may_be_24_hours_outside_its_month",
+    ),
+    Mistake(
+        "an average of averages",
+        DISTANCES,
+        (
+            (
+                "count(*) as trips,",
+                "count(*) as trips,\n        avg(trip_distance * 3600 / nullif(duration_seconds, 0)) as speed,",
+            ),
+            ("ratio('pairs.distance_miles * 3600', 'pairs.duration_seconds')", "ratio('pairs.speed', '1')"),
+        ),
+        "fct_trip_distance_stats",
+        "distance_stats_by_pair_of_zones",
+    ),
+    Mistake(
+        "lost nulls",
+        TRIPS,
+        (("coalesce(airport_fee, 0)", "airport_fee"),),
+        "fct_hourly_revenue",
+        "hourly_revenue_adds_up_all_surcharges",
+    ),
+    Mistake(
+        "a join that multiplies",
+        DISTANCES,
+        (
+            (
+                "on pairs.dropoff_location_id = dropoff_zones.location_id",
+                "on dropoff_zones.location_id in (1, pairs.dropoff_location_id)",
+            ),
+        ),
+        "fct_trip_distance_stats",
+        "distance_stats_agree_with_silver",
+        unit=False,
+    ),
+    Mistake(
+        "the wrong sign of a reversal",
+        YELLOW,
+        (
+            ("exact('trips.fare_amount')", "exact('abs(trips.fare_amount)')"),
+            ("exact('trips.total_amount')", "exact('abs(trips.total_amount)')"),
+        ),
+        "stg_yellow_trips",
+        "negative_amounts_are_rejected",
+    ),
+    Mistake(
+        "money as a float",
+        NUMBERS,
+        (("{{ round_half_up(column, 12, 2) }}", "cast({{ column }} as double)"),),
+        "stg_yellow_trips",
+        "money_and_distance_are_exact",
+    ),
+    Mistake(
+        "the hour in the wrong zone",
+        YELLOW,
+        (
+            (
+                "extract(hour from trips.pickup_datetime)",
+                "extract(hour from trips.pickup_datetime at time zone 'UTC' at time zone 'America/New_York')",
+            ),
+        ),
+        "stg_yellow_trips",
+        "times_are_local_and_seconds_elapsed",
+    ),
+    Mistake(
+        "a rejected row counted",
+        DAILY,
+        (("    where rejection_reason is null\n", ""),),
+        "fct_daily_trips",
+        "daily_trips_agree_with_silver",
+        unit=False,
+    ),
+)
+
+
+def put(lake: Lake, seed: int) -> None:
+    for dataset in ("yellow", "green"):
+        put_month(lake.catalog, dataset, "2024-01", made_up_rows(dataset, "2024-01", 200, seed))
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory, run_build: Build) -> Lake:
+    """A lakehouse that the project as it is has built, all tests green."""
+    lake = new_lake(tmp_path_factory.mktemp("sound"))
+    put_zones(lake.catalog)
+    put(lake, seed=0)
+    result = run_build(lake, data_tests=True, unit_tests=True)
+    assert {mistake.noticed_by for mistake in MISTAKES} <= set(result.tests)
+    return lake
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.name)
+def test_a_planted_mistake_turns_its_test_red(
+    sound: Lake, run_build: Build, mistake: Mistake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(project_dir() / "dbt", tmp_path / "dbt", ignore=shutil.ignore_patterns("target", "logs"))
+    file = tmp_path / "dbt" / mistake.file
+    text = file.read_text("utf-8")
+    for old, new in mistake.changes:
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    file.write_text(text, "utf-8")
+    monkeypatch.setenv("LAKEHOUSE_PROJECT_DIR", str(tmp_path))
+
+    with pytest.raises(TransformError, match=rf"(?m)^{mistake.noticed_by}: "):
+        run_build(sound, mistake.model, data_tests=not mistake.unit, unit_tests=mistake.unit)
+
+
+def test_marts_from_two_versions_of_raw_turn_a_test_red(sound: Lake, run_build: Build) -> None:
+    put(sound, seed=1)
+    put_month(sound.catalog, "green", "2024-02", made_up_rows("green", "2024-02", 100))
+
+    with pytest.raises(TransformError, match=r"(?m)^quality_counts_every_raw_row: "):
+        run_build(sound, "stg_yellow_trips+", data_tests=True)  # yellow anew, green as it was
