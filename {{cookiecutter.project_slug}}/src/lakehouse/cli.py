@@ -162,18 +162,39 @@ def _report_load(what: str, result: LoadResult, *, quiet: bool) -> None:
         )
 
 
-@app.command(epilog="Examples: lakehouse build · lakehouse build --select fct_daily_trips+")
+@app.command(
+    epilog="Examples: lakehouse build · lakehouse build --select fct_daily_trips · lakehouse build --full-refresh"
+)
 def build(
     select: Annotated[
         str | None, typer.Option("--select", "-s", help="dbt's selection; everything without it.")
     ] = None,
+    full_refresh: Annotated[
+        bool,
+        typer.Option("--full-refresh", help="Rebuild every month: after a change of a model of silver or a threshold."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Run dbt: silver, gold and their tests. Only months whose bytes changed are rebuilt in silver."""
-    from lakehouse.terminal import out, print_json
+    from lakehouse.terminal import err, out, print_json
     from lakehouse.transform import build as run_dbt
 
-    result = run_dbt(load_settings(), select=select)
+    with err.status("dbt is starting") as status:
+        result = run_dbt(
+            load_settings(),
+            select=select,
+            full_refresh=full_refresh,
+            progress=lambda line: status.update(_escaped(line)),
+        )
+    for warning in result.warnings:
+        err.print(f"warning: {warning}", markup=False, soft_wrap=True)
+    if result.raw_moved:
+        err.print(
+            f"warning: {', '.join(result.raw_moved)} changed during the build, so tables may show different states of "
+            "raw. Build again.",
+            markup=False,
+            soft_wrap=True,
+        )
     if as_json:
         print_json(asdict(result))
     else:
