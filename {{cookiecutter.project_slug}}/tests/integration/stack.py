@@ -134,15 +134,14 @@ def attached() -> Stack:
         environment["TRINO_CA_FILE"] = str(settings.trino_ca_file)
     stack = Stack(environment)
     stack.wait_until_ready()
-    catalog = open_catalog(stack.settings(Path("data")))
-    theirs = [
-        ".".join(table)
-        for (namespace,) in catalog.list_namespaces()
-        if MARK not in catalog.load_namespace_properties(namespace)
-        for table in catalog.list_tables(namespace)
-    ]
+    catalog = open_catalog(settings)
+    namespaces = [name for (name,) in catalog.list_namespaces()]
+    ours = {name for name in namespaces if MARK in catalog.load_namespace_properties(name)}
+    theirs = [".".join(table) for name in namespaces if name not in ours for table in catalog.list_tables(name)]
+    if not ours:
+        theirs += [landed.uri for landed in BucketLanding(settings).listing()]
     if theirs:
-        pytest.exit(f"The running stack holds tables that the suites would drop: {', '.join(theirs)}.", returncode=2)
+        pytest.exit(f"The running stack holds what the suites would delete: {', '.join(theirs)}.", returncode=2)
     return stack
 
 
