@@ -20,6 +20,8 @@ DAGSTER_YAML = """\
 # Dagster's instance on this machine. Not in version control.
 telemetry:
   enabled: false
+nux: # no invitation to a newsletter on the first page
+  enabled: false
 concurrency:
   runs:
     max_concurrent_runs: 2

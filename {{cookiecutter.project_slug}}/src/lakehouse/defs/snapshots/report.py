@@ -42,7 +42,7 @@ def iceberg_snapshot_report(
     plot = base64.b64encode(growth_png(facts)).decode()
     return dg.MaterializeResult(
         metadata={
-            "page": dg.MetadataValue.url(path.as_uri()),
+            "page": dg.MetadataValue.path(path),
             "report": dg.MetadataValue.md(report.markdown),
             "growth": dg.MetadataValue.md(f"![Rows by snapshot](data:image/png;base64,{plot})"),
             "json": dg.MetadataValue.json(report.json),

@@ -1,0 +1,209 @@
+"""The walk through Dagster's page that a newcomer takes: schemas, January, February, dbt, report; with pictures.
+
+    python -m tests.browser.walk docs/images
+
+takes it with two generated months in a folder of its own and keeps the pictures.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from tests.browser.driver import Browser, browser, free_port, wait_for
+from tests.unit.dagster_project import Project
+
+from lakehouse.engines import open_engine
+from lakehouse.iceberg.history import history
+from lakehouse.settings import Settings
+from lakehouse.tlc.generate import write_month, write_zones
+from lakehouse.tlc.months import Month
+
+PATIENCE = 300
+ENTER = "\ue007"
+MONTHS = {"2024-01": 60_000, "2024-02": 55_000}
+
+
+@contextmanager
+def dagster(project: Project) -> Iterator[str]:
+    """`dg dev` of the project, and its address."""
+    port = free_port()
+    with (project.folder / "dg.log").open("w", encoding="utf-8") as log:
+        process = subprocess.Popen(
+            # A shell starts jobs in the background with these signals ignored, and Dagster's children keep that.
+            [
+                "env",
+                "--default-signal=INT,QUIT,TERM",
+                str(Path(sys.executable).parent / "dg"),
+                "dev",
+                "--port",
+                str(port),
+            ],
+            cwd=project.root,
+            env=project.environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            url = f"http://127.0.0.1:{port}"
+            wait_for("Dagster's page", lambda: _answers(f"{url}/server_info"), PATIENCE)
+            yield url
+        finally:
+            os.killpg(process.pid, signal.SIGINT)
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url).is_success
+    except httpx.TransportError:
+        return False
+
+
+@dataclass
+class Walk:
+    """One walk: the page it is in, and where its pictures go."""
+
+    page: Browser
+    url: str
+    settings: Settings
+    pictures: Path
+
+    def take(self) -> None:
+        """All of it, each step waited for in the tables themselves."""
+        self.page.open(f"{self.url}/asset-groups")
+        self.page.see("//*[text()='landing']", PATIENCE)
+
+        self.materialize("iceberg_schemas")
+        self.until("the raw tables", lambda: "raw.green_trips" in self.tables())
+
+        for done, month in enumerate(MONTHS, start=1):
+            self.run_job("bronze_only", month)
+            self.until(f"the snapshot of {month}", lambda n=done: len(self.snapshots("raw.green_trips")) == n)  # type: ignore[misc]
+        self.look("raw/green_trips", "dagster/partition_row_count", "raw")
+
+        self.run_job("dbt_only")
+        self.until("gold", lambda: "gold.fct_trip_distance_stats" in self.tables())
+        self.look("gold/fct_daily_trips", "snapshot_id", "gold")
+
+        self.materialize("iceberg_snapshot_report")
+        self.look("iceberg_snapshot_report", "snapshots", "report_asset")
+        self.page.open(f"{self.url}/assets/gold/fct_daily_trips?view=lineage&lineageScope=upstream&lineageDepth=5")
+        self.page.see("//*[contains(text(), 'stg_green_trips')]", PATIENCE)
+        self.settle()
+        self.picture("lineage")
+        self.page.open(f"{self.url}/runs")
+        self.page.see_text("dbt_only", PATIENCE)
+        self.picture("runs")
+
+    def materialize(self, asset: str) -> None:
+        """Open an asset and press Materialize."""
+        self.page.open(f"{self.url}/assets/{asset}")
+        self.page.see_text("Never materialized", PATIENCE)
+        self.page.click("//button[starts-with(normalize-space(.), 'Materialize')]", PATIENCE)
+        self.until(f"the run of {asset}", lambda: "Never materialized" not in self.page.text)
+
+    def run_job(self, job: str, month: str | None = None) -> None:
+        """Open a job and run it, for one month where it has months."""
+        self.page.open(f"{self.url}/locations/lakehouse/jobs/{job}")
+        self.page.click("//button[starts-with(normalize-space(.), 'Materialize all')]", PATIENCE)
+        if month is not None:
+            self.page.click("//*[contains(text(), 'Show all partitions')]", PATIENCE)
+            self.page.fill("//input[contains(@placeholder, 'ex: ')]", f"{month}-01{ENTER}")
+            self.page.see("//*[normalize-space(.)='1 partition']", PATIENCE)
+            self.picture("launch")
+            self.page.click("//button[starts-with(normalize-space(.), 'Launch')]", PATIENCE)
+
+    def look(self, asset: str, metadata: str, name: str) -> None:
+        """Open an asset that is materialized, and take its picture."""
+        self.page.open(f"{self.url}/assets/{asset}")
+        self.page.see(f"//*[normalize-space(text())='{metadata}']", PATIENCE)
+        self.settle()
+        self.picture(name)
+
+    def picture(self, name: str) -> None:
+        """Keep what the page shows."""
+        self.page.picture(self.pictures / f"dagster_{name}.png")
+
+    def settle(self) -> None:
+        """Wait until the page has stopped changing."""
+        seen: list[str] = []
+
+        def the_same_three_times() -> bool:
+            seen.append(self.page.text)
+            return len(seen) > 2 and len(set(seen[-3:])) == 1
+
+        wait_for("a page at rest", the_same_three_times, PATIENCE, pause=1)
+
+    def until(self, what: str, ask: Callable[[], bool]) -> None:
+        """Wait for a result; a question whether one is sure (yellow was never published) is answered with yes."""
+        sure = "//button[normalize-space(.)='Confirm']"
+
+        def ask_or_confirm() -> bool:
+            if self.page.all(sure):
+                self.page.click(sure)
+            return ask()
+
+        wait_for(what, ask_or_confirm, PATIENCE, pause=2)
+
+    def tables(self) -> list[str]:
+        """Tables that have a snapshot or are raw."""
+        engine = open_engine(self.settings)
+        try:
+            return engine.tables()
+        finally:
+            engine.close()
+
+    def snapshots(self, table: str) -> list[str | None]:
+        """The months of a table's snapshots."""
+        engine = open_engine(self.settings)
+        try:
+            return [snapshot.file_month for snapshot in history(engine, table)]
+        finally:
+            engine.close()
+
+
+def walk(folder: Path, variables: dict[str, str], settings: Settings, pictures: Path) -> Walk:
+    """Publish two generated months in `folder`, start Dagster there, and take the walk."""
+    published = folder / "published"
+    published.mkdir(parents=True)
+    write_zones(published / "taxi_zone_lookup.csv")
+    for month, rows in MONTHS.items():
+        write_month(published / f"green_tripdata_{month}.parquet", "green", Month.parse(month), rows)
+    project = Project(folder, {"LAKEHOUSE_FIRST_MONTH": "2024-01", "TLC_SOURCE": str(published)} | variables)
+    with dagster(project) as url, browser() as page:
+        taken = Walk(page, url, settings, pictures)
+        try:
+            taken.take()
+        except (TimeoutError, RuntimeError):
+            taken.picture("where_it_stopped")
+            raise
+        page.size(1100, 2400)
+        page.open((project.root / "reports" / "snapshots.html").as_uri())
+        page.picture(pictures / "report.png")
+    return taken
+
+
+def main() -> None:
+    """Take the walk on `embedded` and keep the pictures in the folder named."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        settings = Settings(LAKEHOUSE_TARGET="embedded", LAKEHOUSE_HOME=folder / "home")
+        walk(folder, {}, settings, Path(sys.argv[1]).resolve())
+
+
+if __name__ == "__main__":
+    main()
