@@ -31,8 +31,9 @@ class Project:
         for name in ("src", "dbt"):
             shutil.copytree(PROJECT / name, root / name, ignore=unwanted)
         shutil.copy(PROJECT / "pyproject.toml", root)
+        quiet = "telemetry: {enabled: false}\nnux: {enabled: false}\n"
         (self.folder / "dagster").mkdir()
-        (self.folder / "dagster" / "dagster.yaml").write_text("telemetry: {enabled: false}\nnux: {enabled: false}\n", encoding="utf-8")
+        (self.folder / "dagster" / "dagster.yaml").write_text(quiet, encoding="utf-8")
         return root
 
     @property
