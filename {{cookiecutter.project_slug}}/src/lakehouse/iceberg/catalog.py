@@ -72,7 +72,9 @@ def open_catalog(settings: Settings) -> Catalog:
         # a writer waits this long for another process's commit to SQLite
         uri = f"sqlite:///{settings.catalog_file}?timeout={SQLITE_SECONDS}"
         # As it is, not percent-encoded: PyIceberg takes the path literally, and would make a folder `my%20lake`.
-        return _SqliteCatalog("lakehouse", uri=uri, warehouse=f"file:///{settings.warehouse_dir.as_posix().lstrip('/')}")
+        return _SqliteCatalog(
+            "lakehouse", uri=uri, warehouse=f"file:///{settings.warehouse_dir.as_posix().lstrip('/')}"
+        )
     try:
         return _RestCatalog("lakehouse", **_rest_properties(settings))
     except (RequestException, RESTError) as error:
