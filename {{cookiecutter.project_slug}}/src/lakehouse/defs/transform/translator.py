@@ -32,6 +32,11 @@ class TableNames(DagsterDbtTranslator):
         spec = super().get_asset_spec(manifest, unique_id, project)
         return spec.replace_attributes(kinds={*spec.kinds, "iceberg"})
 
+    def get_metadata(self, dbt_resource_props: Mapping[str, Any]) -> Mapping[str, Any]:
+        """dagster-dbt's, with the table's name in the catalog: DuckDB's own database is called `memory`."""
+        name = f"iceberg.{dbt_resource_props['schema']}.{dbt_resource_props['name']}"
+        return {**super().get_metadata(dbt_resource_props), "dagster/table_name": name}
+
     def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> Sequence[str] | None:  # noqa: ARG002 - dagster-dbt's
         """All models have the project's owners."""
         return OWNERS
