@@ -1,23 +1,18 @@
 {#-
   Rounds a double half up (away from zero), to the same decimal on every engine.
 
-  Engines cast double to decimal differently when the third digit counts: 1.005 is 1.00 for DuckDB and 1.01 for Trino.
-  Multiplying, adding and flooring doubles is the same everywhere. The millionth beside the half makes up for decimals
-  that a double can't hold (1.005 is a little less than 1.005). What is no number, infinite or too large becomes null.
+  Engines cast double to decimal differently when the next digit counts: 1.005 is 1.00 for DuckDB and 1.01 for Trino.
+  Multiplying, adding and flooring doubles is the same everywhere, and so is the cast of a double that has no more digits
+  than the decimal. The millionth beside the half makes up for decimals that a double can't hold (1.005 is a little less
+  than that). What is no number, infinite or too large becomes null.
 -#}
 {% macro round_half_up(expression, precision, scale) -%}
-    {%- set factor = 10 ** scale -%}
-    {%- set unit = '0.' ~ '0' * (scale - 1) ~ '1' -%}
-    {%- set limit = '1e' ~ (precision - scale) -%}
+    {%- set units = 10 ** scale -%}
     cast(
-        cast(
-            case
-                when {{ expression }} >= 0 and {{ expression }} < {{ limit }}
-                    then floor({{ expression }} * {{ factor }} + 0.500001e0)
-                when {{ expression }} < 0 and {{ expression }} > -{{ limit }}
-                    then ceil({{ expression }} * {{ factor }} - 0.500001e0)
-            end as bigint
-        ) * {{ unit }} as decimal({{ precision }}, {{ scale }})
+        case
+            when abs({{ expression }}) < 1e{{ precision - scale }}
+                then sign({{ expression }}) * floor(abs({{ expression }}) * {{ units }} + 0.500001e0) / {{ units }}
+        end as decimal({{ precision }}, {{ scale }})
     )
 {%- endmacro %}
 

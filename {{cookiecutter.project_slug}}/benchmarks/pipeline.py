@@ -1,0 +1,130 @@
+"""`python -m benchmarks.pipeline`: load and build two months by the commands, against one bare DuckDB script.
+
+The bare script makes the same silver and gold from the same published files: dbt's compiled SQL, one COPY a table, no
+catalog, no snapshots, no checks. The commands are counted with their start-up, dbt's tests are not.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import duckdb
+import pyarrow.parquet as pq
+
+from lakehouse.engines.duckdb import literal
+from lakehouse.settings import load_settings, project_dir
+from lakehouse.tlc.datasets import DATASETS
+from lakehouse.tlc.generate import write_month, write_zones
+from lakehouse.tlc.months import Month
+from lakehouse.transform import build
+
+ROWS = int(os.environ.get("BENCH_ROWS", "3000000"))
+MONTHS = ("2024-01", "2024-02")
+MODELS = (
+    "staging/stg_taxi_zones",
+    "staging/stg_green_trips",
+    "staging/stg_yellow_trips",
+    "marts/dim_zones",
+    "marts/fct_daily_trips",
+    "marts/fct_hourly_revenue",
+    "marts/fct_monthly_quality",
+    "marts/fct_trip_distance_stats",
+)
+TYPES = {"long": "bigint", "double": "double", "string": "varchar", "timestamp": "timestamp"}
+YELLOW = DATASETS["yellow"]
+
+
+def generate(folder: Path) -> None:
+    """Two full-size months and the lookup, as a publisher's folder."""
+    for month in MONTHS:
+        write_month(
+            folder / YELLOW.file_name(Month.parse(month)), "yellow", Month.parse(month), ROWS, seed=int(month[-1])
+        )
+    write_zones(folder / "taxi_zone_lookup.csv")
+
+
+def bare(folder: Path, compiled: Path, out: Path) -> None:
+    """The same tables as parquet files, by DuckDB alone."""
+    connection = duckdb.connect()
+    for schema in ("raw", "silver", "gold"):
+        connection.execute(f"create schema {schema}")
+    connection.execute(f"create view raw.yellow_trips as {' union all '.join(_published(folder, m) for m in MONTHS)}")
+    nothing = ", ".join(f"cast(null as {TYPES[c.type]}) as {c.name}" for c in DATASETS["green"].columns)
+    keys = "null::date as file_month, null::bigint as file_row, null::varchar as source_sha256"
+    connection.execute(f"create view raw.green_trips as select {keys}, {nothing} where false")
+    lookup = literal(str(folder / "taxi_zone_lookup.csv"))
+    connection.execute(
+        "create view raw.taxi_zones as select LocationID::bigint as location_id, Borough as borough, Zone as zone,"
+        f" service_zone, '' as source_sha256 from read_csv({lookup})"
+    )
+    for seed in (project_dir() / "dbt" / "seeds").glob("*.csv"):
+        connection.execute(f"create table silver.{seed.stem} as from read_csv({literal(str(seed))})")
+    for model in MODELS:
+        schema, name = ("silver" if model.startswith("staging") else "gold"), Path(model).name
+        select = (compiled / f"{model}.sql").read_text("utf-8").replace('"memory".', "")
+        file = literal(str(out / f"{name}.parquet"))
+        connection.execute(f"copy ({select}) to {file} (format parquet, compression zstd, compression_level 1)")
+        connection.execute(f"create view {schema}.{name} as from read_parquet({file})")
+
+
+def _published(folder: Path, month: str) -> str:
+    file = folder / YELLOW.file_name(Month.parse(month))
+    spelled = {name.lower(): name for name in pq.read_schema(file).names}
+    columns = []
+    for column in YELLOW.columns:
+        name = spelled.get(column.published_name(Month.parse(month)).lower())
+        columns.append(f"cast({name or 'null'} as {TYPES[column.type]}) as {column.name}")
+    keys = f"date '{month}-01' as file_month, file_row_number as file_row, '{month}' as source_sha256"
+    return f"select {keys}, {', '.join(columns)} from read_parquet({literal(str(file))}, file_row_number = true)"
+
+
+def timed(*command: str) -> tuple[float, float]:
+    """Seconds and seconds of processor of a command."""
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    subprocess.run([sys.executable, "-m", *command], check=True, stdout=subprocess.DEVNULL)  # noqa: S603 - our own
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return time.monotonic() - started, cpu
+
+
+def main() -> None:
+    """Print where the time goes, and the ratio."""
+    with tempfile.TemporaryDirectory() as scratch:
+        home, folder, out = (Path(scratch) / name for name in ("home", "published", "bare"))
+        for made in (folder, out):
+            made.mkdir()
+        generate(folder)
+        os.environ |= {"LAKEHOUSE_TARGET": "embedded", "LAKEHOUSE_HOME": str(home), "TLC_SOURCE": str(folder)}
+        steps = {
+            "load zones": timed("lakehouse", "load", "zones"),
+            "load two months": timed("lakehouse", "load", "yellow", *MONTHS),
+            "build, without tests": timed("benchmarks.pipeline", "build"),
+        }
+        models = {
+            result["unique_id"].split(".")[2]: round(result["execution_time"], 2)
+            for result in json.loads((home / "dbt" / "embedded" / "run_results.json").read_text("utf-8"))["results"]
+            if result["unique_id"].startswith("model.")
+        }
+        compiled = home / "dbt" / "embedded" / "compiled" / "lakehouse" / "models"
+        alone = timed("benchmarks.pipeline", "bare", str(folder), str(compiled), str(out))
+    seconds, cpu = (sum(step[i] for step in steps.values()) for i in (0, 1))
+    for name, (wall, used) in {**steps, "the pipeline": (seconds, cpu), "the bare script": alone}.items():
+        sys.stdout.write(f"{name:24}{wall:8.1f} s{used:8.1f} s of processor\n")
+    sys.stdout.write(f"{'ratio':24}{seconds / alone[0]:8.2f}  {cpu / alone[1]:8.2f}\n\nmodels, seconds: {models}\n")
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["build"]:
+            build(load_settings(), data_tests=False)
+        case ["bare", source, sql, target]:
+            bare(Path(source), Path(sql), Path(target))
+        case _:
+            main()
