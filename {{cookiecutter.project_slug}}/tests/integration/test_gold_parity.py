@@ -69,10 +69,11 @@ def test_every_row_of_silver_and_gold_is_the_same_on_both_targets(lake: Lake, sm
         ):
             put_month(catalog, dataset, month, made_up_rows(dataset, month, 1500))
 
-    built = build(lake.settings)
+    built = build(lake.settings, unit_tests=True)
     built_small = build(small.settings, data_tests=False)
 
-    assert len(built.tests) > 100
+    assert "money_and_distance_are_exact" in built.tests
+    assert len(built.tests) > 150
     assert set(built.models) == set(built_small.models)
     assert_same(small, lake)
 
