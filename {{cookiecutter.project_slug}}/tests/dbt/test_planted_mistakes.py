@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 from tests.dbt.conftest import Build, new_lake
 from tests.dbt.raw import made_up_rows, put_month, put_zones
 from tests.lake import Lake
@@ -138,6 +139,14 @@ def sound(tmp_path_factory: pytest.TempPathFactory, run_build: Build) -> Lake:
     return lake
 
 
+def keep_only(unit_test: str, models: Path) -> None:
+    """Leave one unit test: dbt skips a model's others after the first that fails, in an order that is not fixed."""
+    for page in models.rglob("_unit_tests.yml"):
+        declared = yaml.safe_load(page.read_text("utf-8"))
+        declared["unit_tests"] = [test for test in declared["unit_tests"] if test["name"] == unit_test]
+        page.write_text(yaml.safe_dump(declared), "utf-8")
+
+
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.name)
 def test_a_planted_mistake_turns_its_test_red(
     sound: Lake, run_build: Build, mistake: Mistake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -149,6 +158,8 @@ def test_a_planted_mistake_turns_its_test_red(
         assert text.count(old) == 1
         text = text.replace(old, new)
     file.write_text(text, "utf-8")
+    if mistake.unit:
+        keep_only(mistake.noticed_by, tmp_path / "dbt" / "models")
     monkeypatch.setenv("LAKEHOUSE_PROJECT_DIR", str(tmp_path))
 
     with pytest.raises(TransformError, match=rf"(?m)^{mistake.noticed_by}: "):
