@@ -41,22 +41,30 @@ def test_no_flipped_bit_of_a_landed_file_is_loaded(lake: Lake) -> None:
     assert lake.load("green", "2024-01").rows == 2_000
 
 
-def test_no_flipped_bit_of_a_staged_file_is_committed(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_flipped_bit_of_a_staged_file_is_refused_or_changes_nothing_that_is_read(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
     chance = random.Random(3)  # noqa: S311 - places to damage
     real: Any = loading.__dict__["write_data_file"]
-    lake.land("green", "2024-01", lake.generate("green", "2024-01", 2_000))
+    lake.load("green", "2024-01", lake.generate("green", "2024-01", 2_000))
+    whole = lake.table(TABLE).scan().to_arrow()
+    refused = 0
 
     def write_and_damage(*arguments: object) -> object:
         file, totals = real(*arguments)
         path = Path(urlsplit(file.file_path).path)
-        # the footer's statistics and padding carry no checksum; what is read by them is held against the totals
-        flip(path, chance.randrange(8 * 4, 8 * (path.stat().st_size * 3 // 4)))
+        flip(path, chance.randrange(8 * path.stat().st_size))
         return file, totals
 
     monkeypatch.setattr(loading, "write_data_file", write_and_damage)
-    for _ in range(FLIPS // 2):
-        with pytest.raises(RefusedError, match=r"can't be read back|is not what was written"):
-            lake.load("green", "2024-01")
+    for _ in range(FLIPS):
+        try:
+            lake.load("green", "2024-01", again=True)
+        except RefusedError as error:
+            assert "read back" in str(error) or "not what was written" in str(error)  # noqa: PT017 - one of many
+            refused += 1
+        else:
+            # page headers and the footer carry no checksum: the bit was in what no reader needs, or padding
+            assert lake.table(TABLE).scan().to_arrow().equals(whole)
 
-    assert lake.history(TABLE) == []
-    assert not list(lake.settings.warehouse_dir.rglob("*.parquet"))
+    assert refused > FLIPS // 2

@@ -224,15 +224,20 @@ def audit(table: Table, file: DataFile, written: Totals) -> None:
         RefusedError: it can't be read, or differs in rows, nulls or values; the staged file is removed.
     """
     found = Totals(written.columns)
+    schema = schema_to_pyarrow(table.schema())
+    text = [f.name for f in schema if pa.types.is_large_string(f.type)]
     with _removed_on_error(table.io, file.file_path):
         try:
             source: Any = table.io.new_input(file.file_path)
             with source.open() as stream:
-                text = [f.name for f in schema_to_pyarrow(table.schema()) if pa.types.is_large_string(f.type)]
                 parquet = pq.ParquetFile(stream, page_checksum_verification=True, read_dictionary=text)
+                # readers find columns by id, and the footer that holds the ids has no checksum
+                if _identities(parquet.schema_arrow) != _identities(schema):
+                    raise pa.ArrowInvalid("its columns are not those of the table")
                 for batch in parquet.iter_batches(BATCH_ROWS):
                     found.add(batch.columns)
-        except (OSError, pa.ArrowException) as error:
+        # a damaged footer fails in many ways: columns by another name, text that is no text
+        except (OSError, pa.ArrowException, KeyError, ValueError) as error:
             raise RefusedError(
                 f"The data file {file.file_path} can't be read back: {error}. Nothing was committed; run the same "
                 "command again, and check the disk or object store if it repeats."
@@ -242,6 +247,10 @@ def audit(table: Table, file: DataFile, written: Totals) -> None:
                 f"The data file {file.file_path} is not what was written: {'; '.join(differences)}. Nothing was "
                 "committed; run the same command again, and check the disk or object store if it repeats."
             )
+
+
+def _identities(schema: pa.Schema) -> list[tuple[str, bytes]]:
+    return [(field.name, (field.metadata or {}).get(b"PARQUET:field_id", b"")) for field in schema]
 
 
 def remove(io: FileIO, path: str) -> None:
