@@ -13,6 +13,7 @@ from tests.lake import Lake
 
 from lakehouse.errors import LandingError, RefusedError
 from lakehouse.iceberg import loading
+from lakehouse.tlc.generate import write_zones
 
 TABLE = "raw.green_trips"
 FLIPS = int(os.environ.get("LAKEHOUSE_TEST_FLIPS", "60"))
@@ -39,6 +40,18 @@ def test_no_flipped_bit_of_a_landed_file_is_loaded(lake: Lake) -> None:
 
     assert [row.file_month for row in lake.history(TABLE)] == ["2024-02"]
     assert lake.load("green", "2024-01").rows == 2_000
+
+
+def test_no_flipped_bit_of_a_landed_zone_lookup_is_loaded(lake: Lake, tmp_path: Path) -> None:
+    landed = lake.landing.put("zones", None, write_zones(tmp_path / "taxi_zone_lookup.csv"), "test")
+    path = lake.settings.landing_dir / "taxi_zones" / landed.name
+
+    flip(path, 8 * landed.size - 80)
+    with pytest.raises(RefusedError, match="are not those that landed"):
+        loading.load(lake.catalog, lake.landing, "zones", None)
+    flip(path, 8 * landed.size - 80)
+
+    assert loading.load(lake.catalog, lake.landing, "zones", None).rows == 265
 
 
 def test_a_flipped_bit_of_a_staged_file_is_refused_or_changes_nothing_that_is_read(

@@ -14,6 +14,7 @@ from tests.lake import Lake
 from lakehouse.errors import LandingError, RefusedError
 from lakehouse.iceberg import loading
 from lakehouse.iceberg.writer import Totals
+from lakehouse.landing.folder import sha256_of
 from lakehouse.tlc.datasets import GREEN
 from lakehouse.tlc.months import Month
 
@@ -28,7 +29,7 @@ def test_a_load_is_one_snapshot_with_its_provenance(lake: Lake) -> None:
     (row,) = lake.history(TABLE)
     assert (result.action, result.rows, result.snapshot_id) == ("loaded", 500, row.snapshot_id)
     assert (row.dataset, row.file_month, row.source, row.run_id) == ("green", "2024-01", "test", "run-1")
-    assert row.source_sha256 == loading.sha256_of(file) == result.source_sha256
+    assert row.source_sha256 == sha256_of(file) == result.source_sha256
     assert (row.added_rows, row.deleted_rows, row.total_rows) == (500, 0, 500)
     assert row.synthetic
 

@@ -33,6 +33,7 @@ from sqlalchemy.exc import OperationalError
 
 from lakehouse.errors import CommitError, RefusedError
 from lakehouse.iceberg.writer import remove
+from lakehouse.landing import Landed
 from lakehouse.tlc.datasets import DATASETS
 from lakehouse.tlc.months import Month
 
@@ -120,6 +121,20 @@ class Change:
             raise RefusedError(
                 f"{file} has {rows:,} rows{than}. Nothing was loaded; if that is meant, load it with --allow-shrink."
             )
+
+
+def check_bytes(landed: Landed, found: str) -> None:
+    """Refuse bytes whose SHA-256 is not the one recorded at landing.
+
+    Raises:
+        RefusedError: names the file and both hashes.
+    """
+    if found != landed.sha256:
+        raise RefusedError(
+            f"{landed.name}: its bytes are not those that landed on {landed.landed_at:%Y-%m-%d} (SHA-256 "
+            f"{found[:12]}… instead of {landed.sha256[:12]}…). Nothing was loaded; get the "
+            "published file again with --refresh."
+        )
 
 
 @contextmanager

@@ -6,7 +6,6 @@ A kill at any point leaves the table as it was, and the next run puts it right.
 
 from __future__ import annotations
 
-import hashlib
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -26,11 +25,12 @@ from pyiceberg.table import Table
 
 from lakehouse.errors import LandingError, RefusedError
 from lakehouse.iceberg.catalog import service_errors
-from lakehouse.iceberg.commits import Change, commit, discarding
+from lakehouse.iceberg.commits import Change, check_bytes, commit, discarding
 from lakehouse.iceberg.tables import ZONES_TABLE, ensure_raw_tables
 from lakehouse.iceberg.writer import BATCH_ROWS, audit, write_data_file
 from lakehouse.iceberg.zones import load_zones
 from lakehouse.landing import Landed, Landing
+from lakehouse.landing.folder import sha256_of
 from lakehouse.tlc.conform import Conformer, plan
 from lakehouse.tlc.datasets import ZONES_DATASET, Dataset, dataset_named
 from lakehouse.tlc.months import Month
@@ -210,13 +210,7 @@ class _Check:
 
     def bytes(self) -> None:
         """Wait for the hash; refuse bytes that are not the recorded ones. TLC files carry no checksums of their own."""
-        landed, found = self.landed, self.sha256.result()
-        if found != landed.sha256:
-            raise RefusedError(
-                f"{landed.name}: its bytes are not those that landed on {landed.landed_at:%Y-%m-%d} (SHA-256 "
-                f"{found[:12]}… instead of {landed.sha256[:12]}…). Nothing was loaded; get the "
-                "published file again with --refresh."
-            )
+        check_bytes(self.landed, self.sha256.result())
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -229,12 +223,6 @@ class _Check:
                 f"{self.landed.name}: this is not a whole parquet file ({line}). Nothing was loaded; get the published "
                 "file again with --refresh."
             ) from error
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes, as hex."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _rows(

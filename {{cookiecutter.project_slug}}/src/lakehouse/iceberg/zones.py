@@ -12,10 +12,11 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.io.pyarrow import schema_to_pyarrow
 
 from lakehouse.errors import RefusedError
-from lakehouse.iceberg.commits import Change, commit
+from lakehouse.iceberg.commits import Change, check_bytes, commit
 from lakehouse.iceberg.tables import ZONE_COLUMNS, ZONES_TABLE
 from lakehouse.iceberg.writer import audit, write_data_file
 from lakehouse.landing import Landed, Landing
+from lakehouse.landing.folder import sha256_of
 from lakehouse.tlc.datasets import normalised
 
 # its stubs know no plain Python values
@@ -31,13 +32,14 @@ def load_zones(catalog: Catalog, landing: Landing, landed: Landed, change: Chang
         The snapshot's id (None if unchanged) and the table's rows.
 
     Raises:
-        RefusedError: not a zone lookup.
+        RefusedError: not a zone lookup, or not the bytes that landed.
     """
     table = catalog.load_table(ZONES_TABLE)
     held = change.held_rows(table)
     if held is not None:
         return None, held
     with landing.local(landed) as path:
+        check_bytes(landed, sha256_of(path))
         zones = read_zones(path, landed.name)
     change.check_size(table, len(zones), landed.name)
     zones = zones.append_column("source_sha256", pa.array([landed.sha256] * len(zones)))
