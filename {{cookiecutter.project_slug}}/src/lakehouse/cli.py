@@ -203,6 +203,51 @@ def build(
         )
 
 
+@app.command(epilog="Examples: lakehouse landed · lakehouse landed --versions")
+def landed(
+    *,
+    versions: Annotated[bool, typer.Option("--versions", help="Earlier versions of republished files too.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Which files are landed: from where, when, with which bytes."""
+    from lakehouse.landing import open_landing
+    from lakehouse.landing.arrive import is_generated
+    from lakehouse.terminal import print_json, print_table
+
+    landing = open_landing(load_settings())
+    current = landing.listing()
+    listed = [v for one in current for v in landing.versions(one.dataset, one.month)] if versions else current
+    if as_json:
+        print_json(
+            [
+                {
+                    **asdict(one),
+                    "month": str(one.month) if one.month else None,
+                    "current": one in current,
+                    "synthetic": is_generated(one),
+                }
+                for one in listed
+            ]
+        )
+        return
+    print_table(
+        "Files landed",
+        ("dataset", "month", "landed (UTC)", "bytes", "sha256", "origin"),
+        [
+            (
+                one.dataset,
+                f"{one.month or ''}{' synthetic' if is_generated(one) else ''}",
+                one.landed_at,
+                one.size,
+                f"{one.sha256[:8]}{'' if one in current else ' replaced'}",
+                one.origin,
+            )
+            for one in listed
+        ],
+        empty="No file is landed yet. Begin with: lakehouse load yellow 2024-01",
+    )
+
+
 @app.command()
 def months(as_json: Json = False) -> None:
     """Which months the raw tables hold, and from which bytes."""

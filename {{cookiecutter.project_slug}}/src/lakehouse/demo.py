@@ -71,9 +71,8 @@ def bring(
         except UnreachableError as error:
             _generate(settings, landing, [file for file in absent if file not in made], Path(folder), error)
             return dict.fromkeys(asked, False)
-        # Those that take a generated file's place go first: until they have, no other may land.
-        for file in sorted(absent, key=lambda file: file not in made):
-            landed = land(landing, folder, file.dataset, file.month)
+        for file in absent:
+            landed = land(landing, folder, file.dataset, file.month, together=absent)
             replaced = ", in place of the generated one" if file in made else ""
             _say(f"{file.words}: {landed.size:,} bytes from {landed.origin}{replaced}")
     return {file: file in made for file in asked}

@@ -101,6 +101,22 @@ def test_load_then_look(lake: Lake, shell: Shell) -> None:
     } <= set(history[0])
 
 
+def test_landed_says_from_where_when_and_which_bytes_earlier_versions_on_request(lake: Lake, shell: Shell) -> None:
+    files = [lake.generate("green", "2024-01", rows) for rows in (500, 501)]
+    old, new = (lake.land("green", "2024-01", file, origin=file.as_uri()) for file in files)
+
+    (row,) = shell.json("landed")
+    versions = shell.json("landed", "--versions")
+    printed = shell.run("landed", "--versions").stdout
+
+    assert row["origin"] == files[1].as_uri()
+    assert (row["dataset"], row["month"], row["size"]) == ("green", "2024-01", files[1].stat().st_size)
+    assert row["landed_at"] == new.landed_at.isoformat()
+    assert [(v["sha256"], v["current"]) for v in versions] == [(old.sha256, False), (new.sha256, True)]
+    assert f"{old.sha256[:8]} replaced" in printed
+    assert "No file is landed yet" not in printed
+
+
 def test_sql_now_and_as_of_each_version(lake: Lake, shell: Shell) -> None:
     first = lake.load("green", "2024-01", lake.generate("green", "2024-01", 500))
     lake.load("green", "2024-02", lake.generate("green", "2024-02", 300))

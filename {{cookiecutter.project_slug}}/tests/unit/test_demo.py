@@ -11,7 +11,7 @@ from tests.unit.misbehaving_publisher import Publisher, cut_after, running, stat
 
 from lakehouse.demo import bring
 from lakehouse.engines import open_engine
-from lakehouse.errors import NotPublishedError, SourceError, UnreachableError
+from lakehouse.errors import LandingError, NotPublishedError, SourceError, UnreachableError
 from lakehouse.iceberg.catalog import open_catalog
 from lakehouse.iceberg.history import history, months
 from lakehouse.iceberg.loading import load
@@ -224,3 +224,17 @@ def test_a_plain_load_never_takes_a_generated_month(lake: DemoLake, publisher: P
     landed = land(lake.landing, publisher.url, "green", Month(2023, 1), patience=HASTE)
 
     assert landed.origin.startswith(publisher.url)
+
+
+def test_a_plain_load_does_not_leave_a_published_month_beside_a_generated_one(
+    lake: DemoLake, publisher: Publisher, nowhere: str
+) -> None:
+    lake.demo(nowhere, JANUARY, FEBRUARY)
+    asked = len(publisher.requests)
+
+    for month in (JANUARY.month, MARCH.month):
+        with pytest.raises(LandingError, match=r"generated months from a demo \(.*green 2023-02\).*make demo"):
+            land(lake.landing, publisher.url, "green", month, patience=HASTE)
+
+    assert len(lake.generated()) == 3
+    assert len(publisher.requests) == asked

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -27,6 +28,7 @@ def land(
     month: Month | None,
     *,
     refresh: bool = False,
+    together: Collection[PublishedFile] = (),
     progress: Progress | None = None,
     patience: Patience | None = None,
 ) -> Landed:
@@ -40,6 +42,7 @@ def land(
         dataset: `yellow`, `green`, or `zones`.
         month: which month; None for the zone lookup.
         refresh: ask the source even if the file is landed: published files are replaced in place at times.
+        together: files that the caller lands in the same go; a generated month among them gives way, like this one.
         progress: called with bytes done and bytes in all (0 where that is not known).
         patience: how long to wait for what; the default is fit for an unattended load.
 
@@ -60,7 +63,7 @@ def land(
         with FileLock(landing.staging / f"{file.name}.lock"):
             if not refresh and (found := _published(landing, file)):
                 return found
-            _refuse_to_mix(landing, file)
+            _refuse_to_mix(landing, file, together)
             return _fetch(landing, source, file, refresh=refresh, progress=progress, patience=patience)
     except OSError as error:
         raise LandingError(
@@ -79,18 +82,19 @@ def is_generated(landed: Landed) -> bool:
     return landed.origin.startswith(GENERATED)
 
 
-def _refuse_to_mix(landing: Landing, file: PublishedFile) -> None:
-    """Refuse a published month beside generated ones, unless it takes the place of one.
+def _refuse_to_mix(landing: Landing, file: PublishedFile, together: Collection[PublishedFile]) -> None:
+    """Refuse a published month while a generated one would stay beside it.
 
     Raises:
         LandingError: the message says how to replace them.
     """
-    made = [g for g in generated(landing) if g.month is not None]
-    if made and file.month is not None and file not in [PublishedFile(g.dataset, g.month) for g in made]:
-        names = ", ".join(PublishedFile(g.dataset, g.month).words for g in made)
+    if file.month is None:
+        return
+    made = {PublishedFile(g.dataset, g.month) for g in generated(landing) if g.month}
+    if stays := sorted(one.words for one in made - {file, *together}):
         raise LandingError(
-            f"This lakehouse holds generated months from a demo ({names}); {file.words} is not mixed with them. Run "
-            "`make demo` again: it replaces them by the published ones as soon as those can be had."
+            f"This lakehouse holds generated months from a demo ({', '.join(stays)}); {file.words} is not mixed with "
+            "them. Run `make demo` again: it replaces them together by the published ones, once all can be had."
         )
 
 
