@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from tests.integration.lake import GREEN, Lake
 from lakehouse.engines import Engine
 from lakehouse.iceberg.loading import load
 from lakehouse.landing import Landing
-from lakehouse.settings import Settings
+from lakehouse.settings import Settings, project_dir
 from lakehouse.tlc.datasets import DATASETS
 from lakehouse.tlc.months import Month
 from lakehouse.transform import build
@@ -165,3 +166,18 @@ def test_on_trino_a_mart_is_replaced_in_one_snapshot_and_its_refs_stay(lake: Lak
     assert len(lake.engine.snapshots(mart)) == 2
     assert lake.value(trips) == 90
     assert lake.value(trips, as_of="audited") == 60
+
+
+def test_dbt_trinos_default_would_lose_a_marts_history_and_the_test_above_would_tell(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "project"
+    shutil.copytree(project_dir() / "dbt", copy / "dbt", ignore=shutil.ignore_patterns("target", "logs"))
+    file = copy / "dbt" / "dbt_project.yml"
+    setting = "      +on_table_exists: replace\n"
+    assert file.read_text("utf-8").count(setting) == 1
+    file.write_text(file.read_text("utf-8").replace(setting, ""), "utf-8")
+    monkeypatch.setenv("LAKEHOUSE_PROJECT_DIR", str(copy))
+
+    with pytest.raises(AssertionError, match="assert 1 == 2"):
+        test_on_trino_a_mart_is_replaced_in_one_snapshot_and_its_refs_stay(lake)

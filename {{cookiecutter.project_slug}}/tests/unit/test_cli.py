@@ -117,6 +117,16 @@ def test_landed_says_from_where_when_and_which_bytes_earlier_versions_on_request
     assert "No file is landed yet" not in printed
 
 
+def test_months_are_loaded_in_the_order_given(lake: Lake, shell: Shell) -> None:
+    for month in ("2023-12", "2024-01", "2024-02"):
+        lake.generate("green", month, 50)
+
+    loaded = shell.json("load", "green", "2024-02", "2023-12..2024-01")
+
+    assert [r["month"] for r in loaded] == ["2024-02", "2023-12", "2024-01"]
+    assert [r["file_month"] for r in shell.json("history", "raw.green_trips")] == ["2024-02", "2023-12", "2024-01"]
+
+
 def test_sql_now_and_as_of_each_version(lake: Lake, shell: Shell) -> None:
     first = lake.load("green", "2024-01", lake.generate("green", "2024-01", 500))
     lake.load("green", "2024-02", lake.generate("green", "2024-02", 300))

@@ -179,6 +179,15 @@ def test_bigint_sums_stay_integers_and_parameters_are_bound(catalog: Catalog, en
     assert result.to_pylist() == [{"total": 5}]
 
 
+def test_a_parameter_is_never_read_as_sql(catalog: Catalog, engine: DuckDBEngine) -> None:
+    word = "it' or 'a' = 'a"
+    trips(catalog, rows(name=[word, "other", "it"]))
+
+    result = engine.query("select name from raw.trips where name = ?", [word])
+
+    assert result.to_pylist() == [{"name": word}]
+
+
 def test_faults_in_sql_are_one_plain_message(catalog: Catalog, engine: DuckDBEngine) -> None:
     trips(catalog, rows(id=[1]))
 

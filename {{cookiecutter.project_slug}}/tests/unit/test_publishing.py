@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from lakehouse import publishing
 from lakehouse.errors import CommitError, QueryError, TransformError
 from lakehouse.iceberg.loading import load
 from lakehouse.publishing import publish
+from lakehouse.settings import project_dir
 from lakehouse.tlc.generate import write_zones
 
 COUNT = "select sum(trips) as n from {}.fct_daily_trips"
@@ -72,3 +74,18 @@ def test_a_load_during_the_build_is_told_and_nothing_is_published(built: Lake, m
         publish(built.settings)
 
     assert not [ref for ref in built.engine.refs("gold.fct_daily_trips") if ref.name != "main"]
+
+
+def test_nothing_is_published_while_a_test_of_the_data_is_red(
+    built: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "project"
+    shutil.copytree(project_dir() / "dbt", copy / "dbt", ignore=shutil.ignore_patterns("target", "logs"))
+    (copy / "dbt" / "tests" / "always_red.sql").write_text("select * from {{ ref('dim_zones') }}\n", "utf-8")
+    monkeypatch.setenv("LAKEHOUSE_PROJECT_DIR", str(copy))
+
+    with pytest.raises(TransformError, match=r"(?m)^always_red: "):
+        publish(built.settings)
+
+    assert built.rows("select count(*) as n from gold.dim_zones") == [{"n": 265}]
+    assert not [ref for table in built.engine.tables() for ref in built.engine.refs(table) if ref.name != "main"]

@@ -1,0 +1,257 @@
+"""Faults planted one at a time in a copy of a bake's source: each turns a named test red, for its own reason.
+
+The mistakes that are made in SQL are planted in the project's own tests/dbt/test_planted_mistakes.py; the one that
+needs Trino, dbt-trino's default of dropping a mart with its history, in tests/integration/test_gold_parity.py.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import BakedProject
+
+COMMITS, REFS, LOADING = "iceberg/commits.py", "iceberg/refs.py", "iceberg/loading.py"
+MAINTENANCE = "iceberg/maintenance.py"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Texts to replace in a file of src/lakehouse, each there exactly once; who must notice, and what it must say."""
+
+    name: str
+    file: str
+    changes: tuple[tuple[str, str], ...]
+    noticed_by: str
+    says: str
+
+
+FAULTS = (
+    Fault(
+        "two snapshots for a load",
+        COMMITS,
+        (
+            (
+                "    old = live_files(table, change)\n    transaction",
+                "    if live_files(table, change):\n        table.delete(change.predicate)\n"
+                "    old = live_files(table, change)\n    transaction",
+            ),
+        ),
+        "test_loading.py::test_a_restated_month_replaces_its_rows_in_one_snapshot_and_no_other_months_files",
+        r"assert \(520, 0, 820\) == \(520, 500, 820\)",
+    ),
+    Fault(
+        "a load by the month of pickup",
+        COMMITS,
+        (
+            (
+                "    by_name: Any = EqualTo  # its stub knows bound terms only\n",
+                "    from pyiceberg import expressions\n",
+            ),
+            (
+                '    predicate: BooleanExpression = by_name("file_month", month.first_day.isoformat())\n',
+                "    predicate = expressions.And(\n"
+                '        expressions.GreaterThanOrEqual("pickup_datetime", f"{month.first_day}T00:00:00"),\n'
+                '        expressions.LessThan("pickup_datetime", f"{month.next.first_day}T00:00:00"),\n'
+                "    )\n",
+            ),
+        ),
+        "test_loading.py::test_a_row_belongs_to_the_month_of_its_file",
+        r"assert \[\] == \[datetime",
+    ),
+    Fault(
+        "the overwrite's predicate left out",
+        COMMITS,
+        (("        overwrite.delete_by_predicate(change.predicate)\n", ""),),
+        "test_commits.py::test_a_commit_to_another_month_meanwhile_is_rebased_over_and_nothing_starts_again",
+        r"the load of January started again",
+    ),
+    Fault(
+        "a retry that doubles a month whose commit was not answered",
+        COMMITS,
+        (
+            ("            if landed := next(", "            if 0 and next("),
+            ("                return landed\n", "                raise AssertionError\n"),
+            ("            if change.held_rows(table) is not None:\n", "            if 0:\n"),
+            ("    old = live_files(table, change)\n", "    old = [] if lost else live_files(table, change)\n"),
+        ),
+        "test_commits.py::test_a_commit_whose_answer_is_lost_leaves_the_month_once[after it was taken]",
+        r"assert \[500, 520, 1040\] == \[500, 520\]",
+    ),
+    Fault(
+        "retention ignored on expiry",
+        MAINTENANCE,
+        (("    limit = datetime.now(UTC) - keep\n", "    limit = datetime.now(UTC)\n"),),
+        "test_maintenance.py::test_young_snapshots_and_young_files_stay",
+        r"assert \(1, 0\) == \(0, 0\)",
+    ),
+    Fault(
+        "names ignored on expiry",
+        MAINTENANCE,
+        ((" and s.snapshot_id not in refs]", " and s.snapshot_id != table.metadata.current_snapshot_id]"),),
+        "test_maintenance.py::test_what_is_current_or_has_a_name_stays_and_answers_as_before",
+        r"is protected and cannot be expired",
+    ),
+    Fault(
+        "orphan removal that takes young files",
+        MAINTENANCE,
+        ((" and path.stat().st_mtime <= limit:", ":"),),
+        "test_maintenance.py::test_young_snapshots_and_young_files_stay",
+        r"assert \(0, 1\) == \(0, 0\)",
+    ),
+    Fault(
+        "the audit skipped",
+        LOADING,
+        (("                audit(table, file, written)\n", ""),),
+        "test_loading.py::test_damage_between_writing_and_reading_back_is_refused",
+        r"DID NOT RAISE.*RefusedError",
+    ),
+    Fault(
+        "landed bytes not held against their hash",
+        COMMITS,
+        (("    if found != landed.sha256:\n", "    if False:\n"),),
+        "test_loading.py::test_bytes_that_changed_since_landing_are_refused",
+        r"Expected regex: 'are not those that landed'",
+    ),
+    Fault(
+        "the shrink guard off",
+        COMMITS,
+        (("        if self.allow_shrink:\n", "        if True:\n"),),
+        "test_loading.py::test_an_empty_or_shrunken_month_is_refused_unless_meant",
+        r"DID NOT RAISE.*RefusedError",
+    ),
+    Fault(
+        "a tag that moves",
+        REFS,
+        (
+            (
+                '        raise QueryError(f"{name} has {tag_name!r} already',
+                '        str(f"{name} has {tag_name!r} already',
+            ),
+        ),
+        "test_refs.py::test_a_tag_does_not_move",
+        r"DID NOT RAISE.*QueryError",
+    ),
+    Fault(
+        "--expect ignored by rollback",
+        REFS,
+        (("    if expect is not None and current != expect:\n", "    if False:\n"),),
+        "test_refs.py::test_a_rollback_of_what_someone_else_changed_is_refused",
+        r"DID NOT RAISE.*CommitError",
+    ),
+    Fault(
+        "a secret told with an error",
+        "iceberg/catalog.py",
+        (("The object store at {catalog.properties.get('s3.endpoint')} failed", "{catalog.properties} failed"),),
+        "test_catalog.py::test_a_catalog_or_store_that_fails_is_named_and_its_secret_is_not",
+        r"assert 'secret-of-the-loader' not in ",
+    ),
+    Fault(
+        "a parameter put into the text of the statement",
+        "engines/duckdb.py",
+        (
+            (
+                "connection.sql(sql, params=list(parameters) or None)",
+                "connection.sql(sql.replace('?', \"'{}'\").format(*parameters))",
+            ),
+        ),
+        "test_duckdb_engine.py::test_a_parameter_is_never_read_as_sql",
+        r"assert \[\{'name'.*'other'.*\] == \[\{'name'",
+    ),
+    Fault(
+        "months loaded in another order than asked for",
+        "cli.py",
+        (("    return list(found)\n", "    return sorted(found)\n"),),
+        "test_cli.py::test_months_are_loaded_in_the_order_given",
+        r"assert \['2023-12', .*\] == \['2024-02', ",
+    ),
+    Fault(
+        "the zone lookup loaded twice",
+        COMMITS,
+        (
+            ("import AlwaysTrue, BooleanExpression", "import AlwaysFalse, BooleanExpression"),
+            ("if self.month else AlwaysTrue()", "if self.month else AlwaysFalse()"),
+        ),
+        "test_zones.py::test_the_same_lookup_again_makes_no_snapshot_and_a_newer_one_replaces_it_whole",
+        r"assert \('loaded', 'loaded', 'loaded'\) == \('loaded', 'unchanged', 'loaded'\)",
+    ),
+    Fault(
+        "published although a test is red",
+        "publishing.py",
+        (("    done = build(settings)\n", "    done = build(settings, data_tests=False)\n"),),
+        "test_publishing.py::test_nothing_is_published_while_a_test_of_the_data_is_red",
+        r"DID NOT RAISE.*TransformError",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Copy:
+    """What the named tests need of a baked project, and the environment that is installed there."""
+
+    path: Path
+    project: BakedProject
+
+    def plant(self, fault: Fault) -> None:
+        """Change the source; the code that the fault changes must still be there."""
+        file = self.path / "src" / "lakehouse" / fault.file
+        text = file.read_text(encoding="utf-8")
+        for old, new in fault.changes:
+            assert text.count(old) == 1, f"{fault.file} has {text.count(old)} times: {old}"
+            text = text.replace(old, new)
+        file.write_text(text, encoding="utf-8")
+
+    def failures(self, *names: str) -> dict[str, str]:
+        """Run tests of tests/unit on the copy's source; what the red ones said, by name."""
+        report = self.path / "report.xml"
+        command = [str(self.project.path / ".venv" / "bin" / "python"), "-m", "pytest", "-vv", "-p", "no:cacheprovider"]
+        command += [f"--junitxml={report}", "--tb=short", *(f"tests/unit/{name}" for name in names)]
+        said = subprocess.run(
+            command,
+            cwd=self.path,
+            env=self.project.environment(PYTHONPATH=str(self.path / "src"), PYTHONDONTWRITEBYTECODE="1"),
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=300,
+            check=False,
+        )
+        assert said.returncode in (0, 1), f"{said.stdout}\n{said.stderr}"
+        ran = ET.parse(report).findall(".//testcase")  # noqa: S314 - pytest wrote it
+        assert len(ran) == len(names), said.stdout
+        return {
+            case.get("name", ""): outcome.get("message", "")
+            for case in ran
+            for outcome in case
+            if outcome.tag in ("failure", "error", "skipped")
+        }
+
+
+@pytest.fixture
+def copy(installed: BakedProject, tmp_path: Path) -> Copy:
+    made = ["__pycache__", "target", "logs"]
+    for name in ("src", "tests", "dbt"):
+        shutil.copytree(installed.path / name, tmp_path / name, ignore=shutil.ignore_patterns(*made))
+    shutil.copyfile(installed.path / "pyproject.toml", tmp_path / "pyproject.toml")
+    return Copy(tmp_path, installed)
+
+
+def test_without_a_fault_the_named_tests_are_green(copy: Copy) -> None:
+    assert copy.failures(*sorted({fault.noticed_by for fault in FAULTS})) == {}
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_a_planted_fault_turns_its_test_red(copy: Copy, fault: Fault) -> None:
+    copy.plant(fault)
+
+    failures = copy.failures(fault.noticed_by)
+
+    assert set(failures) == {fault.noticed_by.partition("::")[2]}
+    (message,) = failures.values()
+    assert re.search(fault.says, message, re.DOTALL), message

@@ -1,0 +1,54 @@
+"""Rollback and tags on `embedded`: what a plain query reads moves when it is meant to, names never do."""
+
+from __future__ import annotations
+
+import pytest
+from tests.lake import Lake
+
+from lakehouse.errors import CommitError, QueryError
+from lakehouse.iceberg.refs import rollback, tag
+
+TABLE = "raw.green_trips"
+
+
+@pytest.fixture
+def versions(lake: Lake) -> list[int]:
+    """A month, then a restatement of it: two snapshots."""
+    for seed in range(2):
+        lake.load("green", "2024-01", lake.generate("green", "2024-01", 100 + seed, seed=seed))
+    return [row.snapshot_id for row in lake.history(TABLE)]
+
+
+def rows(lake: Lake) -> int:
+    return lake.table(TABLE).scan().to_arrow().num_rows
+
+
+def test_a_rollback_is_undone_by_another_and_no_snapshot_is_made_or_lost(lake: Lake, versions: list[int]) -> None:
+    first, second = versions
+
+    rollback(lake.catalog, TABLE, first, expect=second)
+    assert rows(lake) == 100
+
+    rollback(lake.catalog, TABLE, second, expect=first)
+    assert rows(lake) == 101
+    assert [row.snapshot_id for row in lake.history(TABLE)] == versions
+
+
+def test_a_rollback_of_what_someone_else_changed_is_refused(lake: Lake, versions: list[int]) -> None:
+    first, second = versions
+
+    with pytest.raises(CommitError, match=f"is at snapshot {second}, not at {first} as expected"):
+        rollback(lake.catalog, TABLE, first, expect=first)
+
+    assert rows(lake) == 101
+
+
+def test_a_tag_does_not_move(lake: Lake, versions: list[int]) -> None:
+    first, second = versions
+    tag(lake.catalog, TABLE, "audited", first)
+
+    assert tag(lake.catalog, TABLE, "audited", first) == first
+    with pytest.raises(QueryError, match=f"has 'audited' already, for snapshot {first}"):
+        tag(lake.catalog, TABLE, "audited", second)
+
+    assert lake.table(TABLE).metadata.refs["audited"].snapshot_id == first
