@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lakehouse.errors import LakehouseError
-from lakehouse.settings import Settings, load_settings
+from lakehouse.settings import Settings, load_settings, project_dir
 from lakehouse.tlc.datasets import DATASETS, ZONES_DATASET, dataset_named
 from lakehouse.tlc.months import Month, parse_months
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="lakehouse",
     help="Load monthly taxi files into Iceberg tables, build marts with dbt, and travel through their history.",
+    epilog="Begin with `lakehouse load zones`, `lakehouse load yellow 2024-01` and `lakehouse build`. Each command "
+    "explains itself: `lakehouse load --help`.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -32,7 +34,33 @@ app = typer.Typer(
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-TableName = Annotated[str, typer.Argument(metavar="TABLE", help="For example raw.yellow_trips.")]
+
+
+def _datasets(incomplete: str) -> list[str]:
+    """Datasets, for the shell's completion."""
+    return [name for name in (*DATASETS, ZONES_DATASET) if name.startswith(incomplete)]
+
+
+def _tables(incomplete: str) -> list[str]:
+    """Tables, for the shell's completion: from what is declared, since no shell should wait for a catalog."""
+    models = project_dir() / "dbt" / "models"
+    declared = [dataset.table for dataset in DATASETS.values()] + ["raw.taxi_zones"]
+    for schema, folder in (("silver", "staging"), ("gold", "marts")):
+        declared += sorted(f"{schema}.{path.stem}" for path in (models / folder).glob("*.sql"))
+    return [name for name in declared if name.startswith(incomplete)]
+
+
+def examples(*commands: str) -> str:
+    """The end of a command's help: each example on a line of its own, to be copied."""
+    return "\n\n".join(["Examples:", *(f"$ {command}" for command in commands)])
+
+
+# Headings of `lakehouse --help`.
+DATA, LOOK, KEEP, MACHINE = "Load and build", "Look", "Keep and undo", "This machine"
+TableName = Annotated[
+    str, typer.Argument(metavar="TABLE", autocompletion=_tables, help="For example raw.yellow_trips.")
+]
+VERSION = "A snapshot's id, a branch or tag, or a time (UTC)."
 
 
 def main() -> None:
@@ -84,19 +112,29 @@ def _root(
 
 
 @app.command(
-    epilog="Examples: lakehouse load yellow 2024-01 2024-02 · lakehouse load green 2023-01..2023-06 · "
-    "lakehouse load zones"
+    rich_help_panel=DATA,
+    epilog=examples(
+        "lakehouse load yellow 2024-01 2024-02",
+        "lakehouse load green 2023-01..2023-06",
+        "lakehouse load zones",
+        "lakehouse load yellow 2024-01 --refresh",
+    ),
 )
 def load(
-    dataset: Annotated[str, typer.Argument(help=f"{', '.join(DATASETS)} or {ZONES_DATASET}.")],
+    dataset: Annotated[
+        str,
+        typer.Argument(metavar="DATASET", autocompletion=_datasets, help=f"{', '.join(DATASETS)} or {ZONES_DATASET}."),
+    ],
     months: Annotated[
-        list[str] | None, typer.Argument(metavar="MONTH…", help="2024-01, or a span 2024-01..2024-06.")
+        list[str] | None, typer.Argument(metavar="MONTH", help="2024-01, or a span 2024-01..2024-06.")
     ] = None,
     *,
-    refresh: Annotated[bool, typer.Option(help="Ask the publisher again, even for what is landed.")] = False,
-    again: Annotated[bool, typer.Option(help="Load even if the table holds these very bytes.")] = False,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Ask the publisher again, even for what is landed.")
+    ] = False,
+    again: Annotated[bool, typer.Option("--again", help="Load even if the table holds these very bytes.")] = False,
     allow_shrink: Annotated[
-        bool, typer.Option(help="0 rows, or fewer than half of what is replaced, are meant.")
+        bool, typer.Option("--allow-shrink", help="0 rows, or fewer than half of what is replaced, are meant.")
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -163,7 +201,13 @@ def _report_load(what: str, result: LoadResult, *, quiet: bool) -> None:
 
 
 @app.command(
-    epilog="Examples: lakehouse build · lakehouse build --select fct_daily_trips · lakehouse build --full-refresh"
+    rich_help_panel=DATA,
+    epilog=examples(
+        "lakehouse build",
+        "lakehouse build --select fct_daily_trips",
+        "lakehouse build --select stg_green_trips+",
+        "lakehouse build --full-refresh",
+    ),
 )
 def build(
     select: Annotated[
@@ -203,7 +247,7 @@ def build(
         )
 
 
-@app.command(epilog="Examples: lakehouse landed · lakehouse landed --versions")
+@app.command(rich_help_panel=LOOK, epilog=examples("lakehouse landed", "lakehouse landed --versions"))
 def landed(
     *,
     versions: Annotated[bool, typer.Option("--versions", help="Earlier versions of republished files too.")] = False,
@@ -248,7 +292,7 @@ def landed(
     )
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK, epilog=examples("lakehouse months", "lakehouse months --json"))
 def months(as_json: Json = False) -> None:
     """Which months the raw tables hold, and from which bytes."""
     from lakehouse.iceberg.history import months as months_of
@@ -277,7 +321,10 @@ def months(as_json: Json = False) -> None:
     )
 
 
-@app.command(epilog="Example: lakehouse history raw.green_trips")
+@app.command(
+    rich_help_panel=LOOK,
+    epilog=examples("lakehouse history raw.green_trips", "lakehouse history gold.fct_daily_trips --json"),
+)
 def history(table: TableName, as_json: Json = False) -> None:
     """A table's snapshots, oldest first: when, by which load, how many rows came and went."""
     from lakehouse.iceberg.history import history as history_of
@@ -309,8 +356,13 @@ def history(table: TableName, as_json: Json = False) -> None:
 
 
 @app.command(
-    epilog='Examples: lakehouse sql "select count(*) from raw.green_trips" · '
-    'lakehouse sql "select count(*) from raw.green_trips" --as-of raw.green_trips@1234567890'
+    rich_help_panel=LOOK,
+    epilog=examples(
+        'lakehouse sql "select count(*) from raw.green_trips"',
+        'lakehouse sql "select count(*) from raw.green_trips" --as-of 2024-03-01T12:00:00',
+        'lakehouse sql "select * from gold.fct_daily_trips" --as-of published --json',
+        'lakehouse sql "select 1 from raw.green_trips" --as-of raw.green_trips@1234567890',
+    ),
 )
 def sql(
     statement: Annotated[str, typer.Argument(metavar="SQL", help="One statement.")],
@@ -332,12 +384,13 @@ def sql(
     print_table("", result.column_names, rows, empty="No rows.")
 
 
-@app.command(epilog="Examples: lakehouse tree raw.green_trips · lakehouse tree raw.green_trips --as-of 1234567890")
+@app.command(
+    rich_help_panel=LOOK,
+    epilog=examples("lakehouse tree raw.green_trips", "lakehouse tree raw.green_trips --as-of 1234567890"),
+)
 def tree(
     table: TableName,
-    as_of: Annotated[
-        str | None, typer.Option("--as-of", metavar="VERSION", help="A snapshot, a branch or tag, or a time.")
-    ] = None,
+    as_of: Annotated[str | None, typer.Option("--as-of", metavar="VERSION", help=VERSION)] = None,
     as_json: Json = False,
 ) -> None:
     """A table's own tree: metadata file, snapshot, manifest list, manifests, data files with rows and bounds."""
@@ -352,10 +405,17 @@ def tree(
         out.print(found.renderable())
 
 
-@app.command(epilog="Example: lakehouse diff raw.green_trips 1234567890 9876543210")
+@app.command(
+    rich_help_panel=LOOK,
+    epilog=examples(
+        "lakehouse diff raw.green_trips 1234567890 9876543210",
+        "lakehouse diff gold.fct_daily_trips published main",
+        "lakehouse diff raw.green_trips 2024-03-01T12:00:00 main",
+    ),
+)
 def diff(
     table: TableName,
-    from_version: Annotated[str, typer.Argument(metavar="FROM", help="A snapshot, a branch or tag, or a time.")],
+    from_version: Annotated[str, typer.Argument(metavar="FROM", help=VERSION)],
     to_version: Annotated[str, typer.Argument(metavar="TO", help="Another one.")],
     as_json: Json = False,
 ) -> None:
@@ -372,10 +432,16 @@ def diff(
         out.print(found.renderable())
 
 
-@app.command(epilog="Example: lakehouse rollback raw.green_trips 1234567890 --expect 9876543210")
+@app.command(
+    rich_help_panel=KEEP,
+    epilog=examples(
+        "lakehouse rollback raw.green_trips 1234567890 --expect 9876543210",
+        "lakehouse rollback raw.green_trips audited-2024",
+    ),
+)
 def rollback(
     table: TableName,
-    version: Annotated[str, typer.Argument(help="A snapshot, a branch or tag, or a time.")],
+    version: Annotated[str, typer.Argument(metavar="VERSION", help=VERSION)],
     expect: Annotated[
         int | None, typer.Option(metavar="SNAPSHOT", help="Refuse unless this is the current snapshot.")
     ] = None,
@@ -393,11 +459,18 @@ def rollback(
         out.print(f"{table} is at snapshot {current}", markup=False)
 
 
-@app.command(epilog="Example: lakehouse tag raw.green_trips audited-2024")
+@app.command(
+    rich_help_panel=KEEP,
+    epilog=examples("lakehouse tag raw.green_trips audited-2024", "lakehouse tag raw.green_trips before 1234567890"),
+)
 def tag(
     table: TableName,
-    name: Annotated[str, typer.Argument(help="The tag; it never moves, and keeps its version from expiry.")],
-    version: Annotated[str | None, typer.Argument(help="A snapshot, ref or time; else the current one.")] = None,
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The tag; it never moves, and keeps its version from expiry.")
+    ],
+    version: Annotated[
+        str | None, typer.Argument(metavar="VERSION", help=f"{VERSION} The current one unless given.")
+    ] = None,
     *,
     as_json: Json = False,
 ) -> None:
@@ -413,7 +486,7 @@ def tag(
         out.print(f"{table}: {name} is snapshot {snapshot_id}", markup=False)
 
 
-@app.command()
+@app.command(rich_help_panel=DATA, epilog=examples("lakehouse publish", "lakehouse publish --json"))
 def publish(as_json: Json = False) -> None:
     """Build and test; when all is green, show the result to readers of schema `published`."""
     from lakehouse.publishing import publish as publish_now
@@ -426,9 +499,13 @@ def publish(as_json: Json = False) -> None:
         out.print(f"published {len(publication.snapshots)} tables as {publication.name}", markup=False)
 
 
-@app.command(epilog="Examples: lakehouse maintain · lakehouse maintain raw.green_trips --keep-days 30")
+@app.command(
+    rich_help_panel=KEEP, epilog=examples("lakehouse maintain", "lakehouse maintain raw.green_trips --keep-days 30")
+)
 def maintain(
-    tables: Annotated[list[str] | None, typer.Argument(metavar="[TABLE…]", help="All tables unless given.")] = None,
+    tables: Annotated[
+        list[str] | None, typer.Argument(metavar="TABLE", autocompletion=_tables, help="All tables unless given.")
+    ] = None,
     *,
     keep_days: Annotated[float, typer.Option(min=0, help="Snapshots younger than this stay.")] = 7,
     unreferenced_days: Annotated[
@@ -459,7 +536,7 @@ def maintain(
     )
 
 
-@app.command()
+@app.command(rich_help_panel=DATA, epilog=examples("lakehouse report", "lakehouse report --json"))
 def report(as_json: Json = False) -> None:
     """Print the snapshot report, and write it as reports/snapshots.html."""
     from lakehouse.report import make_report, report_file
@@ -477,7 +554,7 @@ def report(as_json: Json = False) -> None:
         out.print(f"\nWritten to {path}", markup=False)
 
 
-@app.command()
+@app.command(rich_help_panel=MACHINE, epilog=examples("lakehouse doctor", "lakehouse doctor --json"))
 def doctor(as_json: Json = False) -> None:
     """Say what is missing on this machine for the target, and how to get it."""
     from lakehouse.doctor import examine
