@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from lakehouse.errors import LandingError, RefusedError
 from lakehouse.iceberg import loading
 from lakehouse.iceberg.writer import Totals
 from lakehouse.landing.folder import sha256_of
-from lakehouse.tlc.datasets import GREEN
+from lakehouse.tlc.datasets import DATASETS, GREEN, Column
 from lakehouse.tlc.months import Month
 
 TABLE = "raw.green_trips"
@@ -210,6 +211,32 @@ def test_a_column_nobody_declared_is_named_and_left_out(lake: Lake) -> None:
     result = lake.load("green", "2024-01", lake.write("green", "2024-01", table))
 
     assert (result.unknown_columns, result.rows) == (("mood",), 50)
+
+
+def test_a_column_declared_between_others_later_on_gets_its_own_values_and_they_theirs(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = lake.generate("green", "2024-01", 50)
+    lake.load("green", "2024-01", file)
+    table = pq.read_table(file)
+    moody = lake.write("green", "2024-02", table.append_column("mood", pa.array(["fine"] * 50)))
+    columns = (*GREEN.columns[:3], Column("mood", "string"), *GREEN.columns[3:])
+
+    with monkeypatch.context() as declared:
+        declared.setitem(DATASETS, "green", replace(GREEN, columns=columns))
+        lake.load("green", "2024-02", moody)
+    lake.load("green", "2024-02", again=True)  # declared no more: the column stays, and is null again
+
+    with_it, without = (lake.table(TABLE).scan(snapshot_id=row.snapshot_id) for row in lake.history(TABLE)[1:])
+    months = [
+        scan.to_arrow().sort_by([("file_month", "ascending"), ("file_row", "ascending")]) for scan in (with_it, without)
+    ]
+    assert [month["mood"].to_pylist() for month in months] == [[None] * 50 + ["fine"] * 50, [None] * 100]
+    for month in months:
+        for name in month.column_names:
+            if name not in ("file_month", "source_sha256", "mood"):
+                assert month[name][:50] == month[name][50:], name
+    assert lake.table(TABLE).schema().column_names[-1] == "mood"
 
 
 def test_the_audit_sees_a_changed_value_a_lost_null_and_exchanged_rows() -> None:

@@ -20,13 +20,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.catalog import Catalog
+from pyiceberg.io.pyarrow import schema_to_pyarrow
 from pyiceberg.partitioning import PartitionFieldValue, PartitionKey
 from pyiceberg.table import Table
 
 from lakehouse.errors import LandingError, RefusedError
 from lakehouse.iceberg.catalog import service_errors
 from lakehouse.iceberg.commits import Change, check_bytes, commit, discarding
-from lakehouse.iceberg.tables import ZONES_TABLE, ensure_raw_tables
+from lakehouse.iceberg.tables import ZONES_TABLE, ensure_raw_tables, raw_schema
 from lakehouse.iceberg.writer import BATCH_ROWS, audit, write_data_file
 from lakehouse.iceberg.zones import load_zones
 from lakehouse.landing import Landed, Landing
@@ -155,7 +156,7 @@ def _load_month(
         conformer = Conformer(dataset, month, match, landed.name)
         file = None
         if rows:
-            arrays = _rows(parquet, conformer, check, progress)
+            arrays = _as_the_table_has_them(table, dataset, _rows(parquet, conformer, check, progress))
             file, written = write_data_file(table, arrays, f"{month}-{landed.sha256[:8]}", _partition(table, month))
             with discarding(table, file):
                 conformer.finish()
@@ -245,6 +246,21 @@ def _rows(
             progress(done, total)
     if done != total:
         raise RefusedError(f"{check.landed.name}: {done:,} of its {total:,} rows could be read. Nothing was loaded.")
+
+
+def _as_the_table_has_them(
+    table: Table, dataset: Dataset, batches: Iterator[list[pa.Array[Any]]]
+) -> Iterator[list[pa.Array[Any]]]:
+    """Batches in the order of the table's columns, which is not the declaration's once that has gained or lost one.
+
+    A column that is added comes last in a table, wherever it is declared; one that is declared no more stays, and is
+    null from then on.
+    """
+    place = {column.name: i for i, column in enumerate(raw_schema(dataset).fields)}
+    fields = list(schema_to_pyarrow(table.schema()))
+    for arrays in batches:
+        rows = len(arrays[0])
+        yield [arrays[place[f.name]] if f.name in place else pa.nulls(rows, f.type) for f in fields]
 
 
 def _key(month: Month, sha256: str, first_row: int, rows: int) -> list[pa.Array[Any]]:
