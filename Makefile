@@ -28,10 +28,12 @@ install: ## Make .venv with the template's tools, where it is not up to date
 	    $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock; \
 	    $(INSTALLED) > $(VENV)/installed; }
 
-lock: install ## Make both locks anew (UPGRADE=--upgrade takes newer releases)
+lock: install ## Make all locks anew (UPGRADE=--upgrade takes newer releases)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url \
 	    --custom-compile-command "make lock" $(UPGRADE) --group dev pyproject.toml -o requirements-dev.lock >/dev/null
-	project=$$($(call bake,lock)) && $(MAKE) -C "$$project" lock && cp "$$project/requirements.lock" '{{cookiecutter.project_slug}}/'
+	project=$$($(call bake,lock)) && $(MAKE) -C "$$project" lock && cd "$$project" && \
+	    cp requirements.lock '$(CURDIR)/{{cookiecutter.project_slug}}/' && \
+	    cp tests/integration/others.lock '$(CURDIR)/{{cookiecutter.project_slug}}/tests/integration/'
 
 bake: install ## Bake to build/demo (ANSWERS="project_slug=my-lake target=trino")
 	@$(call bake,demo)

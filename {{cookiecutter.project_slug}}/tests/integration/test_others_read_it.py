@@ -1,57 +1,86 @@
-"""Other engines read these tables, now and as of older snapshots, with equal sums.
-
-DuckDB's own iceberg extension has no build for the DuckDB that this project uses: LAKEHOUSE_OTHERS_PYTHON names
-a Python with `duckdb==1.5.5 duckdb-extension-iceberg duckdb-extension-avro`; without it the test skips and says so.
-"""
+"""Other engines read these tables, now and as of older versions, with equal sums: DuckDB's extension and Spark."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
+from datetime import UTC
 from pathlib import Path
 
 import pytest
+from tests.integration import others
 from tests.integration.lake import GREEN, Lake
 
-OTHERS = os.environ.get("LAKEHOUSE_OTHERS_PYTHON")
+from lakehouse.engines import Snapshot
+
 SUMS = "count(*), sum(file_row), sum(cast(total_amount as decimal(18,2)))"
-READ = """
-import importlib.util, json, pathlib, sys
-import duckdb
-folder, version, *snapshots = sys.argv[1:]
-connection = duckdb.connect(config={"autoinstall_known_extensions": False})
-for name in ("avro", "iceberg"):
-    (package,) = importlib.util.find_spec(f"duckdb_extension_{name}").submodule_search_locations
-    (file,) = pathlib.Path(package).rglob("*.duckdb_extension")
-    connection.load_extension(str(file))
-for snapshot in snapshots:
-    found = connection.sql(
-        "select SUMS from iceberg_scan("
-        f"'{folder}', allow_moved_paths = true, version = '{version}', snapshot_from_id = {snapshot}::ubigint)"
-    ).fetchone()
-    print(json.dumps([str(value) for value in found]))
-""".replace("SUMS", SUMS)
+Rows = list[list[str]]
 
 
-@pytest.mark.skipif(not OTHERS, reason="LAKEHOUSE_OTHERS_PYTHON names no Python with DuckDB 1.5 and its extensions")
-def test_duckdbs_own_iceberg_extension_reads_every_version_with_equal_sums(lake: Lake, tmp_path: Path) -> None:
+@pytest.fixture
+def versions(lake: Lake) -> list[Snapshot]:
+    """Two months, and the first of them restated: three snapshots."""
     for month, rows, seed in (("2023-01", 500, 0), ("2023-02", 400, 0), ("2023-01", 450, 1)):
         lake.load("green", month, rows, seed)
-    snapshots = [str(s.snapshot_id) for s in lake.engine.snapshots(GREEN)]
+    return lake.engine.snapshots(GREEN)
+
+
+def ours(lake: Lake, *wanted: int | None) -> Rows:
+    """The sums of versions, or of what is current, as Trino reads them."""
+    as_of = [None if one is None else f"{GREEN}@{one}" for one in wanted]
+    return [[str(value) for value in lake.sql(f"select {SUMS} from {GREEN}", as_of=one)[0]] for one in as_of]
+
+
+def test_duckdbs_own_iceberg_extension_reads_every_version_with_equal_sums(
+    lake: Lake, versions: list[Snapshot], tmp_path: Path
+) -> None:
+    environment = others.environment()
     for key in lake.keys("iceberg/raw/green_trips/"):
         copy = tmp_path / key
         copy.parent.mkdir(parents=True, exist_ok=True)
         lake.s3.download_file("warehouse", key, str(copy))
     metadata = lake.catalog.load_table(GREEN).metadata_location.rsplit("/", 1)[1]
+    snapshots = [version.snapshot_id for version in versions]
 
-    assert OTHERS is not None
-    table = str(tmp_path / "iceberg" / "raw" / "green_trips")
-    command = [OTHERS, "-c", READ, table, metadata.removesuffix(".metadata.json"), *snapshots]
-    said = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+    theirs = environment.run(
+        "by_duckdb.py",
+        {
+            "folder": str(tmp_path / "iceberg" / "raw" / "green_trips"),
+            "version": metadata.removesuffix(".metadata.json"),
+            "snapshots": snapshots,
+            "select": SUMS,
+        },
+    )
 
-    assert said.returncode == 0, said.stderr
-    theirs = [tuple(json.loads(line)) for line in said.stdout.splitlines()]
-    ours = [tuple(map(str, lake.sql(f"select {SUMS} from {GREEN}", as_of=f"{GREEN}@{s}")[0])) for s in snapshots]
-    assert len(theirs) == 3
-    assert theirs == ours
+    assert len({tuple(row) for row in theirs}) == 3
+    assert theirs == ours(lake, *snapshots)
+
+
+@pytest.mark.slow
+def test_spark_reads_every_version_by_id_and_by_time_with_equal_sums(lake: Lake, versions: list[Snapshot]) -> None:
+    environment, java_home = others.with_spark()
+    lake.sql(f"delete from {GREEN} where file_row % 7 = 0")  # by Trino: leaves delete files
+    snapshots = lake.engine.snapshots(GREEN)
+    times = [f"{s.committed_at.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}" for s in snapshots]
+    table = f"select {SUMS} from lake.{GREEN}"
+
+    theirs = environment.run(
+        "by_spark.py",
+        {
+            "jars": [str(environment.jars / name) for name in others.JARS],
+            "rest_url": lake.settings.rest_url,
+            "s3_url": lake.settings.s3_url,
+            "s3_region": lake.settings.s3_region,
+            "queries": [
+                table,
+                *(f"{table} version as of {s.snapshot_id}" for s in snapshots),
+                *(f"{table} timestamp as of '{time}'" for time in times),
+            ],
+        },
+        JAVA_HOME=java_home,
+        S3_ACCESS_KEY=lake.settings.s3_access_key,
+        S3_SECRET_KEY=lake.settings.s3_secret_key.get_secret_value(),
+    )
+
+    expected = ours(lake, *(s.snapshot_id for s in snapshots))
+    assert len(versions) + 1 == len(snapshots) == 4
+    assert len({tuple(row) for row in expected}) == 4
+    assert theirs == [expected[-1], *expected, *expected]
