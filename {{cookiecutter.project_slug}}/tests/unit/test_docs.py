@@ -1,0 +1,15 @@
+"""The docs, run from top to bottom on `embedded`: every command works, and says what the page says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.pages import PAGES
+from tests.unit.dagster_project import Project
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_of_the_page_runs_and_says_what_the_page_says(tmp_path: Path, page: str) -> None:
+    PAGES[page](Project(tmp_path, {"LAKEHOUSE_FIRST_MONTH": "2024-01"}))
