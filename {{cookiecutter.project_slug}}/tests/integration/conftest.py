@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,20 @@ OWNED = pytest.StashKey[tuple[ExitStack, Stack]]()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the suites; with `LAKEHOUSE_TEST_SEED` shuffle files, and the tests in each, alike in every process."""
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.integration)
+    if seed := os.environ.get("LAKEHOUSE_TEST_SEED"):
+        chance = random.Random(seed)  # noqa: S311 - an order of tests
+        place = {path: chance.random() for path in sorted({item.path for item in items})}
+        items.sort(key=lambda item: (place[item.path], chance.random()))
+
+
+def pytest_report_header() -> list[str]:
+    seed = os.environ.get("LAKEHOUSE_TEST_SEED")
+    return [f"order of tests: LAKEHOUSE_TEST_SEED={seed}"] if seed else []
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -88,8 +99,14 @@ def pytest_runtest_makereport(item: pytest.Item) -> Any:
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """The table of faults; in JSON too where `LAKEHOUSE_STACK_LOGS` names a folder."""
-    properties = [p for r in terminalreporter.getreports("passed") if r.when == "call" for p in r.user_properties]
-    outcomes = [Outcome(**json.loads(value)) for name, value in properties if name == PROPERTY]
+    outcomes = [
+        replace(Outcome(**json.loads(value)), kept=kept)
+        for result, kept in (("passed", True), ("failed", False))
+        for report in terminalreporter.getreports(result)
+        if report.when == "call"
+        for name, value in report.user_properties
+        if name == PROPERTY
+    ]
     if outcomes:
         terminalreporter.section("faults")
         terminalreporter.write_line("\n".join(table(outcomes)))

@@ -27,11 +27,12 @@ State = dict[str, tuple[int, str]]
 
 @dataclass(frozen=True)
 class Outcome:
-    """One try of one fault."""
+    """One try of one fault; `kept` says whether its test passed, which looks at every row."""
 
     fault: str
     outcome: str
     seconds: float
+    kept: bool = True
 
 
 def as_json(fault: str, outcome: str, seconds: float) -> str:
@@ -107,10 +108,11 @@ class Restatement:
 
 def table(outcomes: list[Outcome]) -> list[str]:
     """Lines: fault, tries, outcomes, what was lost, longest wait."""
-    lines = [f"{'fault':<52} {'tries':>5}  {'lost':<7} {'longest':>9}  outcome"]
+    lines = [f"{'fault':<52} {'tries':>5}  {'lost':<12} {'longest':>9}  outcome"]
     for fault in dict.fromkeys(o.fault for o in outcomes):
         tries = [o for o in outcomes if o.fault == fault]
         ends = ", ".join(sorted({o.outcome for o in tries}))
-        # a try that lost something has failed its test, and is not here
-        lines.append(f"{fault:<52} {len(tries):>5}  {'nothing':<7} {max(o.seconds for o in tries):>7.1f} s  {ends}")
+        failed = sum(not o.kept for o in tries)
+        lost = f"{failed} failed" if failed else "nothing"
+        lines.append(f"{fault:<52} {len(tries):>5}  {lost:<12} {max(o.seconds for o in tries):>7.1f} s  {ends}")
     return lines

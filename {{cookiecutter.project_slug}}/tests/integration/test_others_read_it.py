@@ -1,15 +1,20 @@
-"""Other engines read these tables, now and as of older versions, with equal sums: DuckDB's extension and Spark."""
+"""Others read these tables, now and as of older versions, with equal sums: DuckDB's extension, Spark, Trino's CLI."""
 
 from __future__ import annotations
 
+import json
+import re
 from datetime import UTC
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.integration import others
 from tests.integration.lake import GREEN, Lake
+from tests.integration.stack import PROJECT
 
 from lakehouse.engines import Snapshot
+from lakehouse.transform import build
 
 SUMS = "count(*), sum(file_row), sum(cast(total_amount as decimal(18,2)))"
 Rows = list[list[str]]
@@ -84,3 +89,28 @@ def test_spark_reads_every_version_by_id_and_by_time_with_equal_sums(lake: Lake,
     assert len(versions) + 1 == len(snapshots) == 4
     assert len({tuple(row) for row in expected}) == 4
     assert theirs == [expected[-1], *expected, *expected]
+
+
+@pytest.mark.slow
+def test_trinos_own_client_answers_readmes_queries_as_the_project_does(lake: Lake) -> None:
+    readme = (PROJECT / "README.md").read_text("utf-8")
+    for_the_client = re.findall(r"trino --execute '([^']+)'", readme)
+    for_the_project = re.findall(r'^lakehouse sql "([^"]+)"$', readme, re.MULTILINE)
+    lake.load("zones", None)
+    lake.load("yellow", "2024-01", 300)
+    lake.load("yellow", "2024-02", 200)
+    build(lake.settings, data_tests=False)
+
+    assert for_the_client
+    assert for_the_project
+    for query in dict.fromkeys(for_the_client + for_the_project):
+        command = ["trino", "--catalog", "iceberg", "--output-format", "JSON", "--execute", query]
+        said = lake.stack.container("trino").exec_run(command, stderr=False)
+        theirs = [json.loads(line) for line in said.output.decode().splitlines()]
+        assert theirs, query
+        assert as_text(theirs) == as_text(lake.engine.query(query).to_pylist()), query
+
+
+def as_text(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """Rows whose values can be compared however they were told, in one order."""
+    return sorted(({name: str(value) for name, value in row.items()} for row in rows), key=str)
