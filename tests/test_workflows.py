@@ -75,6 +75,35 @@ def test_container_logs_are_kept_when_the_suites_fail(workflow: Path) -> None:
             assert "build/logs/" in last["with"]["path"], name
 
 
+def test_what_the_suites_need_of_others_is_there_and_kept_for_the_next_run(workflow: Path) -> None:
+    """An environment with Spark and DuckDB is half a gigabyte; without Java Spark's test would fail."""
+    for name, job in jobs(workflow).items():
+        runs = " ".join(step.get("run", "") for step in job["steps"])
+        if "make integration" in runs:
+            uses = [step.get("uses", "").partition("@")[0] for step in job["steps"]]
+            kept = [step["with"]["path"] for step in job["steps"] if "actions/cache" in step.get("uses", "")]
+            assert "actions/setup-java" in uses, name
+            assert [path for path in kept if path.endswith("build/others/")], name
+
+
+NIGHTLY = [path for path in WORKFLOWS if path.stem == "nightly"]
+
+
+@pytest.mark.parametrize("nightly", NIGHTLY, ids=lambda path: path.relative_to(TEMPLATE).as_posix())
+def test_every_night_each_pinned_image_is_asked_for_and_the_newest_of_each_tried(nightly: Path) -> None:
+    pinned = dict(re.findall(r"^(\w+_IMAGE)=(\S+)$", (TEMPLATE / PROJECT_DIR / "images.env").read_text(), re.MULTILINE))
+    found = jobs(nightly)
+
+    (resolve,) = [step["run"] for step in found["pinned"]["steps"] if "imagetools inspect" in step.get("run", "")]
+    tried = {row["variable"]: row["image"] for row in found["newest"]["strategy"]["matrix"]["include"]}
+    assert "images.env" in resolve
+    assert set(tried) == set(pinned)
+    for variable, image in tried.items():
+        name = pinned[variable].partition("@")[0].partition(":")[0]
+        assert image.startswith(f"{name}:"), variable
+        assert not re.search(r"\d", image.partition(":")[2]), f"{image} is no newest"
+
+
 def test_scripts_call_targets_that_exist(workflow: Path) -> None:
     baked = PROJECT_DIR in workflow.parts
     makefile = (TEMPLATE / PROJECT_DIR / "Makefile" if baked else TEMPLATE / "Makefile").read_text()

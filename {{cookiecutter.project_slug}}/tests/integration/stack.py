@@ -206,10 +206,13 @@ def started(
         except BaseException as error:
             for name in names:
                 error.add_note(f"--- {name} ---\n{stack.logs(name, tail=30)}")
+            keep_logs(stack)
             raise
         stack = Stack(environment, containers, network.name, time.monotonic() - start)
-        yield stack
-        keep_logs(stack)
+        try:
+            yield stack
+        finally:
+            keep_logs(stack)
 
 
 def keep_logs(stack: Stack) -> None:
