@@ -1,0 +1,23 @@
+"""The docs, run from top to bottom on `trino`: the same commands as on `embedded`, the same answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.integration.lake import Lake
+from tests.pages import PAGES, five_questions
+from tests.unit.dagster_project import Project
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "README.md"])
+def test_every_command_of_the_page_runs_on_the_services_too(lake: Lake, tmp_path: Path, page: str) -> None:
+    PAGES[page](Project(tmp_path, lake.stack.environment | {"LAKEHOUSE_FIRST_MONTH": "2024-01"}))
+
+
+@pytest.mark.slow
+def test_readme_moves_what_embedded_has_landed_to_the_services(lake: Lake, tmp_path: Path) -> None:
+    five_questions(Project(tmp_path, {"LAKEHOUSE_FIRST_MONTH": "2024-01"}), lake.stack.environment)
+
+    assert lake.value("select sum(trips) from gold.fct_monthly_quality") == 1600
