@@ -1,5 +1,5 @@
-"""Histories against a plain model: whatever is loaded, restated, refused, tagged, rolled back or expired, every version
-that still exists reads exactly as the model remembers it."""
+"""Histories against a plain model: whatever is loaded, restated, refused, killed, raced for, tagged, rolled back or
+expired, every version that still exists reads exactly as the model remembers it."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from hypothesis.stateful import (
 )
 from tests.lake import Lake
 from tests.property.profiles import settings_of
+from tests.property.steps import OURS, at_step, killed_load
 
 from lakehouse.errors import LakehouseError, RefusedError
 from lakehouse.iceberg.history import months
@@ -111,8 +112,7 @@ class Histories(RuleBasedStateMachine):
         assert (result.action, result.rows) == ("loaded", len(rows))
         assert result.snapshot_id is not None
         assert result.snapshot_id not in self.then
-        self.now = {**self.now, name: rows}
-        self.then[result.snapshot_id] = self.now
+        self._happened(result.snapshot_id, name, rows)
         return result.snapshot_id
 
     @rule(target=versions, name=month)
@@ -120,6 +120,70 @@ class Histories(RuleBasedStateMachine):
         if name not in self.landed:
             return multiple()
         return self._loaded(name, self.landed[name], again=True, allow_shrink=True)
+
+    @rule(target=versions, name=month, seed=seeds, size=sizes, step=st.integers(1, 340))
+    def kill_a_load(self, name: str, seed: int, size: int, step: int) -> Any:
+        """SIGKILL at any step: the old state or the new one, whole; whatever comes next puts it right."""
+        file, rows = months_file(self.lake, name, seed, size)
+        self.lake.land("green", name, file)
+        self.landed[name] = rows
+        held = self.now.get(name) == rows
+        killed = killed_load(self.lake.settings, "green", name, step)
+        made = self._unknown_snapshots()
+        assert len(made) <= (not held)
+        assert made or killed or held
+        if not made:
+            return multiple()
+        self._happened(made[0], name, rows)
+        return made[0]
+
+    @rule(
+        target=versions,
+        name=month,
+        seed=seeds,
+        size=sizes,
+        rival=month,
+        rival_seed=seeds,
+        rival_size=sizes,
+        step=st.integers(1, 110),
+    )
+    def two_writers(
+        self, *, name: str, seed: int, size: int, rival: str, rival_seed: int, rival_size: int, step: int
+    ) -> Any:
+        """A load stands still at some step, while another lands and loads the same month or another one, whole."""
+        file, rows = months_file(self.lake, name, seed, size)
+        self.lake.land("green", name, file)
+        rival_file, rival_rows = months_file(self.lake, rival, rival_seed, rival_size)
+        seen, rivals = [self.now.get(name)], []
+
+        def meanwhile() -> None:
+            self.lake.land("green", rival, rival_file)
+            rivals.append(self.lake.load("green", rival, allow_shrink=True))
+
+        with at_step(step, meanwhile, within=OURS):
+            first = self.lake.load("green", name, allow_shrink=True)
+        if not rivals:
+            meanwhile()
+        self.landed |= {name: rows, rival: rival_rows}
+        (second,) = rivals
+        wanted = {first.source_sha256: rows, second.source_sha256: rival_rows}
+        loads = {r.snapshot_id: (str(r.month), wanted[r.source_sha256]) for r in (first, second) if r.snapshot_id}
+        made = self._unknown_snapshots()
+        assert set(made) == set(loads)
+        for snapshot_id in made:
+            self._happened(snapshot_id, *loads[snapshot_id])
+            seen.append(self.now.get(name))
+        if first.action == "unchanged":
+            assert wanted[first.source_sha256] in [*seen, self.now.get(name)]
+        return multiple(*made)
+
+    def _unknown_snapshots(self) -> list[int]:
+        """What the history has and the model does not, oldest first."""
+        return [row.snapshot_id for row in self.lake.history(TABLE) if row.snapshot_id not in self.then]
+
+    def _happened(self, snapshot_id: int, name: str, rows: Rows) -> None:
+        self.now = {**self.now, name: rows}
+        self.then[snapshot_id] = self.now
 
     @rule(name=month, seed=seeds)
     def refuse(self, name: str, seed: int) -> None:

@@ -6,7 +6,7 @@ import shutil
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -279,3 +279,22 @@ def test_a_month_loads_from_a_copy_of_the_landing_folder(lake: Lake, tmp_path: P
     lake.settings.catalog_file.unlink()
 
     assert lake.load("green", "2024-01").action == "loaded"
+
+
+def test_a_month_that_is_landed_anew_while_it_is_opened_is_loaded_from_one_version_or_the_other(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = (lake.generate("green", "2024-01", rows) for rows in (500, 520))
+    lake.land("green", "2024-01", old)
+    opened = pa.OSFile
+
+    def landed_anew(path: str, mode: Literal["r"]) -> pa.OSFile:
+        monkeypatch.setattr(pa, "OSFile", opened)
+        lake.land("green", "2024-01", new)  # the old file is open already, to be hashed
+        return opened(path, mode)
+
+    monkeypatch.setattr(pa, "OSFile", landed_anew)
+    result = lake.load("green", "2024-01")
+
+    assert (result.rows, result.source_sha256) == (520, sha256_of(new))
+    assert [row.total_rows for row in lake.history(TABLE)] == [520]

@@ -6,6 +6,7 @@ A kill at any point leaves the table as it was, and the next run puts it right.
 
 from __future__ import annotations
 
+import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, Literal
 
@@ -109,28 +111,48 @@ def _load(
     progress: Progress | None,
 ) -> LoadResult:
     started = time.monotonic()
-    landed = landing.find(dataset, month)
-    if landed is None:
-        what = f"{dataset} {month}" if month else dataset
-        raise LandingError(f"Nothing is landed for {what}. Run `lakehouse load {what}`, which lands it first.")
+    while True:
+        landed = landing.find(dataset, month)
+        if landed is None:
+            what = f"{dataset} {month}" if month else dataset
+            raise LandingError(f"Nothing is landed for {what}. Run `lakehouse load {what}`, which lands it first.")
+        change = Change(
+            dataset=dataset,
+            month=month,
+            source=landed.origin,
+            sha256=landed.sha256,
+            run_id=run_id,
+            again=again,
+            allow_shrink=allow_shrink,
+        )
+        try:
+            return _load_landed(catalog, landing, landed, change, progress=progress, started=started)
+        except (LandingError, RefusedError):
+            newer = landing.find(dataset, month)
+            if newer is None or newer.sha256 == landed.sha256:
+                raise
+            # Another version landed meanwhile, and what was refused is no longer what is to be loaded: start again.
+
+
+def _load_landed(
+    catalog: Catalog, landing: Landing, landed: Landed, change: Change, *, progress: Progress | None, started: float
+) -> LoadResult:
     ensure_raw_tables(catalog)
-    change = Change(
-        dataset=dataset,
-        month=month,
-        source=landed.origin,
-        sha256=landed.sha256,
-        run_id=run_id,
-        again=again,
-        allow_shrink=allow_shrink,
-    )
-    if month is None:
-        if dataset != ZONES_DATASET:
-            raise RefusedError(f"{dataset} is loaded by the month: `lakehouse load {dataset} 2024-01`.")
-        snapshot_id, rows = load_zones(catalog, landing, landed, change)
-        return _result(change, ZONES_TABLE, snapshot_id, rows, started=started)
-    return _load_month(
-        catalog, landing, landed, change, dataset_named(dataset), month=month, progress=progress, started=started
-    )
+    if change.month:
+        return _load_month(
+            catalog,
+            landing,
+            landed,
+            change,
+            dataset_named(change.dataset),
+            month=change.month,
+            progress=progress,
+            started=started,
+        )
+    if change.dataset != ZONES_DATASET:
+        raise RefusedError(f"{change.dataset} is loaded by the month: `lakehouse load {change.dataset} 2024-01`.")
+    snapshot_id, rows = load_zones(catalog, landing, landed, change)
+    return _result(change, ZONES_TABLE, snapshot_id, rows, started=started)
 
 
 def _load_month(
@@ -190,16 +212,29 @@ def _opened(path: Path, landed: Landed) -> Iterator[tuple[pq.ParquetFile, _Check
 
     What is refused while it is open may be damage that looks like a wrong value: changed bytes are told first.
     """
-    with ThreadPoolExecutor(1, thread_name_prefix="sha256") as pool:
-        check = _Check(landed, pool.submit(sha256_of, path))
+    with _both(path, landed) as (file, source), ThreadPoolExecutor(1, thread_name_prefix="sha256") as pool:
+        check = _Check(landed, pool.submit(sha256_of, file))
         try:
             with check.reading():
-                parquet = pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True)
+                parquet = pq.ParquetFile(source, pre_buffer=False, page_checksum_verification=True)
             with parquet:
                 yield parquet, check
         except RefusedError:
             check.bytes()
             raise
+
+
+@contextmanager
+def _both(path: Path, landed: Landed) -> Iterator[tuple[BufferedReader, Any]]:
+    """The same file opened twice, to be hashed and to be read: one that is landed anew takes its name at any time.
+
+    Raises:
+        LandingError: it was, between the two.
+    """
+    with path.open("rb") as file, pa.OSFile(str(path), "r") as source:
+        if not os.path.sameopenfile(file.fileno(), source.fileno()):
+            raise LandingError(f"{landed.name} was landed anew while it was being opened. Run the same command again.")
+        yield file, source
 
 
 @dataclass(frozen=True)

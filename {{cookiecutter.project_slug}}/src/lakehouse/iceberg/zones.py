@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -16,7 +17,6 @@ from lakehouse.iceberg.commits import Change, check_bytes, commit
 from lakehouse.iceberg.tables import ZONE_COLUMNS, ZONES_TABLE
 from lakehouse.iceberg.writer import audit, write_data_file
 from lakehouse.landing import Landed, Landing
-from lakehouse.landing.folder import sha256_of
 from lakehouse.tlc.datasets import normalised
 
 # its stubs know no plain Python values
@@ -39,8 +39,9 @@ def load_zones(catalog: Catalog, landing: Landing, landed: Landed, change: Chang
     if held is not None:
         return None, held
     with landing.local(landed) as path:
-        check_bytes(landed, sha256_of(path))
-        zones = read_zones(path, landed.name)
+        content = path.read_bytes()
+    check_bytes(landed, hashlib.sha256(content).hexdigest())
+    zones = read_zones(content, landed.name)
     change.check_size(table, len(zones), landed.name)
     zones = zones.append_column("source_sha256", pa.array([landed.sha256] * len(zones)))
     zones = zones.cast(schema_to_pyarrow(table.schema(), include_field_ids=False))
@@ -56,7 +57,7 @@ def _arrays(zones: pa.Table) -> Iterator[list[pa.Array[Any]]]:
     yield [column.combine_chunks() for column in zones.columns]
 
 
-def read_zones(path: Path, name: str) -> pa.Table:
+def read_zones(content: bytes, name: str) -> pa.Table:
     """The lookup's rows, canonical names, ids as numbers; text as published.
 
     Raises:
@@ -64,7 +65,7 @@ def read_zones(path: Path, name: str) -> pa.Table:
     """
     wanted = [column for column, *_ in ZONE_COLUMNS if column != "source_sha256"]
     try:
-        text = csv.read_csv(path, convert_options=csv.ConvertOptions(column_types=_all_text(path)))
+        text = csv.read_csv(io.BytesIO(content), convert_options=csv.ConvertOptions(column_types=_all_text(content)))
     except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
         raise RefusedError(f"{name}: this is not a CSV file ({str(error).splitlines()[0]}). {_WAY_OUT}") from error
     found = {normalised(column): column for column in text.column_names}
@@ -88,6 +89,6 @@ def read_zones(path: Path, name: str) -> pa.Table:
     return zones.set_column(0, "location_id", ids)
 
 
-def _all_text(path: Path) -> dict[str, pa.DataType]:
-    with csv.open_csv(path) as reader:
+def _all_text(content: bytes) -> dict[str, pa.DataType]:
+    with csv.open_csv(io.BytesIO(content)) as reader:
         return dict.fromkeys(reader.schema.names, pa.string())

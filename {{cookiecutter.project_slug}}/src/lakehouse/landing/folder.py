@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from io import BufferedReader
 from pathlib import Path
 from uuid import uuid4
 
@@ -153,10 +154,12 @@ class FolderLanding:
         return new
 
 
-def sha256_of(path: Path) -> str:
+def sha256_of(file: Path | BufferedReader) -> str:
     """SHA-256 of a file's bytes, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    if isinstance(file, Path):
+        with file.open("rb") as opened:
+            return sha256_of(opened)
+    return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read(path: Path, *, broken_is_none: bool = False) -> Landed | None:
