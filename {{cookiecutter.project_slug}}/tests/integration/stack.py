@@ -161,6 +161,7 @@ def started(
     _prepare_testcontainers()
     from testcontainers.core.network import Network
 
+    _start_reaper()
     root = secrets.token_hex(20)
     environment = {
         "MINIO_ROOT_USER": "root-of-suites",
@@ -235,6 +236,15 @@ def _prepare_testcontainers() -> None:
         # Our ports are on loopback; inside a container testcontainers would look for them at the gateway.
         os.environ.setdefault("TESTCONTAINERS_CONNECTION_MODE", "docker_host")
         os.environ.setdefault("TESTCONTAINERS_HOST_OVERRIDE", "127.0.0.1")
+
+
+def _start_reaper() -> None:
+    """Before the network: testcontainers starts it with the first container, and a run killed between leaves one."""
+    from testcontainers.core.config import testcontainers_config
+    from testcontainers.core.container import Reaper
+
+    if not testcontainers_config.ryuk_disabled:
+        Reaper.get_instance()
 
 
 def _prepared(folder: Path, port: int) -> dict[str, str]:
