@@ -93,7 +93,7 @@ def odd_files(draw: Draw) -> OddFile:
     count = draw(st.integers(1, 12))
     chance = random.Random(draw(st.integers(0, 1 << 32)))  # noqa: S311 - data
     trips = _trips(chance, month, count)
-    columns = [_Column(name, canonical, trips[canonical]) for name, canonical in _names(dataset, month)]
+    columns = [_Column(name, canonical, trips[canonical]) for name, canonical in published_names(dataset, month)]
     fault = draw(st.sampled_from([None, *FAULTS] if draw(st.booleans()) else [None]))
     story: list[str] = []
     refusal = FAULTS[fault](draw, columns, count) if fault else None
@@ -130,7 +130,7 @@ def _naming(refusal: str, columns: list[_Column]) -> str:
     return refusal
 
 
-def _names(dataset: str, month: Month) -> list[tuple[str, str]]:
+def published_names(dataset: str, month: Month) -> list[tuple[str, str]]:
     """Published name and canonical name of the era's columns."""
     return [
         (name, CANONICAL.get(name, name) if what == "nothing" else CANONICAL.get(what, what))
@@ -176,7 +176,7 @@ def _trips(chance: random.Random, month: Month, count: int) -> Trips:
     }
     for name in sorted(TEXT):
         trips[name] = [sometimes(chance.choice(texts[name])) for _ in range(count)]
-    amounts = {c for d in ("yellow", "green") for _, c in _names(d, Month(2026, 12))} | {"mta_tax", "extra"}
+    amounts = {c for d in ("yellow", "green") for _, c in published_names(d, Month(2026, 12))} | {"mta_tax", "extra"}
     amounts |= {f"{end}_{axis}" for end in ("pickup", "dropoff") for axis in ("longitude", "latitude")}
     for name in sorted(amounts - TEXT - TIMES - WHOLE):
         trips[name] = [sometimes(_amount(chance)) for _ in range(count)]
