@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import pairwise
 
 import pyarrow as pa
 import pytest
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random
 from tests.integration.lake import GREEN, Lake
+from tests.unit.test_kill import at_once
+from tests.loads import at_once
 
 from lakehouse.engines.trino import TrinoEngine
 from lakehouse.errors import QueryError, ServiceError
+from lakehouse.tlc.months import Month
 from lakehouse.transform import build
 
 NUMBERS = pa.schema([("n", pa.int64())])
 RETRIES = {"commit.retry.num-retries": "20", "commit.retry.min-wait-ms": "50"}
+
+
+@pytest.fixture
+def processes(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> Lake:
+    """The lakehouse as processes of their own find it: by the environment."""
+    for name, value in lake.stack.environment.items():
+        monkeypatch.setenv(name, value)
+    return lake
 
 
 def test_pyiceberg_and_trino_write_one_table_and_nothing_is_lost(lake: Lake) -> None:
@@ -39,47 +52,91 @@ def test_pyiceberg_and_trino_write_one_table_and_nothing_is_lost(lake: Lake) -> 
     assert [b.parent_id for a, b in pairwise(snapshots)] == [a.snapshot_id for a, b in pairwise(snapshots)]
 
 
-def test_a_reader_in_a_loop_sees_whole_months_only(lake: Lake) -> None:
-    lake.load("green", "2023-01", 1000)
+@contextmanager
+def reader_in_a_loop(lake: Lake) -> Iterator[list[dict[str, tuple[int, str]]]]:
+    """Trino, asked over and over: rows and sources of each month, as each answer had them."""
     done = threading.Event()
-    seen: list[tuple[int, int]] = []
+    seen: list[dict[str, tuple[int, str]]] = []
 
     def read() -> None:
         engine = TrinoEngine(lake.settings)
         try:
             while not done.is_set():
-                found = engine.query("select count(*) n, count(distinct source_sha256) s from raw.green_trips")
-                seen.append(tuple(found.to_pylist()[0].values()))
+                rows = engine.query(
+                    "select cast(file_month as varchar) m, count(*) n, array_join(array_agg(distinct source_sha256), ',') s "
+                    "from raw.green_trips group by 1"
+                ).to_pylist()
+                seen.append({row["m"][:7]: (row["n"], row["s"]) for row in rows})
         finally:
             engine.close()
 
     with ThreadPoolExecutor(1) as pool:
         reading = pool.submit(read)
         try:
-            for seed in range(1, 8):
-                lake.load("green", "2023-01", 1000 + seed, seed)
+            yield seen
         finally:
             done.set()
         reading.result()
 
+
+def landed(lake: Lake, month: str) -> str:
+    """The SHA-256 of what is landed."""
+    found = lake.landing.find("green", Month.parse(month))
+    assert found is not None
+    return found.sha256
+
+
+def test_a_reader_in_a_loop_sees_whole_months_only(lake: Lake) -> None:
+    lake.load("green", "2023-01", 1000)
+    wholes = [(1000, landed(lake, "2023-01"))]
+
+    with reader_in_a_loop(lake) as seen:
+        for seed in range(1, 8):
+            lake.load("green", "2023-01", 1000 + seed, seed)
+            wholes.append((1000 + seed, landed(lake, "2023-01")))
+
     assert len(seen) > 3
-    assert {sources for _, sources in seen} == {1}
-    assert {rows for rows, _ in seen} <= set(range(1000, 1008))
-    assert [rows for rows, _ in seen] == sorted(rows for rows, _ in seen)
+    months = [one["2023-01"] for one in seen]
+    assert set(months) <= set(wholes)
+    assert months == sorted(months, key=wholes.index)
 
 
-def test_loads_of_one_month_and_of_others_at_once_leave_one_copy_of_each(lake: Lake) -> None:
-    months = ["2023-01", "2023-01", "2023-01", "2023-02", "2023-03", "2023-04"]
-    for month in set(months):
-        lake.land("green", month, 500)
+def test_eight_processes_on_one_month_leave_one_copy_of_it(lake: Lake, processes: Lake) -> None:
+    lake.load("green", "2023-02", 300)
+    lake.load("green", "2023-01", 400)
+    before = (400, landed(lake, "2023-01"))
+    lake.land("green", "2023-01", 500, seed=1)
+    after = (500, landed(lake, "2023-01"))
 
-    with ThreadPoolExecutor(len(months)) as pool:
-        results = list(pool.map(lambda month: lake.reload("green", month), months))
+    with reader_in_a_loop(lake) as seen:
+        said = at_once(processes.settings, [("green", "2023-01")] * 8)
 
-    assert [r.action for r in results].count("loaded") == 4
-    assert lake.sql("select file_month, count(*) from raw.green_trips group by 1 having count(*) <> 500") == []
-    assert lake.value("select count(*) from raw.green_trips") == 2000
-    assert len(lake.engine.snapshots(GREEN)) == 4
+    assert sorted(said) == ["loaded"] + ["unchanged"] * 7
+    assert {one["2023-01"] for one in seen} <= {before, after}
+    assert {one["2023-02"] for one in seen} == {(300, landed(lake, "2023-02"))}
+    assert lake.sql("select count(*), count(distinct source_sha256) from raw.green_trips") == [(800, 2)]
+    assert len(lake.engine.snapshots(GREEN)) == 3
+    assert len([key for key in lake.keys("iceberg/raw/green_trips/data/") if "2023-01-01" in key]) == 2
+
+
+def test_eight_processes_on_eight_months_load_each_once(lake: Lake, processes: Lake) -> None:
+    months = [f"2023-{m:02}" for m in range(1, 9)]
+    lake.load("green", months[0], 50)
+    wholes = {month: set[tuple[int, str]]() for month in months}
+    wholes[months[0]].add((50, landed(lake, months[0])))
+    for m, month in enumerate(months, start=1):
+        lake.land("green", month, 100 * m, seed=1)
+        wholes[month].add((100 * m, landed(lake, month)))
+
+    with reader_in_a_loop(lake) as seen:
+        said = at_once(processes.settings, [("green", month) for month in months])
+
+    assert said == ["loaded"] * 8
+    assert seen
+    assert all(found in wholes[month] for one in seen for month, found in one.items())
+    counted = lake.sql("select cast(file_month as varchar), count(*) from raw.green_trips group by 1 order by 1")
+    assert counted == [(f"{month}-01", 100 * m) for m, month in enumerate(months, start=1)]
+    assert len(lake.engine.snapshots(GREEN)) == 9
 
 
 def test_a_merge_that_loses_is_retried_whole(lake: Lake) -> None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.integration.lake import GREEN, Lake
+from tests.unit.test_zones import renamed
+
+from lakehouse.iceberg.diff import MonthDiff, diff
+from lakehouse.iceberg.history import history
+from lakehouse.tlc.generate import write_zones
 
 
 @pytest.fixture
@@ -110,3 +116,22 @@ def test_restating_one_month_leaves_the_other_months_files_untouched(lake: Lake)
     assert (added, removed) == ("1", "1")
     for key, etag in objects.items():
         assert lake.s3.head_object(Bucket="warehouse", Key=key)["ETag"] == etag
+
+
+def test_an_older_zone_lookup_after_the_newer_one_is_one_snapshot_and_the_zones_that_changed_are_shown(
+    lake: Lake, tmp_path: Path
+) -> None:
+    older = write_zones(tmp_path / "taxi_zone_lookup.csv")
+    newer = renamed(older, tmp_path / "newer.csv")
+    versions = []
+    for file in (newer, older):
+        lake.landing.put("zones", None, file, "test")
+        versions.append(str(lake.reload("zones", None).snapshot_id))
+
+    again = lake.reload("zones", None)
+    found = diff(lake.engine, lake.catalog, "raw.taxi_zones", *versions)
+
+    assert again.action == "unchanged"
+    assert [row.total_rows for row in history(lake.engine, "raw.taxi_zones")] == [264, 265]
+    assert found.months == (MonthDiff(None, added=1, removed=0, changed=1, same=263),)
+    assert found.changed_rows == ({"location_id": 7, "zone": ["Renamed", "Generated zone 7"]},)

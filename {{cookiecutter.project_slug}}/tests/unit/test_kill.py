@@ -4,44 +4,20 @@ from __future__ import annotations
 
 import os
 import random
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import pytest
 from tests.lake import Lake
-
-from lakehouse.settings import project_dir
+from tests.loads import at_once, loading_process, start
 
 TABLE = "raw.green_trips"
 KILLS = int(os.environ.get("LAKEHOUSE_TEST_KILLS", "10"))
 
 
-@contextmanager
-def loading_process(lake: Lake, dataset: str, month: str) -> Iterator[subprocess.Popen[str]]:
-    """A process about to load, everything imported; it starts when it is given a line."""
-    root = project_dir()
-    command = [sys.executable, "-m", "tests.unit.loading_process", str(lake.settings.home), dataset, month]
-    environment = {**os.environ, "PYTHONPATH": f"{root / 'src'}{os.pathsep}{root}"}
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root, env=environment
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                process.kill()
-
-
-def start(process: subprocess.Popen[str]) -> None:
-    assert process.stdin is not None
-    process.stdin.write("go\n")
-    process.stdin.flush()
+def settings_of(lake: Lake) -> dict[str, str]:
+    """For a process of its own."""
+    return {"LAKEHOUSE_TARGET": "embedded", "LAKEHOUSE_HOME": str(lake.settings.home)}
 
 
 def state(lake: Lake) -> list[tuple[str, int, float]]:
@@ -70,7 +46,7 @@ def test_a_killed_load_leaves_the_month_as_it_was_and_the_next_load_is_right(lak
     for turn in range(KILLS):
         new = (turn + 1) % 2
         lake.land("green", "2024-01", files[new])
-        with loading_process(lake, "green", "2024-01") as process:
+        with loading_process(settings_of(lake), "green", "2024-01") as process:
             start(process)
             time.sleep(chance.uniform(0, lasts))
             process.kill()
@@ -88,7 +64,7 @@ def test_eight_processes_on_one_month_leave_one_copy_of_it(lake: Lake) -> None:
     lake.load("green", "2024-02", lake.generate("green", "2024-02", 500))
     lake.land("green", "2024-01", lake.generate("green", "2024-01", 5_000))
 
-    said = at_once(lake, [("green", "2024-01")] * 8)
+    said = at_once(settings_of(lake), [("green", "2024-01")] * 8)
 
     assert sorted(said) == ["loaded"] + ["unchanged"] * 7
     assert [(m, n) for m, n, _ in state(lake)] == [("2024-01", 5_000), ("2024-02", 500)]
@@ -103,7 +79,7 @@ def test_eight_processes_on_eight_months_load_each_once(lake: Lake) -> None:
     for m, month in enumerate(months, start=1):
         lake.land("green", month, lake.generate("green", month, 100 * m))
 
-    said = at_once(lake, [("green", month) for month in months])
+    said = at_once(settings_of(lake), [("green", month) for month in months])
 
     assert said == ["loaded"] * 8
     assert [(m, n) for m, n, _ in state(lake)] == [("2023-12", 100), *((f"2024-{m:02}", 100 * m) for m in range(1, 9))]
@@ -127,19 +103,3 @@ def test_a_reader_in_a_loop_sees_whole_months_only(lake: Lake) -> None:
 
     assert seen
     assert all(one in wholes for one in seen)
-
-
-def at_once(lake: Lake, loads: list[tuple[str, str]]) -> list[str]:
-    """Start all at the same moment; what each said, in order."""
-
-    def run(one: tuple[str, str]) -> str:
-        with loading_process(lake, *one) as process:
-            waiting.append(process)
-            while len(waiting) < len(loads):
-                time.sleep(0.01)
-            said, _ = process.communicate("go\n", timeout=120)
-            return said.strip()
-
-    waiting: list[subprocess.Popen[str]] = []
-    with ThreadPoolExecutor(len(loads)) as pool:
-        return list(pool.map(run, loads))

@@ -1,0 +1,85 @@
+"""Loads in processes of their own, to be killed or to be started all at once.
+
+As a program, `python -m tests.loads DATASET MONTH`: it says `ready` once all is imported, starts when it is given a
+line, and says what it did. Settings come from the environment.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+from lakehouse.errors import LakehouseError
+from lakehouse.iceberg.catalog import open_catalog
+from lakehouse.iceberg.loading import load
+from lakehouse.landing import open_landing
+from lakehouse.settings import load_settings, project_dir
+from lakehouse.tlc.months import Month
+
+
+@contextmanager
+def loading_process(environment: Mapping[str, str], dataset: str, month: str) -> Iterator[subprocess.Popen[str]]:
+    """A process about to load with these settings, everything imported; see `start`."""
+    root = project_dir()
+    paths = {"PYTHONPATH": f"{root / 'src'}{os.pathsep}{root}"}
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.loads", dataset, month],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=root,
+        env={**os.environ, **environment, **paths},
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+def start(process: subprocess.Popen[str]) -> None:
+    """Let it load."""
+    assert process.stdin is not None
+    process.stdin.write("go\n")
+    process.stdin.flush()
+
+
+def at_once(environment: Mapping[str, str], loads: Sequence[tuple[str, str]]) -> list[str]:
+    """Start all at the same moment; what each said, in order: what it did, or the plain reason."""
+
+    def run(one: tuple[str, str]) -> str:
+        with loading_process(environment, *one) as process:
+            waiting.append(process)
+            while len(waiting) < len(loads):
+                time.sleep(0.01)
+            said, _ = process.communicate("go\n", timeout=300)
+            return said.strip()
+
+    waiting: list[subprocess.Popen[str]] = []
+    with ThreadPoolExecutor(len(loads)) as pool:
+        return list(pool.map(run, loads))
+
+
+def main() -> None:
+    dataset, month = sys.argv[1:]
+    settings = load_settings()
+    catalog, landing = open_catalog(settings), open_landing(settings)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    try:
+        result = load(catalog, landing, dataset, Month.parse(month))
+    except LakehouseError as error:
+        print(f"refused {error}", flush=True)
+        sys.exit(1)
+    print(result.action, flush=True)
+
+
+if __name__ == "__main__":
+    main()
