@@ -16,6 +16,7 @@ from tests.unit.dagster_project import Project
 from lakehouse.settings import Settings
 from lakehouse.tlc.generate import write_month
 from lakehouse.tlc.months import Month
+from lakehouse.transform import prepared
 
 ROWS = {"2023-01": 3000, "2023-02": 2500}
 JANUARY, FEBRUARY = "2023-01-01", "2023-02-01"
@@ -112,3 +113,31 @@ def test_checks_of_the_load_and_tests_of_dbt_are_asset_checks_and_pass(run: Run)
     assert passed["gold/fct_monthly_quality", "quality_counts_every_raw_row"]
     assert "instead of an `AssetCheckResult`" not in run.output
     assert all(passed.values())
+
+
+@pytest.mark.slow
+def test_a_raw_table_loaded_alone_is_tested_by_dbt_too_and_needs_no_zones_and_no_end_of_another_build(
+    tmp_path: Path,
+) -> None:
+    published = tmp_path / "published"
+    published.mkdir()
+    write_month(published / "green_tripdata_2023-01.parquet", "green", Month.parse("2023-01"), 500)
+    project = Project(tmp_path, {"TLC_SOURCE": str(published)})
+    settings = Settings(LAKEHOUSE_TARGET="embedded", LAKEHOUSE_HOME=tmp_path / "home")
+    alone = ["asset", "materialize", "-m", "lakehouse.definitions", "--partition", JANUARY, "--select"]
+
+    project.python("-m", "dagster", *alone, "key:landing/green_trips")
+    with prepared(settings):  # a build that is running
+        project.python("-m", "dagster", *alone, "key:raw/green_trips")
+
+    with dg.DagsterInstance.from_config(str(tmp_path / "dagster")) as instance:
+        (newest, _) = instance.get_runs()
+        logs = instance.all_logs(newest.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+        checks = [entry.get_dagster_event().asset_check_evaluation_data for entry in logs]
+    assert newest.status == dg.DagsterRunStatus.SUCCESS
+    assert {check.check_name: check.passed for check in checks}["source_not_null_raw_green_trips_file_row"]
+    assert Lake(settings, tmp_path / "scratch").engine.tables() == [
+        "raw.green_trips",
+        "raw.taxi_zones",
+        "raw.yellow_trips",
+    ]

@@ -4,7 +4,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import dagster as dg
@@ -37,7 +37,10 @@ def dbt_models(
     settings = catalog.settings()
     target_path = settings.home / "dbt" / "runs" / f"{context.run_id[:8]}-{context.retry_number}"
     start_from_parsed(settings, target_path)
-    with failures(context), prepared(settings) as iceberg:
+    # A raw table that is loaded alone brings dbt's tests of it along, and no model. They need neither the zone lookup
+    # nor that no build is running: a load must not fail for the lack of either.
+    ready = prepared(settings) if context.selected_asset_keys else nullcontext(catalog.open())
+    with failures(context), ready as iceberg:
         with _environment(dbt_environment(trino.settings())):
             run = dbt.cli(["build", "--exclude-resource-type", "unit_test"], context=context, target_path=target_path)
         for event in run.stream():
