@@ -1,7 +1,7 @@
 # What a maintainer of the template does here. `make` alone lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock bake demo test integration bench lint
+.PHONY: help install lock bake demo test long integration bench lint
 
 # Answers for the bakes below, as cookiecutter takes them: make demo ANSWERS="project_slug=my-lake".
 ANSWERS ?=
@@ -46,6 +46,9 @@ demo: install ## Bake, install, load two months, build, report (DATASET=, MONTHS
 test: install ## All that needs no Docker: the template's tests, then those of a bake in it
 	$(BIN)/python -m pytest -n $(WORKERS)
 	@project=$$($(call bake,tests)) && $(MAKE) --no-print-directory -C "$$project" test
+
+long: install ## The tests that search, at length, in a baked project (an hour)
+	@project=$$($(call bake,long)) && $(MAKE) --no-print-directory -C "$$project" long
 
 integration: install ## The stack's suites, in a baked project
 	@project=$$($(call bake,integration)) && $(MAKE) --no-print-directory -C "$$project" integration
