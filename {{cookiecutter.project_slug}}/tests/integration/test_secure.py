@@ -16,6 +16,7 @@ from tests.integration.stack import SECRETS, Stack, started
 from lakehouse.engines.trino import TrinoEngine
 from lakehouse.errors import LakehouseError, QueryError, ServiceError, SettingsError
 from lakehouse.settings import Settings
+from lakehouse.transform import build
 
 LANDED = "raw_data/green_trips/green_tripdata_2023-01.parquet"
 DATA = "iceberg/raw/green_trips/data/file_month=2023-01-01/x.parquet"
@@ -127,8 +128,12 @@ def changed(stack: Stack, folder: Path, **changes: object) -> Settings:
 def test_the_right_password_over_tls_does_everything(secure: Stack, tmp_path: Path) -> None:
     lake = Lake(secure, tmp_path)
     lake.empty()
+    lake.load("zones", None)
     result = lake.load("green", "2023-01", 300)
+    built = build(lake.settings)
 
+    assert "gold.fct_monthly_quality" in built.models
+    assert lake.value("select sum(trips) from gold.fct_monthly_quality") == 300
     assert secure.environment["TRINO_URL"].startswith("https://")
     assert lake.value("select count(*) from raw.green_trips") == 300
     assert lake.value("select current_user") == "analyst"
