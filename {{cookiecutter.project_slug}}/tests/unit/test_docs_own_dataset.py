@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
-import pyarrow as pa
 import pytest
 from tests.lake import Lake
+from tests.pages import for_hire_month
 
 from lakehouse.errors import RefusedError
 from lakehouse.settings import project_dir
@@ -24,27 +23,9 @@ def fhv() -> Iterator[Dataset]:
     del DATASETS["fhv"]
 
 
-def times(*texts: str) -> Any:
-    return pa.array(texts).cast(pa.timestamp("us"))
-
-
-def month() -> pa.Table:
-    return pa.table(
-        {
-            "dispatching_base_num": ["B00001", "B00002"],
-            "pickup_datetime": times("2024-01-01 08:00", "2024-01-02 09:00"),
-            "dropOff_datetime": times("2024-01-01 08:30", "2024-01-02 09:05"),
-            "PUlocationID": pa.array([None, 7.0]),
-            "DOlocationID": pa.array([None, 8.0]),
-            "SR_Flag": pa.nulls(2),
-            "Affiliated_base_number": ["B00001", None],
-        }
-    )
-
-
 @pytest.mark.usefixtures("fhv")
 def test_the_declared_dataset_is_loaded_and_has_a_history(lake: Lake) -> None:
-    result = lake.load("fhv", "2024-01", lake.write("fhv", "2024-01", month()))
+    result = lake.load("fhv", "2024-01", lake.write("fhv", "2024-01", for_hire_month()))
 
     assert (result.action, result.rows, result.table) == ("loaded", 2, "raw.fhv_trips")
     assert lake.rows("select dispatching_base_num, pu_location_id from raw.fhv_trips order by file_row") == [
@@ -57,7 +38,7 @@ def test_the_declared_dataset_is_loaded_and_has_a_history(lake: Lake) -> None:
 @pytest.mark.usefixtures("fhv")
 def test_it_is_guarded_as_the_others_are(lake: Lake) -> None:
     with pytest.raises(RefusedError, match="'dropOff_datetime' is missing"):
-        lake.load("fhv", "2024-01", lake.write("fhv", "2024-01", month().drop_columns(["dropOff_datetime"])))
+        lake.load("fhv", "2024-01", lake.write("fhv", "2024-01", for_hire_month().drop_columns(["dropOff_datetime"])))
 
 
 @pytest.mark.filterwarnings("ignore:Parameter:Warning")
