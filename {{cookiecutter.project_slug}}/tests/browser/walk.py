@@ -30,6 +30,10 @@ from lakehouse.tlc.months import Month
 PATIENCE = 300
 ENTER = "\ue007"
 MONTHS = {"2024-01": 60_000, "2024-02": 55_000}
+# schemas, January, February, dbt, the report, and the range
+RUNS = 6
+# Chosen together afterwards: a backfill of a range.
+RANGE = {"2024-03": 3_000, "2024-04": 2_000}
 
 
 @contextmanager
@@ -97,6 +101,7 @@ class Walk:
 
         self.run_job("dbt_only")
         self.until("gold", lambda: "gold.fct_trip_distance_stats" in self.tables())
+        self.until("the end of dbt", lambda: set(self.runs()) == {"SUCCESS"})
         self.look("gold/fct_daily_trips", "snapshot_id", "gold")
 
         self.materialize("iceberg_snapshot_report")
@@ -110,21 +115,33 @@ class Walk:
         self.picture("runs")
 
     def materialize(self, asset: str) -> None:
-        """Open an asset and press Materialize."""
+        """Open an asset and press Materialize; wait for the end, since an open page does not show all of it."""
+        before = len(self.runs())
         self.page.open(f"{self.url}/assets/{asset}")
         self.page.see_text("Never materialized", PATIENCE)
         self.page.click("//button[starts-with(normalize-space(.), 'Materialize')]", PATIENCE)
-        self.until(f"the run of {asset}", lambda: "Never materialized" not in self.page.text)
+        self.until(f"the run of {asset}", lambda: self.runs() == ["SUCCESS"] * (before + 1))
 
-    def run_job(self, job: str, month: str | None = None) -> None:
-        """Open a job and run it, for one month where it has months."""
+    def backfill(self) -> None:
+        """Two months at once, as a range."""
+        first, last = RANGE
+        before = len(self.snapshots("raw.green_trips"))
+        self.run_job("bronze_only", first, last)
+        self.until("the range", lambda: len(self.snapshots("raw.green_trips")) == before + len(RANGE))
+        self.until("the end of all runs", lambda: self.runs() == ["SUCCESS"] * RUNS)
+
+    def run_job(self, job: str, month: str | None = None, last: str | None = None) -> None:
+        """Open a job and run it, for one month or a range where it has months."""
         self.page.open(f"{self.url}/locations/lakehouse/jobs/{job}")
         self.page.click("//button[starts-with(normalize-space(.), 'Materialize all')]", PATIENCE)
         if month is not None:
             self.page.click("//*[contains(text(), 'Show all partitions')]", PATIENCE)
-            self.page.fill("//input[contains(@placeholder, 'ex: ')]", f"{month}-01{ENTER}")
-            self.page.see("//*[normalize-space(.)='1 partition']", PATIENCE)
-            self.picture("launch")
+            chosen = f"[{month}-01...{last}-01]" if last else f"{month}-01"
+            self.page.fill("//input[contains(@placeholder, 'ex: ')]", chosen + ENTER)
+            self.page.see(
+                f"//*[normalize-space(.)='{f'{len(RANGE)} partitions' if last else '1 partition'}']", PATIENCE
+            )
+            self.picture("launch_range" if last else "launch")
             self.page.click("//button[starts-with(normalize-space(.), 'Launch')]", PATIENCE)
 
     def look(self, asset: str, metadata: str, name: str) -> None:
@@ -159,6 +176,12 @@ class Walk:
 
         wait_for(what, ask_or_confirm, PATIENCE, pause=2)
 
+    def runs(self) -> list[str]:
+        """How all runs stand, as Dagster's own interface says."""
+        query = "{ runsOrError { ... on Runs { results { status } } } }"
+        answer = httpx.post(f"{self.url}/graphql", json={"query": query}, timeout=60).raise_for_status().json()
+        return [run["status"] for run in answer["data"]["runsOrError"]["results"]]
+
     def tables(self) -> list[str]:
         """Tables that have a snapshot or are raw."""
         engine = open_engine(self.settings)
@@ -181,13 +204,14 @@ def walk(folder: Path, variables: dict[str, str], settings: Settings, pictures: 
     published = folder / "published"
     published.mkdir(parents=True)
     write_zones(published / "taxi_zone_lookup.csv")
-    for month, rows in MONTHS.items():
+    for month, rows in (MONTHS | RANGE).items():
         write_month(published / f"green_tripdata_{month}.parquet", "green", Month.parse(month), rows)
     project = Project(folder, {"LAKEHOUSE_FIRST_MONTH": "2024-01", "TLC_SOURCE": str(published)} | variables)
     with dagster(project) as url, browser() as page:
         taken = Walk(page, url, settings, pictures)
         try:
             taken.take()
+            taken.backfill()
         except (TimeoutError, RuntimeError):
             taken.picture("where_it_stopped")
             raise
