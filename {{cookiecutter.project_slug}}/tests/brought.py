@@ -71,7 +71,9 @@ class Brought:
             lake.generate(self.dataset, self.month, ROWS, seed=1, dirt=False, strays=False)
         ).replace_schema_metadata(None)
         changed = self.change(good)
-        path = lake.write(self.dataset, self.month, changed, write_page_checksum=True)
+        # Plain, so that nothing but a page's checksum tells a flipped bit.
+        plain: dict[str, Any] = {"compression": "none", "use_dictionary": False, "write_page_checksum": True}
+        path = lake.write(self.dataset, self.month, changed, **plain)
         if self.spoil:
             path.write_bytes(self.spoil(path.read_bytes()))
         return path, {} if self.refused else values(self.dataset, self.month, good if self.respelled else changed)
@@ -226,7 +228,7 @@ def as_pandas_writes_it(table: pa.Table) -> pa.Table:
     """Nullable numbers as doubles with NaN, times in nanoseconds, text as dictionaries."""
 
     def written(array: pa.ChunkedArray[Any]) -> Any:
-        if pa.types.is_integer(array.type):
+        if pa.types.is_integer(array.type) or pa.types.is_floating(array.type):
             return pa.array(np.array([np.nan if v is None else float(v) for v in array.to_pylist()]))
         if pa.types.is_timestamp(array.type):
             return array.cast(pa.timestamp("ns"))
@@ -242,10 +244,10 @@ def flipped(content: bytes) -> bytes:
 
 
 def page_damaged(content: bytes) -> bytes:
-    """Damage in the data of a page: what its checksum tells, where the writer has made one."""
+    """One bit of a fare: what a page's checksum tells."""
     meta = pq.ParquetFile(BytesIO(content)).metadata.row_group(0).column(9)
     place = meta.data_page_offset + meta.total_compressed_size // 2
-    return content[:place] + bytes(16) + content[place + 16 :]
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
 
 
 def staged(change: Callable[[Table, str], None]) -> Callable[[], AbstractContextManager[object]]:
