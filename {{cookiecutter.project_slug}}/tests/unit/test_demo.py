@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.unit.misbehaving_publisher import Publisher, cut_after, running, status, web_page
 
-from lakehouse.demo import bring
+from lakehouse.demo import ZONES, bring
 from lakehouse.engines import open_engine
 from lakehouse.errors import LandingError, NotPublishedError, SourceError, UnreachableError
 from lakehouse.iceberg.catalog import open_catalog
@@ -230,11 +230,28 @@ def test_a_plain_load_does_not_leave_a_published_month_beside_a_generated_one(
     lake: DemoLake, publisher: Publisher, nowhere: str
 ) -> None:
     lake.demo(nowhere, JANUARY, FEBRUARY)
-    asked = len(publisher.requests)
 
     for month in (JANUARY.month, MARCH.month):
         with pytest.raises(LandingError, match=r"generated months from a demo \(.*green 2023-02\).*make demo"):
             land(lake.landing, publisher.url, "green", month, patience=HASTE)
 
     assert len(lake.generated()) == 3
-    assert len(publisher.requests) == asked
+
+
+def test_generated_months_move_to_another_lakehouse_and_stay_marked_unless_it_has_published_ones(
+    lake: DemoLake, publisher: Publisher, nowhere: str, tmp_path: Path
+) -> None:
+    lake.demo(nowhere, JANUARY, FEBRUARY)
+    source = str(lake.settings(nowhere).landing_dir)
+    empty, real = DemoLake(tmp_path / "empty"), DemoLake(tmp_path / "real")
+    real.demo(publisher.url, MARCH)
+
+    for file in (ZONES, JANUARY, FEBRUARY):
+        land(empty.landing, source, file.dataset, file.month)
+        load(open_catalog(empty.settings(source)), empty.landing, file.dataset, file.month)
+
+    assert empty.snapshots() == [("2023-01", True), ("2023-02", True)]
+    assert len(empty.generated()) == 3
+    with pytest.raises(LandingError, match=r"generated month .*published ones \(green 2023-03\)"):
+        land(real.landing, source, "green", JANUARY.month)
+    assert real.generated() == set()

@@ -63,8 +63,7 @@ def land(
         with FileLock(landing.staging / f"{file.name}.lock"):
             if not refresh and (found := _published(landing, file)):
                 return found
-            _refuse_to_mix(landing, file, together)
-            return _fetch(landing, source, file, refresh=refresh, progress=progress, patience=patience)
+            return _fetch(landing, source, file, together, refresh=refresh, progress=progress, patience=patience)
     except OSError as error:
         raise LandingError(
             f"{file.name} can't be fetched into {landing.staging}: {error.strerror or error}. Nothing was landed; "
@@ -82,19 +81,26 @@ def is_generated(landed: Landed) -> bool:
     return landed.origin.startswith(GENERATED)
 
 
-def _refuse_to_mix(landing: Landing, file: PublishedFile, together: Collection[PublishedFile]) -> None:
-    """Refuse a published month while a generated one would stay beside it.
+def _refuse_to_mix(landing: Landing, file: PublishedFile, origin: str, together: Collection[PublishedFile]) -> None:
+    """Refuse a published month while a generated one would stay beside it, and the other way round.
 
     Raises:
         LandingError: the message says how to replace them.
     """
     if file.month is None:
         return
-    made = {PublishedFile(g.dataset, g.month) for g in generated(landing) if g.month}
-    if stays := sorted(one.words for one in made - {file, *together}):
+    others = [x for x in landing.listing() if x.month and PublishedFile(x.dataset, x.month) not in {file, *together}]
+    made = origin.startswith(GENERATED)
+    stays = ", ".join(PublishedFile(x.dataset, x.month).words for x in others if is_generated(x) != made)
+    if stays and made:
         raise LandingError(
-            f"This lakehouse holds generated months from a demo ({', '.join(stays)}); {file.words} is not mixed with "
-            "them. Run `make demo` again: it replaces them together by the published ones, once all can be had."
+            f"{file.words} is a generated month ({origin}), and this lakehouse holds published ones ({stays}): they "
+            "are not mixed. Load the published month, or generated ones into a lakehouse of their own (LAKEHOUSE_HOME)."
+        )
+    if stays:
+        raise LandingError(
+            f"This lakehouse holds generated months from a demo ({stays}); {file.words} is not mixed with them. Run "
+            "`make demo` again: it replaces them together by the published ones, once all can be had."
         )
 
 
@@ -107,6 +113,7 @@ def _fetch(
     landing: Landing,
     source: str,
     file: PublishedFile,
+    together: Collection[PublishedFile],
     *,
     refresh: bool,
     progress: Progress | None,
@@ -126,6 +133,7 @@ def _fetch(
                 )
             return known
         version = _carried(version, target)
+        _refuse_to_mix(landing, file, version.origin, together)
         return landing.put(
             file.dataset,
             file.month,
