@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import shutil
 from math import isclose
@@ -15,6 +16,7 @@ import pytest
 from tests.lake import Lake
 
 from lakehouse.errors import SourceError
+from lakehouse.iceberg.loading import load
 from lakehouse.landing.arrive import land
 from lakehouse.tlc.conform import plan
 from lakehouse.tlc.datasets import DATASETS
@@ -66,6 +68,23 @@ def test_every_real_file_is_loaded_with_equal_rows_and_column_sums(lake: Lake, t
                     assert isclose(ours, theirs, rel_tol=1e-9), (path.name, column)
                 else:
                     assert ours == theirs, (path.name, column)
+
+
+def test_every_real_zone_lookup_is_loaded_row_by_row_as_published(lake: Lake, tlc_data: Path) -> None:
+    lookups = sorted(tlc_data.rglob("taxi_zone_lookup*.csv"))
+    if not lookups:
+        pytest.skip("TLC_DATA holds no zone lookup")
+    for path in lookups:
+        with path.open(encoding="utf-8-sig", newline="") as text:
+            _, *published = csv.reader(text)
+        lake.landing.put("zones", None, path, path.as_uri())
+
+        result = load(lake.catalog, lake.landing, "zones", None)
+
+        rows = lake.rows("select location_id, borough, zone, service_zone from raw.taxi_zones order by location_id")
+        assert [[str(value) for value in row.values()] for row in rows] == sorted(published, key=lambda r: int(r[0]))
+        assert result.rows == len(published)
+    assert len(lake.history("raw.taxi_zones")) == len({path.read_bytes() for path in lookups})
 
 
 def test_a_file_cut_short_does_not_even_land(lake: Lake, tlc_data: Path, tmp_path: Path) -> None:
