@@ -5,13 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.integration.lake import Lake
+from tests.integration.lake import Lake, takes_minutes
 from tests.pages import PAGES, five_questions
 from tests.unit.dagster_project import Project
 
 
+EVERY_RUN = {"iceberg.md", "your-own-dataset.md"}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("page", [page for page in PAGES if page != "README.md"])
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=() if page in EVERY_RUN else takes_minutes)
+        for page in PAGES
+        if page != "README.md"  # below
+    ],
+)
 def test_every_command_of_the_page_runs_on_the_services_too(lake: Lake, tmp_path: Path, page: str) -> None:
     PAGES[page](Project(tmp_path, lake.stack.environment | {"LAKEHOUSE_FIRST_MONTH": "2024-01"}))
 

@@ -8,10 +8,11 @@ import pytest
 from tests.browser.driver import CHROMIUM, DRIVER
 from tests.browser.test_walk import assert_all_was_done
 from tests.browser.walk import walk
-from tests.integration.lake import Lake
+from tests.integration.lake import Lake, takes_minutes
 
 
 @pytest.mark.slow
+@takes_minutes
 @pytest.mark.browser
 @pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no Chromium with ChromeDriver on this machine")
 def test_the_walk_from_schemas_over_two_months_to_the_report_on_the_services(lake: Lake, tmp_path: Path) -> None:
