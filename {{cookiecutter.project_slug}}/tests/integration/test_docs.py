@@ -9,7 +9,6 @@ from tests.integration.lake import Lake, takes_minutes
 from tests.pages import PAGES, five_questions
 from tests.unit.dagster_project import Project
 
-
 EVERY_RUN = {"iceberg.md", "your-own-dataset.md"}
 
 
