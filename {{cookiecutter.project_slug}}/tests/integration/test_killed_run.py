@@ -41,12 +41,13 @@ def test_nothing_is_left_of_a_run_that_is_killed(running_stack: Stack, script: s
     if not running_stack.containers:
         pytest.skip("the stack is only borrowed: nothing is started, and nothing cleared away")
     with subprocess.Popen([sys.executable, "-c", script], cwd=PROJECT, stdout=subprocess.PIPE, text=True) as run:
-        assert run.stdout is not None
-        made = json.loads(run.stdout.readline())
-        assert made["networks"]
-        assert left(made) == made
-
-        run.kill()
+        try:
+            assert run.stdout is not None
+            made = json.loads(run.stdout.readline())
+            assert made["networks"]
+            assert left(made) == made
+        finally:
+            run.kill()
 
     within(60, lambda: not any(left(made).values()))
 
