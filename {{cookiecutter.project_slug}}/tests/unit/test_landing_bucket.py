@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import ClientError
 from moto import mock_aws
 from pydantic import SecretStr
 
@@ -161,6 +162,30 @@ def test_a_store_that_is_away_is_one_error_that_names_it(tmp_path: Path) -> None
             landing.put("green", JANUARY, given(tmp_path, b"trips"), "o")
 
     assert time.monotonic() - start < 30
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("XMinioStorageFull", "Storage backend has reached its minimum free drive threshold."),
+        ("InternalError", "We encountered an internal error, please try again.: cause(no space left on device)"),
+    ],
+    ids=["said beforehand", "said in mid-write"],
+)
+def test_a_store_without_room_says_so_however_it_puts_it(
+    landing: BucketLanding, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, message: str
+) -> None:
+    old = landing.put("green", JANUARY, given(tmp_path, b"first"), "o")
+
+    def full(**_: object) -> None:
+        raise ClientError({"Error": {"Code": code, "Message": message}}, "PutObject")
+
+    monkeypatch.setattr(landing._s3, "put_object", full)
+
+    with pytest.raises(LandingError, match="no room left"):
+        landing.put("green", JANUARY, given(tmp_path, b"second"), "o")
+
+    assert landing.find("green", JANUARY) == old
 
 
 def test_the_secret_is_in_no_message_and_no_repr(tmp_path: Path) -> None:

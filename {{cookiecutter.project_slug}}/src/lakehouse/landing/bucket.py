@@ -246,13 +246,15 @@ class BucketLanding:
                 f"The object store at {self.endpoint} refuses the user {self.access_key!r} ({code}). "
                 f"Correct S3_ACCESS_KEY and S3_SECRET_KEY, or give that user rights on {self.bucket}/{PREFIX}."
             )
-        if code in _FULL:
+        message = str(error.response.get("Error", {}).get("Message", ""))
+        # MinIO says so beforehand with a code of its own, or in mid-write with what the system told it.
+        if code in _FULL or "no space left" in message.lower():
             return LandingError(
                 f"The object store at {self.endpoint} has no room left ({code}). What was landed before is as it was; "
                 "free space and run the same command again."
             )
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-        text = f"The object store at {self.endpoint} answered {code}: {error.response['Error'].get('Message', '')}"
+        text = f"The object store at {self.endpoint} answered {code}: {message}"
         if status >= 500:
             return ServiceError(f"{text}. What was landed before is as it was; run the same command again.")
         return LandingError(f"{text}. What was landed before is as it was.")
