@@ -161,7 +161,7 @@ def started(
     _prepare_testcontainers()
     from testcontainers.core.network import Network
 
-    _start_reaper()
+    start_reaper()
     root = secrets.token_hex(20)
     environment = {
         "MINIO_ROOT_USER": "root-of-suites",
@@ -238,13 +238,21 @@ def _prepare_testcontainers() -> None:
         os.environ.setdefault("TESTCONTAINERS_HOST_OVERRIDE", "127.0.0.1")
 
 
-def _start_reaper() -> None:
-    """Before the network: testcontainers starts it with the first container, and a run killed between leaves one."""
+def start_reaper() -> None:
+    """Before the network: testcontainers starts it with the first container, and a run killed between leaves one.
+
+    Waits until the reaper has confirmed whom it works for, which testcontainers does not: a run killed at once would
+    leave a reaper that knows of nobody.
+    """
     from testcontainers.core.config import testcontainers_config
     from testcontainers.core.container import Reaper
 
-    if not testcontainers_config.ryuk_disabled:
-        Reaper.get_instance()
+    if testcontainers_config.ryuk_disabled or Reaper._instance is not None:
+        return
+    Reaper.get_instance()
+    assert Reaper._socket is not None
+    Reaper._socket.settimeout(30)
+    assert Reaper._socket.recv(4) == b"ACK\n"
 
 
 def _prepared(folder: Path, port: int) -> dict[str, str]:
