@@ -141,6 +141,30 @@ def test_bytes_that_changed_after_landing_are_refused(landing: BucketLanding, tm
         pass
 
 
+def test_damaged_bytes_of_the_same_length_are_landed_anew_and_are_no_version(
+    landing: BucketLanding, tmp_path: Path
+) -> None:
+    landed = landing.put("green", JANUARY, given(tmp_path, b"trips"), "o")
+    landing._s3.put_object(Bucket="warehouse", Key=DATA, Body=b"tripz")
+
+    again = landing.put("green", JANUARY, given(tmp_path, b"trips"), "o")
+
+    assert again.sha256 == landed.sha256
+    with landing.local(again) as path:
+        assert path.read_bytes() == b"trips"
+    assert landing.versions("green", JANUARY) == [again]
+
+
+def test_damaged_bytes_are_not_kept_under_the_hash_of_what_was_landed(landing: BucketLanding, tmp_path: Path) -> None:
+    landing.put("green", JANUARY, given(tmp_path, b"trips"), "o")
+    landing._s3.put_object(Bucket="warehouse", Key=DATA, Body=b"tripz")
+
+    restated = landing.put("green", JANUARY, given(tmp_path, b"other"), "o")
+
+    assert landing.versions("green", JANUARY) == [restated]
+    assert objects_in(landing) == {DATA, f"{DATA}.json"}
+
+
 def test_a_file_that_is_gone_says_so(landing: BucketLanding, tmp_path: Path) -> None:
     landed = landing.put("green", JANUARY, given(tmp_path, b"trips"), "o")
     landing._s3.delete_object(Bucket="warehouse", Key=DATA)

@@ -150,14 +150,15 @@ class BucketLanding:
             old = self._read(key)
         except LandingError:  # a broken record describes nothing that could be kept
             old = None
+        old_is_whole = old is not None and self._holds(key, old)
         folder, name = key.rsplit("/", 1)
-        if old is not None and old.sha256 == new.sha256 and self._size(key) == new.size:
+        if old is not None and old_is_whole and old.sha256 == new.sha256:
             if (old.etag, old.last_modified) == (new.etag, new.last_modified):
                 return old
             kept = replace(old, etag=new.etag, last_modified=new.last_modified)
             self._write(kept, key)
             return kept
-        if old is not None and old.sha256 != new.sha256 and self._size(key) == old.size:
+        if old is not None and old_is_whole:
             earlier = f"{folder}/{VERSIONS}/{old.sha256}/{name}"
             self._write(old, earlier)  # the data last: a version without its data is none
             self._s3.copy({"Bucket": self.bucket, "Key": key}, self.bucket, earlier)
@@ -174,14 +175,25 @@ class BucketLanding:
         where = kept if self._size(kept) is not None else key
         if self._size(where) is None:
             raise LandingError(f"The landed file {self._uri(where)} is gone. Land it again: `{again(landed)}`.")
-        body = self._s3.get_object(Bucket=self.bucket, Key=where)["Body"]
         size, digest = 0, hashlib.sha256()
         with path.open("xb") as file:
-            for chunk in body.iter_chunks(CHUNK):
+            for chunk in self._chunks(where):
                 file.write(chunk)
                 digest.update(chunk)
                 size += len(chunk)
         return size, digest.hexdigest()
+
+    def _holds(self, key: str, landed: Landed) -> bool:
+        """Whether the object is what was landed: damage need not change its length."""
+        if self._size(key) != landed.size:
+            return False
+        digest = hashlib.sha256()
+        for chunk in self._chunks(key):
+            digest.update(chunk)
+        return digest.hexdigest() == landed.sha256
+
+    def _chunks(self, key: str) -> Iterator[bytes]:
+        yield from self._s3.get_object(Bucket=self.bucket, Key=key)["Body"].iter_chunks(CHUNK)
 
     def _read(self, key: str) -> Landed | None:
         try:
