@@ -11,8 +11,8 @@ from tests.lake import Lake
 from lakehouse.settings import Settings, load_settings
 
 OURS = ("LAKEHOUSE_", "TLC_SOURCE", "TRINO_", "REST_", "S3_", "DAGSTER_HOME")
-# images are inputs of the integration suites, not settings of the project
-KEPT = ("TRINO_IMAGE", "LAKEHOUSE_STACK")
+# inputs of the integration suites, not settings of the project
+KEPT = ("TRINO_IMAGE", "LAKEHOUSE_STACK", "LAKEHOUSE_STACK_LOGS")
 
 
 @pytest.fixture(autouse=True)

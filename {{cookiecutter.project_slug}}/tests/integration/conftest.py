@@ -111,6 +111,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.section("faults")
         terminalreporter.write_line("\n".join(table(outcomes)))
         if folder := os.environ.get("LAKEHOUSE_STACK_LOGS"):
+            Path(folder).mkdir(parents=True, exist_ok=True)
             (Path(folder) / "faults.json").write_text(json.dumps([asdict(o) for o in outcomes], indent=2), "utf-8")
 
 
