@@ -85,6 +85,22 @@ def test_data_without_its_record_is_not_landed(landing: BucketLanding, tmp_path:
     assert landing.listing() == []
 
 
+def test_a_record_that_cannot_be_read_says_how_to_land_again_and_can_be_left_out_of_a_listing(
+    landing: BucketLanding, tmp_path: Path
+) -> None:
+    other = landing.put("green", Month(2023, 2), given(tmp_path, b"trips"), "o")
+    landing.put("green", JANUARY, given(tmp_path, b"trips"), "o")
+    landing._s3.put_object(Bucket="warehouse", Key=f"{DATA}.json", Body=b"")
+
+    with pytest.raises(LandingError, match="`lakehouse load green 2023-01 --refresh`"):
+        landing.find("green", JANUARY)
+    with pytest.raises(LandingError, match="`lakehouse load green 2023-01 --refresh`"):
+        landing.listing()
+
+    assert landing.listing(skip_broken=True) == [other]
+    assert landing.put("green", JANUARY, given(tmp_path, b"trips"), "o") == landing.find("green", JANUARY)
+
+
 def test_a_republished_month_keeps_the_earlier_version_readable(landing: BucketLanding, tmp_path: Path) -> None:
     old = landing.put("green", JANUARY, given(tmp_path, b"first"), "o")
     new = landing.put("green", JANUARY, given(tmp_path, b"second"), "o")

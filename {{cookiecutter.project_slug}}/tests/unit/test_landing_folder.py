@@ -110,15 +110,36 @@ def test_a_file_without_a_record_is_not_landed(landing: FolderLanding, tmp_path:
     assert landing.put("green", JANUARY, given(tmp_path, b"trips"), "o").sha256 == landed.sha256
 
 
-def test_a_record_that_cannot_be_read_says_how_to_land_again(landing: FolderLanding, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("dataset", "month", "command"),
+    [("green", JANUARY, "lakehouse load green 2023-01 --refresh"), ("zones", None, "lakehouse load zones --refresh")],
+)
+def test_a_record_that_cannot_be_read_says_how_to_land_again_and_can_be_left_out_of_a_listing(
+    landing: FolderLanding, tmp_path: Path, dataset: str, month: Month | None, command: str
+) -> None:
     file = given(tmp_path, b"trips")
-    landing.put("green", JANUARY, file, "o")
-    (landing.root / "green_trips/green_tripdata_2023-01.parquet.json").write_text('{"dataset": "green"')
+    landed = landing.put(dataset, month, file, "o")
+    other = landing.put("yellow", JANUARY, file, "o")
+    next(landing.root.rglob(f"{landed.name}.json")).write_text('{"dataset": "green"')
 
-    with pytest.raises(LandingError, match="--refresh"):
-        landing.find("green", JANUARY)
+    with pytest.raises(LandingError, match=f"`{command}`"):
+        landing.find(dataset, month)
+    with pytest.raises(LandingError, match=f"`{command}`"):
+        landing.listing()
 
-    assert landing.put("green", JANUARY, file, "o") == landing.find("green", JANUARY)
+    assert landing.listing(skip_broken=True) == [other]
+    assert landing.put(dataset, month, file, "o") == landing.find(dataset, month)
+
+
+def test_a_broken_record_of_what_nobody_declared_is_to_be_restored_or_removed(
+    landing: FolderLanding, tmp_path: Path
+) -> None:
+    landing.put("green", JANUARY, given(tmp_path, b"trips"), "o")
+    for name in ("red_tripdata_2023-01.parquet", "red_tripdata_2023-01.parquet.json"):
+        (landing.root / "green_trips" / name).touch()
+
+    with pytest.raises(LandingError, match="Restore it, or remove it and the file"):
+        landing.listing()
 
 
 @pytest.mark.parametrize("damage", [b"", b"trip", b"tripss"])

@@ -126,6 +126,22 @@ def test_refresh_of_a_damaged_file_gets_it_anew_though_the_publisher_has_no_newe
     assert bytes_of(landing, again) == months[0]
 
 
+def test_a_record_that_cannot_be_read_keeps_no_other_month_out_and_refresh_repairs_it(
+    landing: FolderLanding, publisher: Publisher, months: list[bytes]
+) -> None:
+    first = land_january(landing, publisher)
+    (landing.root / "green_trips" / f"{first.name}.json").write_bytes(b"")
+    publisher.publish("trip-data/green_tripdata_2023-02.parquet", months[1])
+
+    february = land(landing, publisher.url, "green", Month(2023, 2), patience=HASTE)
+    with pytest.raises(LandingError, match="`lakehouse load green 2023-01 --refresh`"):
+        land_january(landing, publisher)
+    again = land_january(landing, publisher, refresh=True)
+
+    assert again.sha256 == first.sha256
+    assert landing.listing() == [again, february]
+
+
 @pytest.mark.parametrize("code", [403, 404])
 def test_a_month_that_is_not_published_is_an_answer_and_asked_for_once(
     landing: FolderLanding, publisher: Publisher, code: int
@@ -396,6 +412,16 @@ class TestFolder:
         (landing.root / "green_trips" / landed.name).write_bytes(months[1])
 
         with pytest.raises(SourceError, match="not what was landed there"):
+            land(FolderLanding(tmp_path / "other"), str(landing.root), "green", JANUARY)
+
+    def test_a_record_there_that_cannot_be_read_is_told(
+        self, landing: FolderLanding, publisher: Publisher, tmp_path: Path
+    ) -> None:
+        land_january(landing, publisher)
+        record = next(landing.root.rglob("*.parquet.json"))
+        record.write_text("")
+
+        with pytest.raises(SourceError, match=rf"{record.name}.*restore it, or remove it"):
             land(FolderLanding(tmp_path / "other"), str(landing.root), "green", JANUARY)
 
 

@@ -75,8 +75,12 @@ class Landing(Protocol):
         """
         ...
 
-    def listing(self) -> list[Landed]:
-        """All that is landed, by dataset and month."""
+    def listing(self, *, skip_broken: bool = False) -> list[Landed]:
+        """All that is landed, by dataset and month; with `skip_broken`, all whose record can be read.
+
+        Raises:
+            LandingError: a record can't be read.
+        """
         ...
 
     def versions(self, dataset: str, month: Month | None) -> list[Landed]:

@@ -89,7 +89,10 @@ def _refuse_to_mix(landing: Landing, file: PublishedFile, origin: str, together:
     """
     if file.month is None:
         return
-    others = [x for x in landing.listing() if x.month and PublishedFile(x.dataset, x.month) not in {file, *together}]
+    # A record that can't be read says nothing of its month, and must not keep the others out: the month itself is
+    # refused until it is landed anew.
+    listed = landing.listing(skip_broken=True)
+    others = [x for x in listed if x.month and PublishedFile(x.dataset, x.month) not in {file, *together}]
     made = origin.startswith(GENERATED)
     stays = ", ".join(PublishedFile(x.dataset, x.month).words for x in others if is_generated(x) != made)
     if stays and made:
@@ -162,7 +165,7 @@ def _carried(version: Version, copy: Path) -> Version:
     """Where a file from a folder really came from, if that folder is a landing zone.
 
     Raises:
-        SourceError: the file is not the one that was landed there.
+        SourceError: the file is not the one that was landed there, or what was noted of it can't be read.
     """
     parts = urlsplit(version.origin)
     if parts.scheme != "file":
@@ -171,7 +174,13 @@ def _carried(version: Version, copy: Path) -> Version:
     record = Path(f"{found}{SUFFIX}")
     if not record.is_file():
         return version
-    landed = from_json(record.read_bytes(), str(found))
+    try:
+        landed = from_json(record.read_bytes(), str(found))
+    except (LandingError, OSError) as error:
+        raise SourceError(
+            f"{record}, which notes where {found.name} came from, can't be read. Nothing was landed; restore it, or "
+            "remove it if the file is meant as it is."
+        ) from error
     if landed.sha256 != sha256_of(copy):
         raise SourceError(
             f"{found} is not what was landed there: {record.name} notes SHA-256 {landed.sha256[:12]}…, and the bytes "

@@ -118,11 +118,11 @@ class BucketLanding:
                 )
             yield path
 
-    def listing(self) -> list[Landed]:
-        """All that is landed, by dataset and month; objects without a record are not."""
+    def listing(self, *, skip_broken: bool = False) -> list[Landed]:
+        """All that is landed, by dataset and month; objects without a record are not. See `Landing.listing`."""
         with self._store():
             records = [k for k in self._keys(PREFIX) if k.endswith(SUFFIX) and f"/{VERSIONS}/" not in k]
-            found = [self._read(key.removesuffix(SUFFIX)) for key in records]
+            found = [self._read(key.removesuffix(SUFFIX), broken_is_none=skip_broken) for key in records]
         return sorted((f for f in found if f), key=lambda f: (f.dataset, str(f.month or "")))
 
     def versions(self, dataset: str, month: Month | None) -> list[Landed]:
@@ -146,10 +146,7 @@ class BucketLanding:
 
     def _take(self, new: Landed, file: Path, key: str) -> Landed:
         """Upload `file`, which `new` describes, as the current version."""
-        try:
-            old = self._read(key)
-        except LandingError:  # a broken record describes nothing that could be kept
-            old = None
+        old = self._read(key, broken_is_none=True)  # such a record describes nothing that could be kept
         old_is_whole = old is not None and self._holds(key, old)
         folder, name = key.rsplit("/", 1)
         if old is not None and old_is_whole and old.sha256 == new.sha256:
@@ -195,14 +192,21 @@ class BucketLanding:
     def _chunks(self, key: str) -> Iterator[bytes]:
         yield from self._s3.get_object(Bucket=self.bucket, Key=key)["Body"].iter_chunks(CHUNK)
 
-    def _read(self, key: str) -> Landed | None:
+    def _read(self, key: str, *, broken_is_none: bool = False) -> Landed | None:
         try:
             record = self._s3.get_object(Bucket=self.bucket, Key=key + SUFFIX)["Body"].read()
         except ClientError as error:
             if _code(error) in _ABSENT:
                 return None
             raise
-        return from_json(record, self._uri(key)) if self._size(key) is not None else None
+        if self._size(key) is None:
+            return None
+        try:
+            return from_json(record, self._uri(key))
+        except LandingError:
+            if broken_is_none:
+                return None
+            raise
 
     def _write(self, landed: Landed, key: str) -> None:
         self._s3.put_object(

@@ -113,13 +113,14 @@ class FolderLanding:
             )
         yield where
 
-    def listing(self) -> list[Landed]:
-        """All that is landed, by dataset and month; files without a record are not.
+    def listing(self, *, skip_broken: bool = False) -> list[Landed]:
+        """All that is landed, by dataset and month; files without a record are not. See `Landing.listing`.
 
         Raises:
             LandingError: a record can't be read.
         """
-        found = (_read(Path(str(record).removesuffix(SUFFIX))) for record in sorted(self.root.glob(f"[!.]*/*{SUFFIX}")))
+        records = sorted(self.root.glob(f"[!.]*/*{SUFFIX}"))
+        found = (_read(Path(str(r).removesuffix(SUFFIX)), broken_is_none=skip_broken) for r in records)
         return sorted((f for f in found if f), key=lambda f: (f.dataset, str(f.month or "")))
 
     def versions(self, dataset: str, month: Month | None) -> list[Landed]:

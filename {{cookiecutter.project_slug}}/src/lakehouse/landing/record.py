@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any
 
 from lakehouse.errors import LandingError, SettingsError
 from lakehouse.landing import Landed
-from lakehouse.tlc.datasets import ZONES_DATASET, dataset_named
+from lakehouse.tlc.datasets import DATASETS, ZONES_DATASET, dataset_named
 from lakehouse.tlc.months import Month
 from lakehouse.tlc.published import PublishedFile
 
@@ -66,12 +67,25 @@ def from_json(data: bytes, uri: str) -> Landed:
             last_modified=str(record.get("last_modified", "")),
         )
     except (KeyError, TypeError, ValueError, AttributeError, SettingsError) as error:
-        raise LandingError(
-            f"The record {uri}{SUFFIX} can't be read ({error!r}). Land the file again: "
-            "`lakehouse load DATASET MONTH --refresh`."
-        ) from error
+        raise LandingError(f"The record {uri}{SUFFIX} can't be read ({error!r}). {_way_out(uri)}") from error
 
 
 def again(landed: Landed) -> str:
     """The command that lands this file anew."""
-    return f"lakehouse load {PublishedFile(landed.dataset, landed.month).words} --refresh"
+    return _again(PublishedFile(landed.dataset, landed.month))
+
+
+def _again(file: PublishedFile) -> str:
+    return f"lakehouse load {file.words} --refresh"
+
+
+def _way_out(uri: str) -> str:
+    """What to do about a file whose record is broken: only its name says what it is."""
+    file = _named(uri.rpartition("/")[2])
+    return f"Land the file again: `{_again(file)}`." if file else "Restore it, or remove it and the file."
+
+
+def _named(name: str) -> PublishedFile | None:
+    month = re.search(r"\d{4}-(0[1-9]|1[0-2])", name)
+    named = [PublishedFile(dataset, Month.parse(month[0])) for dataset in DATASETS] if month else []
+    return next((file for file in (PublishedFile(ZONES_DATASET, None), *named) if file.name == name), None)
