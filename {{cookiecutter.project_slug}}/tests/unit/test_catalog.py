@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing.queues import SimpleQueue
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from threading import Thread
 
@@ -13,6 +17,7 @@ from pydantic import SecretStr
 
 from lakehouse.errors import ServiceError
 from lakehouse.iceberg.catalog import open_catalog, service_errors
+from lakehouse.iceberg.tables import ensure_raw_tables
 from lakehouse.settings import Settings
 
 SECRET = "secret-of-the-loader"
@@ -63,3 +68,32 @@ def test_a_catalog_or_store_that_fails_is_named_and_its_secret_is_not(failing: S
     assert failing.rest_url in str(of_catalog.value)
     assert failing.s3_url in str(of_store.value)
     assert SECRET not in f"{of_catalog.value} {of_store.value} {catalog!r} {failing!r}"
+
+
+def _first(settings: Settings, together: Barrier, said: SimpleQueue[str]) -> None:
+    """Open a catalog and make its tables at the same moment as others do."""
+    together.wait(60)
+    try:
+        ensure_raw_tables(open_catalog(settings))
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the test is to name it
+        said.put(f"{type(error).__name__}: {error}")
+    else:
+        said.put("done")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("attempt", range(5))
+def test_processes_that_begin_a_lakehouse_together_all_find_it_made(tmp_path: Path, attempt: int) -> None:
+    settings = Settings(LAKEHOUSE_TARGET="embedded", LAKEHOUSE_HOME=tmp_path / str(attempt))
+    forked = multiprocessing.get_context("fork")
+    together, said = forked.Barrier(4), forked.SimpleQueue()
+
+    processes = [forked.Process(target=_first, args=(settings, together, said)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+
+    assert [said.get() for process in processes if process.exitcode == 0] == ["done"] * 4
+    assert ensure_raw_tables(open_catalog(settings)) == []

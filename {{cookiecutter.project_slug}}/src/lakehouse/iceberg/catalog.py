@@ -10,10 +10,12 @@ from pyarrow.fs import AwsStandardS3RetryStrategy
 from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.rest import RestCatalog
 from pyiceberg.catalog.sql import SqlCatalog
-from pyiceberg.exceptions import RESTError
+from pyiceberg.exceptions import NamespaceAlreadyExistsError, RESTError
+from pyiceberg.typedef import EMPTY_DICT, Identifier, Properties
 from requests import RequestException, Session
 from requests.adapters import HTTPAdapter
 from sqlalchemy import NullPool, create_engine
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from lakehouse.errors import ServiceError
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 CONNECT_SECONDS, READ_SECONDS = 5, 8
 STORE_SECONDS, STORE_TRIES = 5, 2
 SQLITE_SECONDS = 25
+CATALOG_TABLES = 2  # that PyIceberg makes in a new catalog, one after the other
 
 
 class FewTries(AwsStandardS3RetryStrategy):
@@ -54,11 +57,28 @@ class _RestCatalog(RestCatalog):
 
 
 class _SqliteCatalog(SqlCatalog):
-    """Keeps no connection between two calls: a dropped handle leaves none open, of which Python 3.13 would warn."""
+    """Can be begun by several processes at once, and keeps no connection between two calls.
+
+    A dropped handle leaves none open, of which Python 3.13 would warn.
+    """
 
     def _init_catalog(self) -> None:
         self.engine = create_engine(self.engine.url, poolclass=NullPool)
-        super()._init_catalog()
+        for _ in range(CATALOG_TABLES):
+            try:
+                return super()._init_catalog()
+            except OperationalError as error:
+                if "already exists" not in str(error.orig):
+                    raise
+                # another process was quicker with one of the catalog's own tables: look again
+        return super()._init_catalog()
+
+    def create_namespace(self, namespace: str | Identifier, properties: Properties = EMPTY_DICT) -> None:
+        """As PyIceberg's; one that another process makes at the same moment is one that exists, as with tables."""
+        try:
+            super().create_namespace(namespace, properties)
+        except IntegrityError as error:
+            raise NamespaceAlreadyExistsError(f"Namespace {namespace} already exists") from error
 
 
 def open_catalog(settings: Settings) -> Catalog:
