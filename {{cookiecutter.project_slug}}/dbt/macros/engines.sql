@@ -18,11 +18,12 @@
     {%- endcall -%}
 {%- endmacro %}
 
-{% macro duckdb__replace_changed_files(relation, select, source_relation, partition_by) -%}
+{% macro duckdb__replace_changed_files(relation, select, source_relation, partition_by, made_by) -%}
     {%- do commit_to_iceberg(relation, select, {
         'replace': 'changed files',
         'source': source_relation.schema ~ '.' ~ source_relation.identifier,
-        'partition_by': partition_by
+        'partition_by': partition_by,
+        'made_by': made_by
     }) -%}
 {%- endmacro %}
 
@@ -32,16 +33,16 @@
 
 
 {#- Trino: one statement is one commit. -#}
-{% macro trino__replace_changed_files(relation, select, source_relation, partition_by) -%}
+{% macro trino__replace_changed_files(relation, select, source_relation, partition_by, made_by) -%}
     {%- set existing = load_cached_relation(relation) -%}
-    {%- if existing is none or should_full_refresh() -%}
-        {%- do trino_replace_table(relation, select, partition_by) -%}
+    {%- if existing is none or should_full_refresh() or trino_comment(relation) != made_by -%}
+        {%- do trino_replace_table(relation, select, partition_by, made_by) -%}
     {%- else -%}
         {%- set change = trino_changed_files(relation, source_relation, partition_by) -%}
         {%- if not change.differs -%}
             {%- do trino_unchanged(select) -%}
         {%- elif partition_by is none -%}
-            {%- do trino_replace_table(relation, select, none) -%}
+            {%- do trino_replace_table(relation, select, none, made_by) -%}
         {%- elif not change.replaced and not change.gone -%}
             {%- set columns = adapter.get_columns_in_relation(relation) | map(attribute='name') | join(', ') -%}
             {%- call statement('main') -%}
@@ -82,12 +83,20 @@
 {%- endmacro %}
 
 {#- Refs and older snapshots outlive it; dropping and creating would lose them. -#}
-{% macro trino_replace_table(relation, select, partition_by) -%}
+{% macro trino_replace_table(relation, select, partition_by, comment=none) -%}
     {%- call statement('main') -%}
         create or replace table {{ relation }}
+        {%- if comment %} comment '{{ comment }}'{% endif %}
         {%- if partition_by %} with (partitioning = array['{{ partition_by }}']){% endif %} as
         {{ select }}
     {%- endcall -%}
+{%- endmacro %}
+
+{#- A table's comment, '' where it has none. -#}
+{% macro trino_comment(relation) -%}
+    {%- set properties = relation.incorporate(path={'identifier': relation.identifier ~ '$properties'}) -%}
+    {%- set found = run_query('select value from ' ~ properties ~ " where key = 'comment'").rows -%}
+    {{ return(found[0][0] if found else '') }}
 {%- endmacro %}
 
 {#- The values of `partition_by` whose files differ, as literals: added, replaced, gone; and whether anything differs. -#}

@@ -6,7 +6,7 @@
 
   The model reads one source and carries its `source_sha256` (and `partition_by`, where it is partitioned). What differs
   in hash between source and table is rebuilt; what is gone from the source is removed; if nothing differs, there is no
-  commit. `--full-refresh` rebuilds all: after a change of the model's SQL or of a var.
+  commit. All is rebuilt where the table was made by another select or from other seeds: see made_by.
 -#}
 {% materialization by_file, default %}
     {%- set target_relation = this.incorporate(type='table') -%}
@@ -18,12 +18,31 @@
 
     {{ run_hooks(pre_hooks) }}
     {% do adapter.dispatch('replace_changed_files', 'lakehouse')(
-        target_relation, compiled_code, source(*model.sources[0]), config.get('partition_by')
+        target_relation, compiled_code, source(*model.sources[0]), config.get('partition_by'), made_by(compiled_code)
     ) %}
     {{ run_hooks(post_hooks) }}
 
     {{ return({'relations': [target_relation]}) }}
 {% endmaterialization %}
+
+
+{#-
+  What tells one version of a model from another: its select, in which macros and vars are written out, and the rows of
+  the seeds that it reads as they are in their tables now. The table keeps it as its comment.
+-#}
+{% macro made_by(select) -%}
+    {%- set read = [select] -%}
+    {%- for name in model.depends_on.nodes if name.startswith('seed.') -%}
+        {%- set seed = graph.nodes[name] -%}
+        {%- set relation = api.Relation.create(database=seed.database, schema=seed.schema, identifier=seed.alias) -%}
+        {%- set rows = [] -%}
+        {%- for row in run_query('select * from ' ~ relation).rows -%}
+            {%- do rows.append(row.values() | join('|')) -%}
+        {%- endfor -%}
+        {%- do read.append(name ~ ': ' ~ rows | sort(case_sensitive=true) | join('; ')) -%}
+    {%- endfor -%}
+    {{ return('dbt model ' ~ model.name ~ ', version ' ~ local_md5(read | join('\n'))) }}
+{%- endmacro %}
 
 
 {#- table, on DuckDB: dbt's own would make a table in memory. On Trino dbt-trino's own does it: on_table_exists='replace'. -#}

@@ -55,7 +55,8 @@ def build(
     Args:
         settings: of the target.
         select: dbt's selection; everything without it.
-        full_refresh: rebuild every month of silver, not only those whose bytes changed.
+        full_refresh: rebuild every month of silver, not only those whose bytes changed. A table whose SQL, vars or
+            seeds changed is rebuilt without it.
         data_tests: run dbt's tests of the data.
         unit_tests: run dbt's unit tests too. They say something about the SQL, not about the data.
         progress: called with a line for each model and test that is done.

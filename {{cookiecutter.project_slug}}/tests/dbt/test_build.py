@@ -181,7 +181,62 @@ def test_a_model_that_breaks_leaves_its_table_as_it_was(two_months: Lake, run_bu
     assert snapshots(two_months, "gold.fct_daily_trips") == before
 
 
-def test_a_new_column_reaches_gold_at_once_and_silver_by_a_full_refresh(
+def test_a_completed_seed_reaches_every_month_of_silver_and_gold_in_one_snapshot(
+    lake: Lake, run_build: Build, own_project: Path
+) -> None:
+    seed, yellow = own_project / "seeds" / "payment_type_texts.csv", "silver.stg_yellow_trips"
+    unknown = f"select count(*) as n from {yellow} where payment_type_id is null"
+    complete = seed.read_text("utf-8")
+    put_zones(lake.catalog)
+    for month in ("2009-06", "2010-01"):
+        put_month(lake.catalog, "yellow", month, made_up_rows("yellow", month, 50))
+    change(seed, "credit,1\n", "")
+    run_build(lake)
+    [before], [card_share] = (
+        lake.rows(unknown),
+        lake.rows("select max(card_share) as share from gold.fct_daily_trips"),
+    )
+
+    seed.write_text(complete, "utf-8")
+    run_build(lake, "stg_yellow_trips")  # the seed's table is still the old one, and so silver is
+    held = lake.rows(unknown)
+    run_build(lake)
+    [after], made = lake.rows(unknown), len(snapshots(lake, yellow))
+    run_build(lake)
+
+    assert held == [before]
+    assert after["n"] < before["n"]
+    assert card_share["share"] == 0
+    assert lake.rows("select max(card_share) > 0 as some from gold.fct_daily_trips") == [{"some": True}]
+    assert made == len(snapshots(lake, yellow)) == 2
+    assert counts(lake, yellow) == {"2009-06": 50, "2010-01": 50}
+
+
+def test_a_changed_var_rebuilds_the_models_that_it_is_in_and_no_other(
+    two_months: Lake, run_build: Build, own_project: Path
+) -> None:
+    zones = snapshots(two_months, "silver.stg_taxi_zones")
+    change(own_project / "dbt_project.yml", "max_distance_miles: 200", "max_distance_miles: 1")
+
+    run_build(two_months)
+    run_build(two_months)
+
+    too_far = f"select count(*) as n from {GREEN} where trip_distance > 1 and rejection_reason is null"
+    assert two_months.rows(too_far) == [{"n": 0}]
+    assert len(snapshots(two_months)) == 2
+    assert snapshots(two_months, "silver.stg_taxi_zones") == zones
+
+
+def test_a_changed_macro_rebuilds_every_month(two_months: Lake, run_build: Build, own_project: Path) -> None:
+    change(own_project / "macros" / "trips.sql", "upper(trim({{ column }})) in ('Y', '1', '1.0')", "false")
+
+    run_build(two_months)
+
+    assert two_months.rows(f"select count(*) as n from {GREEN} where is_store_and_forward") == [{"n": 0}]
+    assert len(snapshots(two_months)) == 2
+
+
+def test_a_new_column_reaches_gold_and_every_month_of_silver_at_once(
     two_months: Lake, run_build: Build, own_project: Path
 ) -> None:
     marts = own_project / "models" / "marts"
@@ -206,9 +261,7 @@ def test_a_new_column_reaches_gold_at_once_and_silver_by_a_full_refresh(
     yml.write_text(f"{head}{new}      - name: fare_amount\n{tail}", "utf-8")
 
     run_build(two_months, "dim_zones")
-    with pytest.raises(TransformError, match=r"silver\.stg_green_trips: .*its columns have changed.*--full-refresh"):
-        run_build(two_months, "stg_green_trips")
-    run_build(two_months, "stg_green_trips", full_refresh=True)
+    run_build(two_months, "stg_green_trips")
 
     assert two_months.engine.query("select * from gold.dim_zones").column_names == [
         "location_id",

@@ -111,7 +111,9 @@ def put(lake: Lake, month: str, count: int, seed: int = 0) -> list[dict[str, Any
     return [silver_row("green", month, sha, i, row) for i, row in enumerate(made)]
 
 
-def test_on_trino_months_come_change_and_go_in_one_snapshot_each_build(lake: Lake) -> None:
+def test_on_trino_months_come_change_and_go_in_one_snapshot_each_build(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     put_zones(lake.catalog)
     january, february = put(lake, "2024-01", 60), put(lake, "2024-02", 50)
 
@@ -145,6 +147,20 @@ def test_on_trino_months_come_change_and_go_in_one_snapshot_each_build(lake: Lak
     remove_month(lake.catalog, "green", "2024-02")
     assert built() == january + april
     assert snapshots() == 5  # one gone
+
+    project = tmp_path / "project"
+    shutil.copytree(project_dir() / "dbt", project / "dbt", ignore=shutil.ignore_patterns("target", "logs"))
+    declared = project / "dbt" / "dbt_project.yml"
+    text = declared.read_text("utf-8")
+    declared.write_text(text.replace("max_distance_miles: 200", "max_distance_miles: 1"), "utf-8")
+    monkeypatch.setenv("LAKEHOUSE_PROJECT_DIR", str(project))
+    too_far = f"select count(*) from {SILVER} where trip_distance > 1 and rejection_reason is null"
+    assert lake.value(too_far) > 0
+    assert len(built()) == len(january + april)
+    assert lake.value(too_far) == 0
+    assert snapshots() == 6  # another threshold: every month
+    built()
+    assert snapshots() == 6  # and it is known to the next build
 
     first = lake.engine.snapshots(SILVER)[0].snapshot_id
     assert lake.value(f"select count(*) from {SILVER}", as_of=f"{SILVER}@{first}") == 110

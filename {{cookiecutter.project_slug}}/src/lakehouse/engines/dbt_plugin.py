@@ -52,6 +52,7 @@ class Plugin(BasePlugin):
             declared=options["columns"],
             full_refresh=options["full_refresh"],
             partition_by=options.get("partition_by"),
+            made_by=options.get("made_by"),
         )
         if self._connection is None:
             raise DbtRuntimeError(f"{model.name}: dbt has not connected yet")

@@ -36,12 +36,16 @@ SPELLINGS = {"TIMESTAMP(6)": "TIMESTAMP", "TEXT": "VARCHAR", "STRING": "VARCHAR"
 # A value of the partition column; None stands for the whole of a table without partitions.
 Part = date | None
 
+# Trino's `comment on table` is this property too: one place for both targets.
+COMMENT = "comment"
+
 
 @dataclass(frozen=True)
 class Model:
     """What dbt wants made: `schema.table` from a select, with the columns that its yml declares.
 
     `partition_by` is the column (a date) that says which part a row belongs to; without it the table is one part.
+    `made_by` tells one version of the select, and of the seeds that it reads, from another; the table keeps it.
     """
 
     name: str
@@ -49,6 +53,7 @@ class Model:
     declared: Mapping[str, Mapping[str, Any]]
     full_refresh: bool = False
     partition_by: str | None = None
+    made_by: str | None = None
 
 
 def replace_all(cursor: duckdb.DuckDBPyConnection, catalog: Catalog, model: Model) -> int:
@@ -77,25 +82,19 @@ def replace_if_different(cursor: duckdb.DuckDBPyConnection, catalog: Catalog, mo
 def replace_changed_files(cursor: duckdb.DuckDBPyConnection, catalog: Catalog, model: Model, source: str) -> int | None:
     """Rebuild the parts whose `source_sha256` differs between source and table, in one snapshot.
 
+    All parts are rebuilt if the table was made by another select, from other seeds, or has other columns.
     `source` is the table, `schema.table`, that the select reads: it has `source_sha256` and the partition column too.
 
     Returns:
         How many rows were written; None if nothing differed.
-
-    Raises:
-        TransformError: the select's columns are no longer the table's.
     """
     wanted = _columns(cursor, model)
     table = _table(catalog, model, wanted)
     parts = _parts(cursor, model, source, new=table.current_snapshot() is None)
-    if model.full_refresh:
+    remade = table.properties.get(COMMENT) != model.made_by or bool(_changes(table.schema(), wanted))
+    if model.full_refresh or remade:
         return _commit(cursor, table, model, wanted, out=[None], make=[p for p, _, new, _ in parts if new])
     changed = [(part, new) for part, old, new, same in parts if not same]
-    if table.current_snapshot() is not None and (changes := _changes(table.schema(), wanted)):
-        raise TransformError(
-            f"its columns have changed ({changes}), and the months that it holds lack them. "
-            "Rebuild all months: lakehouse build --full-refresh"
-        )
     if not changed and table.current_snapshot() is not None:
         return None
     return _commit(cursor, table, model, wanted, out=[p for p, _ in changed], make=[p for p, new in changed if new])
@@ -213,6 +212,8 @@ def _commit(
     if _changes(table.schema(), wanted):
         with transaction.update_schema(allow_incompatible_changes=True) as update:
             _evolve(update, table.schema(), wanted)
+    if model.made_by and table.properties.get(COMMENT) != model.made_by:
+        transaction.set_properties({COMMENT: model.made_by})
     predicate: BooleanExpression = AlwaysTrue()
     if model.partition_by and None not in out:
         predicate = In(model.partition_by, {part.isoformat() for part in out if part})  # type: ignore[misc, call-arg, arg-type]
