@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from lakehouse.errors import SettingsError
@@ -16,6 +18,8 @@ from lakehouse.tlc.months import Month
 Target = Literal["embedded", "trino"]
 
 PUBLISHER = "https://d37ci6vzurychx.cloudfront.net"
+# What a file's address can't hold as it is: the catalog would write beside such a home, or not at all.
+_NO_ADDRESS = re.compile(r"[#?]|%[0-9A-Fa-f]{2}")
 
 
 def project_dir() -> Path:
@@ -58,12 +62,36 @@ class Settings(BaseSettings):
     @field_validator("first_month", mode="before")
     @classmethod
     def _parse_month(cls, value: Any) -> Any:
-        return Month.parse(value) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        try:
+            return Month.parse(value)
+        except SettingsError as error:
+            raise ValueError(str(error)) from None  # as pydantic wants it, to be told with the variable's name
+
+    @field_validator("home", "trino_ca_file", mode="after")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return None if value is None else _from_root(value)
 
     @field_validator("home", mode="after")
     @classmethod
-    def _absolute(cls, value: Path) -> Path:
-        return (project_dir() / value.expanduser()).resolve()
+    def _addressable(cls, value: Path, info: ValidationInfo) -> Path:
+        found = _NO_ADDRESS.findall(str(value))
+        if found and info.data.get("target") == "embedded":
+            raise ValueError(
+                f"{value} has {' and '.join(map(repr, sorted(set(found))))} in its path, which mean something else in "
+                "the addresses that Iceberg keeps; choose a folder without '#', '?' and '%' with two digits"
+            )
+        return value
+
+    @field_validator("tlc_source", mode="after")
+    @classmethod
+    def _url_or_folder(cls, value: str) -> str:
+        if "://" not in value:
+            return str(_from_root(Path(value)))
+        urlsplit(value).port  # noqa: B018 - says what is wrong with an address that is none
+        return value
 
     def model_post_init(self, _context: Any) -> None:
         """Fill each service's address from its port where no address is set."""
@@ -87,6 +115,20 @@ class Settings(BaseSettings):
         return self.home / "catalog.db"
 
 
+def _from_root(path: Path) -> Path:
+    """Absolute, counted from the project's root; `~` is the home of whoever runs this."""
+    try:
+        return (project_dir() / path.expanduser()).resolve()
+    except RuntimeError as error:
+        raise ValueError(f"{error}: nobody here is called that") from None
+
+
+def _variable(loc: int | str) -> str:
+    """A setting's variable; of a default that can't be used, pydantic tells the field."""
+    field = Settings.model_fields.get(str(loc))
+    return (field and field.alias) or str(loc)
+
+
 @lru_cache(maxsize=1)
 def load_settings() -> Settings:
     """The settings of this process.
@@ -97,5 +139,8 @@ def load_settings() -> Settings:
     try:
         return Settings(_env_file=project_dir() / ".env")  # type: ignore[call-arg]
     except ValidationError as error:
-        wrong = "; ".join(f"{e['loc'][0]}: {e['msg']} (got {e['input']!r})" for e in error.errors())
+        wrong = "; ".join(
+            f"{_variable(e['loc'][0])}: {e['msg'].removeprefix('Value error, ')} (got {str(e['input'])!r})"
+            for e in error.errors()
+        )
         raise SettingsError(f"A setting can't be used: {wrong}. Set it in the environment or in .env.") from None

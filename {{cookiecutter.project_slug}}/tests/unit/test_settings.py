@@ -1,0 +1,81 @@
+"""Settings: paths count from the project's root, and what can't be meant is told with its variable's name."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from lakehouse.errors import SettingsError
+from lakehouse.settings import Settings, load_settings, project_dir
+from lakehouse.tlc.months import Month
+
+
+def settings(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Settings:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    load_settings.cache_clear()
+    return load_settings()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("LAKEHOUSE_FIRST_MONTH", "junk", "'junk' is not a month"),
+        ("LAKEHOUSE_HOME", "~nobody-is-called-this/lake", "nobody here is called that"),
+        ("TLC_SOURCE", "~nobody-is-called-this/taxi", "nobody here is called that"),
+        ("TLC_SOURCE", "http://[::1", "Invalid IPv6 URL"),
+        ("TLC_SOURCE", "https://tlc.example:port", "Port could not be cast"),
+        ("LAKEHOUSE_HOME", "/data/lake#1", "'#'"),
+        ("LAKEHOUSE_HOME", "/data/really?/lake", r"'\?'"),
+        ("LAKEHOUSE_HOME", "/data/my%20lake", "'%20'"),
+    ],
+)
+def test_a_value_that_cannot_be_meant_is_told_with_its_variable(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, says: str
+) -> None:
+    with pytest.raises(SettingsError, match=rf"can't be used: {variable}: .*{says}"):
+        settings(monkeypatch, **{variable: value})
+
+
+def test_a_home_of_services_may_have_any_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    home = tmp_path / "lake#1 100%20?"
+
+    assert settings(monkeypatch, LAKEHOUSE_TARGET="trino", LAKEHOUSE_HOME=str(home)).home == home
+
+
+def test_the_project_itself_may_lie_where_no_lakehouse_can(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LAKEHOUSE_PROJECT_DIR", str(tmp_path / "c#"))
+    monkeypatch.delenv("LAKEHOUSE_HOME")
+
+    with pytest.raises(SettingsError, match=r"LAKEHOUSE_HOME: .*c#.data has '#'"):
+        settings(monkeypatch)
+
+
+def test_relative_paths_count_from_the_project_wherever_a_command_is_typed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "taxi").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    found = settings(monkeypatch, LAKEHOUSE_HOME="lake", TLC_SOURCE="taxi", TRINO_CA_FILE="ours.pem")
+
+    root = project_dir()
+    assert (found.home, found.tlc_source, found.trino_ca_file) == (root / "lake", str(root / "taxi"), root / "ours.pem")
+
+
+@pytest.mark.parametrize("source", ["https://tlc.example/data", "http://127.0.0.1:8000", "file:///data/taxi"])
+def test_an_address_of_the_publisher_stays_as_it_is(monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+    assert settings(monkeypatch, TLC_SOURCE=source).tlc_source == source
+
+
+@pytest.mark.skipif(os.name == "nt", reason="HOME is no variable of this system")
+def test_the_tilde_is_the_home_of_whoever_runs_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    found = settings(monkeypatch, HOME=str(tmp_path), LAKEHOUSE_HOME="~/my lake", TLC_SOURCE="~/taxi")
+
+    assert (found.home, found.tlc_source) == (tmp_path / "my lake", str(tmp_path / "taxi"))
+
+
+def test_the_first_month_is_a_month(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings(monkeypatch, LAKEHOUSE_FIRST_MONTH="2023-05").first_month == Month(2023, 5)
