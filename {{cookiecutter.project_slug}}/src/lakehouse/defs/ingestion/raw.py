@@ -34,15 +34,22 @@ class LoadConfig(dg.Config):
 
 
 def load_metadata(result: LoadResult) -> dict[str, Any]:
-    """What one load did."""
-    return {
+    """What one load did. One that was not needed made no snapshot: the table's current one stands for it then."""
+    made = {"snapshot_id": str(result.snapshot_id)} if result.snapshot_id else {}
+    return made | {
         "action": result.action,
         "dagster/partition_row_count": result.rows,
-        "snapshot_id": str(result.snapshot_id),
         "source_sha256": result.source_sha256,
         "unknown_columns": list(result.unknown_columns),
         "seconds": result.seconds,
     }
+
+
+def in_words(result: LoadResult) -> str:
+    """The same for the log."""
+    what = f"{result.table} {result.month}" if result.month else result.table
+    made = f"snapshot {result.snapshot_id}" if result.snapshot_id else "no new snapshot"
+    return f"{what}: {result.action}, {result.rows:,} rows, {made}"
 
 
 def require_landed(context: dg.AssetExecutionContext, zone: Landing, dataset: str, month: Month) -> None:
@@ -103,12 +110,10 @@ def raw_asset(dataset: Dataset) -> dg.AssetsDefinition:
                 month,
                 again=config.again,
                 allow_shrink=config.allow_shrink,
-                run_id=context.run_id,
+                run_id=context.run.run_id,
             )
             results.append(result)
-            context.log.info(
-                f"{result.table} {month}: {result.action}, {result.rows:,} rows, snapshot {result.snapshot_id}"
-            )
+            context.log.info(in_words(result))
             table = iceberg.load_table(dataset.table)
             rows = preview(table, f"file_month = '{month.first_day}'")
             return (
@@ -153,7 +158,7 @@ def raw_zones(
             None,
             again=config.again,
             allow_shrink=config.allow_shrink,
-            run_id=context.run_id,
+            run_id=context.run.run_id,
         )
-    context.log.info(f"{result.table}: {result.action}, {result.rows:,} rows, snapshot {result.snapshot_id}")
+    context.log.info(in_words(result))
     return dg.MaterializeResult(metadata=table_metadata(iceberg.load_table(result.table)) | load_metadata(result))

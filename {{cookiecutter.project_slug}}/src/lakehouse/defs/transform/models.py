@@ -35,7 +35,7 @@ def dbt_models(
     many months builds once, after all of them.
     """
     settings = catalog.settings()
-    target_path = settings.home / "dbt" / "runs" / f"{context.run_id[:8]}-{context.retry_number}"
+    target_path = settings.home / "dbt" / "runs" / f"{context.run.run_id[:8]}-{context.retry_number}"
     start_from_parsed(settings, target_path)
     # A raw table that is loaded alone brings dbt's tests of it along, and no model. They need neither the zone lookup
     # nor that no build is running: a load must not fail for the lack of either.
