@@ -74,6 +74,7 @@ def test_the_asset_graph_is_as_agreed_and_loads_without_services_or_warnings(tmp
     assert found["jobs"]["bronze_only"] == sorted(
         k for k, (group, _, _) in CONTRACT.items() if group in ("landing", "bronze")
     )
+    assert found["jobs"]["publish"] == []  # a step that is no asset: it builds, tests and publishes in one
     assert found["jobs"]["dbt_only"] == sorted(
         k for k, (group, _, _) in CONTRACT.items() if group in ("silver", "gold")
     )

@@ -14,7 +14,7 @@ FIRST_WAIT_SECONDS = 5
 
 
 @contextmanager
-def failures(context: dg.AssetExecutionContext) -> Iterator[None]:
+def failures(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> Iterator[None]:
     """Within it, an error of the project ends the step with its message.
 
     A service or source that did not answer is asked again, with waits of 5, 10 and 20 seconds. A refusal stays a
