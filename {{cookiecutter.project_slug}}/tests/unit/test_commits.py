@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,12 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitStateUnknownException
 from tests.lake import Lake
 
-from lakehouse.iceberg import commits
+from lakehouse.errors import RefusedError
+from lakehouse.iceberg import commits, zones
+from lakehouse.iceberg.loading import load
+from lakehouse.iceberg.refs import rollback
+from lakehouse.landing.folder import sha256_of
+from lakehouse.tlc.generate import write_zones
 
 TABLE = "raw.green_trips"
 Commit = Callable[..., Any]
@@ -74,3 +80,125 @@ def test_a_commit_to_another_month_meanwhile_is_rebased_over_and_nothing_starts_
         ("2024-02", 300, 0),
         ("2024-01", 520, 500),
     ]
+
+
+def once(do: Callable[[], object]) -> Callable[[int, int], None]:
+    """Progress of a load, during which something happens once."""
+    things = [do]
+
+    def progress(_done: int, _total: int) -> None:
+        if things:
+            things.pop()()
+
+    return progress
+
+
+def staged_and_live(lake: Lake) -> tuple[set[str], set[str]]:
+    """The data files there are, and those that the table's snapshots refer to."""
+    there = {path.name for path in lake.settings.warehouse_dir.rglob("*.parquet")}
+    known = {Path(str(name)).name for name in lake.table(TABLE).inspect.all_files()["file_path"].to_pylist()}
+    return there, known
+
+
+def test_a_slow_load_never_puts_an_older_version_over_a_newer_one(lake: Lake) -> None:
+    older, newer = lake.generate("green", "2024-01", 500), lake.generate("green", "2024-01", 520)
+    lake.land("green", "2024-01", older)
+
+    result = lake.load("green", "2024-01", progress=once(lambda: lake.load("green", "2024-01", newer)))
+
+    assert (result.action, result.rows, result.source_sha256) == ("unchanged", 520, sha256_of(newer))
+    assert [row.total_rows for row in lake.history(TABLE)] == [520]
+    there, known = staged_and_live(lake)
+    assert there == known
+
+
+def test_a_newer_version_that_landed_and_is_not_loaded_yet_is_what_a_slow_load_loads(lake: Lake) -> None:
+    older, newer = lake.generate("green", "2024-01", 500), lake.generate("green", "2024-01", 520)
+    lake.land("green", "2024-01", older)
+
+    result = lake.load("green", "2024-01", progress=once(lambda: lake.land("green", "2024-01", newer)))
+
+    assert (result.action, result.source_sha256) == ("loaded", sha256_of(newer))
+    assert [row.total_rows for row in lake.history(TABLE)] == [520]
+
+
+def test_a_version_that_lands_and_is_held_already_just_before_another_is_committed_stays(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held, other = lake.generate("green", "2024-01", 500), lake.generate("green", "2024-01", 520)
+    lake.load("green", "2024-01", held)
+    lake.land("green", "2024-01", other)
+    real: Commit = SqlCatalog.commit_table
+    landing, found = [held], []
+
+    def commit_table(*arguments: Any) -> Any:
+        if landing:
+            found.append(lake.load("green", "2024-01", landing.pop()).action)
+        return real(*arguments)
+
+    monkeypatch.setattr(SqlCatalog, "commit_table", commit_table)
+    result = lake.load("green", "2024-01")
+
+    assert found == ["unchanged"]
+    assert (result.action, result.source_sha256) == ("loaded", sha256_of(held))
+    assert [row.total_rows for row in lake.history(TABLE)] == [500, 520, 500]
+
+
+def test_a_newer_version_takes_the_place_of_one_whose_commit_was_not_answered(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake.load("green", "2024-01", lake.generate("green", "2024-01", 500))
+    lake.land("green", "2024-01", lake.generate("green", "2024-01", 520))
+    newer = lake.generate("green", "2024-01", 540)
+    real: Commit = SqlCatalog.commit_table
+    losses = [newer]
+
+    def commit_table(*arguments: Any) -> Any:
+        if losses:
+            lake.land("green", "2024-01", losses.pop())
+            raise CommitStateUnknownException("the answer was lost")
+        return real(*arguments)
+
+    monkeypatch.setattr(SqlCatalog, "commit_table", commit_table)
+    result = lake.load("green", "2024-01")
+
+    assert (result.action, result.source_sha256) == ("loaded", sha256_of(newer))
+    assert [row.total_rows for row in lake.history(TABLE)] == [500, 540]
+    there, known = staged_and_live(lake)
+    assert len(there - known) == 1  # the one not answered for might still have arrived
+
+
+def test_a_month_that_grew_while_a_small_file_was_loaded_is_not_shrunk_by_it(lake: Lake) -> None:
+    whole = lake.load("green", "2024-01", lake.generate("green", "2024-01", 500))
+    smaller = lake.load("green", "2024-01", lake.generate("green", "2024-01", 260))
+    lake.land("green", "2024-01", lake.generate("green", "2024-01", 200))
+
+    with pytest.raises(RefusedError, match="200 rows, fewer than 50% of the 500"):
+        lake.load("green", "2024-01", progress=once(lambda: rollback(lake.catalog, TABLE, str(whole.snapshot_id))))
+
+    assert lake.table(TABLE).metadata.current_snapshot_id == whole.snapshot_id
+    assert {row.snapshot_id for row in lake.history(TABLE)} == {whole.snapshot_id, smaller.snapshot_id}
+    there, known = staged_and_live(lake)
+    assert there == known
+
+
+def test_a_slow_load_of_the_zones_never_puts_an_older_lookup_over_a_newer_one(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older, newer = write_zones(tmp_path / "older.csv"), write_zones(tmp_path / "newer.csv")
+    newer.write_bytes(newer.read_bytes() + b'266,"Queens","Somewhere new","Boro Zone"\r\n')
+    lake.landing.put("zones", None, older, "test")
+    real: Any = zones.__dict__["audit"]
+    lookups = [newer]
+
+    def audit(*arguments: object) -> None:
+        if lookups:
+            lake.landing.put("zones", None, lookups.pop(), "test")
+            load(lake.catalog, lake.landing, "zones", None)
+        real(*arguments)
+
+    monkeypatch.setattr(zones, "audit", audit)
+    result = load(lake.catalog, lake.landing, "zones", None)
+
+    assert (result.action, result.rows) == ("unchanged", 266)
+    assert [row.total_rows for row in lake.history("raw.taxi_zones")] == [266]

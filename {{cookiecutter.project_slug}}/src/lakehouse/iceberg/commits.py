@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -33,7 +33,7 @@ from sqlalchemy.exc import OperationalError
 
 from lakehouse.errors import CommitError, RefusedError
 from lakehouse.iceberg.writer import remove
-from lakehouse.landing import Landed
+from lakehouse.landing import Landed, Landing
 from lakehouse.tlc.datasets import DATASETS
 from lakehouse.tlc.months import Month
 
@@ -137,13 +137,38 @@ def check_bytes(landed: Landed, found: str) -> None:
         )
 
 
+def superseded(landing: Landing, landed: Landed) -> bool:
+    """Whether another version has landed since `landed` was found."""
+    newest = landing.find(landed.dataset, landed.month)
+    return newest is not None and newest.sha256 != landed.sha256
+
+
+def still_meant(landing: Landing, landed: Landed, change: Change, rows: int) -> Callable[[Table], None]:
+    """What `commit` asks of each handle: while a load conformed, another may have landed and loaded a newer version.
+
+    Raises, when called:
+        RefusedError: another version has landed, or the table holds far more of this month than it did.
+    """
+
+    def check(table: Table) -> None:
+        if superseded(landing, landed):
+            raise RefusedError(
+                f"{landed.name} was landed anew while it was being loaded. Nothing was loaded; run the same command "
+                "again."
+            )
+        change.check_size(table, rows, landed.name)
+
+    return check
+
+
 @contextmanager
-def discarding(table: Table, file: DataFile) -> Iterator[None]:
+def discarding(table: Table, file: DataFile | None) -> Iterator[None]:
     """Remove a staged file when what follows fails."""
     try:
         yield
     except BaseException:
-        remove(table.io, file.file_path)
+        if file is not None:
+            remove(table.io, file.file_path)
         raise
 
 
@@ -183,17 +208,27 @@ def _hash_in(table: Table, path: str) -> str | None:
 
 
 def commit(
-    catalog: Catalog, name: str, file: DataFile | None, rows: int, change: Change, *, synthetic: bool = False
+    catalog: Catalog,
+    name: str,
+    file: DataFile | None,
+    rows: int,
+    change: Change,
+    *,
+    check: Callable[[Table], None],
+    synthetic: bool = False,
 ) -> int | None:
     """Put the staged file in place of what the table holds of this month: one snapshot, with provenance.
 
     Other months' commits are rebased over (PyIceberg does, thanks to the predicate). The same month's are not: start
     again, and stop if the winner brought the same bytes. When an answer is lost, look for our own snapshot first.
 
+    `check` is asked after each fresh handle: what lands and is committed later than that is a conflict by itself.
+
     Returns:
         The snapshot's id, or None if the table holds these bytes already; the staged file is removed then.
 
     Raises:
+        RefusedError: by `check`; the staged file is removed.
         CommitError: the catalog or store did not take it; says whether that is certain.
     """
     table = catalog.load_table(name)
@@ -210,6 +245,8 @@ def commit(
             if change.held_rows(table) is not None:
                 _discard(table, file, change)
                 return None
+            with discarding(table, None if lost else file):  # a commit that was not answered may still arrive
+                check(table)
             return _replace(table, file, change, change.summary(rows, synthetic=synthetic), lost)
         except (ValidationException, CommitFailedException, OperationalError) as error:
             reason = error  # someone else was quicker, or SQLite stayed locked

@@ -28,7 +28,7 @@ from pyiceberg.table import Table
 
 from lakehouse.errors import LandingError, RefusedError
 from lakehouse.iceberg.catalog import service_errors
-from lakehouse.iceberg.commits import Change, check_bytes, commit, discarding
+from lakehouse.iceberg.commits import Change, check_bytes, commit, discarding, still_meant, superseded
 from lakehouse.iceberg.tables import ZONES_TABLE, ensure_raw_tables, raw_schema
 from lakehouse.iceberg.writer import BATCH_ROWS, audit, write_data_file
 from lakehouse.iceberg.zones import load_zones
@@ -126,12 +126,15 @@ def _load(
             allow_shrink=allow_shrink,
         )
         try:
-            return _load_landed(catalog, landing, landed, change, progress=progress, started=started)
+            result = _load_landed(catalog, landing, landed, change, progress=progress, started=started)
         except (LandingError, RefusedError):
-            newer = landing.find(dataset, month)
-            if newer is None or newer.sha256 == landed.sha256:
+            if not superseded(landing, landed):
                 raise
-            # Another version landed meanwhile, and what was refused is no longer what is to be loaded: start again.
+        else:
+            # Also after a commit: who landed a version that the table held just then found nothing to commit.
+            if not superseded(landing, landed):
+                return result
+        # Another version landed meanwhile, and this one is no longer what is to be loaded: start again.
 
 
 def _load_landed(
@@ -186,7 +189,8 @@ def _load_month(
                 check.bytes()
         else:
             check.bytes()
-    snapshot_id = commit(catalog, dataset.table, file, rows, change, synthetic=synthetic)
+    check_again = still_meant(landing, landed, change, rows)
+    snapshot_id = commit(catalog, dataset.table, file, rows, change, check=check_again, synthetic=synthetic)
     return _result(change, dataset.table, snapshot_id, rows, unknown=match.unknown, started=started)
 
 

@@ -13,7 +13,7 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.io.pyarrow import schema_to_pyarrow
 
 from lakehouse.errors import RefusedError
-from lakehouse.iceberg.commits import Change, check_bytes, commit
+from lakehouse.iceberg.commits import Change, check_bytes, commit, still_meant
 from lakehouse.iceberg.tables import ZONE_COLUMNS, ZONES_TABLE
 from lakehouse.iceberg.writer import audit, write_data_file
 from lakehouse.landing import Landed, Landing
@@ -42,15 +42,17 @@ def load_zones(catalog: Catalog, landing: Landing, landed: Landed, change: Chang
         content = path.read_bytes()
     check_bytes(landed, hashlib.sha256(content).hexdigest())
     zones = read_zones(content, landed.name)
-    change.check_size(table, len(zones), landed.name)
-    zones = zones.append_column("source_sha256", pa.array([landed.sha256] * len(zones)))
+    rows = len(zones)
+    change.check_size(table, rows, landed.name)
+    check_again = still_meant(landing, landed, change, rows)
+    zones = zones.append_column("source_sha256", pa.array([landed.sha256] * rows))
     zones = zones.cast(schema_to_pyarrow(table.schema(), include_field_ids=False))
-    if not len(zones):
-        return commit(catalog, ZONES_TABLE, None, 0, change), 0
+    if not rows:
+        return commit(catalog, ZONES_TABLE, None, 0, change, check=check_again), 0
     file, written = write_data_file(table, _arrays(zones), f"zones-{landed.sha256[:8]}", None)
     audit(table, file, written)
     synthetic = landed.origin.startswith("generated:")
-    return commit(catalog, ZONES_TABLE, file, len(zones), change, synthetic=synthetic), len(zones)
+    return commit(catalog, ZONES_TABLE, file, rows, change, check=check_again, synthetic=synthetic), rows
 
 
 def _arrays(zones: pa.Table) -> Iterator[list[pa.Array[Any]]]:
