@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from pyiceberg.catalog import Catalog
 
 from lakehouse.errors import TransformError
-from lakehouse.iceberg.catalog import open_catalog
+from lakehouse.iceberg.catalog import open_catalog, service_errors
 from lakehouse.iceberg.tables import ZONES_TABLE, ensure_raw_tables
 from lakehouse.settings import Settings, project_dir
 from lakehouse.tlc.datasets import DATASETS
@@ -96,8 +96,9 @@ def prepared(settings: Settings) -> Iterator[Catalog]:
         TransformError: trips are loaded and the zone lookup is not, or another build is running.
     """
     catalog = open_catalog(settings)
-    ensure_raw_tables(catalog)
-    _refuse_without_zones(catalog)
+    with service_errors(catalog):
+        ensure_raw_tables(catalog)
+        _refuse_without_zones(catalog)
     with _only_build(settings):
         yield catalog
 

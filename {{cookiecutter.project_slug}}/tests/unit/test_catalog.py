@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing.queues import SimpleQueue
 from multiprocessing.synchronize import Barrier
@@ -14,7 +16,9 @@ from threading import Thread
 
 import pytest
 from pydantic import SecretStr
+from tests.lake import Lake
 
+from lakehouse.engines import open_engine
 from lakehouse.errors import ServiceError
 from lakehouse.iceberg.catalog import open_catalog, service_errors
 from lakehouse.iceberg.tables import ensure_raw_tables
@@ -68,6 +72,73 @@ def test_a_catalog_or_store_that_fails_is_named_and_its_secret_is_not(failing: S
     assert failing.rest_url in str(of_catalog.value)
     assert failing.s3_url in str(of_store.value)
     assert SECRET not in f"{of_catalog.value} {of_store.value} {catalog!r} {failing!r}"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Settings:
+    """Settings of an `embedded` lakehouse."""
+    return Settings(LAKEHOUSE_TARGET="embedded", LAKEHOUSE_HOME=tmp_path / "home")
+
+
+def test_a_home_that_cannot_be_a_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    settings = Settings(LAKEHOUSE_TARGET="embedded", LAKEHOUSE_HOME=tmp_path / "file" / "home")
+
+    with pytest.raises(ServiceError, match=rf"in {settings.home} can't be used \(NotADirectoryError: .*LAKEHOUSE_HOME"):
+        open_catalog(settings)
+
+
+def test_a_catalog_file_that_is_none_is_named(home: Settings) -> None:
+    home.home.mkdir()
+    home.catalog_file.write_bytes(b"no database" * 1000)
+
+    with pytest.raises(ServiceError, match=rf"catalog.db, of the lakehouse in {home.home} .*file is not a database"):
+        open_catalog(home)
+
+
+def test_a_catalog_that_another_process_holds_is_told(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lakehouse.iceberg.catalog.SQLITE_SECONDS", 0.1)
+    ensure_raw_tables(open_catalog(home))
+
+    with closing(sqlite3.connect(home.catalog_file)) as other:
+        other.execute("begin exclusive")
+        with pytest.raises(ServiceError, match=r"database is locked.*no other process holds the catalog"):
+            open_catalog(home)
+
+    assert ensure_raw_tables(open_catalog(home)) == []
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{}"], ids=["gone", "empty", "nonsense"])
+def test_a_metadata_file_that_is_gone_or_damaged_is_told_by_whoever_reads_the_table(
+    home: Settings, content: bytes | None
+) -> None:
+    ensure_raw_tables(open_catalog(home))
+    (metadata,) = (home.warehouse_dir / "raw" / "green_trips" / "metadata").glob("*.json")
+    metadata.unlink() if content is None else metadata.write_bytes(content)
+    engine = open_engine(home)
+
+    for ask in (
+        lambda: open_catalog(home).load_table("raw.green_trips"),
+        lambda: ensure_raw_tables(open_catalog(home)),
+        lambda: engine.query("select count(*) from raw.green_trips"),
+        lambda: engine.month_files("raw.green_trips"),
+    ):
+        with pytest.raises(ServiceError, match=rf"files of the lakehouse in {home.home} can't be used"):
+            ask()
+
+
+def test_a_manifest_that_is_gone_is_told(lake: Lake) -> None:
+    lake.load("green", "2024-01", lake.generate("green", "2024-01", 50))
+    for manifest in (lake.settings.warehouse_dir / "raw" / "green_trips" / "metadata").glob("*.avro"):
+        manifest.unlink()
+
+    for ask in (
+        lambda: lake.engine.query("select count(*) from raw.green_trips"),
+        lambda: lake.engine.month_files("raw.green_trips"),
+        lambda: lake.load("green", "2024-01"),
+    ):
+        with pytest.raises(ServiceError, match=rf"files of the lakehouse in {lake.settings.home} can't be used"):
+            ask()
 
 
 def _first(settings: Settings, together: Barrier, said: SimpleQueue[str]) -> None:

@@ -33,7 +33,7 @@ from pyiceberg.types import (
 from lakehouse.engines import MonthFiles, Ref, Snapshot
 from lakehouse.engines.as_of import parse_as_of, referenced_tables, versions
 from lakehouse.errors import QueryError
-from lakehouse.iceberg.catalog import open_catalog
+from lakehouse.iceberg.catalog import open_catalog, service_errors
 from lakehouse.iceberg.commits import file_hash
 from lakehouse.iceberg.publication import SCHEMA, published_tables
 from lakehouse.iceberg.refs import snapshot_at
@@ -208,8 +208,9 @@ class DuckDBEngine:
         connection = connect(self._settings)
         try:
             read = self._read_by(sql)
-            register_tables(connection, catalog, versions=moved, only=read)
-            self._register_published(connection, catalog, read)
+            with service_errors(catalog):
+                register_tables(connection, catalog, versions=moved, only=read)
+                self._register_published(connection, catalog, read)
             return _run(connection, sql, parameters)
         finally:
             connection.close()
@@ -240,8 +241,10 @@ class DuckDBEngine:
     def month_files(self, table: str) -> list[MonthFiles]:
         """Months that the table holds now, from its manifests; see `Engine.month_files`."""
         loaded = self._table(table)
+        with service_errors(loaded.catalog):
+            tasks = list(loaded.scan().plan_files())
         by_month: dict[date, list[DataFile]] = {}
-        for task in loaded.scan().plan_files():
+        for task in tasks:
             month = date(1970, 1, 1) + timedelta(days=task.file.partition[0])
             by_month.setdefault(month, []).append(task.file)
         return [

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyarrow.fs import AwsStandardS3RetryStrategy
 from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.rest import RestCatalog
 from pyiceberg.catalog.sql import SqlCatalog
-from pyiceberg.exceptions import NamespaceAlreadyExistsError, RESTError
+from pyiceberg.exceptions import NamespaceAlreadyExistsError, RESTError, ValidationError
+from pyiceberg.table import Table
 from pyiceberg.typedef import EMPTY_DICT, Identifier, Properties
 from requests import RequestException, Session
 from requests.adapters import HTTPAdapter
 from sqlalchemy import NullPool, create_engine
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from lakehouse.errors import ServiceError
 
@@ -28,6 +30,7 @@ CONNECT_SECONDS, READ_SECONDS = 5, 8
 STORE_SECONDS, STORE_TRIES = 5, 2
 SQLITE_SECONDS = 25
 CATALOG_TABLES = 2  # that PyIceberg makes in a new catalog, one after the other
+_FILES = (OSError, ValidationError)  # what a file of a table raises that is gone, is damaged, or can't be written
 
 
 class FewTries(AwsStandardS3RetryStrategy):
@@ -62,6 +65,10 @@ class _SqliteCatalog(SqlCatalog):
     A dropped handle leaves none open, of which Python 3.13 would warn.
     """
 
+    def __init__(self, home: Path, **properties: str) -> None:
+        self.home = home
+        super().__init__("lakehouse", **properties)
+
     def _init_catalog(self) -> None:
         self.engine = create_engine(self.engine.url, poolclass=NullPool)
         for _ in range(CATALOG_TABLES):
@@ -80,21 +87,21 @@ class _SqliteCatalog(SqlCatalog):
         except IntegrityError as error:
             raise NamespaceAlreadyExistsError(f"Namespace {namespace} already exists") from error
 
+    def load_table(self, identifier: str | Identifier) -> Table:
+        """As PyIceberg's; a metadata file that is gone or damaged is told by all who read a table."""
+        with _home_errors(self.home, _FILES):  # a locked catalog is what a commit waits for
+            return super().load_table(identifier)
+
 
 def open_catalog(settings: Settings) -> Catalog:
     """A fresh handle on the catalog.
 
     Raises:
-        ServiceError: the REST catalog does not answer.
+        ServiceError: the REST catalog does not answer, or the files of `embedded` can't be used.
     """
     if settings.target == "embedded":
-        settings.warehouse_dir.mkdir(parents=True, exist_ok=True)
-        # a writer waits this long for another process's commit to SQLite
-        uri = f"sqlite:///{settings.catalog_file}?timeout={SQLITE_SECONDS}"
-        # As it is, not percent-encoded: PyIceberg takes the path literally, and would make a folder `my%20lake`.
-        return _SqliteCatalog(
-            "lakehouse", uri=uri, warehouse=f"file:///{settings.warehouse_dir.as_posix().lstrip('/')}"
-        )
+        with _home_errors(settings.home):
+            return _open_sqlite(settings)
     try:
         return _RestCatalog("lakehouse", **_rest_properties(settings))
     except (RequestException, RESTError) as error:
@@ -104,9 +111,22 @@ def open_catalog(settings: Settings) -> Catalog:
         ) from error
 
 
+def _open_sqlite(settings: Settings) -> Catalog:
+    settings.warehouse_dir.mkdir(parents=True, exist_ok=True)
+    # a writer waits this long for another process's commit to SQLite
+    uri = f"sqlite:///{settings.catalog_file}?timeout={SQLITE_SECONDS}"
+    # As it is, not percent-encoded: PyIceberg takes the path literally, and would make a folder `my%20lake`.
+    warehouse = f"file:///{settings.warehouse_dir.as_posix().lstrip('/')}"
+    return _SqliteCatalog(settings.home, uri=uri, warehouse=warehouse)
+
+
 @contextmanager
 def service_errors(catalog: Catalog) -> Iterator[None]:
-    """Catalog and object store that fail underneath, as errors of ours that name them."""
+    """Catalog and store that fail underneath, as errors of ours that name them."""
+    if isinstance(catalog, _SqliteCatalog):
+        with _home_errors(catalog.home):
+            yield
+        return
     try:
         yield
     except (RequestException, RESTError) as error:
@@ -120,6 +140,21 @@ def service_errors(catalog: Catalog) -> Iterator[None]:
         raise ServiceError(
             f"The object store at {catalog.properties.get('s3.endpoint')} failed ({error}). Tables are as they were; "
             "see that it is up, and that S3_ACCESS_KEY and S3_SECRET_KEY are right, and run the same command again."
+        ) from error
+
+
+@contextmanager
+def _home_errors(home: Path, kinds: tuple[type[Exception], ...] = (DBAPIError, *_FILES)) -> Iterator[None]:
+    """A catalog, or files of tables, that can't be used, as an error that names the lakehouse's home."""
+    try:
+        yield
+    except kinds as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        what = "catalog, catalog.db," if isinstance(error, DBAPIError) else "files"
+        raise ServiceError(
+            f"The {what} of the lakehouse in {home} can't be used ({type(cause).__name__}: {cause}). Tables are as "
+            "they were; see that LAKEHOUSE_HOME names the folder that is meant, that it is whole and may be written, "
+            "that no other process holds the catalog and the disk has room, and run the same command again."
         ) from error
 
 
