@@ -8,7 +8,7 @@
 with
 
 accepted as (
-    {%- for service in ['yellow', 'green'] %}
+    {%- for service in var('services') %}
     select
         '{{ service }}' as service_type
         {%- for name, expression in sums.items() %},

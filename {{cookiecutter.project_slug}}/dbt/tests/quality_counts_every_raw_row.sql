@@ -2,21 +2,17 @@
 with
 
 raw_rows as (
-    select
-        'yellow' as service_type,
-        file_month,
-        count(*) as row_count
-    from {{ source('raw', 'yellow_trips') }}
-    group by file_month
-
-    union all
-
-    select
-        'green' as service_type,
-        file_month,
-        count(*) as row_count
-    from {{ source('raw', 'green_trips') }}
-    group by file_month
+    {% for service in var('services') %}
+        select
+            '{{ service }}' as service_type,
+            file_month,
+            count(*) as row_count
+        from {{ source('raw', service ~ '_trips') }}
+        group by file_month
+        {% if not loop.last %}
+            union all
+        {% endif %}
+    {% endfor %}
 ),
 
 counted as (
