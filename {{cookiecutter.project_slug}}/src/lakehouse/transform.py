@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -27,6 +28,8 @@ Progress = Callable[[str], None]
 _FAILED = frozenset({"error", "fail", "runtime error", "partial success"})
 _BUILT = frozenset({"model", "seed"})
 _LINES_SHOWN = 25
+# In DuckDB's words, and in Trino's.
+_NO_SUCH_TABLE = re.compile(r"Table with name \S+ does not exist|name=TABLE_NOT_FOUND")
 
 
 @dataclass(frozen=True)
@@ -208,9 +211,16 @@ def _raise_failures(results: list[dict[str, Any]]) -> None:
     if not failed:
         return
     skipped = sum(r["status"] == "skipped" for r in results)
-    lines = [f"{_name(r)}: {' '.join(str(r['message'] or r['status']).split())}" for r in failed]
+    lines = [f"{_name(r)}: {' '.join(str(r['message'] or r['status']).split())}{_way_out(r)}" for r in failed]
     after = f"\n{skipped} that depend on them were skipped." if skipped else ""
     raise TransformError(f"dbt: {len(failed)} failed.\n" + "\n".join(lines) + after)
+
+
+def _way_out(result: dict[str, Any]) -> str:
+    """What to do about a model that reads a table which no build has made."""
+    if _kind(result) != "model" or not _NO_SUCH_TABLE.search(str(result["message"])):
+        return ""
+    return f" Build it with its parents: lakehouse build --select +{result['node'].get('name', _name(result))}"
 
 
 def _kind(result: dict[str, Any]) -> str:

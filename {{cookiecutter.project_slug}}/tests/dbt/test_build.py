@@ -137,6 +137,18 @@ def test_trips_without_the_zone_lookup_are_refused_with_the_command_to_run(lake:
     assert GREEN not in lake.engine.tables()
 
 
+def test_a_mart_alone_without_its_parents_names_the_command_that_builds_them_too(lake: Lake, run_build: Build) -> None:
+    put_zones(lake.catalog)
+    put(lake, "2024-01")
+
+    with pytest.raises(TransformError) as error:
+        run_build(lake, "fct_daily_trips")
+    run_build(lake, "+fct_daily_trips")
+
+    assert "lakehouse build --select +fct_daily_trips" in str(error.value)
+    assert lake.rows("select count(*) > 0 as some from gold.fct_daily_trips") == [{"some": True}]
+
+
 @pytest.fixture
 def own_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the dbt project that a test may change, in place of the real one."""

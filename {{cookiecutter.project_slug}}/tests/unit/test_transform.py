@@ -73,6 +73,29 @@ def test_failures_are_named_with_what_they_say(lake: Lake, dbt_says: list[dict[s
     )
 
 
+@pytest.mark.parametrize(
+    ("said", "is_missing"),
+    [
+        ("Runtime Error Catalog Error: Table with name stg_green_trips does not exist! Did you mean ...", True),
+        (
+            "Database Error TrinoUserError(type=USER_ERROR, name=TABLE_NOT_FOUND, message=\"line 9:19: Table "
+            "'iceberg.silver.stg_green_trips' does not exist\", query_id=20240101_000000_00001_abcde)",
+            True,
+        ),
+        ("Runtime Error Binder Error: Referenced column \"day\" not found in FROM clause!", False),
+    ],
+)
+def test_a_model_whose_parents_were_never_built_says_how_to_build_them(
+    lake: Lake, dbt_says: list[dict[str, Any]], said: str, *, is_missing: bool
+) -> None:
+    dbt_says += [result("model.lakehouse.dim_zones", "error", said, schema="gold", name="dim_zones")]
+
+    with pytest.raises(TransformError) as error:
+        build(lake.settings, "dim_zones")
+
+    assert ("Build it with its parents: lakehouse build --select +dim_zones" in str(error.value)) == is_missing
+
+
 def test_warnings_are_given_not_raised(lake: Lake, dbt_says: list[dict[str, Any]]) -> None:
     dbt_says += [result("test.lakehouse.every_text_code_is_known", "warn", "Got 1 result, configured to warn if != 0")]
 
