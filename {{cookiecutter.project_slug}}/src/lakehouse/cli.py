@@ -132,7 +132,10 @@ def load(
     refresh: Annotated[
         bool, typer.Option("--refresh", help="Ask the publisher again, even for what is landed.")
     ] = False,
-    again: Annotated[bool, typer.Option("--again", help="Load even if the table holds these very bytes.")] = False,
+    again: Annotated[
+        bool,
+        typer.Option("--again", help="Load even these very bytes; `build --full-refresh` takes them to silver then."),
+    ] = False,
     allow_shrink: Annotated[
         bool, typer.Option("--allow-shrink", help="0 rows, or fewer than half of what is replaced, are meant.")
     ] = False,
@@ -215,11 +218,11 @@ def build(
     ] = None,
     full_refresh: Annotated[
         bool,
-        typer.Option("--full-refresh", help="Rebuild every month: after a change of a model of silver or a threshold."),
+        typer.Option("--full-refresh", help="Rebuild all of silver: after `load --again`, or a rollback in silver."),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Run dbt: silver, gold and their tests. Only months whose bytes changed are rebuilt in silver."""
+    """Run dbt: silver, gold and their tests. Of silver, months whose bytes changed are rebuilt; all, if its SQL did."""
     from lakehouse.terminal import err, out, print_json
     from lakehouse.transform import build as run_dbt
 
