@@ -178,6 +178,16 @@ def typed(name: str, kind: Any) -> Change:
     return with_column(name, lambda values: pa.array(values, kind))
 
 
+def empty(name: str, kind: Any) -> Change:
+    """One column without any value."""
+    return with_column(name, lambda values: pa.nulls(len(values), kind))
+
+
+def text(name: str) -> Change:
+    """One column as text."""
+    return with_column(name, lambda values: [str(value) for value in values])
+
+
 def one(name: str, row: int, value: Any, kind: Any = None) -> Change:
     """One value in the place of another."""
     return with_column(name, lambda values: pa.array([*values[:row], value, *values[row + 1 :]], kind))
@@ -213,6 +223,16 @@ def backwards(count: int) -> Change:
     """The first trips end before they begin."""
     early = [datetime(2024, 1, 1) - timedelta(hours=n) for n in range(count)]  # noqa: DTZ001 - New York's clocks
     return with_column("lpep_dropoff_datetime", lambda values: [*early, *values[count:]])
+
+
+def no_text(name: str, row: int) -> Change:
+    """A column of text with bytes in one row that are no UTF-8: parquet takes them, and no reader looks."""
+
+    def made(values: list[Any]) -> Any:
+        content = [None if value is None else value.encode() for value in values]
+        return pa.array([*content[:row], b"N\xff", *content[row + 1 :]], pa.binary()).view(pa.string())
+
+    return with_column(name, made)
 
 
 def as_text(table: pa.Table) -> pa.Table:
@@ -351,6 +371,23 @@ CASES = (
         refused=("the column 'PULocationID' is missing", "(as a whole number)"),
     ),
     Brought(
+        "fares without any value",
+        empty("fare_amount", pa.null()),
+        refused=("the column 'fare_amount' has no value in any of its 40 rows", "files of 2024-01 must have some"),
+    ),
+    Brought(
+        "zones without any value",
+        empty("DOLocationID", pa.int32()),
+        refused=("the column 'DOLocationID' has no value in any of its 40 rows", "(as a whole number)"),
+    ),
+    Brought(
+        "pickup times without any value",
+        empty("lpep_pickup_datetime", pa.timestamp("us")),
+        refused=("the column 'lpep_pickup_datetime' has no value in any of its 40 rows", "(as a local time"),
+    ),
+    Brought("passengers without any value", empty("passenger_count", pa.null())),
+    Brought("no zones before they existed", dataset="yellow", month="2010-12", respelled=True),
+    Brought(
         "two columns for one",
         lambda t: t.append_column("Fare_Amount", t["fare_amount"]),
         refused=("'fare_amount' and 'Fare_Amount' both mean fare_amount",),
@@ -372,13 +409,13 @@ CASES = (
     ),
     Brought(
         "text that is no number",
-        both(with_column("fare_amount", lambda v: [str(x) for x in v]), one("fare_amount", 23, "12,5")),
+        both(text("fare_amount"), one("fare_amount", 23, "12,5")),
         refused=("the column 'fare_amount' has '12,5' in row 23 (counted from 0)", "expected a number"),
     ),
     Brought(
         "text that is no time",
         both(
-            with_column("lpep_dropoff_datetime", lambda v: [str(x) for x in v]),
+            text("lpep_dropoff_datetime"),
             one("lpep_dropoff_datetime", 5, "2024-02-30 10:00:00"),
         ),
         refused=("the column 'lpep_dropoff_datetime' has '2024-02-30 10:00:00' in row 5 ", "expected a local time"),
@@ -387,6 +424,16 @@ CASES = (
         "an id with a fraction",
         one("PULocationID", 39, 1.5, pa.float64()),
         refused=("the column 'PULocationID' has 1.5 in row 39 ", "expected a whole number for pu_location_id"),
+    ),
+    Brought(
+        "bytes that are no text",
+        no_text("store_and_fwd_flag", 17),
+        refused=("the column 'store_and_fwd_flag' has b'N\\xff' in row 17 (counted from 0)", "expected text"),
+    ),
+    Brought(
+        "bytes that are no text in the place of a number",
+        both(text("fare_amount"), no_text("fare_amount", 39)),
+        refused=("the column 'fare_amount' has b'N\\xff' in row 39 (counted from 0)", "expected a number"),
     ),
     Brought(
         "an amount beyond measure",

@@ -58,6 +58,8 @@ ZONES = {"pu_location_id", "do_location_id"}
 WHOLE = {"vendor_id", "passenger_count", "rate_code_id", "payment_type", "trip_type"} | ZONES
 # What a file of its era may not lack, by the eras: the columns that others may lack are the rest.
 MAY_LACK = {"vendor_name", "payment_type_name", "ehail_fee", "request_source"}
+# What a file may not leave without any value.
+NEVER_EMPTY = TIMES | ZONES | {"trip_distance", "fare_amount", "total_amount"}
 GARBAGE = ("abc", "1,5", "12 34", "--", "1.2.3", "0x1F", "true", "١٢")
 
 
@@ -180,6 +182,9 @@ def _trips(chance: random.Random, month: Month, count: int) -> Trips:
     amounts |= {f"{end}_{axis}" for end in ("pickup", "dropoff") for axis in ("longitude", "latitude")}
     for name in sorted(amounts - TEXT - TIMES - WHOLE):
         trips[name] = [sometimes(_amount(chance)) for _ in range(count)]
+    for name in sorted(NEVER_EMPTY):
+        if all(value is None for value in trips[name]):
+            trips[name][0] = trips["pickup_datetime"][0] if name in TIMES else 12.5
     return trips
 
 
@@ -398,6 +403,30 @@ def _no_zones(draw: Draw, columns: list[_Column], count: int) -> str | None:
     return "{" + column.canonical + "} is outside"
 
 
+def _no_values(draw: Draw, columns: list[_Column], count: int) -> str | None:
+    column = _some(draw, columns, NEVER_EMPTY)
+    if column is None:
+        return None
+    column.values = [None] * count
+    ways = [_typed(pa.timestamp("us"))] if column.canonical in TIMES else [_typed(pa.null()), _with_nan("f8")]
+    column.array = draw(st.sampled_from([*ways, _text(str, None), _text(str, " ")]))(column.values)
+    return "the column {" + column.canonical + "} has no value in any of its " + str(count) + " rows"
+
+
+def _no_text(draw: Draw, columns: list[_Column], count: int) -> str | None:
+    column = _some(draw, columns, {c.canonical for c in columns})
+    if column is None:
+        return None
+    row = draw(st.integers(0, count - 1))
+    content = [None if v is None else str(v).encode() for v in column.values]
+    content[row] = draw(st.sampled_from([b"\xff", b"N\xc3", b"\xed\xa0\x80"]))
+    array: Any = pa.array(content, pa.binary()).view(pa.string())
+    if draw(st.booleans()):
+        array = array.cast(pa.large_string())
+    column.array = array.dictionary_encode() if draw(st.booleans()) else array
+    return "the column {" + column.canonical + "} has b'.* in row " + str(row) + " "
+
+
 FAULTS: dict[str, Callable[[Draw, list[_Column], int], str | None]] = {
     "missing": _missing,
     "twice": _twice,
@@ -410,4 +439,6 @@ FAULTS: dict[str, Callable[[Draw, list[_Column], int], str | None]] = {
     "finer than microseconds": _finer_than_microseconds,
     "swapped": _swapped,
     "no zones": _no_zones,
+    "no values": _no_values,
+    "no text": _no_text,
 }

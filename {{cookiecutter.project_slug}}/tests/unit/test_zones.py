@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from tests.lake import Lake
 
+from lakehouse.errors import RefusedError
 from lakehouse.iceberg.diff import MonthDiff, diff
 from lakehouse.iceberg.loading import LoadResult, load
 from lakehouse.tlc.generate import write_zones
@@ -54,3 +56,37 @@ def test_an_older_lookup_after_the_newer_one_is_one_snapshot_and_the_zones_that_
     assert found.months == (MonthDiff(None, added=1, removed=0, changed=1, same=263),)
     assert [row["location_id"] for row in found.added_rows] == [265]
     assert found.changed_rows == ({"location_id": 7, "zone": ["Renamed", "Generated zone 7"]},)
+
+
+HEADER = '"LocationID","Borough","Zone","service_zone"'
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "message"),
+    [
+        (HEADER + ',"Zone"', "", "the columns 'Zone' and 'Zone' both mean zone"),
+        (HEADER + ',"location_id"', "", "the columns 'LocationID' and 'location_id' both mean location_id"),
+        (HEADER.replace("Borough", "County"), "", "the column 'borough' is missing"),
+        (HEADER, '"0x10A","Queens","266","Boro Zone"', "'LocationID' holds what is no whole number"),
+        (HEADER, '"1.5","Queens","One and a half","Boro Zone"', "'LocationID' holds what is no whole number"),
+        (HEADER, '" ","Queens","None","Boro Zone"', "'LocationID' has no value in some row"),
+        (HEADER, '"7.0","Queens","Seven again","Boro Zone"', "'LocationID' has 7 twice"),
+    ],
+    ids=["a name twice", "two forms of it", "no borough", "hexadecimal", "a fraction", "no id", "an id twice"],
+)
+def test_a_lookup_that_can_not_be_meant_is_refused_with_the_cause_and_the_way_out(
+    lake: Lake, tmp_path: Path, header: str, row: str, message: str
+) -> None:
+    file = write_zones(tmp_path / "taxi_zone_lookup.csv")
+    load_zones(lake, file)
+    _, *rows = file.read_text("utf-8").splitlines()
+    if header.count(",") > HEADER.count(","):
+        rows = [f"{line},1" for line in rows]
+    file.write_text("\n".join([header, *rows, row]), "utf-8")
+
+    with pytest.raises(RefusedError, match=message) as caught:
+        load_zones(lake, file)
+
+    assert str(caught.value).startswith("taxi_zone_lookup.csv: ")
+    assert "lakehouse load zones --refresh" in str(caught.value)
+    assert [line.total_rows for line in lake.history(TABLE)] == [265]

@@ -17,6 +17,7 @@ from lakehouse.iceberg.commits import Change, check_bytes, commit, still_meant
 from lakehouse.iceberg.tables import ZONE_COLUMNS, ZONES_TABLE
 from lakehouse.iceberg.writer import audit, write_data_file
 from lakehouse.landing import Landed, Landing
+from lakehouse.tlc.conform import whole_numbers
 from lakehouse.tlc.datasets import normalised
 
 # its stubs know no plain Python values
@@ -63,27 +64,30 @@ def read_zones(content: bytes, name: str) -> pa.Table:
     """The lookup's rows, canonical names, ids as numbers; text as published.
 
     Raises:
-        RefusedError: no CSV, a column missing, an id that is no whole number or stands twice.
+        RefusedError: no CSV, a column missing or there twice, an id that is no whole number or stands twice.
     """
     wanted = [column for column, *_ in ZONE_COLUMNS if column != "source_sha256"]
     try:
         text = csv.read_csv(io.BytesIO(content), convert_options=csv.ConvertOptions(column_types=_all_text(content)))
     except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
         raise RefusedError(f"{name}: this is not a CSV file ({str(error).splitlines()[0]}). {_WAY_OUT}") from error
-    found = {normalised(column): column for column in text.column_names}
-    missing = [column for column in wanted if normalised(column) not in found]
+    found = {name: [c for c in text.column_names if normalised(c) == normalised(name)] for name in wanted}
+    if several := [(name, columns) for name, columns in found.items() if len(columns) > 1]:
+        name_of, (one, other, *_) = several[0]
+        raise RefusedError(f"{name}: the columns {one!r} and {other!r} both mean {name_of}. {_WAY_OUT}")
+    missing = [name for name, columns in found.items() if not columns]
     if missing:
         raise RefusedError(
             f"{name}: the column {missing[0]!r} is missing; the file has {', '.join(text.column_names)}. {_WAY_OUT}"
         )
-    zones = text.select([found[normalised(column)] for column in wanted]).rename_columns(wanted)
+    zones = text.select([column for columns in found.values() for column in columns]).rename_columns(wanted)
     try:
-        ids = pc.utf8_trim_whitespace(zones["location_id"]).cast(pa.int64())
+        ids = whole_numbers(zones["location_id"].combine_chunks())
     except pa.ArrowInvalid as error:
         raise RefusedError(
             f"{name}: the column 'LocationID' holds what is no whole number: {error}. {_WAY_OUT}"
         ) from error
-    counted = pc.value_counts(ids.combine_chunks())
+    counted = pc.value_counts(ids)
     twice = [entry["values"].as_py() for entry in counted if entry["counts"].as_py() > 1]
     if ids.null_count or twice:
         what = f"{twice[0]} twice" if twice else "no value in some row"

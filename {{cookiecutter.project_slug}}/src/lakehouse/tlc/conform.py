@@ -32,6 +32,10 @@ EXPECTED = {
     "string": "text",
     "timestamp": "a local time such as 2024-01-31 23:59:59",
 }
+_WAY_OUT = (
+    "Nothing was loaded; get the published file again with --refresh, or mend this one and land the mended file with "
+    "--refresh (TLC_SOURCE may be its folder)."
+)
 # decimal(12,2) is what silver holds; a larger amount or distance can't be meant
 LARGEST = 1e10
 
@@ -62,7 +66,7 @@ def plan(dataset: Dataset, month: Month, schema: pa.Schema, file: str) -> Match:
         if taken is not None:
             raise RefusedError(
                 f"{file}: the columns {taken!r} and {published.name!r} both mean {column.name}. "
-                "Nothing was loaded; remove one of them from the file, or get the published one again with --refresh."
+                f"Only one may. {_WAY_OUT}"
             )
         sources[column.name] = published.name
         _check_type(column, published, file)
@@ -120,8 +124,7 @@ def _check_type(column: Column, published: pa.Field[Any], file: str) -> None:
     if not (fits or empty):
         raise RefusedError(
             f"{file}: the column {published.name!r} has the type {published.type}, which can't be meant as "
-            f"{column.name}; expected {EXPECTED[column.type]}. Nothing was loaded; get the published file again "
-            "with --refresh, or write the column with a fitting type."
+            f"{column.name}; expected {EXPECTED[column.type]}. {_WAY_OUT}"
         )
 
 
@@ -141,6 +144,7 @@ class Conformer:
     _both_times: int = 0
     _unknown_zones: dict[str, int] = field(default_factory=dict)
     _zones: dict[str, int] = field(default_factory=dict)
+    _values: dict[str, int] = field(default_factory=dict)
 
     def conform(self, batch: pa.RecordBatch) -> list[pa.Array[Any]]:
         """One array a declared column, in declared order, of the declared type; as many rows as `batch`.
@@ -163,8 +167,16 @@ class Conformer:
         """The checks that need the whole file.
 
         Raises:
-            RefusedError: pickup and dropoff plainly swapped, or zone ids mostly unknown.
+            RefusedError: a column without any value, pickup and dropoff plainly swapped, or zone ids mostly unknown.
         """
+        for name, values in self._values.items():
+            if self.rows and not values:
+                column = next(c for c in self.dataset.columns if c.name == name)
+                raise RefusedError(
+                    f"{self.file}: the column {self.match.sources[name]!r} has no value in any of its {self.rows:,} "
+                    f"rows, and {self.dataset.name} files of {self.month} must have some (as {EXPECTED[column.type]}). "
+                    f"{_WAY_OUT}"
+                )
         if self._both_times and self._swapped > self.dataset.swapped_share * self._both_times:
             pickup, dropoff = (
                 next(self.match.sources[c.name] for c in self.dataset.columns if c.role == role)
@@ -188,6 +200,9 @@ class Conformer:
         self._both_times += len(earlier) - earlier.null_count
         self._swapped += earlier.true_count
         for column in self.dataset.columns:
+            if column.never_empty and column.required_in(self.month):
+                values = arrays[column.name]
+                self._values[column.name] = self._values.get(column.name, 0) + len(values) - values.null_count
             if column.role == "zone" and self.match.sources[column.name] is not None:
                 ids = arrays[column.name]
                 inside = pc.and_(pc.greater_equal(ids, ZONES.start), pc.less(ids, ZONES.stop))
@@ -221,25 +236,36 @@ class Conformer:
     def _refusal(self, column: Column, source: str, values: pa.Array[Any], position: int) -> RefusedError:
         return RefusedError(
             f"{self.file}: the column {source!r} has {_shown(values, position)} in row {self.rows + position} "
-            f"(counted from 0); expected {EXPECTED[column.type]} for {column.name}. Nothing was loaded; get the "
-            "published file again with --refresh, or mend the value."
+            f"(counted from 0); expected {EXPECTED[column.type]} for {column.name}. {_WAY_OUT}"
         )
 
 
 def _shown(values: pa.Array[Any], position: int) -> str:
-    """A value as a message may show it; a time that Python can't hold, as the number it is stored as."""
-    value = values[position]
+    """A value as a message may show it: text that is none, as its bytes; a time beyond Python's, as its number."""
+    value: Any = values[position]
+    if pa.types.is_dictionary(value.type):
+        value = value.value
     try:
         return repr(value.as_py())
+    except UnicodeDecodeError:
+        return repr(value.as_buffer().to_pybytes())
     except (ValueError, OverflowError):
         return f"{value.value} ({value.type})" if pa.types.is_timestamp(value.type) else str(value.type)
 
 
 def _plain(values: pa.Array[Any]) -> pa.Array[Any]:
-    """Without dictionaries; text as `string`."""
+    """Without dictionaries; text as `string`.
+
+    Raises:
+        pa.ArrowInvalid: bytes that are no UTF-8; neither parquet's reader nor a cast between kinds of text looks.
+    """
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
-    return values.cast(pa.string()) if _is_text(values.type) else values
+    if not _is_text(values.type):
+        return values
+    text: pa.Array[Any] = values.cast(pa.string())
+    text.validate(full=True)
+    return text
 
 
 def _trimmed(values: pa.Array[Any]) -> pa.Array[Any]:
@@ -255,15 +281,27 @@ def _without_nan(values: pa.Array[Any]) -> pa.Array[Any]:
     return pc.if_else(nan, pa.scalar(None, values.type), values) if pc.any(nan).as_py() else values
 
 
+def whole_numbers(text: pa.Array[Any]) -> pa.Array[Any]:
+    """Text as whole numbers, each exactly; empty text is null.
+
+    Raises:
+        pa.ArrowInvalid: text that is none; a hexadecimal number, which the cast would take, is none either.
+    """
+    # "1.0" is how CSV files of floats spell 1. By way of a double, 2**53 + 1 would become another number.
+    spelled = pc.replace_substring_regex(_trimmed(text), r"^([+-]?[0-9]+)\.0*$", r"\1")
+    hexadecimal = pc.match_substring(spelled, "x", ignore_case=True)
+    if pc.any(hexadecimal).as_py():
+        raise pa.ArrowInvalid(f"'{pc.filter(spelled, hexadecimal)[0]}' is a hexadecimal number")
+    numbers: pa.Array[Any] = spelled.cast(pa.int64())
+    return numbers
+
+
 def _to_long(values: pa.Array[Any], target: pa.DataType) -> pa.Array[Any]:
     if values.type == target:
         return values
     values = _plain(values)
     if pa.types.is_string(values.type):
-        # "1.0" is how CSV files of floats spell 1. By way of a double, 2**53 + 1 would become another number.
-        values = pc.replace_substring_regex(_trimmed(values), r"^([+-]?[0-9]+)\.0*$", r"\1")
-        if pc.any(pc.match_substring(values, "x", ignore_case=True)).as_py():
-            raise pa.ArrowInvalid("a hexadecimal number, which the cast would take")
+        return whole_numbers(values)
     if pa.types.is_floating(values.type):
         values = _without_nan(values)
     return values.cast(target)

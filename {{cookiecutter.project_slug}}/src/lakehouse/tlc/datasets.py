@@ -37,7 +37,8 @@ class Column:
     """A column of a raw table: its canonical name, its one type for all eras, and how files spell it.
 
     Names match without regard to case and underscores. A file of the months `required_since` to `required_until` that
-    lacks the column is refused; in other months the column may be absent and becomes null.
+    lacks the column is refused; in other months the column may be absent and becomes null. Where it is required and
+    `never_empty`, a file without a single value in it is refused too: no trip could be told from such a file.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Column:
     required_since: Month | None = None
     required_until: Month = END
     role: Literal["pickup", "dropoff", "zone", ""] = ""
+    never_empty: bool = False
     doc: str = ""
 
     def required_in(self, month: Month) -> bool:
@@ -98,7 +100,13 @@ _GREEN = Month(2013, 8)
 def _amounts(since: Month, names: dict[str, tuple[Name, ...]]) -> dict[str, Column]:
     """The money columns that both datasets have in all their months."""
     return {
-        name: Column(name, "double", names.get(name, (Name(name),)), required_since=since)
+        name: Column(
+            name,
+            "double",
+            names.get(name, (Name(name),)),
+            required_since=since,
+            never_empty=name in ("fare_amount", "total_amount"),
+        )
         for name in ("fare_amount", "mta_tax", "tip_amount", "tolls_amount", "total_amount")
     }
 
@@ -135,6 +143,7 @@ YELLOW = Dataset(
             ),
             required_since=BEGINNING,
             role="pickup",
+            never_empty=True,
             doc="Meter on; New York local time.",
         ),
         Column(
@@ -147,6 +156,7 @@ YELLOW = Dataset(
             ),
             required_since=BEGINNING,
             role="dropoff",
+            never_empty=True,
             doc="Meter off; New York local time.",
         ),
         Column(
@@ -160,6 +170,7 @@ YELLOW = Dataset(
             "double",
             (Name("Trip_Distance", until=_2009_END), Name("trip_distance")),
             required_since=BEGINNING,
+            never_empty=True,
             doc="Miles.",
         ),
         Column(
@@ -174,8 +185,8 @@ YELLOW = Dataset(
             (Name("store_and_forward", until=_2009_END), Name("store_and_fwd_flag")),
             required_since=BEGINNING,
         ),
-        Column("pu_location_id", "long", (Name("PULocationID"),), required_since=_2011, role="zone"),
-        Column("do_location_id", "long", (Name("DOLocationID"),), required_since=_2011, role="zone"),
+        Column("pu_location_id", "long", (Name("PULocationID"),), required_since=_2011, role="zone", never_empty=True),
+        Column("do_location_id", "long", (Name("DOLocationID"),), required_since=_2011, role="zone", never_empty=True),
         Column("payment_type", "long", (Name("payment_type"),), required_since=_2011),
         Column(
             "payment_type_name",
@@ -228,6 +239,7 @@ GREEN = Dataset(
             (Name("lpep_pickup_datetime"),),
             required_since=_GREEN,
             role="pickup",
+            never_empty=True,
             doc="Meter on; New York local time.",
         ),
         Column(
@@ -236,14 +248,15 @@ GREEN = Dataset(
             (Name("lpep_dropoff_datetime"),),
             required_since=_GREEN,
             role="dropoff",
+            never_empty=True,
             doc="Meter off; New York local time.",
         ),
         Column("store_and_fwd_flag", "string", required_since=_GREEN),
         Column("rate_code_id", "long", (Name("RatecodeID"),), required_since=_GREEN),
-        Column("pu_location_id", "long", (Name("PULocationID"),), required_since=_GREEN, role="zone"),
-        Column("do_location_id", "long", (Name("DOLocationID"),), required_since=_GREEN, role="zone"),
+        Column("pu_location_id", "long", (Name("PULocationID"),), required_since=_GREEN, role="zone", never_empty=True),
+        Column("do_location_id", "long", (Name("DOLocationID"),), required_since=_GREEN, role="zone", never_empty=True),
         Column("passenger_count", "long", required_since=_GREEN),
-        Column("trip_distance", "double", required_since=_GREEN, doc="Miles."),
+        Column("trip_distance", "double", required_since=_GREEN, never_empty=True, doc="Miles."),
         _green_amounts["fare_amount"],
         Column("extra", "double", required_since=_GREEN),
         _green_amounts["mta_tax"],

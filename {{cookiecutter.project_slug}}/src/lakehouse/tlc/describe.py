@@ -45,10 +45,11 @@ def _span(since: Month, until: Month) -> str:
 def _required(dataset: Dataset, column: Column) -> str:
     if column.required_since is None:
         return "no"
+    values = ", with values" if column.never_empty else ""
     if column.required_since <= dataset.first_month and column.required_until == END:
-        return "yes"
+        return f"yes{values}"
     since = max(column.required_since, dataset.first_month)
-    return f"from {since}" if column.required_until == END else f"{since} to {column.required_until}"
+    return f"from {since}{values}" if column.required_until == END else f"{since} to {column.required_until}{values}"
 
 
 def eras(dataset: Dataset) -> list[Month]:
