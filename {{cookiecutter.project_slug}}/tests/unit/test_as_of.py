@@ -65,3 +65,31 @@ def test_one_tables_snapshot_moves_that_table_only() -> None:
 def test_only_one_query_can_be_moved(sql: str) -> None:
     with pytest.raises(QueryError, match=r"exactly one SELECT|parsed"):
         travel(sql, lambda _: None)
+
+
+@pytest.mark.parametrize("text", ["publication-20240101T000000Z", "2024-03-01", "published.fct@7"])
+def test_a_view_of_the_last_publication_has_no_versions(text: str) -> None:
+    with pytest.raises(QueryError, match=r"published\.fct shows the last publication.*Ask gold\.fct with --as-of"):
+        versions("select * from gold.a join published.fct on true", parse_as_of(text), "trino")
+
+
+def test_a_view_of_the_last_publication_is_as_it_is_beside_one_tables_snapshot_and_as_of_itself() -> None:
+    sql = "select * from gold.a join published.fct on true"
+
+    assert list(versions(sql, parse_as_of("published"), "trino")) == ["gold.a"]
+    assert list(versions(sql, parse_as_of("gold.a@7"), "trino")) == ["gold.a"]
+
+
+@pytest.mark.parametrize("sql", ["select 1", "table information_schema.tables", 'select * from "raw"."a$files"'])
+def test_a_query_that_nothing_would_move_is_refused(sql: str) -> None:
+    with pytest.raises(QueryError, match="reads no table that has versions, so it can't be read as of published"):
+        versions(sql, parse_as_of("published"), "trino")
+
+
+@pytest.mark.parametrize("beside", ["", "raw.b, "])
+def test_a_table_that_is_an_argument_is_refused_and_a_query_in_its_place_is_moved(beside: str) -> None:
+    sql = f"select * from {beside}table(exclude_columns(input => table(%s), columns => descriptor(a)))"
+
+    with pytest.raises(QueryError, match=r"table\(select \* from raw\.green_trips\)"):
+        versions(sql % "raw.green_trips", parse_as_of("published"), "trino")
+    assert "raw.green_trips" in versions(sql % "select * from raw.green_trips", parse_as_of("published"), "trino")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -19,6 +20,7 @@ from lakehouse.engines import open_engine
 from lakehouse.engines.duckdb import DuckDBEngine, connect, register_tables
 from lakehouse.errors import QueryError
 from lakehouse.iceberg.catalog import open_catalog
+from lakehouse.iceberg.publication import manifest_file
 from lakehouse.settings import Settings
 
 
@@ -250,3 +252,36 @@ def test_every_table_of_the_catalog_is_registered_unless_some_are_named(settings
     assert every == {"zones", "trips"}
     assert duckdb_engine.table_names(catalog) == ["raw.trips", "raw.zones"]
     connection.close()
+
+
+def test_a_view_of_the_last_publication_is_not_read_as_of_another_version(
+    settings: Settings, catalog: Catalog, engine: DuckDBEngine
+) -> None:
+    catalog.create_namespace("gold")
+    table = catalog.create_table("gold.days", rows(id=[1]).schema)
+    table.append(rows(id=[1]))
+    (published,) = engine.snapshots("gold.days")
+    table.manage_snapshots().create_branch(published.snapshot_id, "published").commit()
+    manifest_file(settings).write_text(json.dumps({"snapshots": {"gold.days": published.snapshot_id}}), "utf-8")
+    table.append(rows(id=[2]))
+    sql = "select count(*) as n from published.days"
+
+    for version in ("nonsense", "2999-01-01"):
+        with pytest.raises(QueryError, match=r"published\.days shows the last publication"):
+            engine.query(sql, as_of=version)
+    assert engine.query(sql, as_of="published").to_pylist() == engine.query(sql).to_pylist() == [{"n": 1}]
+
+
+def test_a_statement_that_asks_which_tables_there_are_sees_all(catalog: Catalog, engine: DuckDBEngine) -> None:
+    trips(catalog, rows(id=[1]))
+    catalog.create_table("raw.zones", rows(zone=["a"]).schema)
+    names = "select table_schema || '.' || table_name as name from information_schema.tables where table_schema = 'raw'"
+
+    assert engine.query(f"{names} order by 1")["name"].to_pylist() == ["raw.trips", "raw.zones"]
+    assert engine.query(f"{names} and (select count(*) from raw.trips) = 1").num_rows == 2
+    assert engine.query("show all tables").num_rows == 2
+
+
+def test_a_name_for_two_columns_is_refused(engine: DuckDBEngine) -> None:
+    with pytest.raises(QueryError, match=r"more than one column called n\. Give each a name of its own"):
+        engine.query("select 1 as n, 2 as n, 3 as m")

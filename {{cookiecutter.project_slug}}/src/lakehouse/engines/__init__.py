@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
+from lakehouse.errors import QueryError
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -81,9 +83,26 @@ class Engine(Protocol):
         """Id of the snapshot that a plain query reads."""
         ...
 
+    def made_current(self, table: str) -> list[int]:
+        """Ids of the snapshots that a plain query ever read, in that order; one that came back is there again.
+
+        An expired one is left out, and an engine may leave out all that was before it.
+        """
+        ...
+
     def close(self) -> None:
         """Give back connections."""
         ...
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Refuse a result in which a name stands for two columns: a row by name would lose one of them.
+
+    Raises:
+        QueryError: names the columns.
+    """
+    if twice := sorted({name for name in names if list(names).count(name) > 1}):
+        raise QueryError(f"The result has more than one column called {', '.join(twice)}. Give each a name of its own.")
 
 
 def open_engine(settings: Settings) -> Engine:

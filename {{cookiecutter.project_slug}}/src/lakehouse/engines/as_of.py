@@ -13,6 +13,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from lakehouse.errors import QueryError
+from lakehouse.iceberg.publication import BRANCH, SCHEMA
 
 CATALOG = "iceberg"
 # Schemas of the engines themselves: nothing in them has a version.
@@ -81,15 +82,39 @@ def versions(sql: str, as_of: AsOf, dialect: str) -> dict[str, AsOf]:
     """For each table of the query that `as_of` moves, its version.
 
     Raises:
-        QueryError: not exactly one query, or it does not read the table that `as_of` names.
+        QueryError: not exactly one query, or one that would not be read as of that version, in whole or in part.
     """
     tables = referenced_tables(sql, dialect)
+    _refuse_arguments(sql, dialect)
+    shown = [table for table in tables if table.startswith(f"{SCHEMA}.") and as_of.table in (None, table)]
+    if shown and as_of.value != BRANCH:
+        name = shown[0].removeprefix(f"{SCHEMA}.")
+        raise QueryError(
+            f"{shown[0]} shows the last publication and has no versions of its own. Ask gold.{name} with --as-of: a "
+            "publication's tag brings that publication back."
+        )
     if as_of.table is None:
-        return dict.fromkeys(tables, as_of)
+        if not tables:
+            raise QueryError(f"The query reads no table that has versions, so it can't be read as of {as_of.value}.")
+        return {table: as_of for table in tables if table not in shown}
     if as_of.table not in tables:
         read = ", ".join(tables) or "no table"
         raise QueryError(f"The query does not read {as_of.table}, which the version is of. It reads {read}.")
     return {as_of.table: as_of}
+
+
+def _refuse_arguments(sql: str, dialect: str) -> None:
+    """Refuse a table given by name to a table function: no clause may stand there, so it would be read as it is now.
+
+    Raises:
+        QueryError: says how to write it instead.
+    """
+    for call in _query(sql, dialect).find_all(exp.Anonymous):
+        if call.name.lower() == "table" and isinstance(given := next(iter(call.expressions), None), exp.Column):
+            raise QueryError(
+                f"table({given.sql(dialect)}) can't be read as of a version. Write it as a query: "
+                f"table(select * from {given.sql(dialect)})."
+            )
 
 
 def travel(sql: str, version_of: Callable[[str], AsOf | None], dialect: str = "trino") -> str:
@@ -111,15 +136,28 @@ def travel(sql: str, version_of: Callable[[str], AsOf | None], dialect: str = "t
     return sql
 
 
-def _tables(sql: str, dialect: str) -> list[tuple[str, exp.Table]]:
+def reads_catalog(sql: str, dialect: str) -> bool:
+    """Whether one query asks the engine itself which tables there are.
+
+    Raises:
+        QueryError: not exactly one query.
+    """
+    return any(table.db.lower() in _NOT_ICEBERG for table in _query(sql, dialect).find_all(exp.Table))
+
+
+def _query(sql: str, dialect: str) -> exp.Query:
     try:
         statements = [s for s in sqlglot.parse(sql, dialect=dialect) if s is not None]
     except SqlglotError as error:
         raise QueryError(f"The SQL can't be parsed, so no table can be read as of a version: {error}") from error
     if len(statements) != 1 or not isinstance(statements[0], exp.Query):
         raise QueryError("Reading as of a version takes exactly one SELECT (WITH and set operations may be in it).")
+    return statements[0]
+
+
+def _tables(sql: str, dialect: str) -> list[tuple[str, exp.Table]]:
     found = []
-    for table in statements[0].find_all(exp.Table):
+    for table in _query(sql, dialect).find_all(exp.Table):
         schema = table.db.lower()
         if not isinstance(table.this, exp.Identifier) or not schema or schema in _NOT_ICEBERG or "$" in table.name:
             continue

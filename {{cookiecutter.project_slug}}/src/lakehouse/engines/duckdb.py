@@ -30,12 +30,12 @@ from pyiceberg.types import (
     UUIDType,
 )
 
-from lakehouse.engines import MonthFiles, Ref, Snapshot
-from lakehouse.engines.as_of import parse_as_of, referenced_tables, versions
+from lakehouse.engines import MonthFiles, Ref, Snapshot, check_names
+from lakehouse.engines.as_of import parse_as_of, reads_catalog, referenced_tables, versions
 from lakehouse.errors import QueryError
 from lakehouse.iceberg.catalog import open_catalog, service_errors
 from lakehouse.iceberg.commits import file_hash
-from lakehouse.iceberg.publication import SCHEMA, published_tables
+from lakehouse.iceberg.publication import published_tables
 from lakehouse.iceberg.refs import snapshot_at
 
 if TYPE_CHECKING:
@@ -203,7 +203,6 @@ class DuckDBEngine:
             moved = {
                 table: snapshot_at(_load(catalog, table), version)
                 for table, version in versions(sql, parse_as_of(as_of), "duckdb").items()
-                if not table.startswith(f"{SCHEMA}.")  # views keep reading what they are made of
             }
         connection = connect(self._settings)
         try:
@@ -262,6 +261,10 @@ class DuckDBEngine:
         """Id of the snapshot that a plain query reads."""
         return self._table(table).metadata.current_snapshot_id
 
+    def made_current(self, table: str) -> list[int]:
+        """See `Engine.made_current`."""
+        return [entry.snapshot_id for entry in self._table(table).history()]
+
     def close(self) -> None:
         """Nothing is held between queries."""
 
@@ -278,9 +281,12 @@ class DuckDBEngine:
 
     @staticmethod
     def _read_by(sql: str) -> list[str] | None:
-        """The tables to register for a statement; None, for all, where DuckDB knows SQL that the parser does not."""
+        """The tables to register for a statement; None, for all, where it names none or asks which there are.
+
+        All too where DuckDB knows SQL that the parser does not.
+        """
         try:
-            return referenced_tables(sql, "duckdb")
+            return None if reads_catalog(sql, "duckdb") else referenced_tables(sql, "duckdb") or None
         except QueryError:
             return None
 
@@ -301,6 +307,7 @@ def _run(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence[A
         relation: duckdb.DuckDBPyRelation | None = connection.sql(sql, params=list(parameters) or None)
         if relation is None:  # a statement without rows
             return pa.table({})
+        check_names(relation.columns)
         table: pa.Table = relation.to_arrow_table()
     except duckdb.Error as error:
         raise QueryError(str(error).strip()) from error

@@ -47,7 +47,7 @@ class TrinoEngine:
         self._connection = _connect(settings)
 
     def query(self, sql: str, parameters: Sequence[Any] = (), as_of: str | None = None) -> pa.Table:
-        """See `Engine.query`. Views keep reading what they are made of.
+        """See `Engine.query`. With one table's snapshot, views keep reading what they are made of.
 
         Raises:
             QueryError: Trino refused the statement, or a table has no such version.
@@ -89,6 +89,10 @@ class TrinoEngine:
     def current_snapshot(self, table: str) -> int | None:
         """Id of the snapshot that a plain query reads; None while there is none."""
         return next((ref.snapshot_id for ref in self.refs(table) if ref.name == "main"), None)
+
+    def made_current(self, table: str) -> list[int]:
+        """See `Engine.made_current`."""
+        return [row["snapshot_id"] for row in self._metadata(table, "history", "snapshot_id", "made_current_at")]
 
     def month_files(self, table: str) -> list[MonthFiles]:
         """Months that the table holds now, from `"t$partitions"`; see `Engine.month_files`."""
@@ -135,8 +139,11 @@ class TrinoEngine:
     def _moved(self, sql: str, as_of: AsOf) -> str:
         """The statement with a version behind each table. A table without that ref is named."""
         wanted = versions(sql, as_of, "trino")
-        known = set(self.tables())
-        wanted = {table: version for table, version in wanted.items() if table in known}
+        if unknown := sorted(set(wanted) - set(self.tables())):
+            raise QueryError(
+                f"{unknown[0]} is no Iceberg table, so it has no version {as_of.value}. A view keeps reading what it "
+                "is made of: ask the tables below it."
+            )
         for table, version in wanted.items():
             if version.kind == "ref":
                 refs = self.refs(table)

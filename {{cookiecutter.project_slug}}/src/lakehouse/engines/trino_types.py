@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from lakehouse.engines import check_names
 from lakehouse.errors import QueryError
 
 _PLAIN: dict[str, pa.DataType] = {
@@ -49,9 +50,7 @@ def arrow_table(names: Sequence[str], types: Sequence[str], batches: Iterable[li
     Raises:
         QueryError: a column's type, or a name given twice.
     """
-    twice = sorted({name for name in names if list(names).count(name) > 1})
-    if twice:
-        raise QueryError(f"The result has more than one column called {', '.join(twice)}. Give each a name of its own.")
+    check_names(names)
     schema = pa.schema([pa.field(name, arrow_type(kind)) for name, kind in zip(names, types, strict=True)])
     return pa.Table.from_batches([_batch(schema, rows) for rows in batches if rows], schema)
 
