@@ -52,3 +52,18 @@ def test_a_tag_does_not_move(lake: Lake, versions: list[int]) -> None:
         tag(lake.catalog, TABLE, "audited", second)
 
     assert lake.table(TABLE).metadata.refs["audited"].snapshot_id == first
+
+
+@pytest.mark.parametrize("name", ["", " ", "7", "2024-01-31", "2024-13-01", "before fix", " audited", "raw.a@7", "a;b"])
+def test_a_tag_that_nothing_could_ask_for_is_refused(lake: Lake, versions: list[int], name: str) -> None:
+    with pytest.raises(QueryError, match="is no name for a tag"):
+        tag(lake.catalog, TABLE, name, versions[0])
+
+    assert set(lake.table(TABLE).metadata.refs) == {"main"}
+
+
+@pytest.mark.parametrize("name", ["audited-2024", "2024-q1", "a/b.c_d"])
+def test_a_tag_is_read_by_its_name(lake: Lake, versions: list[int], name: str) -> None:
+    tag(lake.catalog, TABLE, name, versions[0])
+
+    assert lake.rows(f"select count(*) as n from {TABLE}", as_of=name) == [{"n": 100}]

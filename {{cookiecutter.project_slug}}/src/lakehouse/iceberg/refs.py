@@ -115,14 +115,13 @@ def tag(catalog: Catalog, name: str, tag_name: str, version: AsOf | int | str | 
         The snapshot's id.
 
     Raises:
-        QueryError: no such table or snapshot, or the name is taken by another snapshot.
+        QueryError: no such table or snapshot, the name is taken by another snapshot, or nothing could ask for it.
     """
     table = load_table(catalog, name)
     target = _meant(table, version) if version is not None else table.metadata.current_snapshot_id
     if target is None:
         raise QueryError(f"{name} has no snapshot to tag yet.")
-    if tag_name.isdigit() or not tag_name.strip():
-        raise QueryError(f"{tag_name!r} is no name for a tag: a number would be read as a snapshot.")
+    _check_tag_name(tag_name)
     # creating a tag whose name exists would move it
     if (taken := table.metadata.refs.get(tag_name)) is not None:
         if taken.snapshot_id == target:
@@ -130,3 +129,20 @@ def tag(catalog: Catalog, name: str, tag_name: str, version: AsOf | int | str | 
         raise QueryError(f"{name} has {tag_name!r} already, for snapshot {taken.snapshot_id}. Choose another name.")
     table.manage_snapshots().create_tag(target, tag_name).commit()
     return target
+
+
+def _check_tag_name(name: str) -> None:
+    """Refuse a name that `--as-of` would take for something else, or for nothing.
+
+    Raises:
+        QueryError: says what a name looks like.
+    """
+    try:
+        found = parse_as_of(name)
+    except QueryError:
+        found = None
+    if found != AsOf("ref", name):
+        raise QueryError(
+            f"{name!r} is no name for a tag: a number would be read as a snapshot, a day as a time. Take letters, "
+            "digits, '.', '_', '-' and '/', as in audited-2024."
+        )
