@@ -299,10 +299,11 @@ def landed(
 def months(as_json: Json = False) -> None:
     """Which months the raw tables hold, and from which bytes."""
     from lakehouse.iceberg.history import months as months_of
+    from lakehouse.landing import open_landing
     from lakehouse.terminal import print_json, print_table
 
-    with _engine() as (_, engine):
-        rows = months_of(engine)
+    with _engine() as (settings, engine):
+        rows = months_of(engine, open_landing(settings))
     if as_json:
         print_json([row.as_dict() for row in rows])
         return
@@ -350,7 +351,7 @@ def history(table: TableName, as_json: Json = False) -> None:
                 r.added_rows,
                 r.deleted_rows,
                 r.total_rows,
-                ", ".join(r.refs if r.in_line else (*r.refs, "rolled back")),
+                ", ".join((*r.refs, "rolled back") if r.rolled_back else r.refs),
             )
             for r in rows
         ],

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
+import re
+import secrets
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,15 +27,33 @@ ROWS_SHOWN = 200
 
 
 def print_json(value: object) -> None:
-    """One JSON document on stdout, nothing else."""
-    json.dump(value, sys.stdout, default=_plain, indent=2, ensure_ascii=False)
-    sys.stdout.write("\n")
+    """One JSON document on stdout, nothing else.
+
+    Decimals are numbers with all their digits, times ISO text. JSON has no NaN and no infinity: they are null.
+    """
+    # json writes no decimal as a number, so a mark that no value can hold keeps its place
+    mark = secrets.token_hex(8)
+    text = json.dumps(_finite(value, mark), default=_plain, indent=2, ensure_ascii=False, allow_nan=False)
+    sys.stdout.write(re.sub(rf'"{mark}([^"]*)"', r"\1", text) + "\n")
+
+
+def _finite(value: object, mark: str) -> object:
+    """The same with null for each float that is no number, and decimals as marked text."""
+    match value:
+        case dict():
+            return {key: _finite(item, mark) for key, item in value.items()}
+        case list() | tuple():
+            return [_finite(item, mark) for item in value]
+        case float() if not math.isfinite(value):
+            return None
+        case Decimal():
+            return f"{mark}{value:f}" if value.is_finite() else None
+        case _:
+            return value
 
 
 def _plain(value: object) -> object:
-    """Decimals as exact text numbers, times as ISO text."""
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() and value.as_tuple().exponent == 0 else float(value)
+    """Times as ISO text."""
     if isinstance(value, date | datetime):
         return value.isoformat()
     if isinstance(value, bytes):

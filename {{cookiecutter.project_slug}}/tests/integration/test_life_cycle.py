@@ -54,7 +54,7 @@ def test_after_a_rollback_the_next_load_builds_on_what_is_current(lake: Lake) ->
     assert again.action == "loaded"
     rows = {r.snapshot_id: r for r in history(lake.engine, GREEN)}
     assert rows[again.snapshot_id or 0].parent_id == one
-    assert not rows[two].in_line
+    assert (rows[two].in_line, rows[two].rolled_back) == (False, True)
     assert lake.value("select count(*) from raw.green_trips") == 301
 
 

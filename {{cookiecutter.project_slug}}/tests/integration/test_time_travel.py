@@ -13,6 +13,8 @@ from pyiceberg.types import StringType
 from tests.integration.lake import GREEN, Lake
 
 from lakehouse.errors import QueryError
+from lakehouse.iceberg.history import history
+from lakehouse.iceberg.refs import rollback
 
 NUMBERS = pa.schema([("n", pa.int64())])
 
@@ -133,6 +135,31 @@ def test_a_view_can_hold_a_version_and_keeps_it(lake: Lake) -> None:
     assert read(lake, table="gold.published") == [1]
     # a view is what it says, also where the tables beside it are moved
     assert lake.sql("select count(*) from gold.published, raw.numbers", as_of=f"raw.numbers@{old}") == [(1,)]
+
+
+def test_what_has_no_versions_is_refused_as_of_one(lake: Lake) -> None:
+    numbers(lake, 1)
+    lake.sql("create view gold.now as select n from raw.numbers")
+
+    for version in ("main", "2999-01-01"):
+        with pytest.raises(QueryError, match=r"published\.now shows the last publication"):
+            read(lake, version, table="published.now")
+        with pytest.raises(QueryError, match=r"gold\.now is no Iceberg table"):
+            read(lake, version, table="gold.now")
+        with pytest.raises(QueryError, match=r"raw\.nowhere is no Iceberg table"):
+            lake.sql("select 1 from raw.numbers, raw.nowhere", as_of=version)
+
+
+def test_what_a_build_replaced_was_not_rolled_back(lake: Lake) -> None:
+    for n in (1, 2, 3):
+        lake.sql(f"create or replace table gold.numbers as select {n} as n")
+    *_, second, third = history(lake.engine, "gold.numbers")
+    assert not any(row.rolled_back for row in history(lake.engine, "gold.numbers"))
+
+    rollback(lake.catalog, "gold.numbers", second.snapshot_id)
+
+    rolled_back = [row.snapshot_id for row in history(lake.engine, "gold.numbers") if row.rolled_back]
+    assert rolled_back == [third.snapshot_id]
 
 
 def test_a_reader_that_started_before_a_commit_reads_to_its_end_what_it_started_with(lake: Lake) -> None:

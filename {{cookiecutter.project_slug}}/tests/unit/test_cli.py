@@ -9,6 +9,7 @@ import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -219,3 +220,46 @@ def test_the_help_of_every_command_has_a_sentence(shell: Shell) -> None:
     for command in app.registered_commands:
         assert command.callback is not None
         assert (command.callback.__doc__ or "").strip().endswith(".")
+
+
+def test_json_has_every_digit_and_is_json(shell: Shell) -> None:
+    exact = "123456789012345678.12::decimal(20,2) as exact, 5::decimal(5,0) as whole, [1.50::decimal(3,2)] as many"
+    floats = "'nan'::double as nan, [-'inf'::double] as inf, 0.5::double as half"
+
+    done = shell.run("sql", f"select {exact}, {floats}", "--json")
+
+    (row,) = json.loads(done.stdout, parse_float=Decimal, parse_constant=pytest.fail)
+    assert row == {
+        "exact": Decimal("123456789012345678.12"),
+        "whole": 5,
+        "many": [Decimal("1.50")],
+        "nan": None,
+        "inf": [None],
+        "half": Decimal("0.5"),
+    }
+
+
+def test_history_says_rolled_back_of_what_was_rolled_back_and_of_nothing_else(lake: Lake, shell: Shell) -> None:
+    for seed in range(4):
+        lake.load("green", "2024-01", lake.generate("green", "2024-01", 50 + seed, seed=seed))
+    first, _, third, fourth = (row["snapshot_id"] for row in shell.json("history", "raw.green_trips"))
+    shell.json("tag", "raw.green_trips", "first", str(first))
+    shell.json("tag", "raw.green_trips", "fourth", str(fourth))
+    shell.json("rollback", "raw.green_trips", str(third))
+    shell.json("maintain", "--keep-days", "0")
+
+    lines = shell.run("history", "raw.green_trips").stdout.splitlines()
+    said = {words[0]: "rolled back" in line for line in lines if (words := line.split()) and words[0].isdigit()}
+
+    assert said == {str(first): False, str(third): False, str(fourth): True}
+
+
+def test_generated_months_are_marked_when_their_snapshots_have_expired(lake: Lake, shell: Shell) -> None:
+    lake.land("green", "2024-01", lake.generate("green", "2024-01", 50), origin="generated://green")
+    lake.load("green", "2024-01")
+    lake.load("green", "2024-02", lake.generate("green", "2024-02", 50))
+
+    shell.json("maintain", "--keep-days", "0")
+
+    assert [(m["snapshot_id"] is None, m["synthetic"]) for m in shell.json("months")] == [(True, True), (False, True)]
+    assert shell.json("report")["synthetic"]

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from datetime import date
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from tests.lake import Lake
 
+from lakehouse.iceberg.refs import rollback
 from lakehouse.report import make_report
-from lakehouse.report.charts import daily, nice_steps, reasons_of, rejected, short
-from lakehouse.report.collect import Day, Quality
+from lakehouse.report.charts import daily, growth, nice_steps, reasons_of, rejected, short
+from lakehouse.report.collect import Day, Quality, TableHistory
+from lakehouse.report.markdown import as_markdown
+from lakehouse.report.page import last_load
 from lakehouse.report.picture import growth_png
 
 VOID = {"meta", "br", "link", "img", "input"}
@@ -139,3 +144,91 @@ def test_axes_end_at_a_round_number_at_or_above_the_largest(top: float, last: fl
 @pytest.mark.parametrize(("count", "text"), [(265, "265"), (68_211, "68.2 k"), (2_500_000, "2.5 M"), (0, "0")])
 def test_counts_on_axes_are_short(count: float, text: str) -> None:
     assert short(count) == text
+
+
+def mart(lake: Lake, trips: int) -> int:
+    """A build of the mart with so many trips on one day."""
+    lake.catalog.create_namespace_if_not_exists("gold")
+    row = {"service_type": ["green"], "pickup_date": [date(2024, 1, 3)], "trips": [trips]}
+    table = lake.catalog.create_table_if_not_exists("gold.fct_daily_trips", pa.table(row).schema)
+    (table.overwrite if table.current_snapshot() else table.append)(pa.table(row))
+    return lake.history("gold.fct_daily_trips")[-1].snapshot_id
+
+
+def load(lake: Lake, month: str, rows: int, seed: int = 0) -> int:
+    lake.load("green", month, lake.generate("green", month, rows, seed=seed))
+    return int(lake.engine.current_snapshot("raw.green_trips") or 0)
+
+
+def test_the_mart_tells_of_a_load_that_alone_lies_between_two_builds(lake: Lake) -> None:
+    load(lake, "2024-01", 30)
+    before = mart(lake, 30)
+    load(lake, "2024-02", 20)
+    after = mart(lake, 50)
+
+    travel = make_report(lake.settings).json["travel"]
+
+    assert travel["load"] == "green 2024-02"
+    assert (travel["before"], travel["after"]) == tuple(f"gold.fct_daily_trips@{s}" for s in (before, after))
+
+
+def test_one_load_is_not_credited_with_what_several_did(lake: Lake) -> None:
+    load(lake, "2024-01", 30)
+    mart(lake, 30)
+    before, after = load(lake, "2024-02", 20), load(lake, "2024-03", 10)
+    mart(lake, 60)
+
+    travel = make_report(lake.settings).json["travel"]
+
+    assert travel["load"] == "green 2024-03"
+    assert (travel["before"], travel["after"]) == tuple(f"raw.green_trips@{s}" for s in (before, after))
+    assert travel["trips_after"] - travel["trips_before"] <= 10
+
+
+def test_one_load_is_not_credited_with_what_a_rollback_did(lake: Lake) -> None:
+    first = load(lake, "2024-01", 30)
+    load(lake, "2024-02", 20)
+    mart(lake, 50)
+    rollback(lake.catalog, "raw.green_trips", first)
+    third = load(lake, "2024-03", 10)
+    mart(lake, 40)
+
+    travel = make_report(lake.settings).json["travel"]
+
+    assert (travel["before"], travel["after"]) == tuple(f"raw.green_trips@{s}" for s in (first, third))
+
+
+def _as_if_never_rolled_back(table: TableHistory) -> TableHistory:
+    return replace(table, snapshots=tuple(replace(s, rolled_back=False) for s in table.snapshots))
+
+
+def test_what_was_rolled_back_is_not_shown_as_the_present(lake: Lake) -> None:
+    load(lake, "2024-01", 30)
+    second = load(lake, "2024-02", 20)
+    third = load(lake, "2024-03", 10)
+    rollback(lake.catalog, "raw.green_trips", second)
+
+    report = make_report(lake.settings)
+    (green,) = report.facts.tables
+
+    assert report.json["travel"]["load"] == "green 2024-02"
+    assert last_load(report.facts) == green.snapshots[1].committed_at
+    assert [bar.kind for bar in growth(green.snapshots, "").bars] == ["added", "kept", "added", "gone"]
+    assert [str(third) in line for line in report.markdown.splitlines() if "rolled back" in line] == [True]
+    assert report.html.count('<span class="badge gone">rolled back</span>') == 1
+    assert re.search(rf'{third} <span class="badge gone">rolled back', report.html)
+    assert growth_png(report.facts) != growth_png(replace(report.facts, tables=(_as_if_never_rolled_back(green),)))
+
+
+def test_markdown_cuts_long_lists_by_dataset_and_says_so(two_months: Lake) -> None:
+    facts = make_report(two_months.settings).facts
+    green = facts.months[0]
+    names = [f"{year}-{month:02}" for year in (2021, 2022, 2023) for month in range(1, 13)]
+    months = [replace(green, dataset=name, month=month) for name in ("yellow", "green") for month in names]
+    quality = [Quality(name, month, "too_long", 1, 0.1) for name in ("green", "yellow") for month in names]
+
+    text = as_markdown(replace(facts, months=tuple(months), quality=tuple(quality)))
+
+    for name in ("yellow", "green"):
+        lines = [line.split(" | ") for line in text.splitlines() if line.startswith(f"| {name} | ")]
+        assert [cells[1].removesuffix(" (synthetic)") for cells in lines] == ["… and 12 older", *names[12:]] * 2

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lakehouse.engines import Engine, open_engine
 from lakehouse.iceberg.catalog import open_catalog
+from lakehouse.landing import open_landing
 from lakehouse.report.collect import Facts, collect
 from lakehouse.report.markdown import as_markdown
 from lakehouse.report.page import as_page
@@ -63,7 +64,7 @@ def make_report(settings: Settings, *, engine: Engine | None = None, catalog: Ca
     """
     asked = engine or open_engine(settings)
     try:
-        return Report(collect(asked, catalog or open_catalog(settings), settings.target))
+        return Report(collect(asked, catalog or open_catalog(settings), open_landing(settings), settings.target))
     finally:
         if engine is None:
             asked.close()

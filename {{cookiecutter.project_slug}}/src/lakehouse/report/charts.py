@@ -79,7 +79,10 @@ def nice_steps(top: float, wanted: int = 4) -> list[float]:
 
 
 def growth(snapshots: Sequence[HistoryRow], label: str) -> Plot:
-    """Rows by snapshot: what each load kept, added and took away, in the order of the commits."""
+    """Rows by snapshot: what each load kept, added and took away, in the order of the commits.
+
+    What a rollback took back is drawn as gone, whole.
+    """
     shown = list(snapshots)[-SHOWN_SNAPSHOTS:]
     steps = nice_steps(max([1, *((s.total_rows or 0) + s.deleted_rows for s in shown)]))
     bottom, top = HEIGHT - BOTTOM, steps[-1]
@@ -95,13 +98,15 @@ def growth(snapshots: Sequence[HistoryRow], label: str) -> Plot:
         total = snapshot.total_rows or 0
         kept = max(total - snapshot.added_rows, 0)
         name = snapshot.file_month or snapshot.operation
-        for kind, low, high, count in (
+        parts = [
             ("kept", 0, kept, kept),
             ("added", kept, total, snapshot.added_rows),
             ("gone", total, total + snapshot.deleted_rows, snapshot.deleted_rows),
-        ):
+        ]
+        for kind, low, high, count in [("gone", 0, total, total)] if snapshot.rolled_back else parts:
             if count > 0:
-                words = f"{name}: {count:,} rows {kind} (snapshot {snapshot.snapshot_id}, {total:,} rows in all)"
+                what = "rolled back" if snapshot.rolled_back else kind
+                words = f"{name}: {count:,} rows {what} (snapshot {snapshot.snapshot_id}, {total:,} rows in all)"
                 bars.append(Bar(x, y(high), width, max(y(low) - y(high), 0.8), kind, words))
         if len(shown) <= 12 or i % math.ceil(len(shown) / 12) == 0:
             ticks.append(Tick(x + width / 2, name))

@@ -11,6 +11,7 @@ from pyiceberg.catalog import Catalog
 from lakehouse.engines import Engine
 from lakehouse.iceberg.history import HistoryRow, MonthRow, history, months
 from lakehouse.iceberg.tree import TableTree, tree
+from lakehouse.landing import Landing
 from lakehouse.tlc.datasets import DATASETS
 from lakehouse.tlc.months import Month
 
@@ -107,7 +108,7 @@ def _travel_dict(travel: Travel | None) -> dict[str, Any] | None:
     return asdict(travel) | {"days": [asdict(day) | {"day": day.day.isoformat()} for day in travel.days]}
 
 
-def collect(engine: Engine, catalog: Catalog, target: str) -> Facts:
+def collect(engine: Engine, catalog: Catalog, landing: Landing, target: str) -> Facts:
     """Ask for everything the report says. An empty lakehouse gives an empty report."""
     known = engine.tables()
     tables = tuple(TableHistory(table, tuple(history(engine, table))) for table in known)
@@ -116,7 +117,7 @@ def collect(engine: Engine, catalog: Catalog, target: str) -> Facts:
         made_at=datetime.now(UTC).replace(microsecond=0),
         target=target,
         engine=engine.name,
-        months=tuple(months(engine)),
+        months=tuple(months(engine, landing)),
         tables=tuple(t for t in tables if t.snapshots),
         travel=_travel(engine, {t.table: t for t in tables}),
         quality=_quality(engine) if QUALITY in known else (),
@@ -127,24 +128,24 @@ def collect(engine: Engine, catalog: Catalog, target: str) -> Facts:
 def _travel(engine: Engine, tables: dict[str, TableHistory]) -> Travel | None:
     """The daily trips before and after the last load.
 
-    From the mart where it was built before that load. Where it was not (two loads, then the first build), the raw
-    table itself tells: it always has the version before.
+    From the mart where nothing but that load lies between two of its builds. Otherwise (two loads, then a build) the
+    raw table itself tells: it always has the version before.
     """
     loads = [
-        (s.committed_at, dataset, s)
+        (dataset, s)
         for dataset in DATASETS.values()
         if dataset.table in tables
         for s in tables[dataset.table].snapshots
-        if s.in_line and s.file_month
+        if s.file_month
     ]
-    if not loads:
+    standing = [(dataset, s) for dataset, s in loads if not s.rolled_back]
+    if not standing:
         return None
-    loaded_at, dataset, load = max(loads, key=lambda found: found[0])
-    mart = [s for s in tables[MART].snapshots if s.total_rows] if MART in tables else []
-    older, newer = [s for s in mart if s.committed_at < loaded_at], [s for s in mart if s.committed_at >= loaded_at]
-    if older and newer:
+    dataset, load = max(standing, key=lambda found: found[1].committed_at)
+    mart = [s for s in tables[MART].snapshots if s.total_rows and not s.rolled_back] if MART in tables else []
+    if builds := _builds_around(load, [s for _, s in loads], mart):
         sql = f"select service_type, pickup_date as day, trips from {MART}"
-        return _compare(engine, load, MART, sql, (older[-1].snapshot_id, newer[-1].snapshot_id))
+        return _compare(engine, load, MART, sql, builds)
     if load.parent_id is None or all(s.snapshot_id != load.parent_id for s in tables[dataset.table].snapshots):
         return None
     sql = (
@@ -152,6 +153,24 @@ def _travel(engine: Engine, tables: dict[str, TableHistory]) -> Travel | None:
         f"from {dataset.table} where date_trunc('month', pickup_datetime) = file_month group by 1, 2"
     )
     return _compare(engine, load, dataset.table, sql, (load.parent_id, load.snapshot_id))
+
+
+def _builds_around(load: HistoryRow, loads: list[HistoryRow], mart: list[HistoryRow]) -> tuple[int, int] | None:
+    """The mart's last build before the load and its newest one since, if they differ by nothing else.
+
+    When a load was taken back is not known, so any taken back before the newest build may be part of the difference.
+    """
+    older = [s for s in mart if s.committed_at < load.committed_at]
+    newer = [s for s in mart if s.committed_at >= load.committed_at]
+    if not older or not newer:
+        return None
+    first, last = older[-1], newer[-1]
+    others = [
+        s
+        for s in loads
+        if s != load and s.committed_at < last.committed_at and (s.rolled_back or s.committed_at > first.committed_at)
+    ]
+    return None if others else (first.snapshot_id, last.snapshot_id)
 
 
 def _compare(engine: Engine, load: HistoryRow, table: str, sql: str, versions: tuple[int, int]) -> Travel:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
+from operator import attrgetter
+from typing import TypeAlias, TypeVar
 
+from lakehouse.iceberg.history import HistoryRow, MonthRow
 from lakehouse.iceberg.tree import size
 from lakehouse.report.charts import ACCEPTED
-from lakehouse.report.collect import Facts
+from lakehouse.report.collect import Facts, Quality
 
 SHOWN = 24
+MONTHS = ("dataset", "month", "rows", "bytes", "sha-256", "snapshot", "loaded (UTC)")
+SNAPSHOTS = ("committed (UTC)", "snapshot", "operation", "month", "added", "deleted", "rows then")
+REJECTED = ("service", "month", "reason", "rows", "share")
+
+Cells: TypeAlias = tuple[object, ...]
+Row = TypeVar("Row")
 
 
 def as_markdown(facts: Facts) -> str:
@@ -21,37 +31,11 @@ def as_markdown(facts: Facts) -> str:
     if not facts.months:
         parts.append("Nothing is loaded yet: `lakehouse load yellow 2024-01`.")
         return "\n\n".join(parts)
-    months = (
-        (
-            m.dataset,
-            m.month + (" (synthetic)" if m.synthetic else ""),
-            f"{m.rows:,}",
-            size(m.bytes),
-            f"`{(m.source_sha256 or 'several')[:12]}`",
-            m.snapshot_id or "expired",
-            f"{m.loaded_at:%Y-%m-%d %H:%M:%S}" if m.loaded_at else "",
-        )
-        for m in facts.months[-SHOWN:]
-    )
-    head = ("dataset", "month", "rows", "bytes", "sha-256", "snapshot", "loaded (UTC)")
-    parts.append("## Months and where they came from\n\n" + table(head, months))
+    parts.append("## Months and where they came from\n\n" + table(MONTHS, _by(facts.months, "dataset", _month)))
     for found in facts.tables:
-        if not found.table.startswith("raw."):
-            continue
-        snapshots = (
-            (
-                f"{s.committed_at:%Y-%m-%d %H:%M:%S}",
-                f"**{s.snapshot_id}**" if s.current else s.snapshot_id,
-                s.operation,
-                s.file_month or "",
-                f"+{s.added_rows:,}",
-                f"-{s.deleted_rows:,}" if s.deleted_rows else "",
-                f"{s.total_rows:,}" if s.total_rows is not None else "",
-            )
-            for s in found.snapshots[-SHOWN:]
-        )
-        head = ("committed (UTC)", "snapshot", "operation", "month", "added", "deleted", "rows then")
-        parts.append(f"## Growth of {found.table}\n\n" + table(head, snapshots))
+        if found.table.startswith("raw."):
+            snapshots = _newest([_snapshot(s) for s in found.snapshots])
+            parts.append(f"## Growth of {found.table}\n\n" + table(SNAPSHOTS, snapshots))
     if travel := facts.travel:
         parts.append(
             f"## Before and after {travel.load}\n\n"
@@ -62,16 +46,53 @@ def as_markdown(facts: Facts) -> str:
             + f'\n\nAsk it yourself: `lakehouse sql "{travel.sql}" --as-of {travel.before}`'
         )
     if facts.quality:
-        rejected = (
-            (q.service_type, q.month, q.reason, f"{q.trips:,}", f"{q.share:.2%}")
-            for q in facts.quality
-            if q.reason != ACCEPTED
-        )
-        parts.append("## Rejected rows\n\n" + table(("service", "month", "reason", "rows", "share"), rejected))
+        rejected = _by([q for q in facts.quality if q.reason != ACCEPTED], "service_type", _rejected)
+        parts.append("## Rejected rows\n\n" + table(REJECTED, rejected))
     return "\n\n".join(parts)
 
 
+def _month(row: MonthRow) -> Cells:
+    return (
+        row.dataset,
+        row.month + (" (synthetic)" if row.synthetic else ""),
+        f"{row.rows:,}",
+        size(row.bytes),
+        f"`{(row.source_sha256 or 'several')[:12]}`",
+        row.snapshot_id or "expired",
+        f"{row.loaded_at:%Y-%m-%d %H:%M:%S}" if row.loaded_at else "",
+    )
+
+
+def _snapshot(row: HistoryRow) -> Cells:
+    return (
+        f"{row.committed_at:%Y-%m-%d %H:%M:%S}",
+        f"**{row.snapshot_id}**" if row.current else row.snapshot_id,
+        row.operation + (" (rolled back)" if row.rolled_back else ""),
+        row.file_month or "",
+        f"+{row.added_rows:,}",
+        f"-{row.deleted_rows:,}" if row.deleted_rows else "",
+        f"{row.total_rows:,}" if row.total_rows is not None else "",
+    )
+
+
+def _rejected(row: Quality) -> Cells:
+    return (row.service_type, row.month, row.reason, f"{row.trips:,}", f"{row.share:.2%}")
+
+
+def _by(rows: Iterable[Row], group: str, cells: Callable[[Row], Cells]) -> list[Cells]:
+    """The newest lines of each group; rows of a group stand together, oldest first."""
+    groups = groupby(rows, key=attrgetter(group))
+    return [line for name, found in groups for line in _newest([cells(row) for row in found], str(name))]
+
+
+def _newest(lines: list[Cells], *name: str) -> list[Cells]:
+    """The last lines, below one that says how many there are before them."""
+    left_out = len(lines) - SHOWN
+    return [(*name, f"… and {left_out:,} older"), *lines[-SHOWN:]] if left_out > 0 else lines
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
+    """A markdown table; a row that is too short ends with empty cells."""
+    filled = ([*row, *[""] * (len(head) - len(row))] for row in rows)
+    lines = [head, ["---"] * len(head), *filled]
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)

@@ -41,7 +41,6 @@ def as_page(facts: Facts) -> str:
     raw = [t for t in facts.tables if t.table.startswith("raw.") and t.table != "raw.taxi_zones"]
     travel_services = sorted({d.service_type for d in facts.travel.days}) if facts.travel else []
     services = sorted({q.service_type for q in facts.quality})
-    loads = [s.committed_at for t in raw for s in t.snapshots if s.file_month]
     all_rows = sum(q.trips for q in facts.quality)
     rejected_rows = sum(q.trips for q in facts.quality if q.reason != ACCEPTED)
     colours: dict[tuple[str, int], int] = {}
@@ -56,7 +55,7 @@ def as_page(facts: Facts) -> str:
             mart=MART,
             width=WIDTH,
             raw=raw,
-            last_load=max(loads, default=None),
+            last_load=last_load(facts),
             rejected_share=rejected_rows / all_rows if all_rows else None,
             growth=[(t, growth(t.snapshots, f"{t.table}: rows by snapshot")) for t in raw],
             travel=[(service, daily(facts.travel.days, service)) for service in travel_services if facts.travel],
@@ -71,3 +70,9 @@ def as_page(facts: Facts) -> str:
             shown_files=SHOWN_FILES,
         )
     )
+
+
+def last_load(facts: Facts) -> datetime | None:
+    """When the newest load was made that no rollback took back."""
+    loads = [s.committed_at for t in facts.tables for s in t.snapshots if s.file_month and not s.rolled_back]
+    return max(loads, default=None)
