@@ -32,7 +32,7 @@ def test_the_command_refuses_with_one_message_and_exit_code_1(lake: Lake, plain:
     before = state(plain, GREEN)
     source = tmp_path / "source"
     source.mkdir()
-    bad = pq.read_table(plain.generate("green", "2024-02", 50)).drop_columns(["fare_amount"])
+    bad = pq.read_table(plain.generate("green", "2024-02", 50)).drop_columns(["fare_amount"]).replace_schema_metadata()
     plain.write("green", "2024-02", bad).rename(source / "green_tripdata_2024-02.parquet")
 
     done = subprocess.run(

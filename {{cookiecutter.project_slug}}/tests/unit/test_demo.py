@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.unit.misbehaving_publisher import Publisher, cut_after, running, status, web_page
+from tests.unit.misbehaving_publisher import Publisher, as_published, cut_after, running, status, web_page
 
 from lakehouse.demo import ZONES, bring
 from lakehouse.engines import open_engine
@@ -33,7 +33,9 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("published")
     return {
         **{
-            file.path: write_month(folder / file.name, "green", file.month or Month(1, 1), 500 + n, seed=9).read_bytes()
+            file.path: as_published(
+                write_month(folder / file.name, "green", file.month or Month(1, 1), 500 + n, seed=9)
+            )
             for n, file in enumerate((JANUARY, FEBRUARY, MARCH))
         },
         "misc/taxi_zone_lookup.csv": write_zones(folder / "zones.csv").read_bytes().replace(b"Generated", b"Real"),
@@ -232,7 +234,7 @@ def test_a_plain_load_does_not_leave_a_published_month_beside_a_generated_one(
     lake.demo(nowhere, JANUARY, FEBRUARY)
 
     for month in (JANUARY.month, MARCH.month):
-        with pytest.raises(LandingError, match=r"generated months from a demo \(.*green 2023-02\).*make demo"):
+        with pytest.raises(LandingError, match=r"generated months \(.*green 2023-02\).*make demo"):
             land(lake.landing, publisher.url, "green", month, patience=HASTE)
 
     assert len(lake.generated()) == 3

@@ -13,6 +13,7 @@ import pytest
 from tests.unit.misbehaving_publisher import (
     Answer,
     Publisher,
+    as_published,
     change_to,
     cut_after,
     drip,
@@ -40,7 +41,7 @@ def months(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     """Two versions of one month."""
     folder = tmp_path_factory.mktemp("months")
     return [
-        write_month(folder / f"{seed}.parquet", "green", JANUARY, 3_000 + 100 * seed, seed=seed).read_bytes()
+        as_published(write_month(folder / f"{seed}.parquet", "green", JANUARY, 3_000 + 100 * seed, seed=seed))
         for seed in range(2)
     ]
 
@@ -426,7 +427,7 @@ class TestFolder:
 
 
 class TestGenerated:
-    """A generated file counts as not landed."""
+    """A generated file counts as not landed, and is one whichever way it comes."""
 
     @pytest.fixture
     def generated(self, landing: FolderLanding, tmp_path: Path) -> Landed:
@@ -461,6 +462,29 @@ class TestGenerated:
 
         land_january(landing, publisher)
         land(landing, publisher.url, "green", Month(2023, 2), patience=HASTE)
+
+
+    def test_it_is_known_by_what_it_says_of_itself_and_kept_apart(
+        self, landing: FolderLanding, publisher: Publisher, tmp_path: Path
+    ) -> None:
+        folder = tmp_path / "downloads"
+        folder.mkdir()
+        for month in (1, 2):
+            write_month(folder / f"green_tripdata_2023-0{month}.parquet", "green", Month(2023, month), 100)
+        land_january(landing, publisher)
+        other = FolderLanding(tmp_path / "other")
+
+        with pytest.raises(LandingError, match=r"green 2023-02 is a generated month .*published ones \(green 2023-01\)"):
+            land(landing, str(folder), "green", Month(2023, 2))
+        made = [land(other, str(folder), "green", Month(2023, month)) for month in (1, 2)]
+        with pytest.raises(LandingError, match=r"generated months \(green 2023-02\); green 2023-01"):
+            land_january(other, publisher)
+
+        assert [landed.origin for landed in made] == [
+            f"generated://trip-data/green_tripdata_2023-0{month}.parquet" for month in (1, 2)
+        ]
+        assert [landed.month for landed in landing.listing()] == [JANUARY]
+        assert other.listing() == made
 
 
 def test_the_record_keeps_the_marks(landing: FolderLanding, publisher: Publisher) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+import pyarrow as pa
 from filelock import FileLock
 
 from lakehouse.errors import LandingError, SourceError
@@ -14,6 +16,7 @@ from lakehouse.landing import Landed, Landing
 from lakehouse.landing.folder import sha256_of
 from lakehouse.landing.record import SUFFIX, from_json
 from lakehouse.tlc.download import Patience
+from lakehouse.tlc.generate import is_synthetic
 from lakehouse.tlc.months import Month
 from lakehouse.tlc.published import PublishedFile
 from lakehouse.tlc.publisher import Progress, Version, open_source
@@ -102,7 +105,7 @@ def _refuse_to_mix(landing: Landing, file: PublishedFile, origin: str, together:
         )
     if stays:
         raise LandingError(
-            f"This lakehouse holds generated months from a demo ({stays}); {file.words} is not mixed with them. Run "
+            f"This lakehouse holds generated months ({stays}); {file.words} is not mixed with them. Run "
             "`make demo` again: it replaces them together by the published ones, once all can be had."
         )
 
@@ -135,7 +138,7 @@ def _fetch(
                     f"{source} says that {file.words} has not changed, and nothing is landed. Ask it again."
                 )
             return known
-        version = _carried(version, target)
+        version = _generated_or_not(_carried(version, target), file, target)
         _refuse_to_mix(landing, file, version.origin, together)
         return landing.put(
             file.dataset,
@@ -187,3 +190,14 @@ def _carried(version: Version, copy: Path) -> Version:
             "have another. Nothing was landed; restore the file, or remove the record if the new bytes are meant."
         )
     return Version(landed.origin, landed.etag, landed.last_modified)
+
+
+def _generated_or_not(version: Version, file: PublishedFile, copy: Path) -> Version:
+    """A month that says of itself that it was generated is a generated one, whichever way it came."""
+    if file.month is None or version.origin.startswith(GENERATED):
+        return version
+    try:
+        made = is_synthetic(copy)
+    except (OSError, pa.ArrowException):
+        return version  # what can't be read says nothing; loading it will be refused
+    return replace(version, origin=f"{GENERATED}{file.path}") if made else version
