@@ -277,3 +277,17 @@ class Histories(RuleBasedStateMachine):
 
 def test_every_version_reads_as_it_was() -> None:
     run_state_machine_as_test(Histories, settings=settings_of(examples=8, steps=12, long=(150, 40)))
+
+
+def test_a_rival_at_any_step_of_a_load_keeps_its_month() -> None:
+    history = Histories()
+    try:
+        history.begin(name="2024-01", seed=0, size=5)
+        for n, step in enumerate(range(3, 126, 8)):
+            # in turn a version that is new, and the one that the table holds
+            history.two_writers(
+                name="2024-01", seed=0, size=6, rival=None, rival_seed=1 + n // 2 % 2, rival_size=7, step=step
+            )
+            history.a_plain_query_reads_the_model()
+    finally:
+        history.teardown()
