@@ -99,11 +99,11 @@ def _source(settings: Settings) -> Finding:
         )
     try:
         answer = httpx.head(f"{source.rstrip('/')}/misc/taxi_zone_lookup.csv", timeout=SECONDS, follow_redirects=True)
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, ImportError, ValueError, OSError) as error:  # also a proxy or certificates of no use
         return Finding(
             "TLC_SOURCE",
             "warn",
-            f"{source} can't be reached ({type(error).__name__})",
+            f"{source} can't be reached ({type(error).__name__}: {error})",
             "What is landed can be loaded. For new months: check the network, or set TLC_SOURCE to a folder.",
         )
     if answer.is_success:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.unit.misbehaving_publisher import (
@@ -23,7 +24,7 @@ from tests.unit.misbehaving_publisher import (
     web_page,
 )
 
-from lakehouse.errors import LandingError, NotPublishedError, SourceError, UnreachableError
+from lakehouse.errors import LandingError, NotPublishedError, SettingsError, SourceError, UnreachableError
 from lakehouse.landing import Landed
 from lakehouse.landing.arrive import land
 from lakehouse.landing.folder import FolderLanding, sha256_of
@@ -426,6 +427,59 @@ class TestFolder:
             land(FolderLanding(tmp_path / "other"), str(landing.root), "green", JANUARY)
 
 
+    def test_a_link_to_nowhere_is_the_sources_fault(self, landing: FolderLanding, tmp_path: Path) -> None:
+        link = tmp_path / "green_tripdata_2023-01.parquet"
+        link.symlink_to(tmp_path / "gone")
+
+        with pytest.raises(SourceError, match=rf"{link} can't be read: No such file.*TLC_SOURCE"):
+            land(landing, str(tmp_path), "green", JANUARY)
+
+    def test_a_file_that_cannot_be_read_is_the_sources_fault(
+        self, landing: FolderLanding, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file = tmp_path / "green_tripdata_2023-01.parquet"
+        file.touch()
+        real = Path.open
+
+        def denied(path: Path, *arguments: Any, **options: Any) -> Any:  # no mode keeps a file from root
+            if path == file:
+                raise PermissionError(13, "Permission denied", str(path))
+            return real(path, *arguments, **options)
+
+        monkeypatch.setattr(Path, "open", denied)
+
+        with pytest.raises(SourceError, match=rf"{file} can't be read: Permission denied.*TLC_SOURCE"):
+            land(landing, str(tmp_path), "green", JANUARY)
+
+
+@pytest.mark.parametrize("source", ["http://[::1", "http://127.0.0.1:port"])
+def test_an_address_that_is_none_is_told(landing: FolderLanding, source: str) -> None:
+    with pytest.raises(SourceError, match=r"TLC_SOURCE.* no address|no address.*TLC_SOURCE"):
+        land(landing, source, "green", JANUARY, patience=HASTE)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("ALL_PROXY", "socks9://someone:password@127.0.0.1:1"),
+        ("HTTP_PROXY", "http://[::1"),
+        ("SSL_CERT_FILE", "/nowhere/ca.pem"),
+    ],
+)
+def test_a_proxy_or_certificates_that_cannot_be_used_are_named(
+    landing: FolderLanding, publisher: Publisher, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    for name in ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    monkeypatch.setenv(variable, value)
+
+    with pytest.raises(SettingsError, match=rf"{variable}=") as caught:
+        land_january(landing, publisher)
+
+    assert "password" not in str(caught.value)
+
+
 class TestGenerated:
     """A generated file counts as not landed, and is one whichever way it comes."""
 
@@ -474,7 +528,7 @@ class TestGenerated:
         land_january(landing, publisher)
         other = FolderLanding(tmp_path / "other")
 
-        with pytest.raises(LandingError, match=r"green 2023-02 is a generated month .*published ones \(green 2023-01\)"):
+        with pytest.raises(LandingError, match=r"green 2023-02 is a generated .*published ones \(green 2023-01\)"):
             land(landing, str(folder), "green", Month(2023, 2))
         made = [land(other, str(folder), "green", Month(2023, month)) for month in (1, 2)]
         with pytest.raises(LandingError, match=r"generated months \(green 2023-02\); green 2023-01"):

@@ -8,6 +8,8 @@ starts over where it is gone. Once the last byte is there, the publisher is aske
 from __future__ import annotations
 
 import json
+import os
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,10 +19,12 @@ from pathlib import Path
 import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type
 
-from lakehouse.errors import LandingError, NotPublishedError, SourceError, UnreachableError
+from lakehouse.errors import LandingError, NotPublishedError, SettingsError, SourceError, UnreachableError
 
 NOT_THERE = frozenset({403, 404, 410})  # the TLC's storage answers 403 for a file that does not exist
 ASK_LATER = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 522, 524})
+# What httpx takes from the environment.
+_ENVIRONMENT = frozenset({"ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"})
 WORTH = 1 << 20  # bytes that make an attempt worth while, even if it was cut
 
 
@@ -80,6 +84,7 @@ class Download:
             UnreachableError: no answer, or none that makes sense, however often it was asked.
             SourceError: an answer that is no file.
             LandingError: the disk did not take it.
+            SettingsError: a proxy or certificates are set that can't be used.
         """
         timeout = httpx.Timeout(self.patience.silence, connect=self.patience.connect)
         # Compressed on the way, neither lengths nor ranges would be those of the file.
@@ -88,8 +93,10 @@ class Download:
             retry=retry_if_exception_type(_AgainError), stop=self._stop, wait=self._wait, reraise=True, sleep=time.sleep
         )
         try:
-            with httpx.Client(timeout=timeout, headers=headers, follow_redirects=True) as client:
+            with _client(timeout, headers) as client:
                 return retrying(self._attempt, client, known_etag, known_modified)
+        except httpx.InvalidURL as error:
+            raise SourceError(f"{self.url} is no address ({error}). Nothing was landed; check TLC_SOURCE.") from error
         except _AgainError as error:
             raise UnreachableError(
                 f"{self.words} can't be had from {self.url}: {error}. "
@@ -232,6 +239,28 @@ class Download:
         self._part.unlink(missing_ok=True)
         self._notes.unlink(missing_ok=True)
         self._size_before = 0
+
+
+def _client(timeout: httpx.Timeout, headers: dict[str, str]) -> httpx.Client:
+    """A client that heeds the proxies and certificates of the environment.
+
+    Raises:
+        SettingsError: one of them can't be used; names those that are set.
+    """
+    try:
+        return httpx.Client(timeout=timeout, headers=headers, follow_redirects=True)
+    except (ImportError, ValueError, OSError, httpx.InvalidURL) as error:
+        named = {name: value for name, value in os.environ.items() if name.upper() in _ENVIRONMENT and value}
+        found = ", ".join(f"{name}={_without_password(value)}" for name, value in sorted(named.items()))
+        raise SettingsError(
+            f"The publisher can't be asked with the proxy or certificates that are set ({found or 'none'}): "
+            f"{type(error).__name__}: {str(error).rstrip('.')}. Nothing was landed; correct or unset them "
+            "(a proxy begins with http:// or https://, certificates are a file or folder that exists)."
+        ) from error
+
+
+def _without_password(value: str) -> str:
+    return re.sub(r"//[^/@]*@", "//***@", value)
 
 
 def _marks(response: httpx.Response) -> tuple[str, str]:

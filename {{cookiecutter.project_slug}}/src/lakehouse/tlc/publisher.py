@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -52,7 +54,10 @@ def open_source(source: str, patience: Patience | None = None) -> Source:
     Raises:
         SourceError: neither.
     """
-    parts = urlsplit(source)
+    try:
+        parts = urlsplit(source)
+    except ValueError as error:
+        raise SourceError(f"TLC_SOURCE is {source!r}, which is no address: {error}. Correct it.") from error
     if parts.scheme in ("http", "https") and parts.netloc:
         return SiteSource(source.rstrip("/"), patience or PATIENCE)
     folder = Path(url2pathname(parts.path) if parts.scheme == "file" else source).expanduser()
@@ -106,16 +111,19 @@ class FolderSource:
         progress: Progress | None = None,
     ) -> Version | None:
         """Copy; see `Source.fetch`."""
-        found = self._find(wanted)
-        before = found.stat()
+        with _reading(self.folder):
+            found = self._find(wanted)
+        with _reading(found):
+            before, incoming = found.stat(), found.open("rb")
         copied = 0
-        with found.open("rb") as incoming, target.open("wb") as outgoing:
-            while chunk := incoming.read(CHUNK):
+        with incoming, target.open("wb") as outgoing:
+            while chunk := _chunk(incoming, found):
                 outgoing.write(chunk)
                 copied += len(chunk)
                 if progress:
                     progress(copied, before.st_size)
-        after = found.stat()
+        with _reading(found):
+            after = found.stat()
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or copied != before.st_size:
             raise SourceError(f"{found} changed while it was read. Load again once whoever writes it is done.")
         check(target, wanted, str(found))
@@ -178,6 +186,23 @@ def check(file: Path, wanted: PublishedFile, origin: str) -> None:
             f"{origin} is cut short: {size:,} bytes that begin as parquet and don't end as parquet. Nothing was "
             "landed; get the file again."
         )
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """The source's own faults, told apart from those of the disk that a copy goes to."""
+    try:
+        yield
+    except OSError as error:
+        raise SourceError(
+            f"{error.filename or path} can't be read: {error.strerror or error}. Nothing was landed; see that it is a "
+            "file, that you may read it and that what it links to is there, or set TLC_SOURCE to another folder."
+        ) from error
+
+
+def _chunk(incoming: BufferedReader, found: Path) -> bytes:
+    with _reading(found):
+        return incoming.read(CHUNK)
 
 
 def _same_bytes(one: Path, other: Path) -> bool:
