@@ -152,19 +152,21 @@ def load(
     settings = load_settings()
     landing = open_landing(settings)
     catalog = open_catalog(settings)
-    results = []
-    for month in wanted:
-        what = f"{dataset} {month}" if month else dataset
-        with download_bar(f"landing {what}", quiet=as_json) as progress:
-            land(landing, settings.tlc_source, dataset, month, refresh=refresh, progress=progress)
-        with rows_bar(f"loading {what}", quiet=as_json) as progress:
-            result = load_month(
-                catalog, landing, dataset, month, again=again, allow_shrink=allow_shrink, progress=progress
-            )
-        results.append(result)
-        _report_load(what, result, quiet=as_json)
-    if as_json:
-        print_json([{**asdict(r), "month": str(r.month) if r.month else None} for r in results])
+    results: list[LoadResult] = []
+    try:
+        for month in wanted:
+            what = f"{dataset} {month}" if month else dataset
+            with download_bar(f"landing {what}", quiet=as_json) as progress:
+                land(landing, settings.tlc_source, dataset, month, refresh=refresh, progress=progress)
+            with rows_bar(f"loading {what}", quiet=as_json) as progress:
+                result = load_month(
+                    catalog, landing, dataset, month, again=again, allow_shrink=allow_shrink, progress=progress
+                )
+            results.append(result)
+            _report_load(what, result, quiet=as_json)
+    finally:
+        if as_json and results:  # also of months before one that failed
+            print_json([{**asdict(r), "month": str(r.month) if r.month else None} for r in results])
 
 
 def _wanted(dataset: str, words: list[str]) -> list[Month | None]:
@@ -176,12 +178,12 @@ def _wanted(dataset: str, words: list[str]) -> list[Month | None]:
     if dataset not in DATASETS:
         known = ", ".join([*DATASETS, ZONES_DATASET])
         raise typer.BadParameter(f"there is no dataset {dataset!r}; known: {known}", param_hint="DATASET")
-    if not words:
-        raise typer.BadParameter(f"which month? For example: lakehouse load {dataset} 2024-01", param_hint="MONTH")
     try:
         found = parse_months(words)
     except LakehouseError as error:
         raise typer.BadParameter(str(error), param_hint="MONTH") from None
+    if not found:
+        raise typer.BadParameter(f"which month? For example: lakehouse load {dataset} 2024-01", param_hint="MONTH")
     first = dataset_named(dataset).first_month
     if early := [month for month in found if month < first]:
         raise typer.BadParameter(f"{dataset} begins with {first}; there is no {early[0]}", param_hint="MONTH")

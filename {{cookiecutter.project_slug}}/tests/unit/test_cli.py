@@ -148,6 +148,8 @@ def test_sql_now_and_as_of_each_version(lake: Lake, shell: Shell) -> None:
         (("load", "green", "2099-01"), 1, "green"),
         (("load", "purple", "2024-01"), 2, "no dataset 'purple'"),
         (("load", "green"), 2, "which month"),
+        (("load", "green", ""), 2, "which month"),
+        (("load", "green", ","), 2, "which month"),
         (("load", "green", "2024-13"), 2, "2024-13"),
         (("load", "green", "2024-03..2024-01"), 2, "ends before it begins"),
         (("load", "green", "2012-01"), 2, "begins with 2013-08"),
@@ -185,6 +187,16 @@ def test_a_refused_file_is_told_on_stderr_and_nothing_is_loaded(lake: Lake, shel
     assert done.returncode == 1
     assert "green_tripdata_2024-01.parquet" in done.stderr
     assert shell.json("months") == []
+
+
+def test_months_loaded_before_one_that_failed_are_told_to_programs_too(lake: Lake, shell: Shell) -> None:
+    lake.generate("green", "2024-01", 50)
+
+    done = shell.run("load", "green", "2024-01", "2024-02", "--json")
+
+    assert done.returncode == 1
+    assert "green 2024-02 is not in" in done.stderr
+    assert [(loaded["month"], loaded["action"]) for loaded in json.loads(done.stdout)] == [("2024-01", "loaded")]
 
 
 def test_an_undeclared_column_is_a_warning(lake: Lake, shell: Shell) -> None:
