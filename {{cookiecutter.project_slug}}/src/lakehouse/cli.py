@@ -19,6 +19,8 @@ from lakehouse.tlc.months import Month, parse_months
 # ruff: noqa: PLC0415
 
 if TYPE_CHECKING:
+    from pyiceberg.catalog import Catalog
+
     from lakehouse.engines import Engine
     from lakehouse.iceberg.loading import LoadResult
 
@@ -92,6 +94,15 @@ def _engine() -> Iterator[tuple[Settings, Engine]]:
         yield settings, engine
     finally:
         engine.close()
+
+
+@contextmanager
+def _catalog() -> Iterator[Catalog]:
+    from lakehouse.iceberg.catalog import open_catalog, service_errors
+
+    catalog = open_catalog(load_settings())
+    with service_errors(catalog):
+        yield catalog
 
 
 def _version(wanted: bool) -> None:
@@ -400,11 +411,11 @@ def tree(
     as_json: Json = False,
 ) -> None:
     """A table's own tree: metadata file, snapshot, manifest list, manifests, data files with rows and bounds."""
-    from lakehouse.iceberg.catalog import open_catalog
     from lakehouse.iceberg.tree import tree as tree_of
     from lakehouse.terminal import out, print_json
 
-    found = tree_of(open_catalog(load_settings()), table, as_of)
+    with _catalog() as catalog:
+        found = tree_of(catalog, table, as_of)
     if as_json:
         print_json(found.as_dict())
     else:
@@ -426,12 +437,11 @@ def diff(
     as_json: Json = False,
 ) -> None:
     """What changed between two versions: per file month added, removed and changed rows, and the first of each."""
-    from lakehouse.iceberg.catalog import open_catalog
     from lakehouse.iceberg.diff import diff as diff_of
     from lakehouse.terminal import out, print_json
 
-    with _engine() as (settings, engine):
-        found = diff_of(engine, open_catalog(settings), table, from_version, to_version)
+    with _engine() as (_, engine), _catalog() as catalog:
+        found = diff_of(engine, catalog, table, from_version, to_version)
     if as_json:
         print_json(found.as_dict())
     else:
@@ -454,11 +464,11 @@ def rollback(
     as_json: Json = False,
 ) -> None:
     """Make another version what plain queries read. Nothing is lost: roll back to the newer one to undo it."""
-    from lakehouse.iceberg.catalog import open_catalog
     from lakehouse.iceberg.refs import rollback as roll_back
     from lakehouse.terminal import out, print_json
 
-    current = roll_back(open_catalog(load_settings()), table, version, expect=expect)
+    with _catalog() as catalog:
+        current = roll_back(catalog, table, version, expect=expect)
     if as_json:
         print_json({"table": table, "snapshot_id": current})
     else:
@@ -481,11 +491,11 @@ def tag(
     as_json: Json = False,
 ) -> None:
     """Give a version a name."""
-    from lakehouse.iceberg.catalog import open_catalog
     from lakehouse.iceberg.refs import tag as tag_version
     from lakehouse.terminal import out, print_json
 
-    snapshot_id = tag_version(open_catalog(load_settings()), table, name, version)
+    with _catalog() as catalog:
+        snapshot_id = tag_version(catalog, table, name, version)
     if as_json:
         print_json({"table": table, "tag": name, "snapshot_id": snapshot_id})
     else:

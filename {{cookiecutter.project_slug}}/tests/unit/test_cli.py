@@ -199,6 +199,39 @@ def test_months_loaded_before_one_that_failed_are_told_to_programs_too(lake: Lak
     assert [(loaded["month"], loaded["action"]) for loaded in json.loads(done.stdout)] == [("2024-01", "loaded")]
 
 
+@pytest.mark.parametrize("command", [("tree",), ("diff", "main", "main"), ("rollback", "main"), ("tag", "mine")])
+def test_a_table_whose_files_are_gone_is_one_message_that_names_the_home(
+    lake: Lake, shell: Shell, command: tuple[str, ...]
+) -> None:
+    lake.load("green", "2024-01", lake.generate("green", "2024-01", 50))
+    for file in (lake.settings.warehouse_dir / "raw" / "green_trips" / "metadata").iterdir():
+        file.unlink()
+
+    done = shell.run(command[0], "raw.green_trips", *command[1:])
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert str(lake.settings.home) in done.stderr
+    assert "can't be used" in done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no limit on the size of files")
+def test_a_tag_that_finds_no_room_is_one_message(lake: Lake, shell: Shell) -> None:
+    lake.load("green", "2024-01", lake.generate("green", "2024-01", 50))
+    environment = {**os.environ, "LAKEHOUSE_HOME": str(lake.settings.home)}
+    command = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)); "
+    command += "import sys; sys.argv = ['lakehouse', 'tag', 'raw.green_trips', 'mine']; "
+    command += "from lakehouse.cli import main; main()"
+
+    done = subprocess.run(
+        [sys.executable, "-c", command], env=environment, capture_output=True, text=True, check=False, timeout=120
+    )
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: ")
+    assert "Tables are as they were" in done.stderr
+    assert shell.json("history", "raw.green_trips")[0]["refs"] == ["main"]
+
+
 def test_an_undeclared_column_is_a_warning(lake: Lake, shell: Shell) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
