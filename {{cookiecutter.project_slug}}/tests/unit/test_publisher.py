@@ -426,7 +426,6 @@ class TestFolder:
         with pytest.raises(SourceError, match=rf"{record.name}.*restore it, or remove it"):
             land(FolderLanding(tmp_path / "other"), str(landing.root), "green", JANUARY)
 
-
     def test_a_link_to_nowhere_is_the_sources_fault(self, landing: FolderLanding, tmp_path: Path) -> None:
         link = tmp_path / "green_tripdata_2023-01.parquet"
         link.symlink_to(tmp_path / "gone")
@@ -516,7 +515,6 @@ class TestGenerated:
 
         land_january(landing, publisher)
         land(landing, publisher.url, "green", Month(2023, 2), patience=HASTE)
-
 
     def test_it_is_known_by_what_it_says_of_itself_and_kept_apart(
         self, landing: FolderLanding, publisher: Publisher, tmp_path: Path
