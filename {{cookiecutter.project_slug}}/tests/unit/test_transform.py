@@ -77,12 +77,8 @@ def test_failures_are_named_with_what_they_say(lake: Lake, dbt_says: list[dict[s
     ("said", "is_missing"),
     [
         ("Runtime Error Catalog Error: Table with name stg_green_trips does not exist! Did you mean ...", True),
-        (
-            "Database Error TrinoUserError(type=USER_ERROR, name=TABLE_NOT_FOUND, message=\"line 9:19: Table "
-            "'iceberg.silver.stg_green_trips' does not exist\", query_id=20240101_000000_00001_abcde)",
-            True,
-        ),
-        ("Runtime Error Binder Error: Referenced column \"day\" not found in FROM clause!", False),
+        ("TrinoUserError(type=USER_ERROR, name=TABLE_NOT_FOUND, message=\"line 9:19: Table 'iceberg.silver.…", True),
+        ('Runtime Error Binder Error: Referenced column "day" not found in FROM clause!', False),
     ],
 )
 def test_a_model_whose_parents_were_never_built_says_how_to_build_them(
