@@ -144,6 +144,25 @@ def test_a_version_that_lands_and_is_held_already_just_before_another_is_committ
     assert [row.total_rows for row in lake.history(TABLE)] == [500, 520, 500]
 
 
+def test_a_load_that_is_done_says_so_when_the_landing_zone_no_longer_answers(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake.land("green", "2024-01", lake.generate("green", "2024-01", 500))
+    [record] = lake.settings.landing_dir.rglob("green_tripdata_2024-01.parquet.json")
+    real: Commit = SqlCatalog.commit_table
+
+    def commit_table(*arguments: Any) -> Any:
+        answer = real(*arguments)
+        record.write_bytes(b"")
+        return answer
+
+    monkeypatch.setattr(SqlCatalog, "commit_table", commit_table)
+    result = lake.load("green", "2024-01")
+
+    assert (result.action, result.rows) == ("loaded", 500)
+    assert [row.total_rows for row in lake.history(TABLE)] == [500]
+
+
 def test_a_newer_version_takes_the_place_of_one_whose_commit_was_not_answered(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:

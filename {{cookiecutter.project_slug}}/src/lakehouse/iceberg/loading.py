@@ -26,7 +26,7 @@ from pyiceberg.io.pyarrow import schema_to_pyarrow
 from pyiceberg.partitioning import PartitionFieldValue, PartitionKey
 from pyiceberg.table import Table
 
-from lakehouse.errors import LandingError, RefusedError
+from lakehouse.errors import LakehouseError, LandingError, RefusedError
 from lakehouse.iceberg.catalog import service_errors
 from lakehouse.iceberg.commits import Change, check_bytes, commit, discarding, still_meant, superseded
 from lakehouse.iceberg.tables import ZONES_TABLE, ensure_raw_tables, raw_schema
@@ -132,9 +132,20 @@ def _load(
                 raise
         else:
             # Also after a commit: who landed a version that the table held just then found nothing to commit.
-            if not superseded(landing, landed):
+            if not _overtaken(landing, landed):
                 return result
         # Another version landed meanwhile, and this one is no longer what is to be loaded: start again.
+
+
+def _overtaken(landing: Landing, landed: Landed) -> bool:
+    """Whether another version has landed since this one was loaded.
+
+    No, where the landing zone does not say: a load that is done must not be told as one that failed.
+    """
+    try:
+        return superseded(landing, landed)
+    except LakehouseError:
+        return False
 
 
 def _load_landed(
