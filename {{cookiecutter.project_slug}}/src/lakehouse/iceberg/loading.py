@@ -39,6 +39,7 @@ from lakehouse.tlc.datasets import ZONES_DATASET, Dataset, dataset_named
 from lakehouse.tlc.months import Month
 
 SYNTHETIC = b"lakehouse.synthetic"
+READ_BYTES = 1 << 20
 Progress = Callable[[int, int], None]
 
 
@@ -231,7 +232,10 @@ def _opened(path: Path, landed: Landed) -> Iterator[tuple[pq.ParquetFile, _Check
         check = _Check(landed, pool.submit(sha256_of, file))
         try:
             with check.reading():
-                parquet = pq.ParquetFile(source, pre_buffer=False, page_checksum_verification=True)
+                # A buffer, or each column of a row group is read whole: a published file can be one group.
+                parquet = pq.ParquetFile(
+                    source, pre_buffer=False, buffer_size=READ_BYTES, page_checksum_verification=True
+                )
             with parquet:
                 yield parquet, check
         except RefusedError:
