@@ -36,9 +36,9 @@ from lakehouse.landing import Landed, Landing
 from lakehouse.landing.folder import sha256_of
 from lakehouse.tlc.conform import Conformer, plan
 from lakehouse.tlc.datasets import ZONES_DATASET, Dataset, dataset_named
+from lakehouse.tlc.generate import SYNTHETIC_KEY
 from lakehouse.tlc.months import Month
 
-SYNTHETIC = b"lakehouse.synthetic"
 READ_BYTES = 1 << 20
 Progress = Callable[[int, int], None]
 
@@ -189,7 +189,7 @@ def _load_month(
         rows = parquet.metadata.num_rows
         match = plan(dataset, month, parquet.schema_arrow, landed.name)
         change.check_size(table, rows, landed.name)
-        synthetic = SYNTHETIC in (parquet.schema_arrow.metadata or {})
+        synthetic = SYNTHETIC_KEY.encode() in (parquet.schema_arrow.metadata or {})
         conformer = Conformer(dataset, month, match, landed.name)
         file = None
         if rows:

@@ -13,10 +13,11 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.io.pyarrow import schema_to_pyarrow
 
 from lakehouse.errors import RefusedError
-from lakehouse.iceberg.commits import Change, check_bytes, commit, still_meant
+from lakehouse.iceberg.commits import Change, check_bytes, commit, discarding, still_meant
 from lakehouse.iceberg.tables import ZONE_COLUMNS, ZONES_TABLE
 from lakehouse.iceberg.writer import audit, write_data_file
 from lakehouse.landing import Landed, Landing
+from lakehouse.landing.arrive import is_generated
 from lakehouse.tlc.conform import whole_numbers
 from lakehouse.tlc.datasets import normalised
 
@@ -51,9 +52,10 @@ def load_zones(catalog: Catalog, landing: Landing, landed: Landed, change: Chang
     if not rows:
         return commit(catalog, ZONES_TABLE, None, 0, change, check=check_again), 0
     file, written = write_data_file(table, _arrays(zones), f"zones-{landed.sha256[:8]}", None)
-    audit(table, file, written)
-    synthetic = landed.origin.startswith("generated:")
-    return commit(catalog, ZONES_TABLE, file, rows, change, check=check_again, synthetic=synthetic), rows
+    with discarding(table, file):
+        audit(table, file, written)
+    snapshot_id = commit(catalog, ZONES_TABLE, file, rows, change, check=check_again, synthetic=is_generated(landed))
+    return snapshot_id, rows
 
 
 def _arrays(zones: pa.Table) -> Iterator[list[pa.Array[Any]]]:
