@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -70,12 +70,22 @@ def main() -> None:
     try:
         app()
     except LakehouseError as error:
-        from lakehouse.terminal import err
-
-        err.print(f"[bold red]error:[/] {_escaped(str(error))}", soft_wrap=True)
-        sys.exit(1)
+        _fail(str(error))
+    except OSError as error:  # the disk is full, or a folder is somebody else's
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(
+            f"{where}{error.strerror or error}. What was being written is not there, what was done before it stays; "
+            "see that the disk has room and the folder may be written, and run the same command again."
+        )
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _fail(message: str) -> NoReturn:
+    from lakehouse.terminal import err
+
+    err.print(f"[bold red]error:[/] {_escaped(message)}", soft_wrap=True)
+    sys.exit(1)
 
 
 def _escaped(text: str) -> str:

@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any
 
 from pyiceberg.catalog import Catalog
@@ -32,10 +33,11 @@ from pyiceberg.table.update import (
 from lakehouse.engines import Engine, open_engine
 from lakehouse.engines.duckdb import table_names
 from lakehouse.errors import CommitError
-from lakehouse.iceberg.catalog import open_catalog
+from lakehouse.iceberg.catalog import open_catalog, service_errors
+from lakehouse.iceberg.commits import LOST_ANSWER, reloaded
 from lakehouse.iceberg.publication import BRANCH, TAG_PREFIX, manifest_file
 from lakehouse.settings import Settings
-from lakehouse.transform import build
+from lakehouse.transform import BuildResult, build
 
 LAYERS = ("raw.", "silver.", "gold.")
 KEPT = 12
@@ -59,7 +61,9 @@ def publish(settings: Settings) -> Publication:
 
     Raises:
         TransformError: a model or test failed; readers see what they saw before.
-        CommitError: raw tables, or the candidate, moved meanwhile; readers see what they saw before.
+        CommitError: raw tables, or the candidate, moved meanwhile, and readers see what they saw before; or the
+            catalog did not confirm.
+        ServiceError: the catalog or Trino does not answer.
     """
     done = build(settings)
     if done.raw_moved:
@@ -68,6 +72,11 @@ def publish(settings: Settings) -> Publication:
             "published; run `lakehouse publish` again when no load is running."
         )
     catalog = open_catalog(settings)
+    with service_errors(catalog):
+        return _publish(settings, catalog, done)
+
+
+def _publish(settings: Settings, catalog: Catalog, done: BuildResult) -> Publication:
     tables = [catalog.load_table(name) for name in table_names(catalog) if name.startswith(LAYERS)]
     tables = [table for table in tables if table.metadata.current_snapshot_id is not None]
     moved = [
@@ -86,7 +95,7 @@ def publish(settings: Settings) -> Publication:
     changes = [(table, *_changes(table, publication.name)) for table in tables]
     try:
         if isinstance(catalog, RestCatalog):
-            _commit_all(catalog, changes)
+            _commit_all(catalog, changes, publication)
             _make_views(settings, publication)
         else:
             _commit_one_by_one(settings, catalog, changes, publication)
@@ -129,8 +138,13 @@ def _set(name: str, kind: SnapshotRefType, snapshot_id: int) -> SetSnapshotRefUp
     return SetSnapshotRefUpdate(ref_name=name, type=kind, snapshot_id=snapshot_id)  # type: ignore[call-arg]
 
 
-def _commit_all(catalog: RestCatalog, changes: list[Changes]) -> None:
-    """The catalog's own multi-table commit, for which PyIceberg has no call: all tables move, or none."""
+def _commit_all(catalog: RestCatalog, changes: list[Changes], publication: Publication) -> None:
+    """The catalog's own multi-table commit, for which PyIceberg has no call: all tables move, or none.
+
+    Raises:
+        CommitFailedException: a table changed meanwhile.
+        CommitError: the answer is lost, and not every table moved.
+    """
     requests = [
         CommitTableRequest(
             identifier=TableIdentifier(namespace=Namespace(list(table.name()[:-1])), name=table.name()[-1]),
@@ -139,13 +153,35 @@ def _commit_all(catalog: RestCatalog, changes: list[Changes]) -> None:
         )
         for table, requirements, updates in changes
     ]
-    answer = catalog._session.post(  # noqa: SLF001 - its session has the login and the timeouts
-        catalog.url("transactions/commit"),
-        json={"table-changes": [json.loads(request.model_dump_json()) for request in requests]},
-    )
+    body = {"table-changes": [json.loads(request.model_dump_json()) for request in requests]}
+    try:
+        # its session has the login and the timeouts
+        answer = catalog._session.post(catalog.url("transactions/commit"), json=body)  # noqa: SLF001
+        if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            answer.raise_for_status()
+    except LOST_ANSWER as error:
+        _look_for(catalog, publication, error)
+        return
     if not answer.ok:
         message = ErrorResponse.model_validate_json(answer.text).error.message if answer.text else answer.reason
         raise CommitFailedException(message)
+
+
+def _look_for(catalog: RestCatalog, publication: Publication, reason: Exception) -> None:
+    """See whether a commit was made that nobody confirmed.
+
+    Raises:
+        CommitError: not in every table, or that can't be seen.
+    """
+    try:
+        if all(publication.name in reloaded(catalog, name).metadata.refs for name in publication.snapshots):
+            return
+    except LOST_ANSWER:
+        pass  # the first reason says more
+    raise CommitError(
+        f"The catalog did not confirm the publication {publication.name} ({reason}). See that it is up, and run "
+        "`lakehouse publish` again: it makes a new one, of all tables."
+    ) from reason
 
 
 def _make_views(settings: Settings, publication: Publication) -> None:

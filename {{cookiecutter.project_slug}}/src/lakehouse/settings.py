@@ -136,8 +136,17 @@ def load_settings() -> Settings:
     Raises:
         SettingsError: a variable has a value that can't be meant; the message names each.
     """
+    return settings_with({})
+
+
+def settings_with(variables: dict[str, str]) -> Settings:
+    """The same, with `variables` in place of what the environment says.
+
+    Raises:
+        SettingsError: as above.
+    """
     try:
-        return Settings(_env_file=project_dir() / ".env")  # type: ignore[call-arg]
+        return Settings(_env_file=project_dir() / ".env", **variables)  # type: ignore[call-arg, arg-type]
     except ValidationError as error:
         wrong = "; ".join(
             f"{_variable(e['loc'][0])}: {e['msg'].removeprefix('Value error, ')} (got {str(e['input'])!r})"

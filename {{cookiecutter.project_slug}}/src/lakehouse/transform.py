@@ -67,6 +67,7 @@ def build(
     Raises:
         TransformError: a model or test failed (the message names each), nothing was selected, the zone lookup is
             missing, or another build of this lakehouse is running.
+        ServiceError: the catalog does not answer.
     """
     started = time.monotonic()
     with prepared(settings) as catalog:
@@ -75,8 +76,8 @@ def build(
         for kind, wanted in (("test", data_tests), ("unit_test", unit_tests)):
             command += [] if wanted else ["--exclude-resource-type", kind]
         results = _run(settings, command, progress)
+        _raise_failures(results)
         after = _raw_snapshots(catalog)
-    _raise_failures(results)
     if not results:
         raise TransformError(
             f"Nothing is called {select!r}, so nothing was built. Try a model's name, or +name for its parents."
@@ -156,7 +157,8 @@ def _only_build(settings: Settings) -> Iterator[None]:
 
 def _raw_snapshots(catalog: Catalog) -> dict[str, int | None]:
     tables = [dataset.table for dataset in DATASETS.values()]
-    return {name: catalog.load_table(name).metadata.current_snapshot_id for name in [*tables, ZONES_TABLE]}
+    with service_errors(catalog):
+        return {name: catalog.load_table(name).metadata.current_snapshot_id for name in [*tables, ZONES_TABLE]}
 
 
 def _refuse_without_zones(catalog: Catalog) -> None:

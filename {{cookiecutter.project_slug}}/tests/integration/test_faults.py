@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
+from pyiceberg.catalog import Catalog
 from tests.integration.faults import PROPERTY, TRIES, Restatement, as_json
 from tests.integration.lake import GREEN, Lake
 from tests.integration.proxy import Proxy
@@ -17,7 +18,12 @@ from tests.integration.stack import started, within
 
 from lakehouse.engines.trino import TrinoEngine
 from lakehouse.errors import CommitError, LakehouseError, LandingError, ServiceError
+from lakehouse.iceberg.catalog import open_catalog
 from lakehouse.iceberg.commits import commit
+from lakehouse.iceberg.refs import rollback, tag
+from lakehouse.publishing import publish
+from lakehouse.settings import Settings
+from lakehouse.transform import BuildResult, build
 
 MERGE = (
     "merge into raw.green_trips t using (select file_month, file_row, total_amount from raw.green_trips) s "
@@ -122,6 +128,57 @@ def test_commit_whose_answer_is_lost(lake: Lake, months: Restatement) -> None:
     months.ends_well()
 
 
+@pytest.mark.parametrize(
+    ("fault", "change"),
+    [
+        ("answer of a tag lost", lambda catalog, first: tag(catalog, GREEN, "audited", first)),
+        ("answer of a rollback lost", lambda catalog, first: rollback(catalog, GREEN, first)),
+    ],
+    ids=["tag", "rollback"],
+)
+def test_name_whose_answer_is_lost(
+    lake: Lake, months: Restatement, fault: str, change: Callable[[Catalog, int], int]
+) -> None:
+    first, *_ = lake.engine.snapshots(GREEN)
+    with Proxy(lake.settings.rest_url) as proxy:
+        proxy.lose_answer = lambda said: proxy.lost_answers == 0 and b"set-snapshot-ref" in said
+        catalog = open_catalog(lake.stack.settings(lake.folder / "home", REST_URL=proxy.url))
+        months.survived(fault, lambda: change(catalog, first.snapshot_id))
+
+    assert proxy.lost_answers == 1
+    moved = [ref.name for ref in lake.engine.refs(GREEN) if ref.snapshot_id == first.snapshot_id]
+    assert moved == (["audited"] if "tag" in fault else ["main"])
+
+
+def test_publication_whose_answer_is_lost(lake: Lake, months: Restatement, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = {GREEN: lake.engine.snapshots(GREEN)[-1].snapshot_id}
+    monkeypatch.setattr("lakehouse.publishing.build", lambda _: BuildResult((), (), (), 0.0, dict(raw), ()))
+    with Proxy(lake.settings.rest_url) as catalog:
+        catalog.lose_answer = lambda said: catalog.lost_answers == 0 and b"/transactions/commit" in said
+        settings = lake.stack.settings(lake.folder / "home", REST_URL=catalog.url)
+        months.survived("answer of a publication lost", lambda: publish(settings))
+
+    assert catalog.lost_answers == 1
+    assert lake.value(f"select count(*) from {GREEN}", as_of="published") == months.rows - 100 + 500
+
+
+def test_catalog_away_while_publishing(lake: Lake, months: Restatement, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = {GREEN: lake.engine.snapshots(GREEN)[-1].snapshot_id}
+    with Proxy(lake.settings.rest_url) as catalog:
+        settings = lake.stack.settings(lake.folder / "home", REST_URL=catalog.url)
+
+        def build(_: Settings) -> BuildResult:
+            catalog.hang = True
+            return BuildResult((), (), (), 0.0, dict(raw), ())
+
+        monkeypatch.setattr("lakehouse.publishing.build", build)
+        months.refused("catalog hangs while publishing", lambda: publish(settings))
+        catalog.cut()
+
+    assert [ref.name for ref in lake.engine.refs(GREEN)] == ["main"]
+    months.ends_well()
+
+
 def test_commit_that_never_reaches_the_catalog(
     lake: Lake, months: Restatement, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,6 +225,30 @@ def test_trino_killed_in_mid_merge(lake: Lake, record_property: Callable[[str, o
     assert still == rows
     assert after in (before, before + rows)
     months.ends_well()
+
+
+@pytest.mark.slow
+def test_trino_killed_in_mid_build(lake: Lake, months: Restatement) -> None:
+    lake.load("zones", None)
+    container = lake.stack.container("trino")
+    killed: list[float] = []
+
+    def kill(line: str) -> None:
+        if "silver." in line and not killed:
+            container.kill()
+            killed.append(time.monotonic())
+
+    try:
+        with pytest.raises(LakehouseError) as caught:
+            build(lake.settings, progress=kill)
+    finally:
+        container.start()
+        lake.stack.wait_until_ready()
+    months.told("Trino killed in mid-build", f"refused: {type(caught.value).__name__}", time.monotonic() - killed[0])
+
+    months.ends_well()
+    build(lake.settings)
+    assert lake.value("select sum(trips) from gold.fct_monthly_quality") == months.rows + 500
 
 
 def test_object_store_without_room(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:

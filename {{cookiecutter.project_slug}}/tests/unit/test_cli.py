@@ -214,22 +214,48 @@ def test_a_table_whose_files_are_gone_is_one_message_that_names_the_home(
     assert "can't be used" in done.stderr
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no limit on the size of files")
-def test_a_tag_that_finds_no_room_is_one_message(lake: Lake, shell: Shell) -> None:
-    lake.load("green", "2024-01", lake.generate("green", "2024-01", 50))
+def on_a_full_disk(lake: Lake, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run `lakehouse WORDS`, which may write no file of more than 4 kB."""
     environment = {**os.environ, "LAKEHOUSE_HOME": str(lake.settings.home)}
     command = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)); "
-    command += "import sys; sys.argv = ['lakehouse', 'tag', 'raw.green_trips', 'mine']; "
-    command += "from lakehouse.cli import main; main()"
-
-    done = subprocess.run(
+    command += f"import sys; sys.argv = {['lakehouse', *words]}; from lakehouse.cli import main; main()"
+    return subprocess.run(
         [sys.executable, "-c", command], env=environment, capture_output=True, text=True, check=False, timeout=120
     )
+
+
+no_limit = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no limit on the size of files")
+
+
+@no_limit
+def test_a_tag_that_finds_no_room_is_one_message(lake: Lake, shell: Shell) -> None:
+    lake.load("green", "2024-01", lake.generate("green", "2024-01", 50))
+
+    done = on_a_full_disk(lake, "tag", "raw.green_trips", "mine")
 
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("error: ")
     assert "Tables are as they were" in done.stderr
     assert shell.json("history", "raw.green_trips")[0]["refs"] == ["main"]
+
+
+@no_limit
+def test_a_report_that_finds_no_room_is_one_message_and_leaves_the_last_one(
+    lake: Lake, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAKEHOUSE_PROJECT_DIR", str(tmp_path / "project"))
+    lake.load("green", "2024-01", lake.generate("green", "2024-01", 50))
+    assert shell.run("report").returncode == 0
+    (page,) = (tmp_path / "project" / "reports").iterdir()
+    before = page.read_bytes()
+
+    done = on_a_full_disk(lake, "report")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: ")
+    assert "see that the disk has room" in done.stderr
+    assert list(page.parent.iterdir()) == [page]
+    assert page.read_bytes() == before
 
 
 def test_an_undeclared_column_is_a_warning(lake: Lake, shell: Shell) -> None:

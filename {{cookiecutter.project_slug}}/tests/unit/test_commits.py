@@ -72,7 +72,7 @@ def test_a_commit_to_another_month_meanwhile_is_rebased_over_and_nothing_starts_
         raise AssertionError("the load of January started again")
 
     monkeypatch.setattr(SqlCatalog, "commit_table", commit_table)
-    monkeypatch.setattr(commits, "_reloaded", reloaded)
+    monkeypatch.setattr(commits, "reloaded", reloaded)
     lake.load("green", "2024-01")
 
     assert (others, started_again) == ([], [])

@@ -142,6 +142,17 @@ def test_a_broken_record_of_what_nobody_declared_is_to_be_restored_or_removed(
         landing.listing()
 
 
+def test_a_broken_record_of_an_earlier_version_is_to_be_restored_or_removed(
+    landing: FolderLanding, tmp_path: Path
+) -> None:
+    first = landing.put("green", JANUARY, given(tmp_path, b"trips"), "o")
+    landing.put("green", JANUARY, given(tmp_path, b"more trips"), "o")
+    next(landing.root.rglob(f"versions/{first.sha256}/*.json")).write_bytes(b"")
+
+    with pytest.raises(LandingError, match=f"versions/{first.sha256}/.*Restore it, or remove it and the file"):
+        landing.versions("green", JANUARY)
+
+
 @pytest.mark.parametrize("damage", [b"", b"trip", b"tripss"])
 def test_a_landed_file_of_another_length_is_refused(landing: FolderLanding, tmp_path: Path, damage: bytes) -> None:
     landed = landing.put("green", JANUARY, given(tmp_path, b"trips"), "o")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from pyiceberg.catalog.sql import SqlCatalog
 from tests.lake import Lake
 
 from lakehouse.errors import CommitError, QueryError
@@ -52,6 +55,26 @@ def test_a_tag_does_not_move(lake: Lake, versions: list[int]) -> None:
         tag(lake.catalog, TABLE, "audited", second)
 
     assert lake.table(TABLE).metadata.refs["audited"].snapshot_id == first
+
+
+def test_a_tag_whose_name_someone_takes_at_the_same_moment_is_one_message(
+    lake: Lake, versions: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = versions
+    real: Any = SqlCatalog.commit_table
+    others = [second]
+
+    def commit_table(*arguments: Any) -> Any:
+        if others:
+            tag(lake.catalog, TABLE, "audited", others.pop())
+        return real(*arguments)
+
+    monkeypatch.setattr(SqlCatalog, "commit_table", commit_table)
+
+    with pytest.raises(CommitError, match="was changed by someone else meanwhile"):
+        tag(lake.catalog, TABLE, "audited", first)
+
+    assert lake.table(TABLE).metadata.refs["audited"].snapshot_id == second
 
 
 @pytest.mark.parametrize("name", ["", " ", "7", "2024-01-31", "2024-13-01", "before fix", " audited", "raw.a@7", "a;b"])

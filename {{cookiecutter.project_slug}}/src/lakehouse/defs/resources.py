@@ -16,7 +16,7 @@ from pyiceberg.catalog import Catalog
 from lakehouse.engines import Engine, open_engine
 from lakehouse.iceberg.catalog import open_catalog
 from lakehouse.landing import Landing, open_landing
-from lakehouse.settings import Settings, load_settings, project_dir
+from lakehouse.settings import Settings, load_settings, project_dir, settings_with
 
 
 class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -94,12 +94,6 @@ class Trino(dg.ConfigurableResource):  # type: ignore[type-arg]
             yield engine
         finally:
             engine.close()
-
-
-def settings_with(variables: dict[str, str]) -> Settings:
-    """The process's settings, with `variables` in place of what the environment says."""
-    env_file = project_dir() / ".env"
-    return Settings(_env_file=env_file, **variables)  # type: ignore[call-arg, arg-type]
 
 
 def secret(name: str, value: SecretStr | None) -> dg.EnvVar | str:

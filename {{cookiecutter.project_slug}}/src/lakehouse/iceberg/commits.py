@@ -42,7 +42,8 @@ SHA256_LENGTH = 64
 ATTEMPTS = 20
 LOOK_SECONDS = 8.0
 _CLOCK = ("Invalid update timestamp", "Invalid snapshot timestamp", "Expected sorted snapshot log")
-_LOST_ANSWER = (CommitStateUnknownException, ServerError, ServiceUnavailableError, RequestException)
+# After these a commit may have been made all the same.
+LOST_ANSWER = (CommitStateUnknownException, ServerError, ServiceUnavailableError, RequestException)
 
 
 @dataclass(frozen=True)
@@ -239,7 +240,7 @@ def commit(
         try:
             if attempt:
                 time.sleep(random.uniform(0.02, 0.1) * min(attempt, 10))  # noqa: S311 - writers out of step
-                table = _reloaded(catalog, name)
+                table = reloaded(catalog, name)
             if landed := next((i for i in lost if table.snapshot_by_id(i)), None):
                 return landed
             if change.held_rows(table) is not None:
@@ -250,7 +251,7 @@ def commit(
             return _replace(table, file, change, change.summary(rows, synthetic=synthetic), lost)
         except (ValidationException, CommitFailedException, OperationalError) as error:
             reason = error  # someone else was quicker, or SQLite stayed locked
-        except _LOST_ANSWER as error:
+        except LOST_ANSWER as error:
             reason = error
             if _is_clock(error):
                 lost.clear()  # refused for its time, so certainly not committed
@@ -304,13 +305,13 @@ def _replace(table: Table, file: DataFile | None, change: Change, summary: dict[
     return overwrite.snapshot_id
 
 
-def _reloaded(catalog: Catalog, name: str) -> Table:
+def reloaded(catalog: Catalog, name: str) -> Table:
     """The table as the catalog knows it now; a catalog that is coming back is given a moment."""
     until = time.monotonic() + LOOK_SECONDS
     while True:
         try:
             return catalog.load_table(name)
-        except _LOST_ANSWER:
+        except LOST_ANSWER:
             if time.monotonic() > until:
                 raise
             time.sleep(0.5)

@@ -16,12 +16,13 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from pyiceberg.catalog import Catalog
+from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table import Table
 
 from lakehouse.engines import Engine, open_engine
 from lakehouse.engines.as_of import CATALOG
-from lakehouse.errors import QueryError
-from lakehouse.iceberg.catalog import open_catalog
+from lakehouse.errors import CommitError, QueryError
+from lakehouse.iceberg.catalog import open_catalog, service_errors
 from lakehouse.iceberg.refs import load_table
 from lakehouse.settings import Settings
 
@@ -62,6 +63,7 @@ def maintain(
 
     Raises:
         QueryError: no such table.
+        CommitError: a table was changed by someone else meanwhile; those before it are done.
         ServiceError: Trino, the catalog or the object store does not answer.
     """
     engine = open_engine(settings)
@@ -79,8 +81,9 @@ def maintain(
                 compacted, removed = _by_trino(engine, table, keep, unreferenced)
             else:
                 catalog = open_catalog(settings)
-                _expire(catalog, table, keep)
-                compacted, removed = 0, _remove_unreferenced(load_table(catalog, table), unreferenced)
+                with service_errors(catalog):
+                    _expire(catalog, table, keep)
+                    compacted, removed = 0, _remove_unreferenced(load_table(catalog, table), unreferenced)
             expired = before + (compacted > 0) - len(engine.snapshots(table))
             done.append(Maintained(table, expired, compacted, removed, time.monotonic() - started))
         return done
@@ -117,8 +120,12 @@ def _expire(catalog: Catalog, name: str, keep: timedelta) -> None:
     refs = {ref.snapshot_id for ref in table.metadata.refs.values()}
     limit = datetime.now(UTC) - keep
     old = [s for s in table.snapshots() if s.timestamp_ms < limit.timestamp() * 1000 and s.snapshot_id not in refs]
-    if old:
+    if not old:
+        return
+    try:
         table.maintenance.expire_snapshots().by_ids([s.snapshot_id for s in old]).commit()
+    except CommitFailedException as error:
+        raise CommitError(f"{name} was changed by someone else meanwhile. Nothing of it expired; try again.") from error
 
 
 def _remove_unreferenced(table: Table, age: timedelta) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from pyiceberg.catalog import Catalog
@@ -10,6 +11,7 @@ from pyiceberg.table import Table
 
 from lakehouse.engines.as_of import AsOf, parse_as_of
 from lakehouse.errors import CommitError, QueryError
+from lakehouse.iceberg.commits import LOST_ANSWER, reloaded
 
 
 def load_table(catalog: Catalog, name: str) -> Table:
@@ -95,13 +97,31 @@ def rollback(catalog: Catalog, name: str, version: AsOf | int | str, *, expect: 
     target = _meant(table, version)
     if target == current:
         return target
-    try:
-        table.manage_snapshots().set_current_snapshot(snapshot_id=target).commit()
-    except CommitFailedException as error:
-        raise CommitError(
-            f"{name} changed while it was being rolled back. Nothing was rolled back; try again."
-        ) from error
+    change = table.manage_snapshots().set_current_snapshot(snapshot_id=target)
+    _commit(catalog, name, change.commit, lambda found: found.metadata.current_snapshot_id == target)
     return target
+
+
+def _commit(catalog: Catalog, name: str, change: Callable[[], object], is_made: Callable[[Table], bool]) -> None:
+    """Commit a change of names; where its answer is lost, look whether it was made.
+
+    Raises:
+        CommitError: the table moved meanwhile, or nobody can say what became of the change.
+    """
+    try:
+        change()
+    except CommitFailedException as error:
+        raise CommitError(f"{name} was changed by someone else meanwhile. It is as they left it; try again.") from error
+    except LOST_ANSWER as error:
+        try:
+            if is_made(reloaded(catalog, name)):
+                return
+        except LOST_ANSWER:
+            pass  # the first error says more
+        raise CommitError(
+            f"{name}: the catalog did not say whether it took the change ({error}). It was made whole or not at all; "
+            f"see `lakehouse history {name}`, or run the same command again."
+        ) from error
 
 
 def _meant(table: Table, version: AsOf | int | str) -> int:
@@ -116,6 +136,7 @@ def tag(catalog: Catalog, name: str, tag_name: str, version: AsOf | int | str | 
 
     Raises:
         QueryError: no such table or snapshot, the name is taken by another snapshot, or nothing could ask for it.
+        CommitError: the table moved meanwhile.
     """
     table = load_table(catalog, name)
     target = _meant(table, version) if version is not None else table.metadata.current_snapshot_id
@@ -127,7 +148,8 @@ def tag(catalog: Catalog, name: str, tag_name: str, version: AsOf | int | str | 
         if taken.snapshot_id == target:
             return target
         raise QueryError(f"{name} has {tag_name!r} already, for snapshot {taken.snapshot_id}. Choose another name.")
-    table.manage_snapshots().create_tag(target, tag_name).commit()
+    change = table.manage_snapshots().create_tag(target, tag_name)
+    _commit(catalog, name, change.commit, lambda found: tag_name in found.metadata.refs)
     return target
 
 

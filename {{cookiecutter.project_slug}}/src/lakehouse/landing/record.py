@@ -81,7 +81,7 @@ def _again(file: PublishedFile) -> str:
 
 def _way_out(uri: str) -> str:
     """What to do about a file whose record is broken: only its name says what it is."""
-    file = _named(uri.rpartition("/")[2])
+    file = None if f"/{VERSIONS}/" in uri else _named(uri.rpartition("/")[2])
     return f"Land the file again: `{_again(file)}`." if file else "Restore it, or remove it and the file."
 
 

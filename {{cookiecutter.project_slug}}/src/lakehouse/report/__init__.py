@@ -45,8 +45,11 @@ class Report:
         """Write the page, whole or not at all, and return where it is."""
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch = path.with_suffix(".tmp")
-        scratch.write_text(self.html, encoding="utf-8")
-        return scratch.replace(path)
+        try:
+            scratch.write_text(self.html, encoding="utf-8")
+            return scratch.replace(path)
+        finally:
+            scratch.unlink(missing_ok=True)
 
 
 def report_file() -> Path:
