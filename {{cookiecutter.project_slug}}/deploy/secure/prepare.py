@@ -3,9 +3,10 @@
 
     python deploy/secure/prepare.py [USER]
 
-Writes deploy/secure/local/ (git-ignored) and prints the lines for .env. The password comes from TRINO_PASSWORD, else a
-random one is made. Standard library and `openssl` only. Bring a certificate of your authority as trino.pem instead
-(key and chain in one file) where you have one.
+Writes deploy/secure/local/ (git-ignored) and prints the lines for .env, COMPOSE_FILE among them: with it every
+`docker compose` in the project reads compose.secure.yaml too. Run again, it makes all anew, and the last line of a
+name in .env counts. The password comes from TRINO_PASSWORD, else a random one is made. Standard library and `openssl`
+only. Bring a certificate of your authority as trino.pem instead (key and chain in one file) where you have one.
 """
 
 import hashlib
@@ -57,6 +58,7 @@ def main(folder: Path, user: str) -> None:
         "TRINO_PASSWORD": password,
         "TRINO_CA_FILE": certificate.resolve(),
         "TRINO_SHARED_SECRET": secrets.token_hex(32),
+        "COMPOSE_FILE": os.pathsep.join(("compose.yaml", "compose.secure.yaml")),
     }
     sys.stdout.writelines(f"{name}={value}\n" for name, value in lines.items())
 
