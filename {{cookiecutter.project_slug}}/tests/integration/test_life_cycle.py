@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from datetime import timedelta
 
 import pytest
@@ -84,6 +85,11 @@ def test_a_branch_is_written_without_the_present_noticing(lake: Lake) -> None:
 def test_expiry_honours_retention_and_names_and_what_it_keeps_answers_the_same(lake: Lake) -> None:
     ids = loads(lake, 4)
     tag(lake.catalog, GREEN, "kept", ids[1])
+    table = lake.catalog.load_table(GREEN)
+    table.manage_snapshots().create_branch(ids[0], "trial").commit()
+    table.append(table.scan(snapshot_id=ids[0], limit=10).to_arrow(), branch="trial")
+    trial = table.refresh().metadata.refs["trial"].snapshot_id
+    ids.append(trial)
     before = {i: answer(lake, i) for i in ids}
 
     (young,) = maintain(lake.settings, [GREEN])
@@ -91,12 +97,30 @@ def test_expiry_honours_retention_and_names_and_what_it_keeps_answers_the_same(l
     (done,) = maintain(lake.settings, [GREEN], keep=NOW)
 
     assert done.expired_snapshots == 2
-    assert {s.snapshot_id for s in lake.engine.snapshots(GREEN)} == {ids[1], ids[3]}
-    for kept in (ids[1], ids[3]):
+    assert {s.snapshot_id for s in lake.engine.snapshots(GREEN)} == {ids[1], ids[3], trial}
+    for kept in (ids[1], ids[3], trial):
         assert answer(lake, kept) == before[kept]
     with pytest.raises(QueryError, match=f"has no snapshot {ids[0]}"):
         answer(lake, ids[0])
     assert lake.value("select count(*) from raw.green_trips", as_of="kept") == 301
+    assert lake.value("select count(*) from raw.green_trips", as_of="trial") == 310
+
+
+def test_what_is_older_than_the_retention_expires_and_what_is_younger_stays(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = time.time
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: real() - 50)  # a minute is what the catalog lets clocks differ
+        old = loads(lake, 2)
+    young = [lake.load("green", "2023-01", 400 + seed, seed).snapshot_id or 0 for seed in range(2)]
+    before = {i: answer(lake, i) for i in young}
+
+    (done,) = maintain(lake.settings, [GREEN], keep=timedelta(seconds=30))
+
+    assert done.expired_snapshots == len(old)
+    assert [s.snapshot_id for s in lake.engine.snapshots(GREEN)] == young
+    assert {i: answer(lake, i) for i in young} == before
 
 
 def test_compaction_changes_files_and_no_answer_in_history_too(lake: Lake) -> None:
@@ -132,12 +156,20 @@ def test_where_a_month_came_from_is_known_after_compaction_and_expiry(lake: Lake
     assert lake.reload("green", "2023-02").action == "unchanged"
 
 
+def everything(lake: Lake) -> set[str]:
+    """Names of all objects: every table's, and what is landed."""
+    return {*lake.keys("iceberg/"), *lake.keys("raw_data/")}
+
+
 def test_what_killed_loads_left_goes_and_nothing_else(lake: Lake) -> None:
     ids = loads(lake, 3)
     tag(lake.catalog, GREEN, "first", ids[0])
     lake.land("green", "2023-02", 40_000)
+    lake.load("yellow", "2023-02", 300)
+    # nothing refers to it, but nobody asked for this table
+    lake.s3.put_object(Bucket="warehouse", Key="iceberg/raw/yellow_trips/data/staged.parquet", Body=b"staged")
     before = {i: answer(lake, i) for i in ids}
-    objects = set(lake.keys("iceberg/raw/green_trips/"))
+    objects = everything(lake)
     code = (
         "from lakehouse.iceberg import loading; from lakehouse.iceberg.catalog import open_catalog;"
         "from lakehouse.landing import open_landing; from lakehouse.settings import load_settings;"
@@ -151,15 +183,15 @@ def test_what_killed_loads_left_goes_and_nothing_else(lake: Lake) -> None:
         assert load.stdout is not None
         assert load.stdout.readline() == "staged\n"
         load.send_signal(signal.SIGKILL)
-    orphans = set(lake.keys("iceberg/raw/green_trips/")) - objects
+    orphans = everything(lake) - objects
     assert len(orphans) == 1
 
     (young,) = maintain(lake.settings, [GREEN])
-    assert (young.removed_files, orphans - set(lake.keys("iceberg/"))) == (0, set())
+    assert (young.removed_files, everything(lake)) == (0, objects | orphans)
     (done,) = maintain(lake.settings, [GREEN], unreferenced=NOW)
 
     assert done.removed_files == 1
-    assert set(lake.keys("iceberg/raw/green_trips/")) == objects
+    assert everything(lake) == objects
     assert {i: answer(lake, i) for i in ids} == before
 
 
