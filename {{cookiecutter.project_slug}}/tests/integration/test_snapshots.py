@@ -10,19 +10,25 @@ from tests.integration.lake import GREEN, Lake
 from tests.unit.test_zones import renamed
 
 from lakehouse.iceberg.diff import MonthDiff, diff
-from lakehouse.iceberg.history import history
+from lakehouse.iceberg.history import history, months
+from lakehouse.iceberg.refs import rollback
 from lakehouse.tlc.generate import write_zones
 
 
 @pytest.fixture
 def restated(lake: Lake) -> Lake:
-    """Three months, the middle one loaded twice, a tag on the state before."""
+    """Three months, a tag and a branch; the middle one loaded again, rolled back, and again; rows deleted by Trino."""
     lake.load("green", "2023-01", 500)
     lake.load("green", "2023-02", 400)
     third = lake.load("green", "2023-03", 300)
     assert third.snapshot_id is not None
-    lake.catalog.load_table(GREEN).manage_snapshots().create_tag(third.snapshot_id, "before").commit()
+    table = lake.catalog.load_table(GREEN)
+    table.manage_snapshots().create_tag(third.snapshot_id, "before").create_branch(third.snapshot_id, "trial").commit()
+    table.append(table.scan(limit=10).to_arrow(), branch="trial")
     lake.load("green", "2023-02", 450, seed=7)
+    rollback(lake.catalog, GREEN, third.snapshot_id)
+    lake.load("green", "2023-02", 460, seed=8)
+    lake.sql("delete from raw.green_trips where file_month = date '2023-01-01' and file_row < 3")
     return lake
 
 
@@ -36,17 +42,24 @@ def test_snapshots_agree(restated: Lake) -> None:
     assert metadata(restated, "snapshots", "snapshot_id, parent_id, operation, manifest_list") == sorted(
         [(s["snapshot_id"], s["parent_id"], s["operation"], s["manifest_list"]) for s in theirs], key=repr
     )
-    assert len(theirs) == 4
+    assert len(theirs) == 7
 
 
 def test_history_agrees(restated: Lake) -> None:
-    theirs = restated.catalog.load_table(GREEN).inspect.history().to_pylist()
+    table = restated.catalog.load_table(GREEN)
+    theirs = table.inspect.history().to_pylist()
+    names = {name: ref.snapshot_id for name, ref in table.metadata.refs.items()}
 
     ours = restated.sql(
         "select to_unixtime(made_current_at), snapshot_id, parent_id, is_current_ancestor "
         'from raw."green_trips$history" order by made_current_at'
     )
-    assert [(round(at * 1000), *rest) for at, *rest in ours] == [
+
+    assert [h["is_current_ancestor"] for h in theirs] == [True, True, True, False, True, True, True]
+    rolled_back_to = theirs.pop(4)
+    assert rolled_back_to["snapshot_id"] == names["before"]
+    # Trino's are the snapshots, the branch's too, each as it was made; PyIceberg's is the log, with the rollback
+    assert [(round(at * 1000), *rest) for at, *rest in ours if rest[0] != names["trial"]] == [
         (
             round(h["made_current_at"].timestamp() * 1000),
             h["snapshot_id"],
@@ -55,30 +68,71 @@ def test_history_agrees(restated: Lake) -> None:
         )
         for h in theirs
     ]
+    assert len(ours) == len(theirs) + 1
+
+
+def test_what_only_a_branch_has_was_never_current_and_what_a_rollback_took_back_was(restated: Lake) -> None:
+    rows = history(restated.engine, GREEN)
+
+    assert restated.engine.made_current(GREEN) == [
+        entry.snapshot_id for entry in restated.catalog.load_table(GREEN).history()
+    ]
+    assert [row.in_line for row in rows] == [True, True, True, False, False, True, True]
+    assert [(row.refs, row.total_rows) for row in rows if not row.in_line and not row.rolled_back] == [
+        (("trial",), 1210)
+    ]
+    assert [row.total_rows for row in rows if row.rolled_back] == [1250]
+    assert [(row.month, row.rows) for row in months(restated.engine)] == [
+        ("2023-01", 497),
+        ("2023-02", 460),
+        ("2023-03", 300),
+    ]
 
 
 def test_files_agree(restated: Lake) -> None:
     theirs = restated.catalog.load_table(GREEN).inspect.files().to_pylist()
 
-    assert metadata(restated, "files", "file_path, record_count, file_size_in_bytes") == sorted(
-        [(f["file_path"], f["record_count"], f["file_size_in_bytes"]) for f in theirs], key=repr
+    assert metadata(restated, "files", "content, file_path, record_count, file_size_in_bytes") == sorted(
+        [(f["content"], f["file_path"], f["record_count"], f["file_size_in_bytes"]) for f in theirs], key=repr
     )
+    assert sorted((f["content"], f["record_count"]) for f in theirs) == [(0, 300), (0, 460), (0, 500), (1, 3)]
 
 
 def test_partitions_agree(restated: Lake) -> None:
     theirs = restated.catalog.load_table(GREEN).inspect.partitions().to_pylist()
 
+    # Trino counts delete files and what they delete with the data
     assert metadata(restated, "partitions", "partition.file_month, record_count, file_count") == sorted(
-        [(p["partition"]["file_month"], p["record_count"], p["file_count"]) for p in theirs], key=repr
+        [
+            (
+                p["partition"]["file_month"],
+                p["record_count"] + p["position_delete_record_count"],
+                p["file_count"] + p["position_delete_file_count"],
+            )
+            for p in theirs
+        ],
+        key=repr,
     )
+    assert sum(p["position_delete_record_count"] for p in theirs) == 3
 
 
 def test_manifests_agree(restated: Lake) -> None:
     theirs = restated.catalog.load_table(GREEN).inspect.manifests().to_pylist()
 
-    assert metadata(restated, "manifests", "path, added_snapshot_id, added_data_files_count") == sorted(
-        [(m["path"], m["added_snapshot_id"], m["added_data_files_count"]) for m in theirs], key=repr
+    # Trino's column counts files of either content, PyIceberg has one for each
+    assert metadata(restated, "manifests", "content, path, added_snapshot_id, added_data_files_count") == sorted(
+        [
+            (
+                m["content"],
+                m["path"],
+                m["added_snapshot_id"],
+                m["added_data_files_count"] + m["added_delete_files_count"],
+            )
+            for m in theirs
+        ],
+        key=repr,
     )
+    assert {m["content"] for m in theirs} == {0, 1}
 
 
 def test_refs_agree(restated: Lake) -> None:
@@ -87,7 +141,12 @@ def test_refs_agree(restated: Lake) -> None:
     assert [(r.name, r.kind, r.snapshot_id) for r in restated.engine.refs(GREEN)] == [
         (name, ref.snapshot_ref_type.value, ref.snapshot_id) for name, ref in sorted(theirs.items())
     ]
-    assert set(theirs) == {"before", "main"}
+    assert {name: ref.snapshot_ref_type.value for name, ref in theirs.items()} == {
+        "before": "tag",
+        "main": "branch",
+        "trial": "branch",
+    }
+    assert len({ref.snapshot_id for ref in theirs.values()}) == 3
 
 
 def test_metadata_log_entries_agree(restated: Lake) -> None:

@@ -22,6 +22,8 @@ from lakehouse.engines import MonthFiles, Ref, Snapshot
 from lakehouse.engines.as_of import CATALOG, AsOf, parse_as_of, travel, versions
 from lakehouse.engines.trino_types import arrow_table
 from lakehouse.errors import LakehouseError, QueryError, ServiceError, SettingsError
+from lakehouse.iceberg.catalog import open_catalog, service_errors
+from lakehouse.iceberg.refs import load_table
 
 if TYPE_CHECKING:
     from lakehouse.settings import Settings
@@ -44,6 +46,7 @@ class TrinoEngine:
     def __init__(self, settings: Settings) -> None:
         self.url = settings.trino_url
         self.user = settings.trino_user
+        self._settings = settings
         self._connection = _connect(settings)
 
     def query(self, sql: str, parameters: Sequence[Any] = (), as_of: str | None = None) -> pa.Table:
@@ -92,7 +95,10 @@ class TrinoEngine:
 
     def made_current(self, table: str) -> list[int]:
         """See `Engine.made_current`."""
-        return [row["snapshot_id"] for row in self._metadata(table, "history", "snapshot_id", "made_current_at")]
+        # Trino 483's own "t$history" lists snapshots, also those that only a branch has, and no rollback
+        catalog = open_catalog(self._settings)
+        with service_errors(catalog):
+            return [entry.snapshot_id for entry in load_table(catalog, table).history()]
 
     def month_files(self, table: str) -> list[MonthFiles]:
         """Months that the table holds now, from `"t$partitions"`; see `Engine.month_files`."""
@@ -101,17 +107,18 @@ class TrinoEngine:
         rows = self._metadata(
             table,
             "partitions",
-            "partition.file_month, record_count, file_count, total_size, "
+            "partition.file_month, file_count, total_size, "
             "data.source_sha256.min as low, data.source_sha256.max as high",
             "1",
         )
+        counted = self._rows_of_months(table)
         # a compaction by Trino keeps 16 characters of the bounds: the column knows the rest
         short = [row["file_month"] for row in rows if len(row["low"] or "") < 64 or len(row["high"] or "") < 64]
         hashes = {row["file_month"]: (row["low"], row["high"]) for row in rows} | self._hashes(table, short)
         return [
             MonthFiles(
                 file_month=row["file_month"],
-                rows=row["record_count"],
+                rows=counted[row["file_month"]],
                 files=row["file_count"],
                 bytes=row["total_size"],
                 source_sha256=low if low == high else None,
@@ -119,6 +126,14 @@ class TrinoEngine:
             for row in rows
             for low, high in [hashes[row["file_month"]]]
         ]
+
+    def _rows_of_months(self, table: str) -> dict[date, int]:
+        """Rows that a query finds: `"t$partitions"` adds those of delete files to them."""
+        counted: dict[date, int] = {}
+        columns = "partition.file_month, if(content = 0, record_count, -record_count) as row_count"
+        for file in self._metadata(table, "files", columns, "1"):
+            counted[file["file_month"]] = counted.get(file["file_month"], 0) + file["row_count"]
+        return counted
 
     def _hashes(self, table: str, months: list[date]) -> dict[date, tuple[str, str]]:
         if not months:
