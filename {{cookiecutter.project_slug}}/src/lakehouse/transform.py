@@ -30,6 +30,7 @@ _BUILT = frozenset({"model", "seed"})
 _LINES_SHOWN = 25
 # In DuckDB's words, and in Trino's.
 _NO_SUCH_TABLE = re.compile(r"Table with name \S+ does not exist|name=TABLE_NOT_FOUND")
+_LOST_RACE = "name=ICEBERG_COMMIT_ERROR"
 
 
 @dataclass(frozen=True)
@@ -219,8 +220,11 @@ def _raise_failures(results: list[dict[str, Any]]) -> None:
 
 
 def _way_out(result: dict[str, Any]) -> str:
-    """What to do about a model that reads a table which no build has made."""
-    if _kind(result) != "model" or not _NO_SUCH_TABLE.search(str(result["message"])):
+    """What to do about a model that lost a race, or that reads a table which no build has made."""
+    message = str(result["message"])
+    if _kind(result) in _BUILT and _LOST_RACE in message:
+        return " Something else wrote this table meanwhile, and none of this build's rows went into it: build again."
+    if _kind(result) != "model" or not _NO_SUCH_TABLE.search(message):
         return ""
     return f" Build it with its parents: lakehouse build --select +{result['node'].get('name', _name(result))}"
 
