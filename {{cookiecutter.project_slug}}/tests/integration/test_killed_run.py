@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from docker.errors import NotFound  # type: ignore[import-untyped]
+from tests.integration.lake import takes_minutes
 from tests.integration.stack import PROJECT, Stack, docker_client, within
 
 WHILE_IT_STARTS = """
@@ -33,6 +36,14 @@ with started(trino=False) as stack:
           flush=True)
     time.sleep(600)
 """
+# pytest with two workers: what it is told to run, and its session, by which its containers are known
+PYTEST = """
+import sys
+from testcontainers.core.labels import SESSION_ID
+print(SESSION_ID, flush=True)
+import pytest
+sys.exit(pytest.main(sys.argv[1:]))
+"""
 
 
 @pytest.mark.slow
@@ -50,6 +61,51 @@ def test_nothing_is_left_of_a_run_that_is_killed(running_stack: Stack, script: s
             run.kill()
 
     within(60, lambda: not any(left(made).values()))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "until",
+    [pytest.param("containers", id="while it starts"), pytest.param("tests", id="while it tests", marks=takes_minutes)],
+)
+def test_nothing_is_left_of_pytest_and_its_workers_when_it_is_killed(
+    running_stack: Stack, until: str, tmp_path: Path
+) -> None:
+    if not running_stack.containers:
+        pytest.skip("the stack is only borrowed: nothing is started, and nothing cleared away")
+    options = ["-v", "-n", "2", "-p", "no:cacheprovider", "--basetemp", str(tmp_path / "base")]
+    command = [sys.executable, "-c", PYTEST, *options, "tests/integration/test_refusals.py"]
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    # the workers share its stderr, which ends when the last of them has
+    with subprocess.Popen(
+        command, cwd=PROJECT, env=ours, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as run:
+        try:
+            assert run.stdout is not None
+            session = run.stdout.readline().strip()
+            if until == "tests":
+                assert any(line.startswith("scheduling tests") for line in run.stdout)
+            within(120, lambda: len(of_session(session)["containers"]) > 3)
+            made = of_session(session)
+            assert made["networks"]
+            assert made["volumes"]
+        finally:
+            run.kill()
+        run.communicate(timeout=60)
+
+    within(60, lambda: not any([*left(made).values(), *of_session(session).values()]))
+
+
+def of_session(session: str) -> dict[str, list[str]]:
+    """What a session of testcontainers has made, as the engine knows it; volumes by the containers that have them."""
+    client = docker_client()
+    ours = {"label": f"org.testcontainers.session-id={session}"}
+    containers = client.containers.list(all=True, filters=ours, ignore_removed=True)
+    return {
+        "containers": [container.id for container in containers],
+        "networks": [network.id for network in client.networks.list(filters=ours)],
+        "volumes": [mount["Name"] for one in containers for mount in one.attrs["Mounts"] if mount["Type"] == "volume"],
+    }
 
 
 def left(made: dict[str, list[str]]) -> dict[str, list[str]]:
