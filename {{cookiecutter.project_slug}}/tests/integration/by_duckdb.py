@@ -11,7 +11,7 @@ import duckdb
 
 
 def main() -> None:
-    """A request on stdin: folder, version of its metadata, snapshots, select list. Prints a list of rows, as text."""
+    """A request on stdin: folder, version of its metadata, snapshots (null: now), select list. Prints rows, as text."""
     request = json.load(sys.stdin)
     connection = duckdb.connect(config={"autoinstall_known_extensions": False})
     for name in ("avro", "iceberg"):
@@ -24,7 +24,8 @@ def main() -> None:
     table = f"'{request['folder']}', allow_moved_paths = true, version = '{request['version']}'"
     rows = []
     for snapshot in request["snapshots"]:
-        scan = f"iceberg_scan({table}, snapshot_from_id = {snapshot}::ubigint)"
+        version = f", snapshot_from_id = {snapshot}::ubigint" if snapshot else ""
+        scan = f"iceberg_scan({table}{version})"
         rows += connection.execute(f"select {request['select']} from {scan}").fetchall()
     print(json.dumps([[str(value) for value in row] for row in rows]))
 

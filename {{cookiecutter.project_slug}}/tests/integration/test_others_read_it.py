@@ -34,7 +34,7 @@ def ours(lake: Lake, *wanted: int | None) -> Rows:
     return [[str(value) for value in lake.sql(f"select {SUMS} from {GREEN}", as_of=one)[0]] for one in as_of]
 
 
-def test_duckdbs_own_iceberg_extension_reads_every_version_with_equal_sums(
+def test_duckdbs_own_iceberg_extension_reads_now_and_every_version_with_equal_sums(
     lake: Lake, versions: list[Snapshot], tmp_path: Path
 ) -> None:
     environment = others.environment()
@@ -43,7 +43,7 @@ def test_duckdbs_own_iceberg_extension_reads_every_version_with_equal_sums(
         copy.parent.mkdir(parents=True, exist_ok=True)
         lake.s3.download_file("warehouse", key, str(copy))
     metadata = lake.catalog.load_table(GREEN).metadata_location.rsplit("/", 1)[1]
-    snapshots = [version.snapshot_id for version in versions]
+    snapshots = [None, *(version.snapshot_id for version in versions)]
 
     theirs = environment.run(
         "by_duckdb.py",
