@@ -1,0 +1,32 @@
+"""What `make bench-stack` measures is done, in small: it runs for minutes, and by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.integration import bench
+from tests.integration.lake import Lake
+
+from lakehouse.settings import Settings
+from lakehouse.tlc.generate import write_month
+
+ROWS = 300
+
+
+def test_the_benchmark_loads_on_both_targets_and_inserts_the_same_rows_by_values(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench, "FEW", ROWS)
+    monkeypatch.setattr(bench, "ROWS_A_STATEMENT", 200)
+    file = write_month(tmp_path / "few", "yellow", bench.MONTH, ROWS)
+
+    embedded = bench.load_seconds(Settings(LAKEHOUSE_TARGET="embedded", LAKEHOUSE_HOME=tmp_path / "embedded"), file)
+    real = bench.load_seconds(lake.settings, file)
+    slow = bench.insert_values(lake)
+
+    assert min(embedded, real, slow) > 0
+    columns = lake.catalog.load_table("raw.by_values").schema().column_names
+    assert columns == lake.catalog.load_table("raw.yellow_trips").schema().column_names
+    assert lake.sql("(table raw.yellow_trips) except (table raw.by_values)") == []
+    assert lake.value("select count(*) from raw.yellow_trips") == ROWS
