@@ -22,7 +22,7 @@ from lakehouse.engines import MonthFiles, Ref, Snapshot
 from lakehouse.engines.as_of import CATALOG, AsOf, parse_as_of, travel, versions
 from lakehouse.engines.trino_types import arrow_table
 from lakehouse.errors import LakehouseError, QueryError, ServiceError, SettingsError
-from lakehouse.iceberg.catalog import open_catalog, service_errors
+from lakehouse.iceberg.catalog import CATALOG_WAITS, open_catalog, refused_user, s3_refuses, service_errors
 from lakehouse.iceberg.refs import load_table
 
 if TYPE_CHECKING:
@@ -219,13 +219,24 @@ class TrinoEngine:
         except LakehouseError:
             raise
         except exceptions.TrinoQueryError as error:
-            text = f"Trino: {error.message}"
-            if error.error_type == "EXTERNAL" or error.error_name in _OUTAGES:
+            text = f"Trino: {error.message} [{error.error_name}, query {error.query_id}]."
+            causes = _causes(error)
+            by_store = any(kind.startswith(_S3) for kind in causes)
+            if any(s3_refuses(message) for message in causes.values()):
+                raise ServiceError(f"{text} {refused_user('trino' if by_store else 'catalog')}") from error
+            if error.error_name in _LOST_WORKER:
                 raise ServiceError(
-                    f"{text} [{error.error_name}, query {error.query_id}]. Trino answers, but what it needs failed: "
-                    "see that REST catalog and object store are up (`lakehouse doctor`), then try again."
+                    f"{text} A worker of Trino was lost in mid-query; a query can be sent again, of a statement that "
+                    "writes see first whether it has happened."
                 ) from error
-            raise QueryError(f"{text} [{error.error_name}, query {error.query_id}].") from error
+            if _TIMEOUT in causes and not by_store:
+                raise ServiceError(f"{text} Trino answers, but the REST catalog does not. {CATALOG_WAITS}") from error
+            if error.error_type == "EXTERNAL" or error.error_name in _OUTAGES or by_store:
+                raise ServiceError(
+                    f"{text} Trino answers, but what it needs failed: see that REST catalog and object store are up "
+                    "(`lakehouse doctor`), then try again."
+                ) from error
+            raise QueryError(text) from error
         except exceptions.HttpError as error:
             if "401" in str(error) or "403" in str(error):
                 raise ServiceError(
@@ -239,10 +250,12 @@ class TrinoEngine:
             ) from error
 
 
-_OUTAGES = frozenset(
+# Trino had that from the object store itself; errors that the catalog had from it, the catalog hands on as text.
+_S3 = "software.amazon.awssdk."
+_TIMEOUT = "java.net.SocketTimeoutException"
+_OUTAGES = frozenset({"SERVER_STARTING_UP", "SERVER_SHUTTING_DOWN"})
+_LOST_WORKER = frozenset(
     {
-        "SERVER_STARTING_UP",
-        "SERVER_SHUTTING_DOWN",
         "NO_NODES_AVAILABLE",
         "REMOTE_TASK_ERROR",
         "REMOTE_TASK_MISMATCH",
@@ -305,6 +318,16 @@ def _connect(settings: Settings) -> Connection:
         heartbeat_interval=None,
     )
     return connection
+
+
+def _causes(error: exceptions.TrinoQueryError) -> dict[str, str]:
+    """What failed, and what made it fail, as message by class: often only the last says who refused whom."""
+    causes: dict[str, str] = {}
+    info = error.failure_info
+    while info:
+        causes[str(info.get("type"))] = str(info.get("message"))
+        info = info.get("cause")
+    return causes
 
 
 def _is_starting(error: BaseException) -> bool:

@@ -14,7 +14,7 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import NamespaceAlreadyExistsError, RESTError, ValidationError
 from pyiceberg.table import Table
 from pyiceberg.typedef import EMPTY_DICT, Identifier, Properties
-from requests import RequestException, Session
+from requests import ReadTimeout, RequestException, Session
 from requests.adapters import HTTPAdapter
 from sqlalchemy import NullPool, create_engine
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
@@ -31,6 +31,13 @@ STORE_SECONDS, STORE_TRIES = 5, 2
 SQLITE_SECONDS = 25
 CATALOG_TABLES = 2  # that PyIceberg makes in a new catalog, one after the other
 _FILES = (OSError, ValidationError)  # what a file of a table raises that is gone, is damaged, or can't be written
+
+# Refused by the object store, the catalog tries again for a minute and a half before it says so.
+CATALOG_WAITS = (
+    "Its log says what it waits for: Postgres, or the object store, which may refuse its user "
+    "(CATALOG_S3_ACCESS_KEY and CATALOG_S3_SECRET_KEY). When that is put right, try again."
+)
+_USERS = {"loader": "S3", "catalog": "CATALOG_S3", "trino": "TRINO_S3"}
 
 
 class FewTries(AwsStandardS3RetryStrategy):
@@ -130,17 +137,41 @@ def service_errors(catalog: Catalog) -> Iterator[None]:
     try:
         yield
     except (RequestException, RESTError) as error:
+        what_next = "See that it is up (`lakehouse doctor`) and run the same command again."
+        if s3_refuses(str(error)):
+            what_next = refused_user("catalog")
+        elif isinstance(error, ReadTimeout):
+            what_next = CATALOG_WAITS
         raise ServiceError(
             f"The Iceberg REST catalog at {catalog.properties.get('uri')} failed ({type(error).__name__}: {error}). "
-            "Tables are as they were; see that it is up (`lakehouse doctor`) and run the same command again."
+            f"Tables are as they were. {what_next}"
         ) from error
     except OSError as error:
         if "AWS Error" not in str(error):
             raise
+        if s3_refuses(str(error)):
+            raise ServiceError(
+                f"The object store at {catalog.properties.get('s3.endpoint')} failed ({error}). Tables are as they "
+                f"were. {refused_user('loader')}"
+            ) from error
         raise ServiceError(
             f"The object store at {catalog.properties.get('s3.endpoint')} failed ({error}). Tables are as they were; "
             "see that it is up, and that S3_ACCESS_KEY and S3_SECRET_KEY are right, and run the same command again."
         ) from error
+
+
+def s3_refuses(said: str) -> bool:
+    """Whether these are the words of an S3 client, Arrow's or Java's, whose user or its rights were refused."""
+    return "AWS Error ACCESS_DENIED" in said or "(Service: S3, Status Code: 403" in said
+
+
+def refused_user(name: str) -> str:
+    """Which user of the object store that was, by its settings, and the way out."""
+    setting = _USERS[name]
+    return (
+        f"The object store refuses the user of the {name}: correct {setting}_ACCESS_KEY and {setting}_SECRET_KEY. "
+        "`make stack-up` makes the users as .env names them; then try again."
+    )
 
 
 @contextmanager

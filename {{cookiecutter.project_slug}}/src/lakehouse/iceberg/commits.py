@@ -32,6 +32,7 @@ from requests import RequestException
 from sqlalchemy.exc import OperationalError
 
 from lakehouse.errors import CommitError, RefusedError
+from lakehouse.iceberg.catalog import refused_user, s3_refuses
 from lakehouse.iceberg.writer import remove
 from lakehouse.landing import Landed, Landing
 from lakehouse.tlc.datasets import DATASETS
@@ -274,9 +275,11 @@ def commit(
             f"{name}: {change.what} was not committed: this machine's clock ({datetime.now(UTC):%H:%M:%S} UTC) and "
             f"the catalog's disagree ({reason}). The table is as it was; set the clock and run the same command again."
         ) from reason
+    answer = "Check that catalog and store answer (`lakehouse doctor`) and run the same command again."
+    what_next = refused_user("loader") if s3_refuses(str(reason)) else answer
     raise CommitError(
-        f"{name}: {change.what} could not be committed ({type(reason).__name__}: {reason}). The table is as it was; "
-        "check that catalog and store answer (`lakehouse doctor`) and run the same command again."
+        f"{name}: {change.what} could not be committed ({type(reason).__name__}: {reason}). The table is as it was. "
+        f"{what_next}"
     ) from reason
 
 
