@@ -1,13 +1,19 @@
-"""What a raw table's asset records of a load: also of one that was not needed."""
+"""What a raw table's asset records of a load: also of one that was not needed. What it does without its catalog."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
 from tests.lake import Lake
+from tests.unit.failing_catalog import failing_catalog
 
+from lakehouse.defs.transform.events import described
+from lakehouse.errors import ServiceError
+from lakehouse.settings import Settings
 from lakehouse.tlc.generate import write_zones
 from lakehouse.tlc.months import Month
 
@@ -51,3 +57,50 @@ def test_a_month_that_is_loaded_already_has_the_snapshot_of_its_table_on_record(
         assert (loaded[asset]["action"], unchanged[asset]["action"]) == ("loaded", "unchanged")
         assert loaded[asset]["snapshot_id"] == unchanged[asset]["snapshot_id"] == current
         assert "None" not in {str(value) for said in (loaded, unchanged) for value in said[asset].values()}
+
+
+@pytest.mark.parametrize("asset", ["raw/green_trips", "raw/taxi_zones", "iceberg_schemas"])
+@pytest.mark.parametrize("opens", [False, True], ids=["away", "fails once it is open"])
+def test_a_catalog_that_is_away_is_asked_again(
+    asset: str, opens: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lakehouse.defs.ingestion.raw import raw_assets, raw_zones
+    from lakehouse.defs.resources import resources
+    from lakehouse.defs.snapshots.schemas import iceberg_schemas
+
+    monkeypatch.setattr("lakehouse.defs.failures.FIRST_WAIT_SECONDS", 0)
+    away = "http://127.0.0.1:9"
+    with dg.DagsterInstance.ephemeral() as instance, failing_catalog() as failing:
+        settings = Settings(
+            LAKEHOUSE_TARGET="trino", LAKEHOUSE_HOME=tmp_path, REST_URL=failing if opens else away, S3_URL=away
+        )
+        result = dg.materialize(
+            [*raw_assets, raw_zones, iceberg_schemas],
+            partition_key="2024-01-01" if asset == "raw/green_trips" else None,
+            resources=resources(settings),
+            instance=instance,
+            selection=[asset],
+            raise_on_error=False,
+        )
+        retries = [e for e in result.all_events if e.event_type == dg.DagsterEventType.STEP_RESTARTED]
+
+    assert not result.success
+    assert len(retries) == 3
+
+
+def test_what_fails_while_a_built_table_is_described_is_told_when_dbt_has_ended(lake: Lake) -> None:
+    """Another attempt follows, which must not build beside the first."""
+    ended = []
+
+    def dbt() -> Iterator[dg.Output[None]]:
+        yield dg.Output(None, "first")
+        yield dg.Output(None, "second")
+        ended.append(True)
+
+    def describe(_: dg.Output[None]) -> None:
+        raise OSError("away")
+
+    with pytest.raises(ServiceError, match="away"):
+        list(described(dbt(), describe, lake.catalog))
+
+    assert ended

@@ -4,6 +4,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -16,6 +17,7 @@ from lakehouse.defs.ingestion.partitions import month_by_month
 from lakehouse.defs.months import MONTHS, ONE_RUN
 from lakehouse.defs.resources import IcebergCatalog, ObjectStore, Trino
 from lakehouse.errors import LandingError, NotPublishedError
+from lakehouse.iceberg.catalog import service_errors
 from lakehouse.iceberg.loading import LoadResult, load
 from lakehouse.landing import Landing
 from lakehouse.tlc.datasets import DATASETS, ZONES_DATASET, Dataset
@@ -98,10 +100,9 @@ def raw_asset(dataset: Dataset) -> dg.AssetsDefinition:
         catalog: IcebergCatalog,
         trino: Trino,
     ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
-        zone, iceberg = object_store.landing(), catalog.open()
         results: list[LoadResult] = []
 
-        def one(month: Month) -> dict[str, Any]:
+        def one(zone: Landing, iceberg: Catalog, month: Month) -> dict[str, Any]:
             require_landed(context, zone, dataset.name, month)
             result = load(
                 iceberg,
@@ -114,17 +115,19 @@ def raw_asset(dataset: Dataset) -> dg.AssetsDefinition:
             )
             results.append(result)
             context.log.info(in_words(result))
-            table = iceberg.load_table(dataset.table)
-            rows = preview(table, f"file_month = '{month.first_day}'")
-            return (
-                table_metadata(table)
-                | load_metadata(result)
-                | month_metadata(month)
-                | {"preview": dg.MetadataValue.md(markdown_table(rows))}
-            )
+            with service_errors(iceberg):
+                table = iceberg.load_table(dataset.table)
+                rows = preview(table, f"file_month = '{month.first_day}'")
+                return (
+                    table_metadata(table)
+                    | load_metadata(result)
+                    | month_metadata(month)
+                    | {"preview": dg.MetadataValue.md(markdown_table(rows))}
+                )
 
         with failures(context):
-            yield month_by_month(context, one)
+            zone = object_store.landing()
+            yield month_by_month(context, partial(one, zone, catalog.open()))
             with trino.engine() as engine:
                 yield from check_results(engine, zone, dataset, key, results)
 
@@ -149,8 +152,8 @@ def raw_zones(
     context: dg.AssetExecutionContext, config: LoadConfig, object_store: ObjectStore, catalog: IcebergCatalog
 ) -> dg.MaterializeResult[None]:
     """Load the zone lookup."""
-    iceberg: Catalog = catalog.open()
     with failures(context):
+        iceberg = catalog.open()
         result = load(
             iceberg,
             object_store.landing(),
@@ -160,5 +163,7 @@ def raw_zones(
             allow_shrink=config.allow_shrink,
             run_id=context.run.run_id,
         )
-    context.log.info(in_words(result))
-    return dg.MaterializeResult(metadata=table_metadata(iceberg.load_table(result.table)) | load_metadata(result))
+        context.log.info(in_words(result))
+        with service_errors(iceberg):
+            facts = table_metadata(iceberg.load_table(result.table))
+    return dg.MaterializeResult(metadata=facts | load_metadata(result))

@@ -8,6 +8,7 @@ from lakehouse.defs.common import OWNERS, store_kind
 from lakehouse.defs.failures import failures
 from lakehouse.defs.months import ONE_RUN
 from lakehouse.defs.resources import IcebergCatalog
+from lakehouse.iceberg.catalog import service_errors
 from lakehouse.iceberg.tables import ensure_raw_tables
 
 
@@ -23,8 +24,10 @@ def iceberg_schemas(context: dg.AssetExecutionContext, catalog: IcebergCatalog) 
     """Make what is missing."""
     with failures(context):
         iceberg = catalog.open()
-        done = ensure_raw_tables(iceberg)
-        tables = sorted(".".join(name) for space in iceberg.list_namespaces() for name in iceberg.list_tables(space))
+        with service_errors(iceberg):
+            done = ensure_raw_tables(iceberg)
+            spaces = iceberg.list_namespaces()
+            tables = sorted(".".join(name) for space in spaces for name in iceberg.list_tables(space))
     for change in done:
         context.log.info(f"made {change}")
     listing = "\n".join(f"- `{table}`" for table in tables)

@@ -5,6 +5,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -14,6 +15,7 @@ from lakehouse.defs.common import table_metadata
 from lakehouse.defs.failures import failures
 from lakehouse.defs.months import ONE_RUN
 from lakehouse.defs.resources import IcebergCatalog, Trino
+from lakehouse.defs.transform.events import described
 from lakehouse.defs.transform.manifest import manifest, start_from_parsed, tidy
 from lakehouse.defs.transform.translator import TableNames
 from lakehouse.settings import load_settings
@@ -39,15 +41,16 @@ def dbt_models(
     start_from_parsed(settings, target_path)
     # A raw table that is loaded alone brings dbt's tests of it along, and no model. They need neither the zone lookup
     # nor that no build is running: a load must not fail for the lack of either.
-    ready = prepared(settings) if context.selected_asset_keys else nullcontext(catalog.open())
-    with failures(context), ready as iceberg:
+    ready = partial(prepared, settings) if context.selected_asset_keys else lambda: nullcontext(catalog.open())
+    with failures(context), ready() as iceberg:
+
+        def describe(built: dg.Output[Any]) -> None:
+            key = context.asset_key_for_output(built.output_name)
+            context.add_asset_metadata(table_metadata(iceberg.load_table(tuple(key.path))), asset_key=key)
+
         with _environment(dbt_environment(trino.settings())):
             run = dbt.cli(["build", "--exclude-resource-type", "unit_test"], context=context, target_path=target_path)
-        for event in run.stream():
-            if isinstance(event, dg.Output):
-                key = context.asset_key_for_output(event.output_name)
-                context.add_asset_metadata(table_metadata(iceberg.load_table(tuple(key.path))), asset_key=key)
-            yield event
+        yield from described(run.stream(), describe, iceberg)
     tidy(target_path)
 
 

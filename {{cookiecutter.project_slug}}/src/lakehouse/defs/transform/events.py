@@ -1,0 +1,34 @@
+"""What a run of dbt tells while it goes on, with what Iceberg knows of each table that it has built."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import dagster as dg
+from dagster_dbt.errors import DagsterDbtCliRuntimeError
+from pyiceberg.catalog import Catalog
+
+from lakehouse.errors import ServiceError
+from lakehouse.iceberg.catalog import service_errors
+
+
+def described(events: Iterator[Any], describe: Callable[[dg.Output[Any]], None], catalog: Catalog) -> Iterator[Any]:
+    """The events as they come; `describe` is called with each output before it.
+
+    Raises:
+        ServiceError: the catalog did not answer `describe`. dbt has ended by then: another attempt must not build
+            beside it.
+    """
+    try:
+        for event in events:
+            if isinstance(event, dg.Output):
+                with service_errors(catalog):
+                    describe(event)
+            yield event
+    except ServiceError:
+        with suppress(DagsterDbtCliRuntimeError):  # what became of the build: it is made anew
+            deque(events, maxlen=0)
+        raise
