@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
+import dagster as dg
 import pytest
 from tests.lake import Lake
 from tests.pages import for_hire_month
 
 from lakehouse.errors import RefusedError
+from lakehouse.report import make_report
 from lakehouse.settings import project_dir
-from lakehouse.tlc.datasets import DATASETS, Dataset
+from lakehouse.tlc.datasets import DATASETS, Dataset, Name
+from lakehouse.tlc.months import Month
 
 
 @pytest.fixture
@@ -39,6 +43,34 @@ def test_the_declared_dataset_is_loaded_and_has_a_history(lake: Lake) -> None:
 def test_it_is_guarded_as_the_others_are(lake: Lake) -> None:
     with pytest.raises(RefusedError, match="'dropOff_datetime' is missing"):
         lake.load("fhv", "2024-01", lake.write("fhv", "2024-01", for_hire_month().drop_columns(["dropOff_datetime"])))
+
+
+def test_the_checks_of_a_load_need_no_column_that_it_does_not_declare(lake: Lake, fhv: Dataset) -> None:
+    from lakehouse.defs.ingestion.checks import check_results
+
+    result = lake.load("fhv", "2024-01", lake.write("fhv", "2024-01", for_hire_month()))
+    key = dg.AssetKey(["raw", "fhv_trips"])
+    checks = {check.check_name: check for check in check_results(lake.engine, lake.landing, fhv, key, [result])}
+
+    assert len(checks) == 5
+    assert all(check.passed for check in checks.values())
+    assert checks["rows_match_file"].metadata["months"].value == {"2024-01": {"table": 2, "file": 2}}
+
+
+def test_what_tells_the_time_of_a_row_is_the_column_with_that_role(lake: Lake, fhv: Dataset) -> None:
+    from lakehouse.defs.ingestion.checks import month_facts
+
+    columns = tuple(replace(c, name="began", names=(Name(c.name),)) if c.role == "pickup" else c for c in fhv.columns)
+    DATASETS["fhv"] = renamed = replace(fhv, columns=columns)
+    month = for_hire_month()
+    lake.load("fhv", "2024-01", lake.write("fhv", "2024-01", month.slice(0, 1)))
+    lake.load("fhv", "2024-01", lake.write("fhv", "2024-01", month))
+
+    facts = month_facts(lake.engine, renamed, Month(2024, 1))
+    travel = make_report(lake.settings).json["travel"]
+
+    assert facts == {"rows": 2, "keys": 2, "strays": 0, "nulls": 0}
+    assert (travel["trips_before"], travel["trips_after"]) == (1, 2)
 
 
 @pytest.mark.filterwarnings("ignore:Parameter:Warning")

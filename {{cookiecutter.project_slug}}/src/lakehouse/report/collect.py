@@ -149,8 +149,8 @@ def _travel(engine: Engine, tables: dict[str, TableHistory]) -> Travel | None:
     if load.parent_id is None or all(s.snapshot_id != load.parent_id for s in tables[dataset.table].snapshots):
         return None
     sql = (
-        f"select '{dataset.name}' as service_type, cast(pickup_datetime as date) as day, count(*) as trips "
-        f"from {dataset.table} where date_trunc('month', pickup_datetime) = file_month group by 1, 2"
+        f"select '{dataset.name}' as service_type, cast({dataset.pickup} as date) as day, count(*) as trips "
+        f"from {dataset.table} where date_trunc('month', {dataset.pickup}) = file_month group by 1, 2"
     )
     return _compare(engine, load, dataset.table, sql, (load.parent_id, load.snapshot_id))
 

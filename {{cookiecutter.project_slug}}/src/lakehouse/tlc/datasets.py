@@ -78,6 +78,11 @@ class Dataset:
         return f"raw.{self.name}_trips"
 
     @property
+    def pickup(self) -> str:
+        """The column of the time that a row belongs to a month by."""
+        return next(column.name for column in self.columns if column.role == "pickup")
+
+    @property
     def landing_key(self) -> str:
         """Its folder in the landing zone."""
         return f"{self.name}_trips"

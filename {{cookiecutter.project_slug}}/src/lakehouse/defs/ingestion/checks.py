@@ -17,6 +17,7 @@ from lakehouse.tlc.months import Month
 
 STRAY_SHARE = 0.01
 NULL_SHARE = 0.5
+PASSENGERS = "passenger_count"
 
 _CHECKS = {
     "rows_match_file": "The table holds as many rows of the month as the landed file.",
@@ -69,14 +70,19 @@ def check_results(
 
 
 def month_facts(engine: Engine, dataset: Dataset, month: Month) -> dict[str, int]:
-    """Rows of a month, distinct keys, strays, and rows without a passenger count, as the table has them."""
+    """Rows of a month, distinct keys, strays, and rows without a passenger count, as the table has them.
+
+    A dataset that declares no passenger count lacks none.
+    """
+    counted = any(column.name == PASSENGERS for column in dataset.columns)
+    nulls = f"count(case when {PASSENGERS} is null then 1 end)" if counted else "0"
     sql = f"""
         select
             count(*) as rows,
             count(distinct file_row) as keys,
-            count(case when pickup_datetime < date '{month.first_day}' - interval '1' day
-                       or pickup_datetime >= date '{month.next.first_day}' + interval '1' day then 1 end) as strays,
-            count(case when passenger_count is null then 1 end) as nulls
+            count(case when {dataset.pickup} < date '{month.first_day}' - interval '1' day
+                       or {dataset.pickup} >= date '{month.next.first_day}' + interval '1' day then 1 end) as strays,
+            {nulls} as nulls
         from {dataset.table}
         where file_month = date '{month.first_day}'
     """
