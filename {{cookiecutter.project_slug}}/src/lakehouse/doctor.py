@@ -176,9 +176,11 @@ def _service(settings: Settings, what: str, variable: str, url: str, ask: Callab
 
 
 def _ask_catalog(settings: Settings) -> str:
-    from lakehouse.iceberg.catalog import open_catalog  # noqa: PLC0415 - slow to import
+    from lakehouse.iceberg.catalog import open_catalog, service_errors  # noqa: PLC0415 - slow to import
 
-    return f"{len(open_catalog(settings).list_namespaces())} namespaces"
+    catalog = open_catalog(settings)
+    with service_errors(catalog):
+        return f"{len(catalog.list_namespaces())} namespaces"
 
 
 def _ask_store(settings: Settings) -> str:

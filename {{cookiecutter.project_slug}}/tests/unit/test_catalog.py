@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing.queues import SimpleQueue
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
-from threading import Thread
 
 import pytest
 from pydantic import SecretStr
 from tests.lake import Lake
+from tests.unit.failing_catalog import failing_catalog
 
+from lakehouse.doctor import examine
 from lakehouse.engines import open_engine
 from lakehouse.errors import ServiceError
 from lakehouse.iceberg.catalog import open_catalog, service_errors
@@ -27,38 +26,17 @@ from lakehouse.settings import Settings
 SECRET = "secret-of-the-loader"
 
 
-class Failing(BaseHTTPRequestHandler):
-    """A REST catalog that gives its configuration and fails at everything else."""
-
-    def do_GET(self) -> None:
-        known = self.path.startswith("/v1/config")
-        failed = {"error": {"message": "no disk", "type": "InternalServerError", "code": 500}}
-        body = json.dumps({"defaults": {}, "overrides": {}} if known else failed).encode()
-        self.send_response(200 if known else 500)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_arguments: object) -> None:
-        """Nothing to the test's output."""
-
-
 @pytest.fixture
 def failing(tmp_path: Path) -> Iterator[Settings]:
     """Settings whose catalog fails."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Failing) as server:
-        serving = Thread(target=server.serve_forever)
-        serving.start()
+    with failing_catalog() as url:
         yield Settings(
             LAKEHOUSE_TARGET="trino",
             LAKEHOUSE_HOME=tmp_path,
-            REST_URL=f"http://127.0.0.1:{server.server_port}",
+            REST_URL=url,
             S3_URL="http://127.0.0.1:9",
             S3_SECRET_KEY=SecretStr(SECRET),
         )
-        server.shutdown()
-        serving.join()
 
 
 def test_a_catalog_or_store_that_fails_is_named_and_its_secret_is_not(failing: Settings) -> None:
@@ -72,6 +50,23 @@ def test_a_catalog_or_store_that_fails_is_named_and_its_secret_is_not(failing: S
     assert failing.rest_url in str(of_catalog.value)
     assert failing.s3_url in str(of_store.value)
     assert SECRET not in f"{of_catalog.value} {of_store.value} {catalog!r} {failing!r}"
+
+
+def test_what_answers_and_is_no_catalog_is_told(failing: Settings) -> None:
+    settings = failing.model_copy(update={"rest_url": f"{failing.rest_url}/console"})
+
+    with pytest.raises(ServiceError, match=rf"{settings.rest_url} is no Iceberg REST catalog.*REST_URL"):
+        open_catalog(settings)
+
+
+def test_doctor_tells_of_a_catalog_that_answers_and_fails(failing: Settings) -> None:
+    settings = failing.model_copy(update={"tlc_source": str(failing.home)})
+
+    (finding,) = [finding for finding in examine(settings) if finding.what == "Iceberg REST catalog"]
+
+    assert finding.state == "missing"
+    assert "no disk" in finding.found
+    assert "REST_URL" in finding.way_out
 
 
 @pytest.fixture

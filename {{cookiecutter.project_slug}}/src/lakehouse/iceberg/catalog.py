@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pydantic
 from pyarrow.fs import AwsStandardS3RetryStrategy
 from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.rest import RestCatalog
@@ -104,13 +105,18 @@ def open_catalog(settings: Settings) -> Catalog:
     """A fresh handle on the catalog.
 
     Raises:
-        ServiceError: the REST catalog does not answer, or the files of `embedded` can't be used.
+        ServiceError: the REST catalog does not answer or is none, or the files of `embedded` can't be used.
     """
     if settings.target == "embedded":
         with _home_errors(settings.home):
             return _open_sqlite(settings)
     try:
         return _RestCatalog("lakehouse", **_rest_properties(settings))
+    except pydantic.ValidationError as error:
+        raise ServiceError(
+            f"What answers at {settings.rest_url} is no Iceberg REST catalog: its answer can't be read as one. "
+            "Correct REST_URL; `lakehouse doctor` shows what answers where."
+        ) from error
     except (RequestException, RESTError) as error:
         raise ServiceError(
             f"The Iceberg REST catalog at {settings.rest_url} does not answer ({type(error).__name__}). "
