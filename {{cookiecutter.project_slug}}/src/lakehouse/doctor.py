@@ -164,8 +164,9 @@ def _services(settings: Settings) -> list[Finding]:
 
 def _service(settings: Settings, what: str, variable: str, url: str, ask: Callable[[Settings], str]) -> Finding:
     address = urlsplit(url)
+    port = address.port or (443 if address.scheme == "https" else 80)
     try:
-        with socket.create_connection((address.hostname or "", address.port or 80), timeout=SECONDS):
+        with socket.create_connection((address.hostname or "", port), timeout=SECONDS):
             pass
     except OSError:
         return Finding(what, "missing", f"nothing listens at {url}", f"Run `make stack-up`, or set {variable}.")

@@ -20,6 +20,7 @@ Target = Literal["embedded", "trino"]
 PUBLISHER = "https://d37ci6vzurychx.cloudfront.net"
 # What a file's address can't hold as it is: the catalog would write beside such a home, or not at all.
 _NO_ADDRESS = re.compile(r"[#?]|%[0-9A-Fa-f]{2}")
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
 def project_dir() -> Path:
@@ -91,6 +92,22 @@ class Settings(BaseSettings):
         if "://" not in value:
             return str(_from_root(Path(value)))
         urlsplit(value).port  # noqa: B018 - says what is wrong with an address that is none
+        return value
+
+    @field_validator("trino_url", "rest_url", "s3_url", mode="after")
+    @classmethod
+    def _service_address(cls, value: str) -> str:
+        address = urlsplit(value)
+        address.port  # noqa: B018 - says what is wrong with a port that is none
+        if value and (address.scheme not in ("http", "https") or not address.hostname):
+            raise ValueError("write it as http://host:port or https://host:port")
+        return value
+
+    @field_validator("s3_bucket", mode="after")
+    @classmethod
+    def _bucket_name(cls, value: str) -> str:
+        if not _BUCKET.fullmatch(value):
+            raise ValueError("a bucket is called by 3 to 63 small letters, digits, '-' and '.', no sign at either end")
         return value
 
     def model_post_init(self, _context: Any) -> None:

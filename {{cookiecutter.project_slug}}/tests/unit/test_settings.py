@@ -27,6 +27,12 @@ def settings(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Settings:
         ("TLC_SOURCE", "~nobody-is-called-this/taxi", "nobody here is called that"),
         ("TLC_SOURCE", "http://[::1", "Invalid IPv6 URL"),
         ("TLC_SOURCE", "https://tlc.example:port", "Port could not be cast"),
+        ("S3_URL", "127.0.0.1:9000", r"http://host:port .*'127.0.0.1:9000'"),
+        ("REST_URL", "http://", r"http://host:port .*'http://'"),
+        ("TRINO_URL", "http://127.0.0.1:80a", "Port could not be cast .*'http://127.0.0.1:80a'"),
+        ("TRINO_URL", "trino://127.0.0.1:8080", "http://host:port"),
+        ("S3_BUCKET", "My_Bücket", "a bucket is called by .*'My_Bücket'"),
+        ("S3_BUCKET", "lake-", "a bucket is called by"),
         ("LAKEHOUSE_HOME", "/data/lake#1", "'#'"),
         ("LAKEHOUSE_HOME", "/data/really?/lake", r"'\?'"),
         ("LAKEHOUSE_HOME", "/data/my%20lake", "'%20'"),
@@ -75,6 +81,15 @@ def test_the_tilde_is_the_home_of_whoever_runs_it(monkeypatch: pytest.MonkeyPatc
     found = settings(monkeypatch, HOME=str(tmp_path), LAKEHOUSE_HOME="~/my lake", TLC_SOURCE="~/taxi")
 
     assert (found.home, found.tlc_source) == (tmp_path / "my lake", str(tmp_path / "taxi"))
+
+
+def test_addresses_of_services_stay_as_they_are_and_have_ports_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"TRINO_URL": "https://trino.example", "S3_URL": "http://[::1]:9000/", "S3_BUCKET": "my.lake-1"}
+
+    found = settings(monkeypatch, REST_PORT="8282", **given)
+
+    assert (found.trino_url, found.s3_url, found.s3_bucket) == tuple(given.values())
+    assert found.rest_url == "http://127.0.0.1:8282"
 
 
 def test_the_first_month_is_a_month(monkeypatch: pytest.MonkeyPatch) -> None:
