@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import socket
 import time
 from collections.abc import Iterator
@@ -226,6 +228,40 @@ def test_a_store_without_room_says_so_however_it_puts_it(
         landing.put("green", JANUARY, given(tmp_path, b"second"), "o")
 
     assert landing.find("green", JANUARY) == old
+
+
+@pytest.mark.parametrize("region", ["us-east-1", "eu-west-1"])
+def test_a_bucket_is_made_in_the_region_that_is_set(tmp_path: Path, region: str) -> None:
+    with mock_aws():
+        settings = settings_for(tmp_path, "https://s3.amazonaws.com").model_copy(update={"s3_region": region})
+        landing = BucketLanding(settings)
+
+        landing.ensure_bucket()
+
+        assert landing._s3.head_bucket(Bucket="warehouse")["BucketRegion"] == region
+
+
+def test_a_home_that_takes_no_file_is_told(landing: BucketLanding, tmp_path: Path) -> None:
+    landed = landing.put("green", JANUARY, given(tmp_path, b"trips"), "o")
+    (tmp_path / "home").touch()
+
+    with pytest.raises(LandingError, match=rf"{tmp_path}.home.staging: .*LAKEHOUSE_HOME"), landing.local(landed):
+        pass
+
+
+def test_a_disk_that_is_full_is_told_and_what_a_reader_raises_is_its_own(
+    landing: BucketLanding, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    landed = landing.put("green", JANUARY, given(tmp_path, b"trips"), "o")
+
+    def full(_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OSError, match="No space"), landing.local(landed):
+        full(None)
+    monkeypatch.setattr(landing, "_chunks", full)
+    with pytest.raises(LandingError, match="No space left"), landing.local(landed):
+        pass
 
 
 def test_the_secret_is_in_no_message_and_no_repr(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from boto3.exceptions import Boto3Error
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from lakehouse.settings import Settings
 
 PREFIX = "raw_data/"
+DEFAULT_REGION = "us-east-1"  # that S3 must not be told as a bucket's place; every other it must
 CHUNK = 1 << 20
 # Three tries of these stay below half a minute: a store that is away is one clear error, soon.
 CONNECT_SECONDS, READ_SECONDS, TRIES = 3, 8, 3
@@ -105,10 +106,12 @@ class BucketLanding:
     @contextmanager
     def local(self, landed: Landed) -> Iterator[Path]:
         """The landed bytes in a temporary file, hashed on their way; see `Landing.local`."""
-        self._staging.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="landed-", dir=self._staging) as folder:
+        with self._disk(landed):
+            self._staging.mkdir(parents=True, exist_ok=True)
+            temporary = tempfile.TemporaryDirectory(prefix="landed-", dir=self._staging)
+        with temporary as folder:
             path = Path(folder) / landed.name
-            with self._store():
+            with self._disk(landed), self._store():
                 size, sha256 = self._fetch(landed, path)
             if (size, sha256) != (landed.size, landed.sha256):
                 raise LandingError(
@@ -142,7 +145,12 @@ class BucketLanding:
         except ClientError as error:
             if _code(error) not in _ABSENT:
                 raise
-            self._s3.create_bucket(Bucket=self.bucket)
+            region = self._s3.meta.region_name
+            if region == DEFAULT_REGION:
+                self._s3.create_bucket(Bucket=self.bucket)
+            else:
+                place: Any = {"LocationConstraint": region}  # its stubs know the regions of Amazon only
+                self._s3.create_bucket(Bucket=self.bucket, CreateBucketConfiguration=place)
 
     def _take(self, new: Landed, file: Path, key: str) -> Landed:
         """Upload `file`, which `new` describes, as the current version."""
@@ -236,6 +244,17 @@ class BucketLanding:
 
     def _uri(self, key: str) -> str:
         return f"s3://{self.bucket}/{key}"
+
+    @contextmanager
+    def _disk(self, landed: Landed) -> Iterator[None]:
+        """This machine's disk that does not take a file, as an error of ours."""
+        try:
+            yield
+        except OSError as error:
+            raise LandingError(
+                f"{landed.name} can't be fetched to {self._staging}: {error.strerror or error}. Nothing was loaded "
+                "from it; free or repair the disk, or set LAKEHOUSE_HOME to another, and run the same command again."
+            ) from error
 
     @contextmanager
     def _store(self) -> Iterator[None]:
