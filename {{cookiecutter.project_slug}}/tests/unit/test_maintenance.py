@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from tests.lake import Lake
 
 from lakehouse.errors import QueryError
+from lakehouse.iceberg import maintenance
 from lakehouse.iceberg.maintenance import maintain
 from lakehouse.iceberg.refs import tag
 
@@ -51,6 +53,21 @@ def test_young_snapshots_and_young_files_stay(lake: Lake) -> None:
     assert (done.expired_snapshots, done.removed_files) == (0, 0)
     assert [rows(lake, i) for i in ids] == [500, 501, 502]
     assert staged.exists()
+
+
+def test_a_load_that_commits_meanwhile_does_not_count(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    restated(lake)
+    expire = maintenance._expire
+
+    def with_a_load(*arguments: Any) -> None:
+        expire(*arguments)
+        for month in ("2024-02", "2024-03"):
+            lake.load("green", month, lake.generate("green", month, 10))
+
+    monkeypatch.setattr(maintenance, "_expire", with_a_load)
+    (done,) = maintain(lake.settings, [TABLE], keep=NOW)
+
+    assert done.expired_snapshots == 1
 
 
 def test_what_a_killed_load_left_goes(lake: Lake) -> None:

@@ -76,7 +76,7 @@ def maintain(
             started = time.monotonic()
             if engine.current_snapshot(table) is None:
                 continue
-            before = len(engine.snapshots(table))
+            before = {snapshot.snapshot_id for snapshot in engine.snapshots(table)}
             if settings.target == "trino":
                 compacted, removed = _by_trino(engine, table, keep, unreferenced)
             else:
@@ -84,8 +84,8 @@ def maintain(
                 with service_errors(catalog):
                     _expire(catalog, table, keep)
                     compacted, removed = 0, _remove_unreferenced(load_table(catalog, table), unreferenced)
-            expired = before + (compacted > 0) - len(engine.snapshots(table))
-            done.append(Maintained(table, expired, compacted, removed, time.monotonic() - started))
+            expired = before - {snapshot.snapshot_id for snapshot in engine.snapshots(table)}
+            done.append(Maintained(table, len(expired), compacted, removed, time.monotonic() - started))
         return done
     finally:
         engine.close()
