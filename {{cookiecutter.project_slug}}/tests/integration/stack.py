@@ -35,6 +35,8 @@ from lakehouse.settings import Settings, load_settings
 PROJECT = Path(__file__).resolve().parents[2]
 DEPLOY = PROJECT / "deploy"
 SECRETS = ("MINIO_ROOT_PASSWORD", "S3_SECRET_KEY", "CATALOG_S3_SECRET_KEY", "TRINO_S3_SECRET_KEY", "POSTGRES_PASSWORD")
+# Those of a stack with TLS besides.
+SECURE_SECRETS = ("TRINO_PASSWORD", "TRINO_SHARED_SECRET")
 READY_SECONDS = 180.0
 # A namespace that the suites made says so: whatever else is in a catalog is not theirs to drop.
 MARK = "lakehouse.made-by-tests"
@@ -48,6 +50,12 @@ class Stack:
     containers: dict[str, str] = field(default_factory=dict)
     network: str = ""
     seconds: float = 0.0
+    setup_log: str = ""
+
+    @property
+    def secrets(self) -> dict[str, str]:
+        """Every secret by its variable; of a stack that already ran, those of them that are known."""
+        return {name: self.environment[name] for name in (*SECRETS, *SECURE_SECRETS) if name in self.environment}
 
     def settings(self, home: Path, **changes: Any) -> Settings:
         """Settings of the target `trino` on this stack; `changes` by variable name."""
@@ -187,7 +195,7 @@ def started(
             environment |= _prepared(secure, ports["trino"])
             inside["trino"] = 8443
         names += [f"trino-worker-{n + 1}" for n in range(workers)]
-        containers = {}
+        containers, setup_log = {}, ""
         for name in names:
             service = _services(environment, store_mb, secure)[name.rstrip("-0123456789")]
             container = service.with_network(network).with_network_aliases(name)
@@ -198,7 +206,7 @@ def started(
             containers[name] = container.get_container_id()
             if name == "object-store":
                 within(60, lambda: httpx.get(f"{urls['object-store']}/minio/health/live").raise_for_status())
-                _make_users(environment, network)
+                setup_log = _make_users(environment, network)
             elif name == "postgres":
                 within(60, partial(_postgres_answers, container))
         stack = Stack(environment, containers, network.name)
@@ -209,7 +217,7 @@ def started(
                 error.add_note(f"--- {name} ---\n{stack.logs(name, tail=30)}")
             keep_logs(stack)
             raise
-        stack = Stack(environment, containers, network.name, time.monotonic() - start)
+        stack = Stack(environment, containers, network.name, time.monotonic() - start, setup_log)
         try:
             yield stack
         finally:
@@ -250,9 +258,30 @@ def start_reaper() -> None:
     if testcontainers_config.ryuk_disabled or Reaper._instance is not None:
         return
     Reaper.get_instance()
+    within(60, _reaper_confirms)
+
+
+def _reaper_confirms() -> None:
+    """Raises where it does not; asked again on a connection of its own then.
+
+    A busy engine's own proxy takes the first one, and resets it, while the container is not to be reached yet.
+    """
+    from testcontainers.core.container import Reaper
+    from testcontainers.core.labels import LABEL_SESSION_ID, SESSION_ID
+
     assert Reaper._socket is not None
-    Reaper._socket.settimeout(30)
-    assert Reaper._socket.recv(4) == b"ACK\n"
+    assert Reaper._container is not None
+    try:
+        Reaper._socket.settimeout(10)
+        if Reaper._socket.recv(4) != b"ACK\n":
+            raise ConnectionError("the reaper closed the connection")
+    except OSError:
+        Reaper._socket.close()
+        Reaper._socket = socket.create_connection(
+            (Reaper._container.get_container_host_ip(), int(Reaper._container.get_exposed_port(8080))), timeout=10
+        )
+        Reaper._socket.sendall(f"label={LABEL_SESSION_ID}={SESSION_ID}\r\n".encode())
+        raise
 
 
 def _prepared(folder: Path, port: int) -> dict[str, str]:
@@ -330,8 +359,8 @@ def _rest_image() -> str:
     return tag
 
 
-def _make_users(environment: dict[str, str], network: Any) -> None:
-    """Run the same setup as compose does, to its end."""
+def _make_users(environment: dict[str, str], network: Any) -> str:
+    """Run the same setup as compose does, to its end; what it said."""
     from testcontainers.core.container import DockerContainer
 
     setup = DockerContainer(image("OBJECT_STORE_IMAGE")).with_network(network)
@@ -340,6 +369,7 @@ def _make_users(environment: dict[str, str], network: Any) -> None:
     with setup.with_copy_into_container(DEPLOY / "object-store" / "setup.sh", "/setup.sh"):
         if setup.wait() != 0:
             raise RuntimeError(f"the object store's setup failed: {setup.get_logs()}")
+        return b"".join(setup.get_logs()).decode(errors="replace")
 
 
 def _store_answers(stack: Stack) -> None:
