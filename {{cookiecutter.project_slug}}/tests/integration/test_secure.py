@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,15 +13,20 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from pydantic import SecretStr
 from tests.integration.lake import Lake
-from tests.integration.stack import SECRETS, Stack, started
+from tests.integration.stack import SECRETS, SECURE_SECRETS, Stack, docker_client, image, started
+from tests.unit.dagster_project import Project
 
 from lakehouse.engines.trino import TrinoEngine
 from lakehouse.errors import LakehouseError, QueryError, ServiceError, SettingsError
 from lakehouse.settings import Settings
+from lakehouse.tlc.generate import write_month
+from lakehouse.tlc.months import Month
 from lakehouse.transform import build
 
 LANDED = "raw_data/green_trips/green_tripdata_2023-01.parquet"
 DATA = "iceberg/raw/green_trips/data/file_month=2023-01-01/x.parquet"
+# Trino's own words.
+NO_PLAIN = "Authentication over HTTP is not enabled"
 METADATA = "iceberg/raw/green_trips/metadata/x.json"
 
 
@@ -43,6 +50,17 @@ def may(lake: Lake, user: str, call: str, **arguments: object) -> bool:
     finally:
         client.close()
     return True
+
+
+def logs(stack: Stack) -> list[str]:
+    """All that its services said, and what set up the users of the object store."""
+    assert "loader is set up" in stack.setup_log
+    return [stack.setup_log, *(stack.logs(service) for service in stack.containers)]
+
+
+def secrets_in(stack: Stack, texts: list[str]) -> list[str]:
+    """Which secrets of the stack are to be read there."""
+    return [name for name, secret in stack.secrets.items() if any(secret in text for text in texts)]
 
 
 @pytest.fixture
@@ -97,10 +115,36 @@ def test_no_secret_is_in_a_log_or_an_error(ours: Lake) -> None:
             TrinoEngine(settings).query("select * from raw.nope")
         except LakehouseError as error:
             said.append(str(error))
-    said += [ours.stack.logs(service) for service in ours.stack.containers]
+    said += logs(ours.stack)
 
-    for name in SECRETS:
-        assert not any(ours.stack.environment[name] in text for text in said), name
+    assert set(ours.stack.secrets) == set(SECRETS)
+    assert secrets_in(ours.stack, said) == []
+
+
+def test_no_secret_is_in_an_image(running_stack: Stack) -> None:
+    for service in running_stack.containers:
+        container = running_stack.container(service)
+        made_of = [json.dumps(container.image.attrs), json.dumps(container.image.history())]
+
+        assert secrets_in(running_stack, [json.dumps(container.attrs)]) != []  # where they belong, and are found
+        assert secrets_in(running_stack, made_of) == [], service
+
+
+@pytest.mark.slow
+def test_no_secret_is_in_what_dagster_keeps_of_a_failed_run(ours: Lake, tmp_path: Path) -> None:
+    write_month(tmp_path / "green_tripdata_2023-01.parquet", "green", Month(2023, 1), 100)
+    wrong = secrets.token_hex(20)
+    variables = ours.stack.environment | {"TLC_SOURCE": str(tmp_path), "S3_SECRET_KEY": wrong}
+    project = Project(tmp_path / "dagster", variables)
+    asset = ["--select", "landing/green_trips", "--partition", "2023-01-01"]
+
+    printed = project.python("-m", "dagster", "asset", "materialize", "-m", "lakehouse.definitions", *asset, code=1)
+
+    home = project.folder / "dagster"
+    kept = [file.read_bytes().decode(errors="replace") for file in home.rglob("*") if file.is_file()]
+    assert any("STEP_FAILURE" in text and "refuses the user" in text for text in kept)
+    assert secrets_in(ours.stack, [printed, *kept]) == []
+    assert not any(wrong in text for text in [printed, *kept])
 
 
 def test_ports_are_on_loopback_only(running_stack: Stack) -> None:
@@ -166,20 +210,40 @@ def test_another_authoritys_certificate_is_not_trusted(secure: Stack, tmp_path: 
 def test_no_plain_way_leads_in_beside_it(secure: Stack, tmp_path: Path) -> None:
     container = secure.container("trino")
     published = {port for port, bindings in container.attrs["NetworkSettings"]["Ports"].items() if bindings}
-    command = ["trino", "--server", "http://localhost:8080", "--user", "analyst", "--execute", "select 1"]
+    plain = secure.environment["TRINO_URL"].replace("https", "http")
+    engine = TrinoEngine(changed(secure, tmp_path, trino_url=plain, trino_password=None))
 
-    inside = container.exec_run(command)
+    inside = container.exec_run(client("http://localhost:8080"))
+    beside = docker_client().containers.create(
+        image("TRINO_IMAGE"),
+        client("http://trino:8080"),
+        entrypoint=[],
+        network=secure.network,
+        labels=container.labels,
+    )
+    try:
+        beside.start()
+        beside.wait(timeout=60)
+        said = beside.logs().decode()
+    finally:
+        beside.remove(force=True)
 
     assert published == {"8443/tcp"}
-    assert inside.exit_code != 0
+    for text in (inside.output.decode(), said):
+        assert NO_PLAIN in text
     with pytest.raises((ServiceError, QueryError)):
-        TrinoEngine(
-            changed(
-                secure,
-                tmp_path,
-                trino_url=secure.environment["TRINO_URL"].replace("https", "http"),
-                trino_password=None,
-            )
-        ).query("select 1")
+        engine.query("select 1")
+    engine.close()
     with pytest.raises(SettingsError, match="only sent over https"):
         TrinoEngine(changed(secure, tmp_path, trino_url="http://127.0.0.1:1"))
+
+
+def client(server: str) -> list[str]:
+    """Trino's own client, which is in its image."""
+    return ["trino", "--server", server, "--user", "analyst", "--execute", "select 1"]
+
+
+@pytest.mark.slow
+def test_no_password_is_in_a_log(secure: Stack) -> None:
+    assert set(secure.secrets) == {*SECRETS, *SECURE_SECRETS}
+    assert secrets_in(secure, logs(secure)) == []
