@@ -162,13 +162,19 @@ def _services(settings: Settings) -> list[Finding]:
     return [_service(settings, *one) for one in asked]
 
 
-def _service(settings: Settings, what: str, variable: str, url: str, ask: Callable[[Settings], str]) -> Finding:
+def listens(url: str) -> bool:
+    """Whether anything takes connections there."""
     address = urlsplit(url)
     port = address.port or (443 if address.scheme == "https" else 80)
     try:
         with socket.create_connection((address.hostname or "", port), timeout=SECONDS):
-            pass
+            return True
     except OSError:
+        return False
+
+
+def _service(settings: Settings, what: str, variable: str, url: str, ask: Callable[[Settings], str]) -> Finding:
+    if not listens(url):
         return Finding(what, "missing", f"nothing listens at {url}", f"Run `make stack-up`, or set {variable}.")
     try:
         return Finding(what, "ok", f"{url}: {ask(settings)}")

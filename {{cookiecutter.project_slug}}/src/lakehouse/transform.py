@@ -17,7 +17,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 from pyiceberg.catalog import Catalog
 
-from lakehouse.errors import TransformError
+from lakehouse.doctor import listens
+from lakehouse.errors import ServiceError, TransformError
 from lakehouse.iceberg.catalog import open_catalog, service_errors
 from lakehouse.iceberg.tables import ZONES_TABLE, ensure_raw_tables
 from lakehouse.settings import Settings, project_dir
@@ -68,7 +69,7 @@ def build(
     Raises:
         TransformError: a model or test failed (the message names each), nothing was selected, the zone lookup is
             missing, or another build of this lakehouse is running.
-        ServiceError: the catalog does not answer.
+        ServiceError: the catalog does not answer, or Trino went away.
     """
     started = time.monotonic()
     with prepared(settings) as catalog:
@@ -175,7 +176,12 @@ def _refuse_without_zones(catalog: Catalog) -> None:
 
 
 def _run(settings: Settings, command: list[str], progress: Progress | None) -> list[dict[str, Any]]:
-    """Run dbt and give each node's result, or raise with what it said where it did not come to results."""
+    """Run dbt and give each node's result, or raise with what it said where it did not come to results.
+
+    Raises:
+        ServiceError: Trino went away.
+        TransformError: dbt did not come to run anything.
+    """
     run_results = _target_path(settings) / "run_results.json"
     run_results.unlink(missing_ok=True)
     said: list[str] = []
@@ -184,10 +190,16 @@ def _run(settings: Settings, command: list[str], progress: Progress | None) -> l
     ) as process:
         assert process.stdout is not None  # noqa: S101 - for the type checker: it is a pipe
         for line in process.stdout:
-            message, node_done = _message(line)
+            message, outcome = _message(line)
             said.append(message)
-            if progress and node_done:
+            if progress and outcome:
                 progress(message)
+            if outcome == "error" and settings.target == "trino" and not listens(settings.trino_url):
+                process.kill()  # every model and test that is left would wait for it, and fail
+                raise ServiceError(
+                    f"Trino at {settings.trino_url} went away during the build. Every table holds all of what a model "
+                    "made or nothing of it; start Trino (`make stack-up`) and build again."
+                )
     if not run_results.exists():
         raise TransformError("dbt did not come to run anything:\n" + "\n".join(said[-_LINES_SHOWN:]))
     found: list[dict[str, Any]] = json.loads(run_results.read_text(encoding="utf-8"))["results"]
@@ -199,14 +211,14 @@ def _run(settings: Settings, command: list[str], progress: Progress | None) -> l
     return found
 
 
-def _message(line: str) -> tuple[str, bool]:
-    """A line of dbt's log as text, and whether it says that a model or test is done."""
+def _message(line: str) -> tuple[str, str]:
+    """A line of dbt's log as text; if it says that a model or test is done, its level: info, warn or error."""
     try:
         info = json.loads(line)["info"]
     except (ValueError, KeyError, TypeError):
-        return line.rstrip(), False
+        return line.rstrip(), ""
     done = {"LogModelResult", "LogTestResult", "LogSeedResult", "LogNodeResult"}
-    return str(info.get("msg", "")).strip(), info.get("name") in done
+    return str(info.get("msg", "")).strip(), str(info.get("level", "")) if info.get("name") in done else ""
 
 
 def _raise_failures(results: list[dict[str, Any]]) -> None:

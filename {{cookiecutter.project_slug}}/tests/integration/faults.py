@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 import pytest
@@ -23,6 +24,8 @@ LIMIT = 30.0
 TRIES = int(os.environ.get("LAKEHOUSE_FAULT_TRIES", "1"))
 PROPERTY = "fault"
 State = dict[str, tuple[int, str]]
+# pytest's `record_property`.
+Record = Callable[[str, object], None]
 
 
 @dataclass(frozen=True)
@@ -35,15 +38,10 @@ class Outcome:
     kept: bool = True
 
 
-def as_json(fault: str, outcome: str, seconds: float) -> str:
-    """One try, as a property of the test that made it."""
-    return json.dumps(asdict(Outcome(fault, outcome, seconds)))
-
-
 class Restatement:
     """A table of two months, and a newer version of the first landed: what a load under fault is about to replace."""
 
-    def __init__(self, lake: Lake, record: Callable[[str, object], None], rows: int = 1000) -> None:
+    def __init__(self, lake: Lake, record: Record, rows: int = 1000) -> None:
         self.lake = lake
         self._record = record
         lake.load("green", "2023-02", 500)
@@ -67,22 +65,16 @@ class Restatement:
 
     def refused(self, fault: str, attempt: Callable[[], object]) -> LakehouseError:
         """`attempt` ends in one clear error, soon; returns that."""
-        start = time.monotonic()
-        with pytest.raises(LakehouseError) as caught:
-            attempt()
-        self.told(fault, f"refused: {type(caught.value).__name__}", time.monotonic() - start)
-        return caught.value
+        return refused(self._record, fault, attempt)
 
     def survived(self, fault: str, attempt: Callable[[], object]) -> None:
         """`attempt` does what it was to do, soon enough."""
-        start = time.monotonic()
-        attempt()
-        self.told(fault, "done", time.monotonic() - start)
+        with tried(self._record, fault):
+            attempt()
 
     def told(self, fault: str, outcome: str, seconds: float) -> None:
         """Note one try for the table, and hold it to the limit."""
-        self._record(PROPERTY, as_json(fault, outcome, seconds))
-        assert seconds < LIMIT, f"{fault}: {seconds:.1f} s"
+        told(self._record, fault, outcome, seconds)
 
     def is_as_it_was(self) -> None:
         """Nothing of the newer version is to be seen."""
@@ -104,6 +96,32 @@ class Restatement:
         assert "," not in state["2023-01-01"][1]
         assert state["2023-02-01"] == self.old["2023-02-01"]
         assert self.load().action == "unchanged"
+
+
+def refused(record: Record, fault: str, attempt: Callable[[], object]) -> LakehouseError:
+    """`attempt` ends in one clear error, soon; returns that."""
+    with pytest.raises(LakehouseError) as caught, tried(record, fault):
+        attempt()
+    return caught.value
+
+
+@contextmanager
+def tried(record: Record, fault: str) -> Iterator[None]:
+    """One try: whatever becomes of it is noted for the table, and held to the limit."""
+    start, outcome = time.monotonic(), "done"
+    try:
+        yield
+    except Exception as error:
+        outcome = f"refused: {type(error).__name__}"
+        raise
+    finally:
+        told(record, fault, outcome, time.monotonic() - start)
+
+
+def told(record: Record, fault: str, outcome: str, seconds: float) -> None:
+    """Note one try for the table, and hold it to the limit."""
+    record(PROPERTY, json.dumps(asdict(Outcome(fault, outcome, seconds))))
+    assert seconds < LIMIT, f"{fault}: {seconds:.1f} s"
 
 
 def table(outcomes: list[Outcome]) -> list[str]:

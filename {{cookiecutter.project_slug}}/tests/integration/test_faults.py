@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from botocore.compat import get_current_datetime
 from botocore.exceptions import ClientError
 from pyiceberg.catalog import Catalog
-from tests.integration.faults import PROPERTY, TRIES, Restatement, as_json
+from tests.integration.faults import TRIES, Record, Restatement, refused, tried
 from tests.integration.lake import GREEN, Lake
 from tests.integration.proxy import Proxy
 from tests.integration.stack import started, within
@@ -39,7 +41,7 @@ def attempt(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.fixture
-def months(lake: Lake, record_property: Callable[[str, object], None]) -> Restatement:
+def months(lake: Lake, record_property: Record) -> Restatement:
     return Restatement(lake, record_property)
 
 
@@ -56,7 +58,7 @@ def before_commit(monkeypatch: pytest.MonkeyPatch, fault: Callable[[], object]) 
         yield
 
 
-def test_object_store_gone_while_a_file_is_written(lake: Lake, record_property: Callable[[str, object], None]) -> None:
+def test_object_store_gone_while_a_file_is_written(lake: Lake, record_property: Record) -> None:
     months = Restatement(lake, record_property, rows=60_000)
     with Proxy(lake.settings.s3_url) as store:
         store.cut_after = 400_000
@@ -190,16 +192,16 @@ def test_commit_that_never_reaches_the_catalog(
     months.ends_well()
 
 
-def test_postgres_restarted_at_the_commit(lake: Lake, months: Restatement, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_postgres_restarted_at_the_commit(
+    lake: Lake, months: Restatement, monkeypatch: pytest.MonkeyPatch, record_property: Record
+) -> None:
     container = lake.stack.container("postgres")
-    start = time.monotonic()
-    outcome = "done"
-    with before_commit(monkeypatch, lambda: container.restart(timeout=5)):
-        try:
-            months.load()
-        except LakehouseError as error:
-            outcome = f"refused: {type(error).__name__}"
-    months.told("Postgres restarted at the commit", outcome, time.monotonic() - start)
+    with (
+        before_commit(monkeypatch, lambda: container.restart(timeout=5)),
+        suppress(LakehouseError),
+        tried(record_property, "Postgres restarted at the commit"),
+    ):
+        months.load()
     lake.stack.wait_until_ready()
 
     months.is_whole()
@@ -213,7 +215,7 @@ def test_trino_killed_in_mid_query(lake: Lake, months: Restatement) -> None:
     months.ends_well()
 
 
-def test_trino_killed_in_mid_merge(lake: Lake, record_property: Callable[[str, object], None]) -> None:
+def test_trino_killed_in_mid_merge(lake: Lake, record_property: Record) -> None:
     months = Restatement(lake, record_property, rows=300_000)
     total = "select sum(cast(total_amount as decimal(18,2))), count(*) from raw.green_trips"
     ((before, rows),) = lake.sql(total)
@@ -251,23 +253,26 @@ def test_trino_killed_in_mid_build(lake: Lake, months: Restatement) -> None:
     assert lake.value("select sum(trips) from gold.fct_monthly_quality") == months.rows + 500
 
 
-def test_object_store_without_room(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
+def test_object_store_without_room(tmp_path: Path, record_property: Record) -> None:
     with started(trino=False, store_mb=96) as small:
         lake = Lake(small, tmp_path)
         lake.empty()
         lake.load("green", "2023-01", 1000)
         lake.land("green", "2023-02", 60_000)
         fill(lake)
-        start = time.monotonic()
 
-        with pytest.raises(LandingError, match="no room"):
-            lake.land("green", "2023-01", 60_000, seed=1)
-        with pytest.raises(LakehouseError, match="could not be written"):
-            lake.reload("green", "2023-02")
-
-        record_property(
-            PROPERTY, as_json("object store without room", "refused: CommitError", time.monotonic() - start)
+        landing = refused(
+            record_property,
+            "object store without room, at landing",
+            lambda: lake.land("green", "2023-01", 60_000, seed=1),
         )
+        loading = refused(
+            record_property, "object store without room, at loading", lambda: lake.reload("green", "2023-02")
+        )
+
+        assert isinstance(landing, LandingError)
+        assert "no room" in str(landing)
+        assert "could not be written" in str(loading)
         assert lake.scan(GREEN).num_rows == 1000
 
         for key in lake.keys("raw_data/filler/"):
@@ -297,7 +302,7 @@ def test_wrong_credentials(lake: Lake, months: Restatement) -> None:
     months.ends_well()
 
 
-def test_slow_network(lake: Lake, record_property: Callable[[str, object], None]) -> None:
+def test_slow_network(lake: Lake, record_property: Record) -> None:
     months = Restatement(lake, record_property, rows=20_000)
     with Proxy(lake.settings.rest_url) as catalog, Proxy(lake.settings.s3_url) as store:
         catalog.delay = store.delay = 0.05
@@ -307,23 +312,29 @@ def test_slow_network(lake: Lake, record_property: Callable[[str, object], None]
     months.ends_well()
 
 
-def test_loader_whose_clock_is_an_hour_behind(lake: Lake, months: Restatement, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("fault", "seconds"), [("behind", -3600), ("ahead", 3600)])
+def test_loader_whose_clock_is_an_hour_off(
+    lake: Lake, months: Restatement, monkeypatch: pytest.MonkeyPatch, fault: str, seconds: int
+) -> None:
     real = time.time
     with monkeypatch.context() as patch:
-        patch.setattr(time, "time", lambda: real() - 3600)
-        error = months.refused("loader's clock an hour behind", months.load)
+        patch.setattr(time, "time", lambda: real() + seconds)
+        error = months.refused(f"loader's clock an hour {fault}", months.load)
 
     assert "clock" in str(error)
     months.is_as_it_was()
     months.ends_well()
 
 
-def test_loader_whose_clock_is_an_hour_ahead(lake: Lake, months: Restatement, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = time.time
+def test_loader_whose_clock_the_object_store_refuses(
+    lake: Lake, months: Restatement, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    then = get_current_datetime() - timedelta(hours=1)
     with monkeypatch.context() as patch:
-        patch.setattr(time, "time", lambda: real() + 3600)
-        error = months.refused("loader's clock an hour ahead", months.load)
+        patch.setattr("botocore.auth.get_current_datetime", lambda: then)
+        error = months.refused("loader's requests signed an hour ago", months.load)
 
+    assert isinstance(error, LandingError)
     assert "clock" in str(error)
     months.is_as_it_was()
     months.ends_well()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyiceberg.catalog.sql import SqlCatalog
 from tests.lake import Lake
 
 from lakehouse import publishing
@@ -15,6 +16,7 @@ from lakehouse.iceberg.loading import load
 from lakehouse.publishing import publish
 from lakehouse.settings import project_dir
 from lakehouse.tlc.generate import write_zones
+from lakehouse.transform import BuildResult
 
 COUNT = "select sum(trips) as n from {}.fct_daily_trips"
 
@@ -89,3 +91,36 @@ def test_nothing_is_published_while_a_test_of_the_data_is_red(
 
     assert built.rows("select count(*) as n from gold.dim_zones") == [{"n": 265}]
     assert not [ref for table in built.engine.tables() for ref in built.engine.refs(table) if ref.name != "main"]
+
+
+def test_a_publication_that_stops_half_way_leaves_readers_with_the_one_before(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two raw tables, the second of which someone changes while the first is being published."""
+    lake.load("green", "2024-01", lake.generate("green", "2024-01", 400))
+    lake.load("yellow", "2024-01", lake.generate("yellow", "2024-01", 300))
+    monkeypatch.setattr(publishing, "build", lambda _: _built(lake))
+    publish(lake.settings)
+    lake.load("green", "2024-02", lake.generate("green", "2024-02", 50))
+    real: Any = SqlCatalog.commit_table
+    others = [lake.generate("yellow", "2024-02", 60)]
+
+    def commit_table(*arguments: Any) -> Any:
+        done = real(*arguments)
+        if others:
+            lake.load("yellow", "2024-02", others.pop())
+        return done
+
+    with monkeypatch.context() as planted:
+        planted.setattr(SqlCatalog, "commit_table", commit_table)
+        with pytest.raises(CommitError, match="changed while it was being published"):
+            publish(lake.settings)
+
+    count = "select count(*) as n from raw.{}_trips"
+    assert lake.rows(count.format("green"), "published") == [{"n": 400}]
+    assert lake.rows(count.format("yellow"), "published") == [{"n": 300}]
+
+
+def _built(lake: Lake) -> BuildResult:
+    tables = [lake.table(name) for name in lake.engine.tables()]
+    return BuildResult((), (), (), 0.0, {".".join(t.name()): t.metadata.current_snapshot_id for t in tables}, ())

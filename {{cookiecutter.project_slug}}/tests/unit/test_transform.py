@@ -128,13 +128,13 @@ def test_dbt_that_does_not_come_to_results_is_quoted(lake: Lake, monkeypatch: py
 
 
 def test_progress_is_told_for_each_model_and_test_only() -> None:
-    def line(name: str, text: str) -> str:
-        return json.dumps({"info": {"name": name, "msg": text}, "data": {}})
+    def line(name: str, text: str, level: str = "info") -> str:
+        return json.dumps({"info": {"name": name, "msg": text, "level": level}, "data": {}})
 
-    assert transform._message(line("LogModelResult", "1 of 2 OK")) == ("1 of 2 OK", True)
-    assert transform._message(line("LogTestResult", "2 of 2 PASS")) == ("2 of 2 PASS", True)
-    assert transform._message(line("LogStartLine", "1 of 2 START")) == ("1 of 2 START", False)
-    assert transform._message("keyring module not found\n") == ("keyring module not found", False)
+    assert transform._message(line("LogModelResult", "1 of 2 OK")) == ("1 of 2 OK", "info")
+    assert transform._message(line("LogTestResult", "2 of 2 ERROR", "error")) == ("2 of 2 ERROR", "error")
+    assert transform._message(line("LogStartLine", "1 of 2 START")) == ("1 of 2 START", "")
+    assert transform._message("keyring module not found\n") == ("keyring module not found", "")
 
 
 def test_a_dbt_process_has_the_settings_under_their_names(tmp_path: Path) -> None:

@@ -31,11 +31,11 @@ from pyiceberg.types import (
 )
 
 from lakehouse.engines import MonthFiles, Ref, Snapshot, check_names
-from lakehouse.engines.as_of import parse_as_of, reads_catalog, referenced_tables, versions
+from lakehouse.engines.as_of import AsOf, parse_as_of, reads_catalog, referenced_tables, versions
 from lakehouse.errors import QueryError
 from lakehouse.iceberg.catalog import open_catalog, service_errors
 from lakehouse.iceberg.commits import file_hash
-from lakehouse.iceberg.publication import published_tables
+from lakehouse.iceberg.publication import BRANCH, published_snapshots, published_tables
 from lakehouse.iceberg.refs import snapshot_at
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ class DuckDBEngine:
         moved: dict[str, int] = {}
         if as_of is not None:
             moved = {
-                table: snapshot_at(_load(catalog, table), version)
+                table: self._snapshot_at(catalog, table, version)
                 for table, version in versions(sql, parse_as_of(as_of), "duckdb").items()
             }
         connection = connect(self._settings)
@@ -213,6 +213,15 @@ class DuckDBEngine:
             return _run(connection, sql, parameters)
         finally:
             connection.close()
+
+    def _snapshot_at(self, catalog: Catalog, table: str, version: AsOf) -> int:
+        """What the version means for this table; `published` is what the manifest says, of all tables at once.
+
+        The branches of that name move one by one, and a publication may have stopped between two of them.
+        """
+        loaded = _load(catalog, table)
+        shown = published_snapshots(self._settings) if version == AsOf("ref", BRANCH) else {}
+        return shown.get(table) or snapshot_at(loaded, version)
 
     def tables(self) -> list[str]:
         """Every Iceberg table, as `schema.table`, sorted."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, date
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -15,7 +16,7 @@ from requests.adapters import HTTPAdapter
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 from trino import exceptions
 from trino.auth import BasicAuthentication
-from trino.dbapi import Connection, connect
+from trino.dbapi import Connection, Cursor, connect
 from urllib3.util.retry import Retry
 
 from lakehouse.engines import MonthFiles, Ref, Snapshot
@@ -200,7 +201,7 @@ class TrinoEngine:
     def _run(self, sql: str, parameters: Sequence[Any]) -> pa.Table:
         with self._told(), closing(self._connection.cursor()) as cursor:
             for attempt in Retrying(
-                retry=retry_if_exception(_is_starting),
+                retry=retry_if_exception(partial(_is_starting, cursor)),
                 stop=stop_after_delay(STARTING_SECONDS),
                 wait=wait_fixed(1),
                 reraise=True,
@@ -330,9 +331,13 @@ def _causes(error: exceptions.TrinoQueryError) -> dict[str, str]:
     return causes
 
 
-def _is_starting(error: BaseException) -> bool:
-    """Trino refused because it is not up yet: the statement did not run."""
-    return isinstance(error, exceptions.Http503Error) or (
+def _is_starting(cursor: Cursor, error: BaseException) -> bool:
+    """Trino refused because it is not up yet: the statement did not run.
+
+    A statement that was taken has an id. 503 is then the answer to a later request, and sending it again would run it
+    twice.
+    """
+    return (isinstance(error, exceptions.Http503Error) and cursor.query_id is None) or (
         isinstance(error, exceptions.TrinoQueryError) and error.error_name == "SERVER_STARTING_UP"
     )
 

@@ -19,14 +19,19 @@ def manifest_file(settings: Settings) -> Path:
     return settings.home / "published.json"
 
 
-def published_tables(settings: Settings) -> dict[str, tuple[str, int]]:
-    """On `embedded`: for each view of schema `published` its table and snapshot. Empty before the first publication."""
+def published_snapshots(settings: Settings) -> dict[str, int]:
+    """On `embedded`: the snapshot of every table of the last publication. Empty before the first one."""
     path = manifest_file(settings)
     if not path.exists():
         return {}
     snapshots: dict[str, int] = json.loads(path.read_text(encoding="utf-8"))["snapshots"]
+    return snapshots
+
+
+def published_tables(settings: Settings) -> dict[str, tuple[str, int]]:
+    """On `embedded`: for each view of schema `published` its table and snapshot. Empty before the first publication."""
     return {
         f"{SCHEMA}.{name.removeprefix('gold.')}": (name, snapshot_id)
-        for name, snapshot_id in snapshots.items()
+        for name, snapshot_id in published_snapshots(settings).items()
         if name.startswith("gold.")
     }

@@ -281,6 +281,12 @@ class BucketLanding:
                 f"The object store at {self.endpoint} refuses the user {self.access_key!r} ({code}). "
                 f"Correct S3_ACCESS_KEY and S3_SECRET_KEY, or give that user rights on {self.bucket}/{PREFIX}."
             )
+        if code == "RequestTimeTooSkewed":
+            return LandingError(
+                f"The object store at {self.endpoint} refuses this machine's clock ({datetime.now(UTC):%H:%M:%S} UTC), "
+                "which is far from its own. What was landed before is as it was; set the clock and run the same "
+                "command again."
+            )
         message = str(error.response.get("Error", {}).get("Message", ""))
         # MinIO says so beforehand with a code of its own, or in mid-write with what the system told it.
         if code in _FULL or "no space left" in message.lower():
