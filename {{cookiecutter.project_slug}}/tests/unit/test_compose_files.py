@@ -20,7 +20,11 @@ class _Loader(yaml.SafeLoader):
     """Knows compose's own tag for a list that replaces another instead of adding to it."""
 
 
-_Loader.add_constructor("!override", lambda loader, node: loader.construct_sequence(node))
+def _sequence(loader: yaml.SafeLoader, node: yaml.SequenceNode) -> list[Any]:
+    return loader.construct_sequence(node)
+
+
+_Loader.add_constructor("!override", _sequence)
 
 
 def services(file: str) -> dict[str, dict[str, Any]]:
