@@ -155,14 +155,12 @@ def service_errors(catalog: Catalog) -> Iterator[None]:
     except OSError as error:
         if "AWS Error" not in str(error):
             raise
+        what_next = "See that it is up, that S3_ACCESS_KEY and S3_SECRET_KEY are right, and run the same command again."
         if s3_refuses(str(error)):
-            raise ServiceError(
-                f"The object store at {catalog.properties.get('s3.endpoint')} failed ({error}). Tables are as they "
-                f"were. {refused_user('loader')}"
-            ) from error
+            what_next = refused_user("loader")
         raise ServiceError(
-            f"The object store at {catalog.properties.get('s3.endpoint')} failed ({error}). Tables are as they were; "
-            "see that it is up, and that S3_ACCESS_KEY and S3_SECRET_KEY are right, and run the same command again."
+            f"The object store at {catalog.properties.get('s3.endpoint')} failed ({error}). Tables are as they were. "
+            f"{what_next}"
         ) from error
 
 
