@@ -31,7 +31,7 @@ class Busy(BaseHTTPRequestHandler):
             self.answer(503)
             return
         self.statements.append(statement)
-        url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        url = f"http://{self.headers['Host']}"
         self.answer(200, id="q1", infoUri=url, nextUri=f"{url}/v1/statement/q1", stats={"state": "RUNNING"})
 
     def do_GET(self) -> None:
