@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
-from pyiceberg.exceptions import CommitStateUnknownException
+from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException
 from tests.lake import Lake
 
-from lakehouse.errors import RefusedError
+from lakehouse.errors import CommitError, RefusedError
 from lakehouse.iceberg import commits, zones
 from lakehouse.iceberg.loading import load
 from lakehouse.iceberg.refs import rollback
@@ -80,6 +80,23 @@ def test_a_commit_to_another_month_meanwhile_is_rebased_over_and_nothing_starts_
         ("2024-02", 300, 0),
         ("2024-01", 520, 500),
     ]
+
+
+def test_a_load_that_others_never_let_through_says_so(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake.load("green", "2024-01", lake.generate("green", "2024-01", 500))
+    before = lake.history(TABLE)
+
+    def commit_table(*_arguments: Any) -> Any:
+        raise CommitFailedException("branch main has changed")
+
+    monkeypatch.setattr(commits, "ATTEMPTS", 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(SqlCatalog, "commit_table", commit_table)
+        with pytest.raises(CommitError, match="Others changed it at each of 3 attempts"):
+            lake.load("green", "2024-01", lake.generate("green", "2024-01", 520, seed=1))
+
+    assert lake.history(TABLE) == before
+    assert len(list(lake.settings.warehouse_dir.rglob("*.parquet"))) == 1
 
 
 def once(do: Callable[[], object]) -> Callable[[int, int], None]:

@@ -275,8 +275,11 @@ def commit(
             f"{name}: {change.what} was not committed: this machine's clock ({datetime.now(UTC):%H:%M:%S} UTC) and "
             f"the catalog's disagree ({reason}). The table is as it was; set the clock and run the same command again."
         ) from reason
-    answer = "Check that catalog and store answer (`lakehouse doctor`) and run the same command again."
-    what_next = refused_user("loader") if s3_refuses(str(reason)) else answer
+    what_next = "Check that catalog and store answer (`lakehouse doctor`) and run the same command again."
+    if s3_refuses(str(reason)):
+        what_next = refused_user("loader")
+    elif isinstance(reason, ValidationException | CommitFailedException):
+        what_next = f"Others changed it at each of {ATTEMPTS} attempts; run the same command again when they are done."
     raise CommitError(
         f"{name}: {change.what} could not be committed ({type(reason).__name__}: {reason}). The table is as it was. "
         f"{what_next}"
