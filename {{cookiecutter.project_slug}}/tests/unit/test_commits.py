@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
-from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException
+from pyiceberg.exceptions import CommitStateUnknownException, ValidationException
 from tests.lake import Lake
 
 from lakehouse.errors import CommitError, RefusedError
@@ -87,7 +87,7 @@ def test_a_load_that_others_never_let_through_says_so(lake: Lake, monkeypatch: p
     before = lake.history(TABLE)
 
     def commit_table(*_arguments: Any) -> Any:
-        raise CommitFailedException("branch main has changed")
+        raise ValidationException("branch main has changed")
 
     monkeypatch.setattr(commits, "ATTEMPTS", 3)
     with monkeypatch.context() as patch:

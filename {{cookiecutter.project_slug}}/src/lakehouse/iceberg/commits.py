@@ -270,20 +270,25 @@ def commit(
         ) from reason
     if file is not None:
         remove(table.io, file.file_path)
+    raise _not_committed(name, change, reason) from reason
+
+
+def _not_committed(name: str, change: Change, reason: Exception | None) -> CommitError:
+    """What to say, and to advise, of a commit that certainly was not made."""
     if reason is not None and _is_clock(reason):
-        raise CommitError(
+        return CommitError(
             f"{name}: {change.what} was not committed: this machine's clock ({datetime.now(UTC):%H:%M:%S} UTC) and "
             f"the catalog's disagree ({reason}). The table is as it was; set the clock and run the same command again."
-        ) from reason
+        )
     what_next = "Check that catalog and store answer (`lakehouse doctor`) and run the same command again."
     if s3_refuses(str(reason)):
         what_next = refused_user("loader")
     elif isinstance(reason, ValidationException | CommitFailedException):
         what_next = f"Others changed it at each of {ATTEMPTS} attempts; run the same command again when they are done."
-    raise CommitError(
+    return CommitError(
         f"{name}: {change.what} could not be committed ({type(reason).__name__}: {reason}). The table is as it was. "
         f"{what_next}"
-    ) from reason
+    )
 
 
 def _is_clock(error: Exception) -> bool:
