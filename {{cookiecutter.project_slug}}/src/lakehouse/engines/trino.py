@@ -284,8 +284,6 @@ class _Adapter(HTTPAdapter):
 
 def _connect(settings: Settings) -> Connection:
     address = urlsplit(settings.trino_url)
-    if address.scheme not in ("http", "https") or not address.hostname:
-        raise SettingsError(f"TRINO_URL is {settings.trino_url!r}. Write it as http://host:port or https://host:port.")
     password = settings.trino_password.get_secret_value() if settings.trino_password else None
     if password and address.scheme == "http":
         raise SettingsError("TRINO_PASSWORD is set, but TRINO_URL is http. A password is only sent over https.")
