@@ -71,7 +71,10 @@ def main() -> None:
         app()
     except LakehouseError as error:
         _fail(str(error))
-    except OSError as error:  # the disk is full, or a folder is somebody else's
+    except OSError as error:
+        if error.errno is None:  # no word of the system's: a client's own error
+            raise
+        # the disk is full, or a folder is somebody else's
         where = f"{error.filename}: " if error.filename else ""
         _fail(
             f"{where}{error.strerror or error}. What was being written is not there, what was done before it stays; "

@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
 import httpx
 
 from lakehouse.errors import LakehouseError
+from lakehouse.ports import listens
 from lakehouse.settings import Settings, project_dir
 
 GIB = 1 << 30
@@ -160,17 +159,6 @@ def _services(settings: Settings) -> list[Finding]:
         ("Trino", "TRINO_URL", settings.trino_url, _ask_trino),
     )
     return [_service(settings, *one) for one in asked]
-
-
-def listens(url: str) -> bool:
-    """Whether anything takes connections there."""
-    address = urlsplit(url)
-    port = address.port or (443 if address.scheme == "https" else 80)
-    try:
-        with socket.create_connection((address.hostname or "", port), timeout=SECONDS):
-            return True
-    except OSError:
-        return False
 
 
 def _service(settings: Settings, what: str, variable: str, url: str, ask: Callable[[Settings], str]) -> Finding:

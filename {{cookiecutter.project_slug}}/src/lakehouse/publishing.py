@@ -215,5 +215,8 @@ def _commit_one_by_one(settings: Settings, catalog: Catalog, changes: list[Chang
         catalog.commit_table(table, requirements, updates)
     path = manifest_file(settings)
     scratch = path.with_suffix(".tmp")
-    scratch.write_text(json.dumps(publication.as_dict(), indent=2) + "\n", encoding="utf-8")
-    scratch.replace(path)
+    try:
+        scratch.write_text(json.dumps(publication.as_dict(), indent=2) + "\n", encoding="utf-8")
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)

@@ -17,10 +17,10 @@ from typing import Any
 from filelock import FileLock, Timeout
 from pyiceberg.catalog import Catalog
 
-from lakehouse.doctor import listens
 from lakehouse.errors import ServiceError, TransformError
 from lakehouse.iceberg.catalog import open_catalog, service_errors
 from lakehouse.iceberg.tables import ZONES_TABLE, ensure_raw_tables
+from lakehouse.ports import listens
 from lakehouse.settings import Settings, project_dir
 from lakehouse.tlc.datasets import DATASETS
 
@@ -235,7 +235,7 @@ def _way_out(result: dict[str, Any]) -> str:
     """What to do about a model that lost a race, or that reads a table which no build has made."""
     message = str(result["message"])
     if _kind(result) in _BUILT and _LOST_RACE in message:
-        return " Something else wrote this table meanwhile, and none of this build's rows went into it: build again."
+        return " Something else wrote this table meanwhile. It holds all that this build made or nothing: build again."
     if _kind(result) != "model" or not _NO_SUCH_TABLE.search(message):
         return ""
     return f" Build it with its parents: lakehouse build --select +{result['node'].get('name', _name(result))}"

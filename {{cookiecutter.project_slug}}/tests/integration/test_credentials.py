@@ -104,6 +104,7 @@ def test_catalog_that_the_object_store_refuses(lake: Lake, months: Restatement) 
 
 def test_trino_that_the_object_store_refuses(lake: Lake, months: Restatement) -> None:
     with without(lake, "trino"):
+        months.load()  # Trino keeps small files that it has read in its memory: it has not read these
         asking = months.refused("Trino's user refused: a query", lambda: lake.engine.query(READ))
         history = months.refused("Trino's user refused: a history", lambda: lake.engine.snapshots(GREEN))
         writing = months.refused("Trino's user refused: an update", lambda: lake.engine.query(UPDATE))
@@ -111,5 +112,5 @@ def test_trino_that_the_object_store_refuses(lake: Lake, months: Restatement) ->
     for error in (asking, history, writing):
         assert isinstance(error, ServiceError)
         assert names(error, "TRINO_S3", lake.stack), str(error)
-    months.is_as_it_was()
+    assert len(lake.engine.snapshots(GREEN)) == 3  # the update is none of them
     months.ends_well()

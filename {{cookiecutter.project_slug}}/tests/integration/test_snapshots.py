@@ -89,6 +89,20 @@ def test_what_only_a_branch_has_was_never_current_and_what_a_rollback_took_back_
     ]
 
 
+def test_rows_of_a_month_are_those_that_a_query_finds_after_deletes_and_a_load_over_them(lake: Lake) -> None:
+    for month in ("2023-01", "2023-02"):
+        lake.load("green", month, 300)
+    lake.engine.query(f"delete from {GREEN} where file_row < 10")
+    lake.engine.query(f"delete from {GREEN} where file_month = date '2023-02-01' and file_row >= 0")
+
+    assert [(row.month, row.rows) for row in months(lake.engine)] == [("2023-01", 290)]
+
+    lake.load("green", "2023-01", 400, seed=1)
+
+    assert [(row.month, row.rows) for row in months(lake.engine)] == [("2023-01", 400)]
+    assert lake.value(f"select count(*) from {GREEN}") == 400
+
+
 def test_files_agree(restated: Lake) -> None:
     theirs = restated.catalog.load_table(GREEN).inspect.files().to_pylist()
 

@@ -13,6 +13,7 @@ from tests.lake import Lake
 from lakehouse.defs.common import PREVIEW_ROWS, markdown_table, preview
 
 MONTH = "file_month = '2024-01-01'"
+POOLS: list[pa.MemoryPool] = []  # a buffer that outlives its pool takes the process with it
 
 
 @pytest.fixture
@@ -20,9 +21,12 @@ def pool() -> Iterator[pa.MemoryPool]:
     """What Arrow takes from now on."""
     before = pa.default_memory_pool()
     counted = pa.proxy_memory_pool(before)
+    POOLS.append(counted)
     pa.set_memory_pool(counted)
-    yield counted
-    pa.set_memory_pool(before)
+    try:
+        yield counted
+    finally:
+        pa.set_memory_pool(before)
 
 
 def test_only_the_first_rows_of_a_file_are_read(lake: Lake, pool: pa.MemoryPool) -> None:

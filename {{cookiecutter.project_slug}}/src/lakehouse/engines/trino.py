@@ -23,8 +23,7 @@ from lakehouse.engines import MonthFiles, Ref, Snapshot
 from lakehouse.engines.as_of import CATALOG, AsOf, parse_as_of, travel, versions
 from lakehouse.engines.trino_types import arrow_table
 from lakehouse.errors import LakehouseError, QueryError, ServiceError, SettingsError
-from lakehouse.iceberg.catalog import CATALOG_WAITS, open_catalog, refused_user, s3_refuses, service_errors
-from lakehouse.iceberg.refs import load_table
+from lakehouse.iceberg.refusals import CATALOG_WAITS, refused_user, s3_refuses
 
 if TYPE_CHECKING:
     from lakehouse.settings import Settings
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 CONNECT_SECONDS, READ_SECONDS = 5, 20
 STARTING_SECONDS = 20
 BATCH = 20_000
+SHA256_LENGTH = 64
 
 _MISSING = frozenset({"TABLE_NOT_FOUND", "SCHEMA_NOT_FOUND", "NOT_FOUND"})
 
@@ -96,6 +96,10 @@ class TrinoEngine:
 
     def made_current(self, table: str) -> list[int]:
         """See `Engine.made_current`."""
+        # a query should not wait for these
+        from lakehouse.iceberg.catalog import open_catalog, service_errors  # noqa: PLC0415
+        from lakehouse.iceberg.refs import load_table  # noqa: PLC0415
+
         # Trino 483's own "t$history" lists snapshots, also those that only a branch has, and no rollback
         catalog = open_catalog(self._settings)
         with service_errors(catalog):
@@ -108,45 +112,49 @@ class TrinoEngine:
         rows = self._metadata(
             table,
             "partitions",
-            "partition.file_month, file_count, total_size, "
+            "partition.file_month, record_count, file_count, total_size, "
             "data.source_sha256.min as low, data.source_sha256.max as high",
             "1",
         )
-        counted = self._rows_of_months(table)
-        # a compaction by Trino keeps 16 characters of the bounds: the column knows the rest
-        short = [row["file_month"] for row in rows if len(row["low"] or "") < 64 or len(row["high"] or "") < 64]
-        hashes = {row["file_month"]: (row["low"], row["high"]) for row in rows} | self._hashes(table, short)
+        deleted = {
+            file["file_month"]
+            for file in self._metadata(table, "files", "partition.file_month, content", "1")
+            if file["content"]
+        }
+        known = {row["file_month"]: (row["record_count"], row["low"], row["high"]) for row in rows}
+        # "t$partitions" adds the rows of delete files, and a compaction by Trino keeps 16 characters of the bounds:
+        # the rows themselves know better
+        unsure = [
+            month
+            for month, (_, low, high) in known.items()
+            if month in deleted or min(len(low or ""), len(high or "")) < SHA256_LENGTH
+        ]
+        known = {month: found for month, found in known.items() if month not in unsure} | self._asked(table, unsure)
         return [
             MonthFiles(
                 file_month=row["file_month"],
-                rows=counted[row["file_month"]],
+                rows=count,
                 files=row["file_count"],
                 bytes=row["total_size"],
                 source_sha256=low if low == high else None,
             )
             for row in rows
-            for low, high in [hashes[row["file_month"]]]
+            if row["file_month"] in known  # a month all of whose rows are deleted is none
+            for count, low, high in [known[row["file_month"]]]
         ]
 
-    def _rows_of_months(self, table: str) -> dict[date, int]:
-        """Rows that a query finds: `"t$partitions"` adds those of delete files to them."""
-        counted: dict[date, int] = {}
-        columns = "partition.file_month, if(content = 0, record_count, -record_count) as row_count"
-        for file in self._metadata(table, "files", columns, "1"):
-            counted[file["file_month"]] = counted.get(file["file_month"], 0) + file["row_count"]
-        return counted
-
-    def _hashes(self, table: str, months: list[date]) -> dict[date, tuple[str, str]]:
+    def _asked(self, table: str, months: list[date]) -> dict[date, tuple[int, str, str]]:
+        """Rows of each month, and the bounds of their hashes, as a query finds them."""
         if not months:
             return {}
         schema, _, name = table.partition(".")
         found = self._run(
-            "select file_month, min(source_sha256) as low, max(source_sha256) as high "
+            "select file_month, count(*) as row_count, min(source_sha256) as low, max(source_sha256) as high "
             f"from {CATALOG}.{_quoted(schema)}.{_quoted(name)} "
             f"where file_month in ({', '.join('?' * len(months))}) group by file_month",
             months,
         )
-        return {row["file_month"]: (row["low"], row["high"]) for row in found.to_pylist()}
+        return {row["file_month"]: (row["row_count"], row["low"], row["high"]) for row in found.to_pylist()}
 
     def close(self) -> None:
         """Give back the connection."""
@@ -227,8 +235,8 @@ class TrinoEngine:
                 raise ServiceError(f"{text} {refused_user('trino' if by_store else 'catalog')}") from error
             if error.error_name in _LOST_WORKER:
                 raise ServiceError(
-                    f"{text} A worker of Trino was lost in mid-query; a query can be sent again, of a statement that "
-                    "writes see first whether it has happened."
+                    f"{text} A worker of Trino was lost. A query can be sent again; if the statement writes, see first "
+                    "whether it has happened."
                 ) from error
             if _TIMEOUT in causes and not by_store:
                 raise ServiceError(f"{text} Trino answers, but the REST catalog does not. {CATALOG_WAITS}") from error

@@ -21,6 +21,7 @@ from sqlalchemy import NullPool, create_engine
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from lakehouse.errors import ServiceError
+from lakehouse.iceberg.refusals import CATALOG_WAITS, refused_user, s3_refuses
 
 if TYPE_CHECKING:
     from lakehouse.settings import Settings
@@ -32,13 +33,6 @@ STORE_SECONDS, STORE_TRIES = 5, 2
 SQLITE_SECONDS = 25
 CATALOG_TABLES = 2  # that PyIceberg makes in a new catalog, one after the other
 _FILES = (OSError, ValidationError)  # what a file of a table raises that is gone, is damaged, or can't be written
-
-# Refused by the object store, the catalog tries again for a minute and a half before it says so.
-CATALOG_WAITS = (
-    "Its log says what it waits for: Postgres, or the object store, which may refuse its user "
-    "(CATALOG_S3_ACCESS_KEY and CATALOG_S3_SECRET_KEY). When that is put right, try again."
-)
-_USERS = {"loader": "S3", "catalog": "CATALOG_S3", "trino": "TRINO_S3"}
 
 
 class FewTries(AwsStandardS3RetryStrategy):
@@ -162,20 +156,6 @@ def service_errors(catalog: Catalog) -> Iterator[None]:
             f"The object store at {catalog.properties.get('s3.endpoint')} failed ({error}). Tables are as they were. "
             f"{what_next}"
         ) from error
-
-
-def s3_refuses(said: str) -> bool:
-    """Whether these are the words of an S3 client, Arrow's or Java's, whose user or its rights were refused."""
-    return "AWS Error ACCESS_DENIED" in said or "(Service: S3, Status Code: 403" in said
-
-
-def refused_user(name: str) -> str:
-    """Which user of the object store that was, by its settings, and the way out."""
-    setting = _USERS[name]
-    return (
-        f"The object store refuses the user of the {name}: correct {setting}_ACCESS_KEY and {setting}_SECRET_KEY. "
-        "`make stack-up` makes the users as .env names them; then try again."
-    )
 
 
 @contextmanager

@@ -32,7 +32,7 @@ from requests import RequestException
 from sqlalchemy.exc import OperationalError
 
 from lakehouse.errors import CommitError, RefusedError
-from lakehouse.iceberg.catalog import refused_user, s3_refuses
+from lakehouse.iceberg.refusals import refused_user, s3_refuses
 from lakehouse.iceberg.writer import remove
 from lakehouse.landing import Landed, Landing
 from lakehouse.tlc.datasets import DATASETS
@@ -282,7 +282,7 @@ def _not_committed(name: str, change: Change, reason: Exception | None) -> Commi
         )
     what_next = "Check that catalog and store answer (`lakehouse doctor`) and run the same command again."
     if s3_refuses(str(reason)):
-        what_next = refused_user("loader")
+        what_next = refused_user("catalog" if isinstance(reason, RESTError) else "loader")
     elif isinstance(reason, ValidationException | CommitFailedException):
         what_next = f"Others changed it at each of {ATTEMPTS} attempts; run the same command again when they are done."
     return CommitError(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lakehouse.engines import Engine, open_engine
-from lakehouse.iceberg.catalog import open_catalog
+from lakehouse.iceberg.catalog import open_catalog, service_errors
 from lakehouse.landing import open_landing
 from lakehouse.report.collect import Facts, collect
 from lakehouse.report.markdown import as_markdown
@@ -67,7 +67,9 @@ def make_report(settings: Settings, *, engine: Engine | None = None, catalog: Ca
     """
     asked = engine or open_engine(settings)
     try:
-        return Report(collect(asked, catalog or open_catalog(settings), open_landing(settings), settings.target))
+        tables = catalog or open_catalog(settings)
+        with service_errors(tables):
+            return Report(collect(asked, tables, open_landing(settings), settings.target))
     finally:
         if engine is None:
             asked.close()
