@@ -62,12 +62,15 @@ def test_a_month_that_is_loaded_already_has_the_snapshot_of_its_table_on_record(
 @pytest.mark.parametrize("asset", ["raw/green_trips", "raw/taxi_zones", "iceberg_schemas"])
 @pytest.mark.parametrize("opens", [False, True], ids=["away", "fails once it is open"])
 def test_a_catalog_that_is_away_is_asked_again(
-    asset: str, opens: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lake: Lake, asset: str, opens: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from lakehouse.defs.ingestion.raw import raw_assets, raw_zones
-    from lakehouse.defs.resources import resources
+    from lakehouse.defs.resources import ObjectStore, resources
     from lakehouse.defs.snapshots.schemas import iceberg_schemas
 
+    lake.landing.put("green", Month(2024, 1), lake.generate("green", "2024-01", 50), "test")
+    lake.landing.put("zones", None, write_zones(lake.scratch / "taxi_zone_lookup.csv"), "test")
+    landed = ObjectStore(target="embedded", home=str(lake.settings.home))
     monkeypatch.setattr("lakehouse.defs.failures.FIRST_WAIT_SECONDS", 0)
     away = "http://127.0.0.1:9"
     with dg.DagsterInstance.ephemeral() as instance, failing_catalog() as failing:
@@ -77,15 +80,18 @@ def test_a_catalog_that_is_away_is_asked_again(
         result = dg.materialize(
             [*raw_assets, raw_zones, iceberg_schemas],
             partition_key="2024-01-01" if asset == "raw/green_trips" else None,
-            resources=resources(settings),
+            resources=resources(settings) | {"object_store": landed},
             instance=instance,
             selection=[asset],
             raise_on_error=False,
         )
-        retries = [e for e in result.all_events if e.event_type == dg.DagsterEventType.STEP_RESTARTED]
+        events = result.all_events
+        retries = [e for e in events if e.event_type == dg.DagsterEventType.STEP_RESTARTED]
+        errors = [e.step_retry_data.error for e in events if e.event_type == dg.DagsterEventType.STEP_UP_FOR_RETRY]
 
     assert not result.success
     assert len(retries) == 3
+    assert all(settings.rest_url in str(error) for error in errors)
 
 
 def test_what_fails_while_a_built_table_is_described_is_told_when_dbt_has_ended(lake: Lake) -> None:
