@@ -78,13 +78,25 @@ def label_for_the_reaper(file: Path) -> None:
     file.write_text(f"{services}\nvolumes:\n{volumes}\nnetworks:\n  default: {{{label}}}\n", "utf-8")
 
 
-def left(project: Project) -> list[str]:
-    """The containers and networks that the engine has of it."""
+def compose_name(project: Project) -> str:
+    """What compose calls it."""
     name = re.search(r"^COMPOSE_PROJECT_NAME=(.*)$", (project.root / ".env").read_text("utf-8"), re.MULTILINE)
     assert name
-    its = {"label": f"com.docker.compose.project={name[1]}"}
+    return name[1]
+
+
+def left(project: Project) -> list[str]:
+    """The containers and networks that the engine has of it."""
+    its = {"label": f"com.docker.compose.project={compose_name(project)}"}
     client = docker_client()
     return [one.name for kind in (client.containers, client.networks) for one in kind.list(filters=its)]
+
+
+def volumes(project: Project) -> set[str]:
+    """The volumes of its containers, of those that have ended too."""
+    its = {"label": f"com.docker.compose.project={compose_name(project)}"}
+    containers = docker_client().containers.list(all=True, filters=its)
+    return {mount["Name"] for one in containers for mount in one.attrs["Mounts"] if mount["Type"] == "volume"}
 
 
 def asked(project: Project, query: str) -> object:
@@ -104,6 +116,8 @@ def test_readmes_way_to_the_services_starts_loads_answers_and_stops(project: Pro
     project.variables["LAKEHOUSE_TARGET"] = "trino"
     subprocess.run(["make", "stack-up"], cwd=project.root, env=project.environment, check=True)
     assert asked(project, "select sum(trips) as n from gold.fct_monthly_quality") == 1600  # the volumes outlive them
+    name = compose_name(project)
+    assert volumes(project) == {f"{name}_object-store", f"{name}_postgres"}  # one without a name would stay for good
 
 
 @pytest.mark.slow
