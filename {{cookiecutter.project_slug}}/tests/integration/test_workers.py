@@ -44,11 +44,11 @@ def test_work_is_spread_and_a_worker_killed_in_mid_query_is_one_clear_error(
         killer.start()
         with pytest.raises(ServiceError, match="A worker of Trino was lost") as caught:
             lake.engine.query(LONG)
-        seconds = time.monotonic() - killed[0]
+        ended = time.monotonic()
         killer.join()
 
-        told(record_property, "worker killed in mid-query", f"refused: {type(caught.value).__name__}", seconds)
-        assert "worker node" in str(caught.value)  # Trino's own words, too
+        outcome = f"refused: {type(caught.value).__name__}"
+        told(record_property, "worker killed in mid-query", outcome, ended - killed[0])
         within(60, lambda: watcher.query(NODES)["n"][0].as_py() == 2)
         assert lake.value("select count(*) from raw.green_trips") == 1000
         stack.container("trino-worker-2").start()
