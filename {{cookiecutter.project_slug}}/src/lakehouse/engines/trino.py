@@ -24,6 +24,7 @@ from lakehouse.engines.as_of import CATALOG, AsOf, parse_as_of, travel, versions
 from lakehouse.engines.trino_types import arrow_table
 from lakehouse.errors import LakehouseError, QueryError, ServiceError, SettingsError
 from lakehouse.iceberg.refusals import CATALOG_WAITS, refused_user, s3_refuses
+from lakehouse.landing import SHA256_LENGTH
 
 if TYPE_CHECKING:
     from lakehouse.settings import Settings
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 CONNECT_SECONDS, READ_SECONDS = 5, 20
 STARTING_SECONDS = 20
 BATCH = 20_000
-SHA256_LENGTH = 64
 
 _MISSING = frozenset({"TABLE_NOT_FOUND", "SCHEMA_NOT_FOUND", "NOT_FOUND"})
 

@@ -34,12 +34,11 @@ from sqlalchemy.exc import OperationalError
 from lakehouse.errors import CommitError, RefusedError
 from lakehouse.iceberg.refusals import refused_user, s3_refuses
 from lakehouse.iceberg.writer import remove
-from lakehouse.landing import Landed, Landing
+from lakehouse.landing import SHA256_LENGTH, Landed, Landing
 from lakehouse.tlc.datasets import DATASETS
 from lakehouse.tlc.months import Month
 
 MAIN = "main"
-SHA256_LENGTH = 64
 ATTEMPTS = 20
 LOOK_SECONDS = 8.0
 _CLOCK = ("Invalid update timestamp", "Invalid snapshot timestamp", "Expected sorted snapshot log")

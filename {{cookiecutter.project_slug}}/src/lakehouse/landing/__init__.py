@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from lakehouse.settings import Settings
 
 
+SHA256_LENGTH = 64  # in hex
+
+
 @dataclass(frozen=True)
 class Landed:
     """One landed file. `month` is None for the zone lookup; `sha256` is of the bytes as they arrived.
