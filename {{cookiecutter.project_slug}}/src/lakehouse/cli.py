@@ -519,9 +519,10 @@ def tag(
 def publish(as_json: Json = False) -> None:
     """Build and test; when all is green, show the result to readers of schema `published`."""
     from lakehouse.publishing import publish as publish_now
-    from lakehouse.terminal import out, print_json
+    from lakehouse.terminal import err, out, print_json
 
-    publication = publish_now(load_settings())
+    with err.status("dbt is starting") as status:
+        publication = publish_now(load_settings(), progress=lambda line: status.update(_escaped(line)))
     if as_json:
         print_json(publication.as_dict())
     else:

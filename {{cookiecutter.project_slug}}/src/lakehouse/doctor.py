@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 import httpx
 
 from lakehouse.errors import LakehouseError
-from lakehouse.ports import listens
 from lakehouse.settings import Settings, project_dir
 
 GIB = 1 << 30
@@ -162,12 +163,23 @@ def _services(settings: Settings) -> list[Finding]:
 
 
 def _service(settings: Settings, what: str, variable: str, url: str, ask: Callable[[Settings], str]) -> Finding:
-    if not listens(url):
+    if not _listens(url):
         return Finding(what, "missing", f"nothing listens at {url}", f"Run `make stack-up`, or set {variable}.")
     try:
         return Finding(what, "ok", f"{url}: {ask(settings)}")
     except LakehouseError as error:
         return Finding(what, "missing", f"{url}: {error}", f"See `docker compose logs`, or set {variable}.")
+
+
+def _listens(url: str) -> bool:
+    """Whether anything takes connections there."""
+    address = urlsplit(url)
+    port = address.port or (443 if address.scheme == "https" else 80)
+    try:
+        with socket.create_connection((address.hostname or "", port), timeout=SECONDS):
+            return True
+    except OSError:
+        return False
 
 
 def _ask_catalog(settings: Settings) -> str:

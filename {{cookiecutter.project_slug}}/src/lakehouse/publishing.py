@@ -37,7 +37,7 @@ from lakehouse.iceberg.catalog import open_catalog, service_errors
 from lakehouse.iceberg.commits import LOST_ANSWER, reloaded
 from lakehouse.iceberg.publication import BRANCH, TAG_PREFIX, manifest_file
 from lakehouse.settings import Settings
-from lakehouse.transform import BuildResult, build
+from lakehouse.transform import BuildResult, Progress, build
 
 LAYERS = ("raw.", "silver.", "gold.")
 KEPT = 12
@@ -56,8 +56,12 @@ class Publication:
         return asdict(self)
 
 
-def publish(settings: Settings) -> Publication:
+def publish(settings: Settings, *, progress: Progress | None = None) -> Publication:
     """Build, test, and show the result to readers: the branch `published` of every table moves to what was tested.
+
+    Args:
+        settings: of the target.
+        progress: called with a line for each model and test that is done.
 
     Raises:
         TransformError: a model or test failed; readers see what they saw before.
@@ -65,7 +69,7 @@ def publish(settings: Settings) -> Publication:
             catalog did not confirm.
         ServiceError: the catalog or Trino does not answer.
     """
-    done = build(settings)
+    done = build(settings, progress=progress)
     if done.raw_moved:
         raise CommitError(
             f"{', '.join(done.raw_moved)} changed during the build, so what was tested may be a mixture. Nothing was "

@@ -8,8 +8,8 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,10 @@ from typing import Any
 from filelock import FileLock, Timeout
 from pyiceberg.catalog import Catalog
 
+from lakehouse.engines import open_engine
 from lakehouse.errors import ServiceError, TransformError
 from lakehouse.iceberg.catalog import open_catalog, service_errors
 from lakehouse.iceberg.tables import ZONES_TABLE, ensure_raw_tables
-from lakehouse.ports import listens
 from lakehouse.settings import Settings, project_dir
 from lakehouse.tlc.datasets import DATASETS
 
@@ -69,7 +69,7 @@ def build(
     Raises:
         TransformError: a model or test failed (the message names each), nothing was selected, the zone lookup is
             missing, or another build of this lakehouse is running.
-        ServiceError: the catalog does not answer, or Trino went away.
+        ServiceError: the catalog or Trino does not answer, or Trino went away.
     """
     started = time.monotonic()
     with prepared(settings) as catalog:
@@ -100,11 +100,15 @@ def prepared(settings: Settings) -> Iterator[Catalog]:
 
     Raises:
         TransformError: trips are loaded and the zone lookup is not, or another build is running.
+        ServiceError: the catalog or Trino does not answer.
     """
     catalog = open_catalog(settings)
     with service_errors(catalog):
         ensure_raw_tables(catalog)
         _refuse_without_zones(catalog)
+    if settings.target == "trino":
+        with closing(open_engine(settings)) as engine:
+            engine.query("select 1")  # dbt would say it with each model, and at length
     with _only_build(settings):
         yield catalog
 
@@ -190,16 +194,13 @@ def _run(settings: Settings, command: list[str], progress: Progress | None) -> l
     ) as process:
         assert process.stdout is not None  # noqa: S101 - for the type checker: it is a pipe
         for line in process.stdout:
-            message, outcome = _message(line)
-            said.append(message)
-            if progress and outcome:
-                progress(message)
-            if outcome == "error" and settings.target == "trino" and not listens(settings.trino_url):
-                process.kill()  # every model and test that is left would wait for it, and fail
-                raise ServiceError(
-                    f"Trino at {settings.trino_url} went away during the build. Every table holds all of what a model "
-                    "made or nothing of it; start Trino (`make stack-up`) and build again."
-                )
+            event = _event(line)
+            said.append(str(event["info"]["msg"]).strip())
+            if progress and _outcome(event):
+                progress(said[-1])
+            if lost := trino_lost(settings, event):
+                process.kill()
+                raise lost
     if not run_results.exists():
         raise TransformError("dbt did not come to run anything:\n" + "\n".join(said[-_LINES_SHOWN:]))
     found: list[dict[str, Any]] = json.loads(run_results.read_text(encoding="utf-8"))["results"]
@@ -211,14 +212,37 @@ def _run(settings: Settings, command: list[str], progress: Progress | None) -> l
     return found
 
 
-def _message(line: str) -> tuple[str, str]:
-    """A line of dbt's log as text; if it says that a model or test is done, its level: info, warn or error."""
+def _event(line: str) -> dict[str, Any]:
+    """A line of dbt's log; what is no event, as one that only says it."""
     try:
-        info = json.loads(line)["info"]
+        event: dict[str, Any] = json.loads(line)
+        event["info"]["msg"]
     except (ValueError, KeyError, TypeError):
-        return line.rstrip(), ""
+        return {"info": {"msg": line}}
+    return event
+
+
+def _outcome(event: Mapping[str, Any]) -> str:
+    """If an event of dbt says that a model or test is done, its level: info, warn or error."""
     done = {"LogModelResult", "LogTestResult", "LogSeedResult", "LogNodeResult"}
-    return str(info.get("msg", "")).strip(), str(info.get("level", "")) if info.get("name") in done else ""
+    return str(event["info"].get("level", "")) if event["info"].get("name") in done else ""
+
+
+def trino_lost(settings: Settings, event: Mapping[str, Any]) -> ServiceError | None:
+    """What to end dbt with when this event of it says that a model or test failed, and Trino is not up.
+
+    Every model and test that is left would wait for Trino, and fail.
+    """
+    if settings.target != "trino" or _outcome(event) != "error":
+        return None
+    from lakehouse.engines.trino import is_up  # noqa: PLC0415 - one target needs one engine
+
+    if is_up(settings):
+        return None
+    return ServiceError(
+        f"Trino at {settings.trino_url} went away during the build. Every table holds all of what a model made or "
+        "nothing of it; start Trino (`make stack-up`) and build again."
+    )
 
 
 def _raise_failures(results: list[dict[str, Any]]) -> None:

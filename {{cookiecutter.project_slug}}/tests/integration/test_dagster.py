@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import dagster as dg
 import pytest
 from tests.integration.lake import Lake
+from tests.integration.stack import within
 from tests.unit.dagster_project import Project
 
 from lakehouse.iceberg.history import history
@@ -44,3 +46,33 @@ def test_the_full_job_for_two_months(lake: Lake, tmp_path: Path) -> None:
     assert run.status == dg.DagsterRunStatus.SUCCESS
     assert loads[0].run_id == run.run_id
     assert materialized == {"2023-01-01", "2023-02-01"}
+
+
+@pytest.mark.slow
+def test_a_build_that_loses_trino_is_made_again_when_trino_is_back(lake: Lake, tmp_path: Path) -> None:
+    lake.load("zones", None)
+    lake.load("green", "2023-01", 2000)
+    project = Project(tmp_path / "dagster", lake.stack.environment)
+    container = lake.stack.container("trino")
+    build = ("-m", "dagster", "job", "execute", "-m", "lakehouse.definitions", "-j", "dbt_only")
+
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(project.python, *build)
+        try:
+            within(120, lambda: run.done() or lake.catalog.table_exists("silver.stg_green_trips"))
+            container.kill()
+            within(30, lambda: run.done() or attempts_that_failed(project) == 1)
+        finally:
+            container.start()
+            lake.stack.wait_until_ready()
+        output = run.result()
+
+    assert f"Trino at {lake.settings.trino_url} went away during the build" in output
+    assert lake.value("select sum(trips) from gold.fct_monthly_quality") == 2000
+
+
+def attempts_that_failed(project: Project) -> int:
+    """How often a step of the one run was put off to another attempt."""
+    with dg.DagsterInstance.from_config(project.environment["DAGSTER_HOME"]) as instance:
+        (run,) = instance.get_runs()
+        return len(instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_UP_FOR_RETRY))

@@ -155,7 +155,7 @@ def test_name_whose_answer_is_lost(
 
 def test_publication_whose_answer_is_lost(lake: Lake, months: Restatement, monkeypatch: pytest.MonkeyPatch) -> None:
     raw = {GREEN: lake.engine.snapshots(GREEN)[-1].snapshot_id}
-    monkeypatch.setattr("lakehouse.publishing.build", lambda _: BuildResult((), (), (), 0.0, dict(raw), ()))
+    monkeypatch.setattr("lakehouse.publishing.build", lambda _, **__: BuildResult((), (), (), 0.0, dict(raw), ()))
     with Proxy(lake.settings.rest_url) as catalog:
         catalog.lose_answer = lambda said: catalog.lost_answers == 0 and b"/transactions/commit" in said
         settings = lake.stack.settings(lake.folder / "home", REST_URL=catalog.url)
@@ -170,7 +170,7 @@ def test_catalog_away_while_publishing(lake: Lake, months: Restatement, monkeypa
     with Proxy(lake.settings.rest_url) as catalog:
         settings = lake.stack.settings(lake.folder / "home", REST_URL=catalog.url)
 
-        def build(_: Settings) -> BuildResult:
+        def build(_: Settings, **__: object) -> BuildResult:
             catalog.hang = True
             return BuildResult((), (), (), 0.0, dict(raw), ())
 

@@ -188,10 +188,13 @@ def test_the_right_password_over_tls_does_everything(secure: Stack, tmp_path: Pa
 @pytest.mark.slow
 @pytest.mark.parametrize("password", [SecretStr("wrong"), None])
 def test_a_wrong_password_or_none_is_refused(secure: Stack, tmp_path: Path, password: SecretStr | None) -> None:
-    engine = TrinoEngine(changed(secure, tmp_path, trino_password=password))
+    settings = changed(secure, tmp_path, trino_password=password)
+    engine = TrinoEngine(settings)
 
     with pytest.raises(ServiceError, match="refuses the login of 'analyst'") as refused:
         engine.query("select 1")
+    with pytest.raises(ServiceError, match="refuses the login of 'analyst'"):
+        build(settings)
 
     assert secure.environment["TRINO_PASSWORD"] not in str(refused.value)
     engine.close()

@@ -57,7 +57,7 @@ def test_readers_of_published_see_the_last_publication_until_the_next(
     assert first.name != second.name
 
 
-def _refused(*_arguments: object) -> None:
+def _refused(*_arguments: object, **_options: object) -> None:
     raise TransformError("dbt: 1 failed.")
 
 
@@ -65,8 +65,8 @@ def _refused(*_arguments: object) -> None:
 def test_a_load_during_the_build_is_told_and_nothing_is_published(built: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     real: Any = publishing.__dict__["build"]
 
-    def build_and_load(settings: object) -> object:
-        done: object = real(settings)
+    def build_and_load(settings: object, **options: object) -> object:
+        done: object = real(settings, **options)
         built.load("green", "2024-02", built.generate("green", "2024-02", 300))
         return done
 
@@ -99,7 +99,7 @@ def test_a_publication_that_stops_half_way_leaves_readers_with_the_one_before(
     """Of two raw tables, the second of which someone changes while the first is being published."""
     lake.load("green", "2024-01", lake.generate("green", "2024-01", 400))
     lake.load("yellow", "2024-01", lake.generate("yellow", "2024-01", 300))
-    monkeypatch.setattr(publishing, "build", lambda _: _built(lake))
+    monkeypatch.setattr(publishing, "build", lambda _, **__: _built(lake))
     publish(lake.settings)
     lake.load("green", "2024-02", lake.generate("green", "2024-02", 50))
     real: Any = SqlCatalog.commit_table

@@ -131,10 +131,14 @@ def test_progress_is_told_for_each_model_and_test_only() -> None:
     def line(name: str, text: str, level: str = "info") -> str:
         return json.dumps({"info": {"name": name, "msg": text, "level": level}, "data": {}})
 
-    assert transform._message(line("LogModelResult", "1 of 2 OK")) == ("1 of 2 OK", "info")
-    assert transform._message(line("LogTestResult", "2 of 2 ERROR", "error")) == ("2 of 2 ERROR", "error")
-    assert transform._message(line("LogStartLine", "1 of 2 START")) == ("1 of 2 START", "")
-    assert transform._message("keyring module not found\n") == ("keyring module not found", "")
+    def outcome(text: str) -> str:
+        return transform._outcome(transform._event(text))
+
+    assert outcome(line("LogModelResult", "1 of 2 OK")) == "info"
+    assert outcome(line("LogTestResult", "2 of 2 ERROR", "error")) == "error"
+    assert outcome(line("LogStartLine", "1 of 2 START")) == ""
+    assert outcome("keyring module not found\n") == ""
+    assert transform._event("keyring module not found\n")["info"]["msg"] == "keyring module not found\n"
 
 
 def test_a_dbt_process_has_the_settings_under_their_names(tmp_path: Path) -> None:

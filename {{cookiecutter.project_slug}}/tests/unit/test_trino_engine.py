@@ -1,14 +1,14 @@
-"""Trino's client: a statement that may have been taken is never sent twice."""
+"""Trino's client: a statement that may have been taken is never sent twice; who is up, and who is not."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from tests.unit.servers import Quiet, serving
 
-from lakehouse.engines.trino import TrinoEngine
+from lakehouse.engines.trino import TrinoEngine, is_up
 from lakehouse.errors import ServiceError
 from lakehouse.settings import Settings
 
@@ -48,3 +48,31 @@ def test_a_statement_is_sent_until_it_is_taken_and_then_never_again(tmp_path: Pa
 
         engine.close()
         assert Busy.statements == [statement]
+
+
+class Saying(Quiet):
+    """Gives one answer to all."""
+
+    words: ClassVar[tuple[int, Any]]
+
+    def do_GET(self) -> None:  # noqa: N802 - http.server calls it so
+        """Whatever is asked."""
+        self.answer(*self.words)
+
+
+@pytest.mark.parametrize(
+    ("words", "up"),
+    [
+        ((200, {"starting": False}), True),
+        ((200, {"starting": True}), False),
+        ((503, {}), False),
+        ((401, "a proxy that wants a login first"), True),
+    ],
+)
+def test_trino_is_up_when_it_has_started(tmp_path: Path, words: tuple[int, Any], *, up: bool) -> None:
+    Saying.words = words
+    with serving(Saying) as url:
+        settings = Settings(LAKEHOUSE_TARGET="trino", LAKEHOUSE_HOME=tmp_path, TRINO_URL=url)
+        assert is_up(settings) is up
+
+    assert not is_up(settings)  # nobody listens there now

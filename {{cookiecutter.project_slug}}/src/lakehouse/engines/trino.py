@@ -262,6 +262,8 @@ class TrinoEngine:
 # Trino had that from the object store itself; errors that the catalog had from it, the catalog hands on as text.
 _S3 = "software.amazon.awssdk."
 _TIMEOUT = "java.net.SocketTimeoutException"
+# A proxy's words for a service that is away.
+_GATEWAY = frozenset({502, 503, 504})
 _OUTAGES = frozenset({"SERVER_STARTING_UP", "SERVER_SHUTTING_DOWN"})
 _LOST_WORKER = frozenset(
     {
@@ -274,6 +276,21 @@ _LOST_WORKER = frozenset(
         "TOO_MANY_REQUESTS_FAILED",
     }
 )
+
+
+def is_up(settings: Settings) -> bool:
+    """Whether Trino is there and has started. Asked without a login; a proxy's own answer counts as Trino's."""
+    try:
+        with _session(settings) as session:
+            answer = session.get(f"{settings.trino_url.rstrip('/')}/v1/info", timeout=CONNECT_SECONDS)
+    except requests.RequestException:
+        return False
+    if answer.status_code in _GATEWAY:
+        return False
+    try:
+        return not answer.json()["starting"]
+    except (ValueError, KeyError, TypeError):
+        return True
 
 
 class _Adapter(HTTPAdapter):
@@ -295,6 +312,25 @@ def _connect(settings: Settings) -> Connection:
     password = settings.trino_password.get_secret_value() if settings.trino_password else None
     if password and address.scheme == "http":
         raise SettingsError("TRINO_PASSWORD is set, but TRINO_URL is http. A password is only sent over https.")
+    connection: Connection = connect(  # type: ignore[no-untyped-call]
+        host=address.hostname,
+        port=address.port or (443 if address.scheme == "https" else 80),
+        http_scheme=address.scheme,
+        user=settings.trino_user,
+        auth=BasicAuthentication(settings.trino_user, password) if password else None,
+        catalog=CATALOG,
+        source="lakehouse",
+        timezone="UTC",
+        http_session=_session(settings),
+        request_timeout=(CONNECT_SECONDS, READ_SECONDS),
+        max_attempts=1,
+        legacy_prepared_statements=False,
+        heartbeat_interval=None,
+    )
+    return connection
+
+
+def _session(settings: Settings) -> requests.Session:
     session = requests.Session()
     # Connecting may be tried again, and so may reading a further page of a result; sending a statement may not.
     retry = Retry(
@@ -305,26 +341,11 @@ def _connect(settings: Settings) -> Connection:
         other=0,
         backoff_factor=0.3,
         allowed_methods={"GET"},
-        status_forcelist=(502, 503, 504),
+        status_forcelist=_GATEWAY,
         raise_on_status=False,
     )
-    session.mount(f"{address.scheme}://", _Adapter(settings.trino_ca_file, retry))
-    connection: Connection = connect(  # type: ignore[no-untyped-call]
-        host=address.hostname,
-        port=address.port or (443 if address.scheme == "https" else 80),
-        http_scheme=address.scheme,
-        user=settings.trino_user,
-        auth=BasicAuthentication(settings.trino_user, password) if password else None,
-        catalog=CATALOG,
-        source="lakehouse",
-        timezone="UTC",
-        http_session=session,
-        request_timeout=(CONNECT_SECONDS, READ_SECONDS),
-        max_attempts=1,
-        legacy_prepared_statements=False,
-        heartbeat_interval=None,
-    )
-    return connection
+    session.mount(f"{urlsplit(settings.trino_url).scheme}://", _Adapter(settings.trino_ca_file, retry))
+    return session
 
 
 def _causes(error: exceptions.TrinoQueryError) -> dict[str, str]:

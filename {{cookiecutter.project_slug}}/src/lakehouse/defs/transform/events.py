@@ -8,19 +8,42 @@ from contextlib import suppress
 from typing import Any
 
 import dagster as dg
+from dagster_dbt import DbtCliInvocation
 from dagster_dbt.errors import DagsterDbtCliRuntimeError
 from pyiceberg.catalog import Catalog
 
 from lakehouse.errors import ServiceError
 from lakehouse.iceberg.catalog import service_errors
+from lakehouse.settings import Settings
+from lakehouse.transform import trino_lost
+
+
+def told(run: DbtCliInvocation, settings: Settings) -> Iterator[Any]:
+    """What a run of dbt tells Dagster.
+
+    Raises:
+        ServiceError: Trino went away. dbt has ended by then.
+    """
+    for message in run.stream_raw_events():
+        if lost := trino_lost(settings, message.raw_event):
+            run.process.kill()
+            run.process.wait()
+            raise lost
+        yield from message.to_default_asset_events(
+            manifest=run.manifest,
+            dagster_dbt_translator=run.dagster_dbt_translator,
+            context=run.context,
+            target_path=run.target_path,
+            project=run.project,
+        )
 
 
 def described(events: Iterator[Any], describe: Callable[[dg.Output[Any]], None], catalog: Catalog) -> Iterator[Any]:
     """The events as they come; `describe` is called with each output before it.
 
     Raises:
-        ServiceError: the catalog did not answer `describe`. dbt has ended by then: another attempt must not build
-            beside it.
+        ServiceError: of the events, or the catalog did not answer `describe`. dbt has ended by then: another attempt
+            must not build beside it.
     """
     try:
         for event in events:

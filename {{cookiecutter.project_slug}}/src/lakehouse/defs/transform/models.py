@@ -15,7 +15,7 @@ from lakehouse.defs.common import table_metadata
 from lakehouse.defs.failures import failures
 from lakehouse.defs.months import ONE_RUN
 from lakehouse.defs.resources import IcebergCatalog, Trino
-from lakehouse.defs.transform.events import described
+from lakehouse.defs.transform.events import described, told
 from lakehouse.defs.transform.manifest import manifest, start_from_parsed, tidy
 from lakehouse.defs.transform.translator import TableNames
 from lakehouse.settings import load_settings
@@ -50,7 +50,7 @@ def dbt_models(
 
         with _environment(dbt_environment(trino.settings())):
             run = dbt.cli(["build", "--exclude-resource-type", "unit_test"], context=context, target_path=target_path)
-        yield from described(run.stream(), describe, iceberg)
+        yield from described(told(run, trino.settings()), describe, iceberg)
     tidy(target_path)
 
 
