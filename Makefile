@@ -1,7 +1,7 @@
 # What a maintainer of the template does here. `make` alone lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock bake demo test long integration bench lint
+.PHONY: help install lock bake demo test long integration bench bench-stack lint
 
 # Answers for the bakes below, as cookiecutter takes them: make demo ANSWERS="project_slug=my-lake".
 ANSWERS ?=
@@ -55,6 +55,9 @@ integration: install ## The stack's suites, in a baked project
 
 bench: install ## The benchmarks, in a baked project
 	@project=$$($(call bake,demo)) && $(MAKE) --no-print-directory -C "$$project" bench
+
+bench-stack: install ## What the real services cost, in a baked project (needs Docker)
+	@project=$$($(call bake,demo)) && $(MAKE) --no-print-directory -C "$$project" bench-stack
 
 lint: install ## ruff and mypy here, then every linter of a baked project in it
 	$(BIN)/ruff check hooks tests

@@ -184,7 +184,7 @@ FAULTS = (
     Fault(
         "published although a test is red",
         "publishing.py",
-        (("    done = build(settings)\n", "    done = build(settings, data_tests=False)\n"),),
+        (("build(settings, progress=progress)", "build(settings, data_tests=False, progress=progress)"),),
         "test_publishing.py::test_nothing_is_published_while_a_test_of_the_data_is_red",
         r"DID NOT RAISE.*TransformError",
     ),
