@@ -244,10 +244,11 @@ def test_trino_killed_in_mid_build(lake: Lake, months: Restatement) -> None:
     try:
         with pytest.raises(LakehouseError) as caught:
             build(lake.settings, progress=kill)
+        seconds = time.monotonic() - killed[0]
     finally:
         container.start()
         lake.stack.wait_until_ready()
-    months.told("Trino killed in mid-build", f"refused: {type(caught.value).__name__}", time.monotonic() - killed[0])
+    months.told("Trino killed in mid-build", f"refused: {type(caught.value).__name__}", seconds)
 
     months.ends_well()
     build(lake.settings)
