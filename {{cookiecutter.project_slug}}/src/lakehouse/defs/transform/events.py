@@ -19,7 +19,7 @@ from lakehouse.transform import trino_lost
 
 
 def told(run: DbtCliInvocation, settings: Settings) -> Iterator[Any]:
-    """What a run of dbt tells Dagster.
+    """What a run of dbt tells Dagster: its own `stream`, with a look at Trino after what failed.
 
     Raises:
         ServiceError: Trino went away. dbt has ended by then.
