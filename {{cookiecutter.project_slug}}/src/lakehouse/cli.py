@@ -530,40 +530,89 @@ def publish(as_json: Json = False) -> None:
 
 
 @app.command(
-    rich_help_panel=KEEP, epilog=examples("lakehouse maintain", "lakehouse maintain raw.green_trips --keep-days 30")
+    rich_help_panel=KEEP,
+    epilog=examples(
+        "lakehouse maintain", "lakehouse maintain raw.green_trips --keep-days 30", "lakehouse maintain --now"
+    ),
 )
 def maintain(
     tables: Annotated[
         list[str] | None, typer.Argument(metavar="TABLE", autocompletion=_tables, help="All tables unless given.")
     ] = None,
     *,
-    keep_days: Annotated[float, typer.Option(min=0, help="Snapshots younger than this stay.")] = 7,
+    keep_days: Annotated[float, typer.Option(min=0, help="Keep snapshots that are younger than this.")] = 7,
     unreferenced_days: Annotated[
-        float, typer.Option(min=0, help="Unreferenced files younger than this stay: a load may be writing them.")
+        float,
+        typer.Option(
+            min=0,
+            help="Keep files younger than this that no snapshot names: a load may be writing them. With 0, see that "
+            "no load is running.",
+        ),
     ] = 3,
+    now: Annotated[
+        bool,
+        typer.Option(
+            "--now",
+            help="Free all that can be freed: expire every snapshot that is neither current nor named, and remove "
+            "files that no snapshot names after an hour.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Expire old snapshots, compact small files, remove what killed loads left. Branches and tags keep their data."""
     from datetime import timedelta
 
     from lakehouse.iceberg.maintenance import maintain as maintain_now
-    from lakehouse.terminal import print_json, print_table
+    from lakehouse.iceberg.tree import size
+    from lakehouse.terminal import out, print_json, print_table
 
     done = maintain_now(
         load_settings(),
         tables or None,
-        keep=timedelta(days=keep_days),
-        unreferenced=timedelta(days=unreferenced_days),
+        keep=timedelta(0) if now else timedelta(days=keep_days),
+        unreferenced=timedelta(hours=1) if now else timedelta(days=unreferenced_days),
     )
     if as_json:
         print_json([one.as_dict() for one in done])
         return
     print_table(
         "",
-        ("table", "expired snapshots", "compacted files", "removed files"),
-        [(one.table, one.expired_snapshots, one.compacted_files, one.removed_files) for one in done],
+        ("table", "expired snapshots", "compacted files", "removed files", "freed"),
+        [
+            (
+                one.table,
+                one.expired_snapshots,
+                one.compacted_files,
+                one.removed_files,
+                None if one.freed_bytes is None else size(one.freed_bytes),
+            )
+            for one in done
+        ],
         empty="There are no tables yet. Begin with: lakehouse load yellow 2024-01",
     )
+    if waiting := sum(one.waiting_bytes or 0 for one in done):
+        out.print(
+            f"{size(waiting)} more belong to no snapshot, and are too young to go: a load may be writing them. "
+            "`lakehouse maintain --now` removes those that are an hour old.",
+            markup=False,
+        )
+
+
+@app.command(rich_help_panel=KEEP, epilog=examples("lakehouse adopt", "lakehouse adopt --json"))
+def adopt(as_json: Json = False) -> None:
+    """Make a copied or moved LAKEHOUSE_HOME whole: rewrite the addresses in its metadata. Safe to repeat."""
+    from lakehouse.iceberg.adopt import adopt as adopt_home
+    from lakehouse.terminal import out, print_json
+
+    done = adopt_home(load_settings())
+    if as_json:
+        print_json(done.as_dict())
+    else:
+        out.print(
+            f"{done.place} is a whole lakehouse: {done.tables} tables, {done.rewritten_files} files of metadata "
+            "rewritten",
+            markup=False,
+        )
 
 
 @app.command(rich_help_panel=DATA, epilog=examples("lakehouse report", "lakehouse report --json"))

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from lakehouse.errors import LakehouseError
+from lakehouse.errors import BoundaryError, LakehouseError
 from lakehouse.settings import Settings, project_dir
 
 GIB = 1 << 30
@@ -39,7 +39,30 @@ def examine(settings: Settings) -> list[Finding]:
     findings = [_python(), _disk(settings), _dagster_home(), _source(settings), _engine_packages()]
     if settings.target == "trino":
         findings += [_docker(), _memory(), *_services(settings)]
-    return findings
+    return [*findings, *_lakehouse(settings)]
+
+
+def _lakehouse(settings: Settings) -> list[Finding]:
+    """Whether home, bucket and catalog are of one lakehouse and whole; nothing before the first load."""
+    from lakehouse.iceberg.catalog import OWN_NAMESPACES, open_catalog, service_errors  # noqa: PLC0415 - slow to import
+    from lakehouse.iceberg.identity import check_pair, in_catalog  # noqa: PLC0415
+
+    if settings.target == "embedded" and not settings.catalog_file.exists() and not settings.warehouse_dir.exists():
+        return []
+    try:
+        catalog = open_catalog(settings)
+        with service_errors(catalog):
+            check_pair(settings, catalog)
+            present = {".".join(namespace) for namespace in catalog.list_namespaces()}
+            names = [name for space in OWN_NAMESPACES if space in present for name in catalog.list_tables(space)]
+            for name in names:
+                catalog.load_table(name)
+            identity = in_catalog(catalog)
+    except BoundaryError as error:
+        return [Finding("lakehouse", "missing", error.found, error.fix)]
+    except LakehouseError as error:
+        return [Finding("lakehouse", "missing", str(error), "")]
+    return [Finding("lakehouse", "ok", f"{identity.place}, {len(names)} tables, all here")] if identity else []
 
 
 def _python() -> Finding:

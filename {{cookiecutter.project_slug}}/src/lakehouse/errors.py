@@ -9,6 +9,17 @@ class SettingsError(LakehouseError):
     """A setting is missing or can't be meant."""
 
 
+class BoundaryError(LakehouseError):
+    """Home, bucket and catalog are not of one lakehouse, or not whole: nothing is read or changed.
+
+    `found` says what is wrong, `fix` what to do; the message is both.
+    """
+
+    def __init__(self, found: str, fix: str) -> None:
+        super().__init__(f"{found} {fix}")
+        self.found, self.fix = found, fix
+
+
 class SourceError(LakehouseError):
     """The publisher or the source folder did not give the file."""
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
+from pyiceberg.manifest import ManifestFile
 from tests.lake import Lake
 
-from lakehouse.errors import QueryError
-from lakehouse.iceberg import maintenance
+from lakehouse.errors import CommitError, QueryError, ServiceError
+from lakehouse.iceberg import loading, maintenance
+from lakehouse.iceberg.catalog import SqliteCatalog
 from lakehouse.iceberg.maintenance import maintain
 from lakehouse.iceberg.refs import tag
+from lakehouse.iceberg.tables import METADATA_FILES
 
 TABLE = "raw.green_trips"
 NOW = timedelta(0)
@@ -59,10 +65,11 @@ def test_a_load_that_commits_meanwhile_does_not_count(lake: Lake, monkeypatch: p
     restated(lake)
     expire = maintenance._expire
 
-    def with_a_load(*arguments: Any) -> None:
-        expire(*arguments)
+    def with_a_load(*arguments: Any) -> bool:
+        expired = expire(*arguments)
         for month in ("2024-02", "2024-03"):
             lake.load("green", month, lake.generate("green", month, 10))
+        return expired
 
     monkeypatch.setattr(maintenance, "_expire", with_a_load)
     (done,) = maintain(lake.settings, [TABLE], keep=NOW)
@@ -84,3 +91,109 @@ def test_what_a_killed_load_left_goes(lake: Lake) -> None:
 def test_a_table_that_does_not_exist_is_named(lake: Lake) -> None:
     with pytest.raises(QueryError, match=r"There is no table raw\.nope"):
         maintain(lake.settings, ["raw.nope"])
+
+
+def test_what_expired_snapshots_alone_needed_goes_at_once(lake: Lake) -> None:
+    first, _, last = restated(lake)
+
+    (done,) = maintain(lake.settings, [TABLE], keep=NOW)
+
+    assert len(list((lake.settings.warehouse_dir / "raw" / "green_trips").rglob("*.parquet"))) == 2
+    assert (rows(lake, first), rows(lake, last)) == (500, 502)
+    assert done.freed_bytes
+    assert done.freed_bytes > 10_000
+
+
+def test_a_young_file_that_no_snapshot_names_stays_and_is_counted(lake: Lake) -> None:
+    restated(lake)
+    staged = lake.settings.warehouse_dir / "raw" / "green_trips" / "data" / "staged.parquet"
+    staged.write_bytes(b"a load that has not committed yet")
+
+    (done,) = maintain(lake.settings, [TABLE], keep=NOW)
+
+    assert (done.waiting_bytes, staged.exists()) == (len(staged.read_bytes()), True)
+
+
+def test_a_file_outside_the_table_stays_when_its_snapshot_expires(lake: Lake, tmp_path: Path) -> None:
+    lake.load("green", "2024-01", lake.generate("green", "2024-01", 100))
+    data = lake.table(TABLE).scan().to_arrow()
+    outside = tmp_path / "a-neighbour.parquet"
+    pq.write_table(data, outside)
+    table = lake.table(TABLE)
+    table.delete("file_month = '2024-01-01'")
+    table.add_files([f"file://{outside}"])
+    lake.load("green", "2024-01", again=True)
+
+    maintain(lake.settings, [TABLE], keep=NOW, unreferenced=NOW)
+
+    assert outside.exists()
+
+
+def test_old_metadata_files_go_with_each_commit(lake: Lake) -> None:
+    path = lake.generate("green", "2024-01", 10)
+    lake.land("green", "2024-01", path)
+    for _ in range(30):
+        lake.load("green", "2024-01", again=True)
+
+    assert len(list((lake.settings.warehouse_dir / "raw" / "green_trips" / "metadata").glob("*.json"))) <= 21
+
+
+def test_a_table_of_an_older_version_gets_the_rule_for_metadata_files(lake: Lake) -> None:
+    lake.load("green", "2024-01", lake.generate("green", "2024-01", 10))
+    with lake.table(TABLE).transaction() as transaction:
+        transaction.remove_properties(*METADATA_FILES)
+
+    maintain(lake.settings, [TABLE])
+
+    assert METADATA_FILES.items() <= lake.table(TABLE).properties.items()
+
+
+def test_each_manifest_is_read_once_however_many_snapshots_share_it(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for month in range(1, 13):
+        lake.load("green", f"2024-{month:02}", lake.generate("green", f"2024-{month:02}", 10))
+    read: list[str] = []
+    fetch = ManifestFile.fetch_manifest_entry
+
+    def noted(manifest: ManifestFile, *given: Any, **named: Any) -> Any:
+        read.append(manifest.manifest_path)
+        return fetch(manifest, *given, **named)
+
+    monkeypatch.setattr(ManifestFile, "fetch_manifest_entry", noted)
+
+    maintain(lake.settings, [TABLE], keep=timedelta(days=1))
+
+    assert len(read) == len(set(read)) == 12
+
+
+def test_a_full_disk_is_cleaned_before_anything_is_written(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    restated(lake)
+    orphan = lake.settings.warehouse_dir / "raw" / "green_trips" / "data" / "orphan.parquet"
+    orphan.write_bytes(b"x" * 1_000_000)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(SqliteCatalog, "commit_table", full)
+    with pytest.raises(ServiceError, match=r"The disk is full: 1\.0 MB were freed.*lakehouse maintain --now"):
+        maintain(lake.settings, [TABLE], keep=NOW, unreferenced=NOW)
+
+    assert not orphan.exists()
+    assert len(lake.history(TABLE)) == 3
+
+
+def test_a_load_whose_file_maintenance_took_is_not_committed(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    restated(lake)
+    lake.land("green", "2024-02", lake.generate("green", "2024-02", 10))
+    audit = loading.audit
+
+    def with_maintenance(*given: Any) -> None:
+        audit(*given)
+        maintain(lake.settings, [TABLE], unreferenced=NOW)
+
+    monkeypatch.setattr(loading, "audit", with_maintenance)
+    with pytest.raises(CommitError, match=r"2024-02 was not committed: its data file .* was removed while"):
+        lake.load("green", "2024-02")
+
+    assert lake.rows(f"select count(*) as n from {TABLE}") == [{"n": 502}]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,14 +14,16 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.rest import RestCatalog
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import NamespaceAlreadyExistsError, RESTError, ValidationError
-from pyiceberg.table import Table
+from pyiceberg.table import CommitTableResponse, Table
+from pyiceberg.table.update import TableRequirement, TableUpdate
 from pyiceberg.typedef import EMPTY_DICT, Identifier, Properties
 from requests import ReadTimeout, RequestException, Session
 from requests.adapters import HTTPAdapter
-from sqlalchemy import NullPool, create_engine
+from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
-from lakehouse.errors import ServiceError
+from lakehouse.errors import BoundaryError, ServiceError
+from lakehouse.iceberg.identity import BEGIN_AGAIN, check_home, check_not_behind, check_table, newest_on_disk
 from lakehouse.iceberg.refusals import CATALOG_WAITS, refused_user, s3_refuses
 
 if TYPE_CHECKING:
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
 CONNECT_SECONDS, READ_SECONDS = 5, 8
 STORE_SECONDS, STORE_TRIES = 5, 2
 SQLITE_SECONDS = 25
+NAME = "lakehouse"  # of the catalog, in PyIceberg and in SQLite
+OWN_NAMESPACES = ("raw", "silver", "gold")
 CATALOG_TABLES = 2  # that PyIceberg makes in a new catalog, one after the other
 _FILES = (OSError, ValidationError)  # what a file of a table raises that is gone, is damaged, or can't be written
 
@@ -52,7 +57,26 @@ class _Timeouts(HTTPAdapter):
 
 
 class _RestCatalog(RestCatalog):
-    """PyIceberg's REST client with timeouts, which it does not set."""
+    """PyIceberg's REST client with timeouts, which it does not set. The project's own tables stay in its own bucket."""
+
+    def __init__(self, settings: Settings, **properties: str) -> None:
+        self.settings = settings
+        super().__init__(NAME, **properties)
+
+    def load_table(self, identifier: str | Identifier) -> Table:
+        """As PyIceberg's. Refuses a table of raw, silver or gold whose files are in another bucket."""
+        table: Table = super().load_table(identifier)
+        if table.name()[0] in OWN_NAMESPACES:
+            check_table(self.settings, table)
+        return table
+
+    def commit_table(
+        self, table: Table, requirements: tuple[TableRequirement, ...], updates: tuple[TableUpdate, ...]
+    ) -> CommitTableResponse:
+        """As PyIceberg's. Refuses a table whose files are in another bucket."""
+        check_table(self.settings, table)
+        answer: CommitTableResponse = super().commit_table(table, requirements, updates)
+        return answer
 
     def _create_session(self) -> Session:
         session = super()._create_session()
@@ -61,15 +85,15 @@ class _RestCatalog(RestCatalog):
         return session
 
 
-class _SqliteCatalog(SqlCatalog):
+class SqliteCatalog(SqlCatalog):
     """Can be begun by several processes at once, and keeps no connection between two calls.
 
     A dropped handle leaves none open, of which Python 3.13 would warn.
     """
 
-    def __init__(self, home: Path, **properties: str) -> None:
-        self.home = home
-        super().__init__("lakehouse", **properties)
+    def __init__(self, settings: Settings, **properties: str) -> None:
+        self.settings = settings
+        super().__init__(NAME, **properties)
 
     def _init_catalog(self) -> None:
         self.engine = create_engine(self.engine.url, poolclass=NullPool)
@@ -90,9 +114,26 @@ class _SqliteCatalog(SqlCatalog):
             raise NamespaceAlreadyExistsError(f"Namespace {namespace} already exists") from error
 
     def load_table(self, identifier: str | Identifier) -> Table:
-        """As PyIceberg's; a metadata file that is gone or damaged is told by all who read a table."""
-        with _home_errors(self.home, _FILES):  # a locked catalog is what a commit waits for
-            return super().load_table(identifier)
+        """As PyIceberg's. Reports a metadata file that is gone or damaged; refuses a table that is not this home's."""
+        name = ".".join(Catalog.identifier_to_tuple(identifier))
+        newest = newest_on_disk(self.settings, name)  # before the catalog is asked: others may commit in between
+        with _home_errors(self.settings.home, _FILES):  # a locked catalog is what a commit waits for
+            table: Table = super().load_table(identifier)
+        check_table(self.settings, table)
+        check_not_behind(self.settings, table, newest)
+        return table
+
+    def table_files(self) -> dict[str, str]:
+        """Each table, `schema.table`, with the metadata file that the catalog names. Reads the catalog alone."""
+        with self.engine.connect() as connection:
+            rows = connection.execute(
+                text(
+                    "select table_namespace, table_name, metadata_location from iceberg_tables "
+                    "where catalog_name = :name and metadata_location is not null"
+                ),
+                {"name": self.name},
+            )
+            return {f"{schema}.{table}": str(location) for schema, table, location in rows}
 
 
 def open_catalog(settings: Settings) -> Catalog:
@@ -100,12 +141,15 @@ def open_catalog(settings: Settings) -> Catalog:
 
     Raises:
         ServiceError: the REST catalog does not answer or is none, or the files of `embedded` can't be used.
+        BoundaryError: the home on `embedded` was copied, moved, or is only in part here.
     """
     if settings.target == "embedded":
         with _home_errors(settings.home):
-            return _open_sqlite(settings)
+            catalog = open_sqlite(settings)
+            check_home(settings, catalog.table_files())
+            return catalog
     try:
-        return _RestCatalog("lakehouse", **_rest_properties(settings))
+        return _RestCatalog(settings, **_rest_properties(settings))
     except pydantic.ValidationError as error:
         raise ServiceError(
             f"What answers at {settings.rest_url} is no Iceberg REST catalog: its answer can't be read as one. "
@@ -118,20 +162,27 @@ def open_catalog(settings: Settings) -> Catalog:
         ) from error
 
 
-def _open_sqlite(settings: Settings) -> Catalog:
+def open_sqlite(settings: Settings) -> SqliteCatalog:
+    """The catalog of `embedded`, unchecked: `lakehouse adopt` opens one that names another home."""
     settings.warehouse_dir.mkdir(parents=True, exist_ok=True)
     # a writer waits this long for another process's commit to SQLite
     uri = f"sqlite:///{settings.catalog_file}?timeout={SQLITE_SECONDS}"
     # As it is, not percent-encoded: PyIceberg takes the path literally, and would make a folder `my%20lake`.
     warehouse = f"file:///{settings.warehouse_dir.as_posix().lstrip('/')}"
-    return _SqliteCatalog(settings.home, uri=uri, warehouse=warehouse)
+    return SqliteCatalog(settings, uri=uri, warehouse=warehouse)
+
+
+def settings_of(catalog: Catalog) -> Settings:
+    """The settings that `open_catalog` made this catalog from."""
+    assert isinstance(catalog, SqliteCatalog | _RestCatalog)  # noqa: S101 - for the type checker: we open no others
+    return catalog.settings
 
 
 @contextmanager
 def service_errors(catalog: Catalog) -> Iterator[None]:
     """Catalog and store that fail underneath, as errors of ours that name them."""
-    if isinstance(catalog, _SqliteCatalog):
-        with _home_errors(catalog.home):
+    if isinstance(catalog, SqliteCatalog):
+        with _home_errors(catalog.settings.home):
             yield
         return
     try:
@@ -163,14 +214,50 @@ def _home_errors(home: Path, kinds: tuple[type[Exception], ...] = (DBAPIError, *
     """A catalog, or files of tables, that can't be used, as an error that names the lakehouse's home."""
     try:
         yield
+    except FileNotFoundError as error:
+        raise BoundaryError(
+            f"The lakehouse in {home} is only in part here: a table's file is missing ({error}). Nothing was changed.",
+            f"Restore catalog.db and warehouse together, from one backup. {BEGIN_AGAIN}",
+        ) from error
     except kinds as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
         what = "catalog, catalog.db," if isinstance(error, DBAPIError) else "files"
         raise ServiceError(
             f"The {what} of the lakehouse in {home} can't be used ({type(cause).__name__}: {cause}). Tables are as "
-            "they were; see that LAKEHOUSE_HOME names the folder that is meant, that it is whole and may be written, "
-            "that no other process holds the catalog and the disk has room, and run the same command again."
+            f"they were. {_home_fix(home, cause)}"
         ) from error
+
+
+def is_full(error: Exception) -> bool:
+    """Whether this error, of the system or of SQLite, says that the disk is full."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return "disk is full" in str(error) or "No space left" in str(error)
+
+
+def _home_fix(home: Path, cause: object) -> str:
+    """What to do about a home that can't be used: the one thing that the error proves."""
+    number = cause.errno if isinstance(cause, OSError) else None
+    words = str(cause)
+    if isinstance(cause, Exception) and is_full(cause):
+        return (
+            f"The disk of {home} is full. Free room (`lakehouse maintain --now` says how much it frees), and run the "
+            "same command again."
+        )
+    if (
+        number in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
+        or "readonly" in words
+        or "unable to open" in words
+    ):
+        return f"See that {home} is a folder that you may read and write, or set LAKEHOUSE_HOME to one; then try again."
+    if "locked" in words:
+        return "Another process holds the catalog. Run the same command again when it has ended."
+    if number == errno.EIO or "I/O" in words:
+        return f"The disk of {home} does not give or take the file. Check the disk, and run the same command again."
+    return (
+        "The file is damaged, or is not what its name says. Restore catalog.db and warehouse together, from one "
+        f"backup. {BEGIN_AGAIN}"
+    )
 
 
 def _rest_properties(settings: Settings) -> dict[str, str]:

@@ -248,6 +248,12 @@ def commit(
                 return None
             with discarding(table, None if lost else file):  # a commit that was not answered may still arrive
                 check(table)
+            if file is not None and not table.io.new_input(file.file_path).exists():
+                raise CommitError(
+                    f"{name}: {change.what} was not committed: its data file {file.file_path} was removed while it was "
+                    "being loaded, for example by `lakehouse maintain --unreferenced-days 0`. The table is as it was; "
+                    "run the same command again."
+                )
             return _replace(table, file, change, change.summary(rows, synthetic=synthetic), lost)
         except (ValidationException, CommitFailedException, OperationalError) as error:
             reason = error  # someone else was quicker, or SQLite stayed locked

@@ -2,28 +2,35 @@
 
 On `trino` these are Trino's own procedures; on `embedded` PyIceberg expires, and files are removed here. What a branch
 or tag names is kept, with its data. Both ages are there for others: a reader of an old snapshot, and a load that has
-written its file and not committed yet.
+written its file and not committed yet. What needs no room comes first: a full disk is when maintenance is called for.
 """
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table import Table
+from sqlalchemy.exc import DBAPIError
 
 from lakehouse.engines import Engine, open_engine
 from lakehouse.engines.as_of import CATALOG
-from lakehouse.errors import CommitError, QueryError
-from lakehouse.iceberg.catalog import open_catalog, service_errors
+from lakehouse.engines.duckdb import local_path
+from lakehouse.errors import CommitError, QueryError, ServiceError
+from lakehouse.iceberg.catalog import is_full, open_catalog, service_errors
+from lakehouse.iceberg.identity import check_pair
 from lakehouse.iceberg.refs import load_table
+from lakehouse.iceberg.tables import METADATA_FILES
+from lakehouse.iceberg.tree import size as readable_size
 from lakehouse.settings import Settings
 
 KEEP = timedelta(days=7)
@@ -33,17 +40,32 @@ LAYERS = ("raw", "silver", "gold")
 
 @dataclass(frozen=True)
 class Maintained:
-    """What was done to one table."""
+    """What was done to one table.
+
+    `freed_bytes` is the size of the removed files, `waiting_bytes` that of files which nothing refers to and which are
+    too young to go; None where the engine does not say.
+    """
 
     table: str
     expired_snapshots: int
     compacted_files: int
     removed_files: int
+    freed_bytes: int | None
+    waiting_bytes: int | None
     seconds: float
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return asdict(self)
+
+
+@dataclass
+class _Removed:
+    """Files that are gone from a table's folder, and those that wait for their age."""
+
+    files: int = 0
+    freed_bytes: int = 0
+    waiting_bytes: int = 0
 
 
 def maintain(
@@ -53,56 +75,93 @@ def maintain(
     keep: timedelta = KEEP,
     unreferenced: timedelta = UNREFERENCED,
 ) -> list[Maintained]:
-    """Compact, expire, and remove unreferenced files, table by table. Queries answer the same before and after.
+    """Remove unreferenced files, expire, and compact, table by table. Queries answer the same before and after.
 
     Args:
         settings: which lakehouse.
         tables: `schema.table`; all of raw, silver and gold unless given.
-        keep: snapshots younger than this stay, as do the current one and those with a branch or tag.
-        unreferenced: files younger than this stay: a load that is running has such files.
+        keep: snapshots younger than this stay, as do the current one and those with a branch or tag. The files of the
+            expired ones go with them.
+        unreferenced: files that no snapshot ever named stay while they are younger than this: a load that is running
+            has such files.
 
     Raises:
         QueryError: no such table.
+        BoundaryError: the tables' files are not this lakehouse's own.
         CommitError: a table was changed by someone else meanwhile; those before it are done.
-        ServiceError: Trino, the catalog or the object store does not answer.
+        ServiceError: Trino, the catalog or the object store does not answer, or the disk is full; what was removed
+            until then is named.
     """
     engine = open_engine(settings)
+    catalog = open_catalog(settings)
     try:
+        with service_errors(catalog):
+            check_pair(settings, catalog)
         known = [t for t in engine.tables() if t.partition(".")[0] in LAYERS]
         if unknown := sorted(set(tables or ()) - set(known)):
             raise QueryError(f"There is no table {', '.join(unknown)}. There are: {', '.join(known) or 'none yet'}.")
-        done = []
+        done: list[Maintained] = []
         for table in tables or known:
             started = time.monotonic()
-            if engine.current_snapshot(table) is None:
+            with service_errors(catalog):
+                loaded = load_table(catalog, table)  # refuses a table whose files are not this lakehouse's
+            if loaded.metadata.current_snapshot_id is None:
                 continue
-            before = {snapshot.snapshot_id for snapshot in engine.snapshots(table)}
+            before = {snapshot.snapshot_id for snapshot in loaded.snapshots()}
+            compacted, removed = 0, _Removed()
             if settings.target == "trino":
-                compacted, removed = _by_trino(engine, table, keep, unreferenced)
-            else:
-                catalog = open_catalog(settings)
+                compacted, removed.files = _by_trino(engine, table, keep, unreferenced)
                 with service_errors(catalog):
-                    _expire(catalog, table, keep)
-                    compacted, removed = 0, _remove_unreferenced(load_table(catalog, table), unreferenced)
-            expired = before - {snapshot.snapshot_id for snapshot in engine.snapshots(table)}
-            done.append(Maintained(table, len(expired), compacted, removed, time.monotonic() - started))
+                    after = load_table(catalog, table)
+                    _limit_metadata_files(after)
+            else:
+                with service_errors(catalog), _told_what_was_freed(removed, done):
+                    after = _by_pyiceberg(catalog, loaded, keep, unreferenced, removed)
+            expired = before - {snapshot.snapshot_id for snapshot in after.snapshots()}
+            done.append(
+                Maintained(
+                    table,
+                    len(expired),
+                    compacted,
+                    removed.files,
+                    removed.freed_bytes if settings.target == "embedded" else None,
+                    removed.waiting_bytes if settings.target == "embedded" else None,
+                    time.monotonic() - started,
+                )
+            )
         return done
     finally:
         engine.close()
 
 
+def _by_pyiceberg(catalog: Catalog, table: Table, keep: timedelta, unreferenced: timedelta, removed: _Removed) -> Table:
+    """Remove, expire, and remove what the expired snapshots alone needed. Gives the table as it is then."""
+    files = _files_below(Path(local_path(table.location())))
+    used = _paths(referenced(table))
+    _remove_unreferenced(files, used, unreferenced, removed)
+    name = ".".join(table.name())
+    _limit_metadata_files(table)
+    if not _expire(catalog, name, keep):
+        return table
+    table = load_table(catalog, name)
+    # of the table's own folder only: a snapshot may name files that are not the lakehouse's
+    for path in (used - _paths(referenced(table))) & files.keys():
+        _remove(path, removed)
+    return table
+
+
 def _by_trino(engine: Engine, table: str, keep: timedelta, unreferenced: timedelta) -> tuple[int, int]:
-    """Trino's procedures. Compacted first, so that what compaction replaces is old enough the next time."""
+    """Trino's procedures; those that need no room first."""
     schema, _, name = table.partition(".")
     target = f'alter table {CATALOG}."{schema}"."{name}" execute'
     # Trino refuses ages below its floor of 7 days unless the session says that a shorter one is meant.
     engine.query(f"set session {CATALOG}.expire_snapshots_min_retention = '{_trino(min(keep, KEEP))}'")
     engine.query(f"set session {CATALOG}.remove_orphan_files_min_retention = '{_trino(min(unreferenced, KEEP))}'")
-    compacted = _metric(engine, f"{target} optimize", "rewritten_data_files_count")
-    engine.query(f"{target} expire_snapshots(retention_threshold => '{_trino(keep)}')")
     removed = _metric(
         engine, f"{target} remove_orphan_files(retention_threshold => '{_trino(unreferenced)}')", "deleted_files_count"
     )
+    engine.query(f"{target} expire_snapshots(retention_threshold => '{_trino(keep)}')")
+    compacted = _metric(engine, f"{target} optimize", "rewritten_data_files_count")
     return compacted, removed
 
 
@@ -115,43 +174,104 @@ def _trino(age: timedelta) -> str:
     return f"{int(age.total_seconds())}s"
 
 
-def _expire(catalog: Catalog, name: str, keep: timedelta) -> None:
+def _expire(catalog: Catalog, name: str, keep: timedelta) -> bool:
+    """Expire what is older than `keep` and has no name. False if there is nothing."""
     table = load_table(catalog, name)
     refs = {ref.snapshot_id for ref in table.metadata.refs.values()}
     limit = datetime.now(UTC) - keep
     old = [s for s in table.snapshots() if s.timestamp_ms < limit.timestamp() * 1000 and s.snapshot_id not in refs]
     if not old:
-        return
+        return False
     try:
         table.maintenance.expire_snapshots().by_ids([s.snapshot_id for s in old]).commit()
     except CommitFailedException as error:
         raise CommitError(f"{name} was changed by someone else meanwhile. Nothing of it expired; try again.") from error
+    return True
 
 
-def _remove_unreferenced(table: Table, age: timedelta) -> int:
-    """Delete files below the table's folder that nothing refers to and that are older than `age`."""
-    folder = _local(table.location())
-    used = {_local(path).resolve() for path in _referenced(table)}
+def _limit_metadata_files(table: Table) -> None:
+    """Give a table of an older version of this project the rule that old metadata files go."""
+    if missing := {key: value for key, value in METADATA_FILES.items() if table.properties.get(key) != value}:
+        with table.transaction() as transaction:
+            transaction.set_properties(missing)
+
+
+def _files_below(folder: Path) -> dict[Path, os.stat_result]:
+    """Each file below a folder, with its size and time."""
+    found = {}
+    for place, _, names in os.walk(folder):
+        here = Path(place).resolve()
+        for name in names:
+            with suppress(FileNotFoundError):  # removed meanwhile
+                found[here / name] = (here / name).stat()
+    return found
+
+
+def _paths(addresses: Iterable[str]) -> set[Path]:
+    """Addresses as paths that can be compared: folders without symbolic links."""
+    folders: dict[str, Path] = {}
+    found = set()
+    for address in addresses:
+        folder, name = os.path.split(local_path(address))
+        if folder not in folders:
+            folders[folder] = Path(folder).resolve()
+        found.add(folders[folder] / name)
+    return found
+
+
+def _remove_unreferenced(
+    files: Mapping[Path, os.stat_result], used: AbstractSet[Path], age: timedelta, removed: _Removed
+) -> None:
+    """Remove the files of a table's folder that nothing refers to and that are older than `age`."""
     limit = time.time() - age.total_seconds()
-    removed = 0
-    for path in [p for p in folder.rglob("*") if p.is_file()]:
-        if path.resolve() not in used and path.stat().st_mtime <= limit:
-            path.unlink(missing_ok=True)
-            removed += 1
-    return removed
+    for path, facts in files.items():
+        if path in used:
+            continue
+        if facts.st_mtime <= limit:
+            _remove(path, removed)
+        else:
+            removed.waiting_bytes += facts.st_size
 
 
-def _referenced(table: Table) -> Iterator[str]:
+def _remove(path: Path, removed: _Removed) -> None:
+    try:
+        size = path.stat().st_size
+        path.unlink()
+    except FileNotFoundError:
+        return  # another maintenance was quicker
+    removed.files += 1
+    removed.freed_bytes += size
+
+
+@contextmanager
+def _told_what_was_freed(removed: _Removed, done: Sequence[Maintained]) -> Iterator[None]:
+    """A disk that is full, with what was freed all the same: expiry itself writes a file of metadata."""
+    try:
+        yield
+    except (OSError, DBAPIError) as error:
+        if not is_full(error):
+            raise
+        freed = removed.freed_bytes + sum(one.freed_bytes or 0 for one in done)
+        raise ServiceError(
+            f"The disk is full: {readable_size(freed)} were freed, and then there was no room for a table's metadata "
+            "(some 100 kB), without which no snapshot can expire. Remove something else from this disk first, for "
+            "example the logs in `dbt` below LAKEHOUSE_HOME or earlier versions below `landing/*/versions`, and run "
+            "`lakehouse maintain --now` again."
+        ) from error
+
+
+def referenced(table: Table) -> Iterator[str]:
+    """The address of every file that a snapshot of the table needs, and of its metadata. Reads each manifest once."""
     yield table.metadata_location
     yield from (entry.metadata_file for entry in table.metadata.metadata_log)
     yield from (statistics.statistics_path for statistics in table.metadata.statistics)
+    read: set[str] = set()
     for snapshot in table.snapshots():
         yield snapshot.manifest_list
         for manifest in snapshot.manifests(table.io):
+            if manifest.manifest_path in read:
+                continue
+            read.add(manifest.manifest_path)
             yield manifest.manifest_path
             for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True):
                 yield entry.data_file.file_path
-
-
-def _local(location: str) -> Path:
-    return Path(unquote(urlsplit(location).path)) if location.startswith("file:") else Path(location)

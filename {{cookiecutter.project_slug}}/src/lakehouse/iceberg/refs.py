@@ -11,7 +11,9 @@ from pyiceberg.table import Table
 
 from lakehouse.engines.as_of import AsOf, parse_as_of
 from lakehouse.errors import CommitError, QueryError
+from lakehouse.iceberg.catalog import settings_of
 from lakehouse.iceberg.commits import LOST_ANSWER, reloaded
+from lakehouse.iceberg.identity import check_pair
 
 
 def load_table(catalog: Catalog, name: str) -> Table:
@@ -108,6 +110,7 @@ def _commit(catalog: Catalog, name: str, change: Callable[[], object], is_made: 
     Raises:
         CommitError: the table moved meanwhile, or nobody can say what became of the change.
     """
+    check_pair(settings_of(catalog), catalog)
     try:
         change()
     except CommitFailedException as error:

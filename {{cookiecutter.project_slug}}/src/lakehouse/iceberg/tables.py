@@ -15,6 +15,8 @@ from pyiceberg.table import Table
 from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import DateType, DoubleType, IcebergType, LongType, NestedField, StringType, TimestampType
 
+from lakehouse.iceberg.catalog import settings_of
+from lakehouse.iceberg.identity import check_pair, identify
 from lakehouse.tlc.datasets import DATASETS, Dataset
 
 NAMESPACES = ("raw", "silver", "gold")
@@ -25,7 +27,13 @@ TYPES: dict[str, IcebergType] = {
     "string": StringType(),
     "timestamp": TimestampType(),
 }
+# Each commit writes a metadata file: the last ones stay, older ones go with the commit.
+METADATA_FILES = {
+    "write.metadata.delete-after-commit.enabled": "true",
+    "write.metadata.previous-versions-max": "20",
+}
 PROPERTIES = {
+    **METADATA_FILES,
     "format-version": "2",
     # manifests then answer which month came from which bytes, without reading data
     "write.metadata.metrics.default": "full",
@@ -68,8 +76,13 @@ def ensure_raw_tables(catalog: Catalog) -> list[str]:
     """Make what is missing: namespaces, raw tables, columns that a declaration gained. Safe to run twice, or at once.
 
     Returns:
-        What was made or changed, in words; empty when all was there.
+        What was made or changed, as text; empty when all was there.
+
+    Raises:
+        BoundaryError: catalog and files are not of one lakehouse.
     """
+    settings = settings_of(catalog)
+    check_pair(settings, catalog)
     done = []
     for namespace in NAMESPACES:
         if (namespace,) not in catalog.list_namespaces():
@@ -80,7 +93,9 @@ def ensure_raw_tables(catalog: Catalog) -> list[str]:
                 pass  # another process was quicker
     for dataset in DATASETS.values():
         done += _ensure(catalog, dataset.table, raw_schema(dataset), by_month=True)
-    return done + _ensure(catalog, ZONES_TABLE, _schema(list(ZONE_COLUMNS), required=1), by_month=False)
+    done += _ensure(catalog, ZONES_TABLE, _schema(list(ZONE_COLUMNS), required=1), by_month=False)
+    identify(settings, catalog)  # last: the tables that were there are inside this home or bucket
+    return done
 
 
 def _ensure(catalog: Catalog, name: str, schema: Schema, *, by_month: bool) -> list[str]:

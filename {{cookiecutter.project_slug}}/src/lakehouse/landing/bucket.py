@@ -138,6 +138,11 @@ class BucketLanding:
         earlier = [k for k in kept if k and (current is None or k.sha256 != current.sha256)]
         return sorted(earlier, key=lambda k: k.landed_at) + ([current] if current else [])
 
+    def objects(self, prefix: str) -> list[str]:
+        """Keys of all objects below `prefix`, landed or not."""
+        with self._store():
+            return self._keys(prefix)
+
     def ensure_bucket(self) -> None:
         """Make the bucket where it is missing."""
         try:

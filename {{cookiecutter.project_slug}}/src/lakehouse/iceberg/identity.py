@@ -1,0 +1,267 @@
+"""Which lakehouse this is: a home (or a bucket) and a catalog know that they belong together.
+
+The first load writes an identity into the catalog (properties of the namespace `raw`) and beside the tables' files
+(`lakehouse.json`). A folder that was copied, moved or restored in part differs from what its catalog says, and is
+refused before anything is read or written: its catalog names files of another folder.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyiceberg.catalog import Catalog
+from pyiceberg.exceptions import NoSuchNamespaceError
+from pyiceberg.io import load_file_io
+from pyiceberg.table import Table
+
+from lakehouse.errors import BoundaryError
+
+if TYPE_CHECKING:
+    from lakehouse.settings import Settings
+
+NAMESPACE = "raw"
+ID, PLACE = "lakehouse.id", "lakehouse.place"
+FILE = "lakehouse.json"
+WAREHOUSE = "/warehouse/"
+ADOPT = "Run `lakehouse adopt` once: it makes this folder a whole lakehouse of its own."
+BEGIN_AGAIN = (
+    "To begin again from the files that are landed, move `warehouse` and `catalog.db` out of it and load each month "
+    "again: `lakehouse load` takes the landed files."
+)
+_VERSION = re.compile(r"(\d+)-[0-9a-f-]{36}\.metadata\.json")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What names a lakehouse: a random id, and where its tables' files are (a folder, or `s3://bucket`)."""
+
+    id: str
+    place: str
+
+
+def place_of(settings: Settings) -> str:
+    """Where the tables' files of this lakehouse are: the home's path on `embedded`, `s3://bucket` on `trino`."""
+    return str(settings.home) if settings.target == "embedded" else f"s3://{settings.s3_bucket}"
+
+
+def in_catalog(catalog: Catalog) -> Identity | None:
+    """The identity that the catalog keeps; None before the first load."""
+    try:
+        found = catalog.load_namespace_properties(NAMESPACE)
+    except NoSuchNamespaceError:
+        return None
+    return Identity(str(found[ID]), str(found[PLACE])) if {ID, PLACE} <= found.keys() else None
+
+
+def beside_files(settings: Settings, catalog: Catalog) -> Identity | None:
+    """The identity that lies beside the tables' files; None before the first load."""
+    try:
+        if settings.target == "embedded":
+            text: str | bytes = (settings.home / FILE).read_bytes()
+        else:
+            with load_file_io(catalog.properties).new_input(_object(settings)).open() as stream:
+                text = stream.read()
+    except FileNotFoundError:
+        return None
+    try:
+        found = json.loads(text)
+        return Identity(str(found["id"]), str(found["place"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise BoundaryError(
+            f"The file {FILE} in {place_of(settings)}, which says which lakehouse this is, can't be read ({error!r}).",
+            "Restore it, or run `lakehouse adopt`, which checks the tables and writes it again.",
+        ) from error
+
+
+def identify(settings: Settings, catalog: Catalog) -> None:
+    """Write the identity where there is none yet. Call it when the namespaces are made.
+
+    The catalog decides: of two first loads at once, both write beside the files what the catalog holds in the end.
+    """
+    kept = in_catalog(catalog)
+    if kept is None:
+        kept = Identity(str(uuid.uuid4()), place_of(settings))
+        write_to_catalog(catalog, kept)
+    if beside_files(settings, catalog) != kept:
+        write_beside_files(settings, catalog, kept)
+
+
+def write_to_catalog(catalog: Catalog, identity: Identity) -> None:
+    """Set the identity in the catalog."""
+    catalog.update_namespace_properties(NAMESPACE, updates=namespace_properties(identity))
+
+
+def namespace_properties(identity: Identity) -> dict[str, str]:
+    """The identity as properties of the namespace `raw`."""
+    return {ID: identity.id, PLACE: identity.place}
+
+
+def write_beside_files(settings: Settings, catalog: Catalog, identity: Identity) -> None:
+    """Set the identity beside the tables' files; a reader sees the old one or the new one, whole."""
+    text = (json.dumps(asdict(identity), indent=2) + "\n").encode()
+    if settings.target == "embedded":
+        scratch = settings.home / f".{FILE}-{uuid.uuid4().hex}"
+        try:
+            scratch.write_bytes(text)
+            scratch.replace(settings.home / FILE)
+        finally:
+            scratch.unlink(missing_ok=True)
+        return
+    with load_file_io(catalog.properties).new_output(_object(settings)).create(overwrite=True) as stream:
+        stream.write(text)
+
+
+def _object(settings: Settings) -> str:
+    return f"s3://{settings.s3_bucket}/iceberg/{FILE}"
+
+
+def check_home(settings: Settings, locations: dict[str, str]) -> None:
+    """Refuse a home on `embedded` that was copied, moved or restored in part. Reads names of files, and one small file.
+
+    Args:
+        settings: of the target `embedded`.
+        locations: the catalog's tables, `schema.table`, each with its metadata file.
+
+    Raises:
+        BoundaryError: says what this folder is instead, and what to do.
+    """
+    home = settings.home
+    own = _address(settings.warehouse_dir)
+    # a path without `warehouse` is no home's: such a table is refused when it is opened
+    foreign = {name: path for name, path in locations.items() if not _inside(path, own) and WAREHOUSE in path}
+    if foreign:
+        name, path = next(iter(sorted(foreign.items())))
+        old = Path(_path(path).rpartition(WAREHOUSE)[0])
+        if (old / "catalog.db").exists():
+            raise BoundaryError(
+                f"{home} is a copy of the lakehouse in {old}: its catalog names files there ({name}: {path}). Nothing "
+                "was read or changed.",
+                ADOPT,
+            )
+        raise BoundaryError(
+            f"{home} was moved: its catalog names files in {old}, where no lakehouse is any more ({name}: {path}). "
+            "Nothing was read or changed.",
+            ADOPT,
+        )
+    if not locations and (left := next(_tables_in(settings.warehouse_dir), None)):
+        raise BoundaryError(
+            f"{home} is only in part here: {left} holds a table's files, and catalog.db knows no table. Nothing was "
+            "read or changed.",
+            f"Restore catalog.db and warehouse together, from one backup. {BEGIN_AGAIN}",
+        )
+
+
+def _tables_in(warehouse: Path) -> Iterator[Path]:
+    """Folders of tables that were committed to: the catalog knew them once."""
+    for folder in sorted(warehouse.glob("*/*/metadata")):
+        if any(version > 0 for version, _ in _metadata_files(folder)):
+            yield folder.parent
+
+
+def check_pair(settings: Settings, catalog: Catalog) -> None:
+    """Refuse a catalog and a bucket (or home) that are not of one lakehouse. Call it before a write.
+
+    Raises:
+        BoundaryError: says which of the two is another lakehouse's, and what to do.
+    """
+    kept, beside = in_catalog(catalog), beside_files(settings, catalog)
+    place = place_of(settings)
+    if kept is None and (beside is None or settings.target == "embedded"):
+        return  # nothing is loaded yet; in a home, `check_home` has looked at what is there
+    if kept is not None and kept.place != place:
+        setting = "LAKEHOUSE_HOME" if settings.target == "embedded" else "S3_BUCKET"
+        raise BoundaryError(
+            f"The catalog belongs to the lakehouse in {kept.place}, and {setting} names {place}. Nothing was changed.",
+            f"Correct {setting}, or give this lakehouse a catalog of its own. If the files were moved there together "
+            "with their catalog, run `lakehouse adopt`.",
+        )
+    if kept is not None and beside is None and settings.target == "embedded":
+        return  # the catalog lies in the home itself, and names this place: the next load writes the file again
+    if kept != beside:
+        raise BoundaryError(
+            f"The catalog and the files in {place} are not of one lakehouse (catalog: {kept.id if kept else 'none'}, "
+            f"files: {beside.id if beside else 'none'}): one of the two was restored, emptied or exchanged alone. "
+            "Nothing was changed.",
+            "Restore both from one backup; or, if they belong together, run `lakehouse adopt`, which checks that no "
+            "file is missing.",
+        )
+
+
+def check_table(settings: Settings, table: Table) -> None:
+    """Refuse a table whose files are not inside this lakehouse's own home or bucket.
+
+    Raises:
+        BoundaryError: names the table and both places.
+    """
+    inside = _address(settings.warehouse_dir) if settings.target == "embedded" else f"s3://{settings.s3_bucket}/"
+    for location in (table.location(), table.metadata_location):
+        if not _inside(location, inside):
+            raise BoundaryError(
+                f"{'.'.join(table.name())} keeps its files in {location}, which is outside this lakehouse "
+                f"({place_of(settings)}). Nothing was written, expired or removed.",
+                ADOPT if settings.target == "embedded" else "Correct S3_BUCKET, or use a catalog of your own.",
+            )
+
+
+def newest_on_disk(settings: Settings, name: str) -> tuple[int, Path] | None:
+    """The metadata file with the highest number in a table's folder. Ask before the catalog is asked."""
+    schema, _, table = name.rpartition(".")
+    return max(_metadata_files(settings.warehouse_dir / schema / table / "metadata"), default=None)
+
+
+def check_not_behind(settings: Settings, table: Table, newest: tuple[int, Path] | None) -> None:
+    """Refuse a catalog that is older than its tables' files: `maintain` would take the newer files for leftovers.
+
+    Two files ahead prove it: a commit that was killed leaves one that nobody knows, and no more.
+
+    Raises:
+        BoundaryError: names both files.
+    """
+    known = _VERSION.fullmatch(table.metadata_location.rpartition("/")[2])
+    if newest is None or known is None or newest[0] < int(known[1]) + 2:
+        return
+    try:
+        same = json.loads(newest[1].read_bytes())["table-uuid"] == str(table.metadata.table_uuid)
+    except (OSError, ValueError, KeyError):
+        return  # cleaned meanwhile, or no metadata: it proves nothing
+    if same:
+        raise BoundaryError(
+            f"catalog.db in {settings.home} is older than the files of {'.'.join(table.name())}: it names "
+            f"{known[0]}, and {newest[1].name} is there. Nothing was changed.",
+            f"Restore catalog.db and warehouse together, from one backup. {BEGIN_AGAIN}",
+        )
+
+
+def _metadata_files(folder: Path) -> Iterator[tuple[int, Path]]:
+    if folder.is_dir():
+        for path in folder.iterdir():
+            if match := _VERSION.fullmatch(path.name):
+                yield int(match[1]), path
+
+
+def _address(folder: Path) -> str:
+    """A folder's address as the catalog writes it: not percent-encoded."""
+    return f"file:///{folder.as_posix().lstrip('/')}/"
+
+
+def _inside(location: str, folder: str) -> bool:
+    return location.startswith(folder) and ".." not in location.split("/")
+
+
+def _path(location: str) -> str:
+    return "/" + location.removeprefix("file://").lstrip("/")
+
+
+def own_location(settings: Settings, location: str, table: str) -> str:
+    """Where a file of `table` (`schema/table`) lies in this home, whichever home its address names."""
+    found = location.rpartition(f"{WAREHOUSE}{table}")
+    rest = found[2]
+    if not found[1] or (rest and not rest.startswith("/")):
+        return location
+    return f"{_address(settings.warehouse_dir)}{table}{rest}"

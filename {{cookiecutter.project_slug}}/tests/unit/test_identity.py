@@ -1,0 +1,304 @@
+"""The boundaries of a lakehouse: a home that was copied, moved or restored in part is refused, and can be adopted."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from pyiceberg.table.update import SetLocationUpdate
+from tests.lake import Lake
+
+from lakehouse.doctor import examine
+from lakehouse.errors import BoundaryError, LakehouseError
+from lakehouse.iceberg import adopt as adopting
+from lakehouse.iceberg.adopt import adopt
+from lakehouse.iceberg.history import history, months
+from lakehouse.iceberg.identity import FILE
+from lakehouse.iceberg.maintenance import maintain, referenced
+from lakehouse.iceberg.refs import rollback, tag
+from lakehouse.settings import Settings
+from lakehouse.transform import build
+
+TABLE = "raw.green_trips"
+NOW = timedelta(0)
+
+
+def filled(lake: Lake) -> Lake:
+    """Two months, one of them restated, and a tag on the first state."""
+    lake.load("green", "2024-01", lake.generate("green", "2024-01", 100))
+    tag(lake.catalog, TABLE, "first")
+    lake.load("green", "2024-01", lake.generate("green", "2024-01", 200, seed=1))
+    lake.load("green", "2024-02", lake.generate("green", "2024-02", 50))
+    return lake
+
+
+def at(lake: Lake, home: Path) -> Lake:
+    """The same lakehouse's folder, as it lies elsewhere."""
+    return Lake(Settings(LAKEHOUSE_TARGET="embedded", LAKEHOUSE_HOME=home), lake.scratch)
+
+
+def copied(lake: Lake, name: str = "copy") -> Lake:
+    home = lake.settings.home.with_name(name)
+    shutil.copytree(lake.settings.home, home)
+    return at(lake, home)
+
+
+def moved(lake: Lake) -> Lake:
+    return at(lake, lake.settings.home.rename(lake.settings.home.with_name("moved")))
+
+
+def files(home: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(home)): p.read_bytes() for p in sorted(home.rglob("*")) if p.is_file()}
+
+
+def answers(lake: Lake) -> list[object]:
+    """What the lakehouse says: rows now and before, history, months."""
+    count = f"select count(*) as n from {TABLE}"
+    return [
+        lake.rows(count),
+        lake.rows(count, as_of="first"),
+        [row.as_dict() for row in history(lake.engine, TABLE)],
+        [row.as_dict() for row in months(lake.engine)],
+    ]
+
+
+EVERY_WAY_IN: dict[str, Callable[[Lake], object]] = {
+    "load": lambda lake: lake.load("green", "2024-01", again=True),
+    "sql": lambda lake: lake.rows(f"select count(*) from {TABLE}"),
+    "history": lambda lake: history(lake.engine, TABLE),
+    "tag": lambda lake: tag(lake.catalog, TABLE, "mine"),
+    "rollback": lambda lake: rollback(lake.catalog, TABLE, "first"),
+    "maintain": lambda lake: maintain(lake.settings, keep=NOW, unreferenced=NOW),
+    "build": lambda lake: build(lake.settings),
+}
+
+
+@pytest.mark.parametrize("way", EVERY_WAY_IN)
+def test_a_copied_home_is_refused_and_its_original_is_untouched(lake: Lake, way: str) -> None:
+    copy = copied(filled(lake))
+    lake.load("green", "2024-03", lake.generate("green", "2024-03", 70))
+    before = files(lake.settings.home)
+
+    with pytest.raises(BoundaryError, match=rf"is a copy of the lakehouse in {lake.settings.home}:.*lakehouse adopt"):
+        EVERY_WAY_IN[way](copy)
+
+    assert files(lake.settings.home) == before
+
+
+@pytest.mark.parametrize("way", EVERY_WAY_IN)
+def test_a_moved_home_is_refused_by_every_command(lake: Lake, way: str) -> None:
+    home = moved(filled(lake))
+
+    with pytest.raises(BoundaryError, match=rf"was moved: its catalog names files in {lake.settings.home},.*adopt"):
+        EVERY_WAY_IN[way](home)
+
+
+@pytest.mark.parametrize("elsewhere", [copied, moved])
+def test_an_adopted_home_answers_as_the_one_it_came_from(lake: Lake, elsewhere: Callable[[Lake], Lake]) -> None:
+    before = answers(filled(lake))
+
+    home = elsewhere(lake)
+    done = adopt(home.settings)
+
+    assert done.rewritten_files > 0
+    assert answers(home) == before
+    own = f"file://{home.settings.warehouse_dir}/"
+    assert all(address.startswith(own) for address in referenced(home.table(TABLE)))
+    home.load("green", "2024-03", home.generate("green", "2024-03", 30))
+    maintain(home.settings, keep=NOW, unreferenced=NOW)
+    assert home.rows(f"select count(*) as n from {TABLE}") == [{"n": 280}]
+    assert home.rows(f"select count(*) as n from {TABLE}", as_of="first") == [{"n": 100}]
+
+
+def test_a_copy_and_its_original_live_apart_after_adoption(lake: Lake) -> None:
+    copy = copied(filled(lake))
+    adopt(copy.settings)
+    before = files(lake.settings.home)
+
+    copy.load("green", "2024-01", copy.generate("green", "2024-01", 10, seed=9), allow_shrink=True)
+    maintain(copy.settings, keep=NOW, unreferenced=NOW)
+
+    assert files(lake.settings.home) == before
+    assert json.loads((copy.settings.home / FILE).read_text())["id"] != json.loads(before[FILE])["id"]
+
+
+def test_a_copy_by_hard_links_leaves_the_original_as_it_was(lake: Lake) -> None:
+    filled(lake)
+    home = lake.settings.home.with_name("linked")
+    shutil.copytree(lake.settings.home, home, copy_function=os.link)
+    (home / "catalog.db").unlink()
+    shutil.copy2(lake.settings.catalog_file, home / "catalog.db")
+    before = files(lake.settings.home)
+
+    adopt(at(lake, home).settings)
+
+    assert files(lake.settings.home) == before
+
+
+def test_adopting_twice_changes_nothing_more(lake: Lake) -> None:
+    copy = copied(filled(lake))
+    first = adopt(copy.settings)
+    before = files(copy.settings.home)
+
+    second = adopt(copy.settings)
+
+    assert (second.id, second.rewritten_files) == (first.id, 0)
+    assert files(copy.settings.home) == before
+
+
+@pytest.mark.parametrize("writes", range(8))
+def test_an_adoption_that_is_cut_short_is_finished_by_the_next(
+    lake: Lake, writes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = answers(filled(lake))
+    copy = copied(lake)
+    replace, left = adopting._Rewriting._replace, [writes]
+
+    def cut(self: object, *given: object) -> None:
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        replace(self, *given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(adopting._Rewriting, "_replace", cut)
+    with pytest.raises(KeyboardInterrupt):
+        adopt(copy.settings)
+    monkeypatch.undo()
+    with pytest.raises(BoundaryError, match="is a copy"):
+        answers(copy)
+    adopt(copy.settings)
+
+    assert answers(copy) == before
+
+
+def test_a_home_with_a_missing_file_is_not_adopted(lake: Lake) -> None:
+    copy = copied(filled(lake))
+    gone = next((copy.settings.warehouse_dir / "raw" / "green_trips" / "data").rglob("*.parquet"))
+    gone.unlink()
+    catalog = copy.settings.catalog_file.read_bytes()
+
+    with pytest.raises(BoundaryError, match=rf"only in part here: {gone} is missing.*Copy or restore the whole folder"):
+        adopt(copy.settings)
+
+    assert copy.settings.catalog_file.read_bytes() == catalog
+
+
+def test_a_catalog_that_is_gone_is_no_new_lakehouse(lake: Lake) -> None:
+    filled(lake)
+    lake.settings.catalog_file.unlink()
+
+    for way in EVERY_WAY_IN.values():
+        with pytest.raises(BoundaryError, match=r"only in part here: .*catalog.db knows no table.*Restore"):
+            way(lake)
+
+
+def test_a_lakehouse_begins_again_from_what_is_landed(lake: Lake) -> None:
+    filled(lake)
+    shutil.rmtree(lake.settings.warehouse_dir)
+    lake.settings.catalog_file.unlink()
+
+    for month in ("2024-01", "2024-02"):
+        lake.load("green", month)
+
+    assert lake.rows(f"select count(*) as n from {TABLE}") == [{"n": 250}]
+
+
+def test_a_catalog_older_than_its_files_is_refused(lake: Lake) -> None:
+    filled(lake)
+    old = lake.settings.catalog_file.read_bytes()
+    for seed in (5, 6):
+        lake.load("green", "2024-02", lake.generate("green", "2024-02", 50, seed=seed))
+    lake.settings.catalog_file.write_bytes(old)
+    before = files(lake.settings.home)
+
+    for way in (EVERY_WAY_IN["load"], EVERY_WAY_IN["maintain"], EVERY_WAY_IN["tag"]):
+        with pytest.raises(BoundaryError, match=r"catalog.db in .* is older than the files of raw.green_trips"):
+            way(lake)
+
+    left = files(lake.settings.home)
+    assert {path: left.get(path) for path in before} == before
+
+
+def test_what_one_killed_commit_left_is_no_older_catalog(lake: Lake) -> None:
+    filled(lake)
+    table = lake.table(TABLE)
+    folder = lake.settings.warehouse_dir / "raw" / "green_trips" / "metadata"
+    number = int(Path(table.metadata_location).name[:5])
+    left = folder / f"{number + 1:05}-{'0' * 8}-0000-0000-0000-{'0' * 12}.metadata.json"
+    shutil.copy2(Path(table.metadata_location.removeprefix("file://")), left)
+
+    assert lake.load("green", "2024-01", again=True).action == "loaded"
+
+
+def test_another_lakehouse_s_catalog_in_this_home_is_refused(lake: Lake) -> None:
+    filled(lake)
+    with closing(sqlite3.connect(lake.settings.catalog_file)) as catalog, catalog:
+        catalog.execute(
+            "update iceberg_namespace_properties set property_value = 'another' where property_key = 'lakehouse.id'"
+        )
+
+    with pytest.raises(BoundaryError, match=r"are not of one lakehouse \(catalog: another, files: .*lakehouse adopt"):
+        lake.load("green", "2024-01", again=True)
+    adopt(lake.settings)
+
+    assert lake.load("green", "2024-01", again=True).action == "loaded"
+
+
+def test_a_table_outside_the_home_is_never_written_or_cleaned(lake: Lake, tmp_path: Path) -> None:
+    filled(lake)
+    outside = tmp_path / "elsewhere"
+    with lake.table(TABLE).transaction() as transaction:
+        transaction._apply((SetLocationUpdate(location=f"file://{outside}"),), ())
+    outside.mkdir(exist_ok=True)
+    (outside / "a-neighbour").write_bytes(b"")
+
+    for way in (EVERY_WAY_IN["load"], EVERY_WAY_IN["maintain"], EVERY_WAY_IN["rollback"]):
+        with pytest.raises(BoundaryError, match=rf"keeps its files in file://{outside}, which is outside"):
+            way(lake)
+
+    assert (outside / "a-neighbour").exists()
+
+
+def test_a_lakehouse_of_an_older_version_gets_its_identity(lake: Lake) -> None:
+    filled(lake)
+    (lake.settings.home / FILE).unlink()
+    with closing(sqlite3.connect(lake.settings.catalog_file)) as catalog, catalog:
+        catalog.execute("delete from iceberg_namespace_properties where property_key like 'lakehouse.%'")
+
+    lake.load("green", "2024-01", again=True)
+
+    assert json.loads((lake.settings.home / FILE).read_text())["place"] == str(lake.settings.home)
+
+
+@pytest.mark.parametrize(
+    ("harm", "said", "fix"),
+    [
+        (lambda lake: lake, "tables, all here", ""),
+        (copied, "is a copy of", "lakehouse adopt"),
+        (moved, "was moved", "lakehouse adopt"),
+        (lambda lake: lake.settings.catalog_file.unlink() or lake, "only in part here", "Restore"),
+    ],
+    ids=["whole", "copied", "moved", "half restored"],
+)
+def test_doctor_tells_a_whole_home_from_others(
+    lake: Lake, harm: Callable[[Lake], Lake], said: str, fix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = harm(filled(lake))
+
+    (finding,) = [finding for finding in examine(home.settings) if finding.what == "lakehouse"]
+
+    assert finding.state == ("missing" if fix else "ok")
+    assert said in finding.found
+    assert fix in finding.way_out
+
+
+def test_adopting_an_empty_folder_says_that_nothing_is_there(lake: Lake) -> None:
+    with pytest.raises(LakehouseError, match=r"There is no lakehouse in .*it has no catalog.db"):
+        adopt(lake.settings)
