@@ -13,11 +13,12 @@ from pyiceberg.manifest import ManifestFile
 from tests.lake import Lake
 
 from lakehouse.errors import CommitError, QueryError, ServiceError
-from lakehouse.iceberg import loading, maintenance
+from lakehouse.iceberg import maintenance
 from lakehouse.iceberg.catalog import SqliteCatalog
 from lakehouse.iceberg.maintenance import maintain
 from lakehouse.iceberg.refs import tag
 from lakehouse.iceberg.tables import METADATA_FILES
+from lakehouse.iceberg.writer import audit
 
 TABLE = "raw.green_trips"
 NOW = timedelta(0)
@@ -186,13 +187,12 @@ def test_a_full_disk_is_cleaned_before_anything_is_written(lake: Lake, monkeypat
 def test_a_load_whose_file_maintenance_took_is_not_committed(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     restated(lake)
     lake.land("green", "2024-02", lake.generate("green", "2024-02", 10))
-    audit = loading.audit
 
     def with_maintenance(*given: Any) -> None:
         audit(*given)
         maintain(lake.settings, [TABLE], unreferenced=NOW)
 
-    monkeypatch.setattr(loading, "audit", with_maintenance)
+    monkeypatch.setattr("lakehouse.iceberg.loading.audit", with_maintenance)
     with pytest.raises(CommitError, match=r"2024-02 was not committed: its data file .* was removed while"):
         lake.load("green", "2024-02")
 
