@@ -197,3 +197,19 @@ def test_a_load_whose_file_maintenance_took_is_not_committed(lake: Lake, monkeyp
         lake.load("green", "2024-02")
 
     assert lake.rows(f"select count(*) as n from {TABLE}") == [{"n": 502}]
+
+
+def test_a_tag_given_while_snapshots_expire_keeps_its_snapshot(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, second, _ = restated(lake)
+    commit = SqliteCatalog.commit_table
+
+    def with_a_tag(catalog: SqliteCatalog, *given: Any) -> Any:
+        monkeypatch.undo()
+        tag(lake.catalog, TABLE, "meanwhile", second)
+        return commit(catalog, *given)
+
+    monkeypatch.setattr(SqliteCatalog, "commit_table", with_a_tag)
+    (done,) = maintain(lake.settings, [TABLE], keep=NOW)
+
+    assert done.expired_snapshots == 0
+    assert rows(lake, second) == 501

@@ -15,11 +15,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table import Table
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.update import AssertTableUUID, RemoveSnapshotsUpdate, ValidatableTableRequirement
 from sqlalchemy.exc import DBAPIError
 
 from lakehouse.engines import Engine, open_engine
@@ -35,6 +37,7 @@ from lakehouse.settings import Settings
 
 KEEP = timedelta(days=7)
 UNREFERENCED = timedelta(days=3)
+ATTEMPTS = 5
 LAYERS = ("raw", "silver", "gold")
 
 
@@ -174,19 +177,48 @@ def _trino(age: timedelta) -> str:
     return f"{int(age.total_seconds())}s"
 
 
+class _AssertRefs(ValidatableTableRequirement):
+    """Every branch and tag is as it was: a tag that somebody gave meanwhile keeps its snapshot.
+
+    PyIceberg has no such requirement, and removes the refs of what it expires. Its catalog on SQLite asks it.
+    """
+
+    type: Literal["assert-refs"] = "assert-refs"
+    refs: dict[str, int]
+
+    def validate(self, base_metadata: TableMetadata | None) -> None:  # type: ignore[override]
+        """Compare with the table as the catalog has it now."""
+        if base_metadata is None or _refs(base_metadata) != self.refs:
+            raise CommitFailedException("a branch or tag moved")
+
+
+def _refs(metadata: TableMetadata) -> dict[str, int]:
+    return {name: ref.snapshot_id for name, ref in metadata.refs.items()}
+
+
 def _expire(catalog: Catalog, name: str, keep: timedelta) -> bool:
-    """Expire what is older than `keep` and has no name. False if there is nothing."""
-    table = load_table(catalog, name)
-    refs = {ref.snapshot_id for ref in table.metadata.refs.values()}
-    limit = datetime.now(UTC) - keep
-    old = [s for s in table.snapshots() if s.timestamp_ms < limit.timestamp() * 1000 and s.snapshot_id not in refs]
-    if not old:
-        return False
-    try:
-        table.maintenance.expire_snapshots().by_ids([s.snapshot_id for s in old]).commit()
-    except CommitFailedException as error:
-        raise CommitError(f"{name} was changed by someone else meanwhile. Nothing of it expired; try again.") from error
-    return True
+    """Expire what is older than `keep` and has no name, in one commit. False if there is nothing.
+
+    Not by PyIceberg's builder: it copies the whole metadata for each snapshot, so its cost grows with the square.
+    """
+    for _ in range(ATTEMPTS):
+        table = load_table(catalog, name)
+        refs = _refs(table.metadata)
+        limit = (datetime.now(UTC) - keep).timestamp() * 1000
+        old = [s.snapshot_id for s in table.snapshots() if s.timestamp_ms < limit]
+        old = [snapshot_id for snapshot_id in old if snapshot_id not in refs.values()]
+        if not old:
+            return False
+        requirements: Any = (AssertTableUUID(uuid=table.metadata.table_uuid), _AssertRefs(refs=refs))
+        try:
+            catalog.commit_table(table, requirements, (RemoveSnapshotsUpdate(snapshot_ids=old),))  # type: ignore[call-arg]
+        except CommitFailedException:
+            continue  # a load, tag or rollback was quicker
+        return True
+    raise CommitError(
+        f"{name} was changed by others at each of {ATTEMPTS} attempts. Nothing of it expired; run `lakehouse maintain` "
+        "again when no load is running."
+    )
 
 
 def _limit_metadata_files(table: Table) -> None:
