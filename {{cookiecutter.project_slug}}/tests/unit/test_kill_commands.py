@@ -1,0 +1,116 @@
+"""SIGKILL in the middle of build, publish and maintain: no torn table, no process left, the next run is right."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import timedelta
+
+import pytest
+from tests.kills import GOLD, Kills, gold, unknown_files
+from tests.lake import Lake
+
+from lakehouse.iceberg.loading import load
+from lakehouse.iceberg.maintenance import maintain
+from lakehouse.tlc.generate import write_zones
+
+# A build lasts seconds: `make long` tries as many moments as of a load, every run some.
+KILLS = int(os.environ.get("LAKEHOUSE_TEST_COMMAND_KILLS", "2"))
+NOW = timedelta(0)
+SUM = "select count(*) as n, round(sum(total_amount), 2) as s from raw.green_trips"
+TABLES = ("raw.green_trips", "raw.taxi_zones", "silver.stg_green_trips", *(f"gold.{name}" for name in GOLD))
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for processes in /proc"),
+]
+
+
+@pytest.fixture
+def states(lake: Lake) -> Lake:
+    """A month with two versions, of which the first is loaded, and the zone lookup."""
+    lake.scratch.mkdir(parents=True)
+    lake.landing.put("zones", None, write_zones(lake.scratch / "zones.csv"), "test")
+    load(lake.catalog, lake.landing, "zones", None)
+    lake.load("green", "2024-02", lake.generate("green", "2024-02", 200))
+    turn_to(lake, 0)
+    return lake
+
+
+def turn_to(lake: Lake, version: int) -> None:
+    lake.load("green", "2024-01", lake.generate("green", "2024-01", 400 + version, seed=version))
+
+
+def killing(lake: Lake, *words: str) -> Kills:
+    return Kills({"LAKEHOUSE_TARGET": "embedded", "LAKEHOUSE_HOME": str(lake.settings.home)}, words)
+
+
+def nothing_is_left(lake: Lake) -> None:
+    """Maintenance removes all that the kills left."""
+    maintain(lake.settings, keep=NOW, unreferenced=NOW)
+    catalog = lake.catalog
+    tables = [
+        catalog.load_table(".".join(name)) for ns in catalog.list_namespaces() for name in catalog.list_tables(ns)
+    ]
+    assert unknown_files(lake.settings.home, tables) == []
+
+
+def test_a_killed_build_leaves_whole_tables_and_the_next_is_right(states: Lake) -> None:
+    build, wholes = killing(states, "build"), []
+    for version in (0, 1):
+        turn_to(states, version)
+        build.run()
+        wholes.append(gold(states.rows))
+
+    for turn in range(KILLS):
+        new = turn % 2
+        turn_to(states, new)
+        build.kill()
+        found = gold(states.rows)
+        assert all(found[name] in (wholes[0][name], wholes[1][name]) for name in GOLD)
+        build.run()
+        assert gold(states.rows) == wholes[new]
+
+    assert build.killed >= KILLS // 2
+    nothing_is_left(states)
+    assert gold(states.rows) == wholes[(KILLS - 1) % 2]
+
+
+def test_a_killed_publish_shows_one_publication_and_the_next_is_right(states: Lake) -> None:
+    publish, wholes = killing(states, "publish"), []
+    for version in (0, 1):
+        turn_to(states, version)
+        publish.run()
+        wholes.append(gold(states.rows, "published"))
+
+    for turn in range(KILLS):
+        new = turn % 2
+        turn_to(states, new)
+        publish.kill()
+        assert gold(states.rows, "published") in wholes
+        publish.run()
+        assert gold(states.rows, "published") == wholes[new]
+
+    assert publish.killed >= KILLS // 2
+    nothing_is_left(states)
+    assert gold(states.rows, "published") == wholes[(KILLS - 1) % 2]
+
+
+def test_a_killed_maintain_changes_no_answer_and_the_next_finishes(states: Lake) -> None:
+    killing(states, "build").run()
+    tidy = killing(states, "maintain", "--keep-days", "0", "--unreferenced-days", "0")
+    tidy.run()
+    before = gold(states.rows)
+
+    for turn in range(KILLS):
+        for version in (1 - turn % 2, turn % 2):
+            turn_to(states, version)
+        rows = states.rows(SUM)
+        tidy.kill()
+        assert states.rows(SUM) == rows
+        assert gold(states.rows) == before
+        tidy.run()
+        assert len(states.history("raw.green_trips")) == 1
+
+    assert tidy.killed >= KILLS // 2
+    nothing_is_left(states)
