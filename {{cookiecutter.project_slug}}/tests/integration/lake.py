@@ -15,6 +15,7 @@ from tests.integration.stack import MARK, Stack
 
 from lakehouse.engines.trino import TrinoEngine
 from lakehouse.iceberg.catalog import open_catalog
+from lakehouse.iceberg.identity import FILE
 from lakehouse.iceberg.loading import LoadResult, load
 from lakehouse.iceberg.tables import NAMESPACES
 from lakehouse.landing.bucket import BucketLanding
@@ -122,5 +123,6 @@ class Lake:
                 catalog.create_namespace(namespace, {MARK: "true"})
             except NamespaceAlreadyExistsError:
                 catalog.update_namespace_properties(namespace, updates={MARK: "true"})
-        for key in [*self.keys("iceberg/"), *self.keys("raw_data/")]:
+        identity = f"iceberg/{FILE}"  # the namespaces stay, and with them the identity that the catalog keeps
+        for key in [key for key in (*self.keys("iceberg/"), *self.keys("raw_data/")) if key != identity]:
             self.s3.delete_object(Bucket=self.settings.s3_bucket, Key=key)
