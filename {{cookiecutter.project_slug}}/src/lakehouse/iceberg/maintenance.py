@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.table.update import AssertTableUUID, RemoveSnapshotsUpdate, ValidatableTableRequirement
 from sqlalchemy.exc import DBAPIError
 
@@ -118,7 +120,8 @@ def maintain(
                     after = load_table(catalog, table)
                     _limit_metadata_files(after)
             else:
-                with service_errors(catalog), _told_what_was_freed(removed, done):
+                freed = partial(_freed, removed, done)
+                with service_errors(catalog), _full_disk(settings, loaded, keep, freed):
                     after = _by_pyiceberg(catalog, loaded, keep, unreferenced, removed)
             expired = before - {snapshot.snapshot_id for snapshot in after.snapshots()}
             done.append(
@@ -135,6 +138,10 @@ def maintain(
         return done
     finally:
         engine.close()
+
+
+def _freed(removed: _Removed, done: Sequence[Maintained]) -> int:
+    return removed.freed_bytes + sum(one.freed_bytes or 0 for one in done)
 
 
 def _by_pyiceberg(catalog: Catalog, table: Table, keep: timedelta, unreferenced: timedelta, removed: _Removed) -> Table:
@@ -196,6 +203,13 @@ def _refs(metadata: TableMetadata) -> dict[str, int]:
     return {name: ref.snapshot_id for name, ref in metadata.refs.items()}
 
 
+def _old_snapshots(table: Table, keep: timedelta) -> list[int]:
+    """The snapshots that are older than `keep`, and that no branch or tag names."""
+    named = _refs(table.metadata).values()
+    limit = (datetime.now(UTC) - keep).timestamp() * 1000
+    return [s.snapshot_id for s in table.snapshots() if s.timestamp_ms < limit and s.snapshot_id not in named]
+
+
 def _expire(catalog: Catalog, name: str, keep: timedelta) -> bool:
     """Expire what is older than `keep` and has no name, in one commit. False if there is nothing.
 
@@ -203,13 +217,10 @@ def _expire(catalog: Catalog, name: str, keep: timedelta) -> bool:
     """
     for _ in range(ATTEMPTS):
         table = load_table(catalog, name)
-        refs = _refs(table.metadata)
-        limit = (datetime.now(UTC) - keep).timestamp() * 1000
-        old = [s.snapshot_id for s in table.snapshots() if s.timestamp_ms < limit]
-        old = [snapshot_id for snapshot_id in old if snapshot_id not in refs.values()]
+        old = _old_snapshots(table, keep)
         if not old:
             return False
-        requirements: Any = (AssertTableUUID(uuid=table.metadata.table_uuid), _AssertRefs(refs=refs))
+        requirements: Any = (AssertTableUUID(uuid=table.metadata.table_uuid), _AssertRefs(refs=_refs(table.metadata)))
         try:
             catalog.commit_table(table, requirements, (RemoveSnapshotsUpdate(snapshot_ids=old),))  # type: ignore[call-arg]
         except CommitFailedException:
@@ -276,29 +287,45 @@ def _remove(path: Path, removed: _Removed) -> None:
 
 
 @contextmanager
-def _told_what_was_freed(removed: _Removed, done: Sequence[Maintained]) -> Iterator[None]:
-    """A disk that is full, with what was freed all the same: expiry itself writes a file of metadata."""
+def _full_disk(settings: Settings, table: Table, keep: timedelta, freed: Callable[[], int]) -> Iterator[None]:
+    """Report a full disk with what was freed, what expiry would free, and what else lies there: expiry needs some room.
+
+    Raises:
+        ServiceError: instead of the system's error.
+    """
     try:
         yield
     except (OSError, DBAPIError) as error:
         if not is_full(error):
             raise
-        freed = removed.freed_bytes + sum(one.freed_bytes or 0 for one in done)
+        old = set(_old_snapshots(table, keep))
+        kept = [snapshot for snapshot in table.snapshots() if snapshot.snapshot_id not in old]
+        waits = _paths(referenced(table)) - _paths(referenced(table, kept))
+        would_free = sum(path.stat().st_size for path in waits if path.exists())
+        others = {
+            folder: sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+            for pattern in ("dbt/logs", "landing/*/versions", "landing/.staging")
+            for folder in settings.home.glob(pattern)
+        }
+        found = ", ".join(f"{folder} ({readable_size(size)})" for folder, size in others.items() if size)
         raise ServiceError(
-            f"The disk is full: {readable_size(freed)} were freed, and then there was no room for a table's metadata "
-            "(some 100 kB), without which no snapshot can expire. Remove something else from this disk first, for "
-            "example the logs in `dbt` below LAKEHOUSE_HOME or earlier versions below `landing/*/versions`, and run "
-            "`lakehouse maintain --now` again."
+            f"The disk is full: {readable_size(freed())} were freed, and then there was no room for the metadata of "
+            f"{'.'.join(table.name())} (some 100 kB). With it, {len(old)} snapshots expire and "
+            f"{readable_size(would_free)} are freed. Remove something else from this disk first"
+            f"{f', for example below {found}' if found else ''}; then run `lakehouse maintain --now` again."
         ) from error
 
 
-def referenced(table: Table) -> Iterator[str]:
-    """The address of every file that a snapshot of the table needs, and of its metadata. Reads each manifest once."""
+def referenced(table: Table, snapshots: Iterable[Snapshot] | None = None) -> Iterator[str]:
+    """The address of every file that these snapshots (all unless given) need, and of the table's metadata.
+
+    Reads each manifest once, however many snapshots share it.
+    """
     yield table.metadata_location
     yield from (entry.metadata_file for entry in table.metadata.metadata_log)
     yield from (statistics.statistics_path for statistics in table.metadata.statistics)
     read: set[str] = set()
-    for snapshot in table.snapshots():
+    for snapshot in table.snapshots() if snapshots is None else snapshots:
         yield snapshot.manifest_list
         for manifest in snapshot.manifests(table.io):
             if manifest.manifest_path in read:
