@@ -310,9 +310,9 @@ def _full_disk(settings: Settings, table: Table, keep: timedelta, freed: Callabl
         found = ", ".join(f"{folder} ({readable_size(size)})" for folder, size in others.items() if size)
         raise ServiceError(
             f"The disk is full: {readable_size(freed())} were freed, and then there was no room for the metadata of "
-            f"{'.'.join(table.name())} (some 100 kB). With it, {len(old)} snapshots expire and "
-            f"{readable_size(would_free)} are freed. Remove something else from this disk first"
-            f"{f', for example below {found}' if found else ''}; then run `lakehouse maintain --now` again."
+            f"{'.'.join(table.name())} (some 100 kB). With it, the expiry of {len(old)} of its "
+            f"{len(table.snapshots())} snapshots frees {readable_size(would_free)}. Remove something else from this "
+            f"disk first{f', for example below {found}' if found else ''}; then run `lakehouse maintain --now` again."
         ) from error
 
 

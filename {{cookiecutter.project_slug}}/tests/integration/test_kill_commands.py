@@ -1,0 +1,112 @@
+"""SIGKILL in the middle of build, publish and maintain on the stack: as on `embedded`, with Trino doing the work."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tests.integration.lake import GREEN, Lake
+from tests.kills import GOLD, Kills, gold
+
+from lakehouse.iceberg.maintenance import maintain, referenced
+
+# Every run tries one moment of each; every night ten.
+KILLS = int(os.environ.get("LAKEHOUSE_TEST_COMMAND_KILLS", "1"))
+NOW = timedelta(0)
+SUM = "select count(*), round(sum(total_amount), 2) from raw.green_trips"
+
+
+@pytest.fixture
+def states(lake: Lake) -> Lake:
+    """A month with two versions, of which the first is loaded, and the zone lookup."""
+    lake.load("zones", None)
+    lake.load("green", "2023-02", 200)
+    turn_to(lake, 0)
+    return lake
+
+
+def turn_to(lake: Lake, version: int) -> None:
+    lake.load("green", "2023-01", 400 + version, version)
+
+
+def rows(lake: Lake) -> Callable[[str], list[dict[str, Any]]]:
+    return lambda sql: lake.engine.query(sql).to_pylist()
+
+
+def killing(lake: Lake, *words: str) -> Kills:
+    environment = {**lake.stack.environment, "LAKEHOUSE_HOME": str(lake.settings.home)}
+    return Kills(environment, words, random.Random(2))  # noqa: S311 - moments to kill at
+
+
+def settled(lake: Lake, ask: Callable[[], Any], wanted: Callable[[Any], bool]) -> None:
+    """A statement that Trino has begun goes on after its client is gone: wait for its end."""
+    deadline = time.monotonic() + 60
+    while (
+        lake.value("select count(*) from system.runtime.queries where state in ('RUNNING', 'QUEUED', 'FINISHING')") > 1
+    ):
+        assert time.monotonic() < deadline, "Trino still runs a statement of a killed client"
+        time.sleep(0.5)
+    assert wanted(ask())
+
+
+def test_a_killed_build_leaves_whole_tables_and_the_next_is_right(states: Lake) -> None:
+    build, wholes = killing(states, "build"), []
+    for version in (0, 1):
+        turn_to(states, version)
+        build.run()
+        wholes.append(gold(rows(states)))
+
+    for turn in range(KILLS):
+        new = turn % 2
+        turn_to(states, new)
+        build.kill()
+        settled(
+            states,
+            lambda: gold(rows(states)),
+            lambda found: all(found[name] in (wholes[0][name], wholes[1][name]) for name in GOLD),
+        )
+        build.run()
+        assert gold(rows(states)) == wholes[new]
+
+
+def test_a_killed_publish_shows_one_publication_and_the_next_is_right(states: Lake) -> None:
+    publish, wholes = killing(states, "publish"), []
+    for version in (0, 1):
+        turn_to(states, version)
+        publish.run()
+        wholes.append(gold(rows(states), "published"))
+
+    for turn in range(KILLS):
+        new = turn % 2
+        turn_to(states, new)
+        publish.kill()
+        settled(states, lambda: gold(rows(states), "published"), lambda found: found in wholes)
+        publish.run()
+        assert gold(rows(states), "published") == wholes[new]
+
+
+def test_a_killed_maintain_changes_no_answer_and_the_next_finishes(states: Lake) -> None:
+    tidy = killing(states, "maintain", "raw.green_trips", "--keep-days", "0", "--unreferenced-days", "0")
+    tidy.run()
+
+    for turn in range(KILLS):
+        for version in (1 - turn % 2, turn % 2):
+            turn_to(states, version)
+        before = states.sql(SUM)
+        tidy.kill()
+        settled(states, lambda: states.sql(SUM), lambda found, before=before: found == before)  # type: ignore[misc]
+        tidy.run()
+        assert states.sql(SUM) == before
+
+    maintain(states.settings, [GREEN], keep=NOW, unreferenced=NOW)
+    known = {address.removeprefix(f"s3://{states.settings.s3_bucket}/") for address in needed(states)}
+    assert {key for key in states.keys("iceberg/raw/green_trips") if "/data/" in key} <= known
+
+
+def needed(lake: Lake) -> set[str]:
+    return set(referenced(lake.catalog.load_table(GREEN)))
