@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from lakehouse.errors import LakehouseError
+from lakehouse.logs import show_own_only
 from lakehouse.settings import Settings, load_settings, project_dir
 from lakehouse.tlc.datasets import DATASETS, ZONES_DATASET, dataset_named
 from lakehouse.tlc.months import Month, parse_months
@@ -67,6 +68,7 @@ VERSION = "A snapshot's id, a branch or tag, or a time (UTC)."
 
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 refused or failed (one message on stderr), 2 usage."""
+    show_own_only()
     try:
         app()
     except LakehouseError as error:

@@ -28,6 +28,7 @@ from lakehouse.iceberg.loading import load
 from lakehouse.landing import Landing, open_landing
 from lakehouse.landing.arrive import GENERATED, generated, is_generated, land
 from lakehouse.landing.folder import FolderLanding
+from lakehouse.logs import show_own_only
 from lakehouse.settings import Settings, load_settings
 from lakehouse.terminal import download_bar, err, out, rows_bar
 from lakehouse.tlc.datasets import ZONES_DATASET, dataset_named
@@ -216,4 +217,5 @@ def _command(
 
 
 if __name__ == "__main__":
+    show_own_only()
     typer.run(_command)
