@@ -549,16 +549,36 @@ def maintain(
     from datetime import timedelta
 
     from lakehouse.iceberg.maintenance import maintain as maintain_now
-    from lakehouse.terminal import print_json, print_table
+    from lakehouse.leftovers import remove_leftovers
+    from lakehouse.terminal import out, print_json, print_table
 
+    settings = load_settings()
+    # First, because it needs no room on a full disk.
+    leftovers = remove_leftovers(settings, timedelta(days=unreferenced_days))
+    if not as_json:
+        for one in leftovers:
+            out.print(f"removed leftover {one.path} ({one.bytes:,} bytes)", markup=False, soft_wrap=True)
     done = maintain_now(
-        load_settings(),
+        settings,
         tables or None,
         keep=timedelta(days=keep_days),
         unreferenced=timedelta(days=unreferenced_days),
     )
     if as_json:
-        print_json([one.as_dict() for one in done])
+        print_json(
+            [
+                *({**one.as_dict(), "leftovers": []} for one in done),
+                # No table's: what killed loads and builds left beside the tables.
+                {
+                    "table": None,
+                    "expired_snapshots": 0,
+                    "compacted_files": 0,
+                    "removed_files": len(leftovers),
+                    "seconds": 0.0,
+                    "leftovers": [asdict(one) for one in leftovers],
+                },
+            ]
+        )
         return
     print_table(
         "",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import logging
 import os
 import re
@@ -21,6 +20,8 @@ from lakehouse import locks
 from lakehouse.errors import LockedError
 from lakehouse.locks import Lock, held
 from lakehouse.settings import project_dir
+
+fcntl = pytest.importorskip("fcntl", reason="Windows locks files in another way")
 
 # A process that holds a lock until it is killed. With `none`, it is on a system without flock.
 HOLDER = """
