@@ -31,7 +31,7 @@ from lakehouse.filesystem import is_unsupported
 HOLDER_SUFFIX = ".holder"
 FIRST_NOTICE_SECONDS = 3.0
 NEXT_NOTICE_SECONDS = 60.0
-_POLL_SECONDS = 0.1
+_POLL_SECONDS = 0.2
 _UNUSED_SECONDS = 60.0  # an empty lock file that is older was left by a system that has flock
 _COMMAND_LENGTH = 100
 
@@ -185,17 +185,23 @@ class Lock:
 
     def _notice(self, left: float) -> str:
         who = self.holder() or "another process"
-        return f"{self.what} is locked by {who}. Waiting up to {_duration(left)} more (lock file: {self.path})."
+        return (
+            f"{self.what} is locked by {who} (lock file: {self.path}). {self._if_gone()}"
+            f"Waiting up to {_duration(left)} more."
+        )
 
     def _refusal(self, wait: float) -> str:
         holder = self.holder()
         locked = f"still locked after {_duration(wait)}" if wait else "locked"
-        gone = "" if self._has_flock else f"If that process or its machine is gone, remove {self.path}. "
         end = f", or end process {holder.pid} on host {holder.host}" if holder else ""
         return (
             f"{self.what} is {locked} by {holder or 'another process'} (lock file: {self.path}). Wait until it "
-            f"ends{end}. {gone}Then run the same command again."
+            f"ends{end}. {self._if_gone()}Then run the same command again."
         )
+
+    def _if_gone(self) -> str:
+        """What to do where the lock file outlives its holder."""
+        return "" if self._has_flock else f"If that process or its machine is gone, remove {self.path}. "
 
 
 @contextmanager

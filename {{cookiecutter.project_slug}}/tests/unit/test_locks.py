@@ -101,6 +101,7 @@ def test_a_wait_ends_and_says_for_whom_it_was(
     (notice,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert f"process {process.pid}" in notice
     assert str(path) in notice
+    assert ("gone, remove" in notice) == (flock == WITHOUT)
 
 
 def test_a_short_wait_says_nothing(path: Path, flock: str, caplog: pytest.LogCaptureFixture) -> None:
