@@ -44,6 +44,43 @@ def loading_process(environment: Mapping[str, str], dataset: str, month: str) ->
                 process.kill()
 
 
+@contextmanager
+def landing_process(environment: Mapping[str, str], dataset: str, month: str) -> Iterator[subprocess.Popen[str]]:
+    """A process in the middle of fetching this month from a folder: the first bytes are staged, and it stands still."""
+    root = project_dir()
+    paths = {"PYTHONPATH": f"{root / 'src'}{os.pathsep}{root}"}
+    with subprocess.Popen(
+        [sys.executable, "-c", _LANDING, dataset, month],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=root,
+        env={**os.environ, **environment, **paths},
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "fetching\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+_LANDING = """
+import sys
+from lakehouse.landing import open_landing
+from lakehouse.landing.arrive import land
+from lakehouse.settings import load_settings
+from lakehouse.tlc.months import Month
+
+def stand_still(done, total):
+    print("fetching", flush=True)
+    sys.stdin.read()
+
+settings = load_settings()
+land(open_landing(settings), settings.tlc_source, sys.argv[1], Month.parse(sys.argv[2]), progress=stand_still)
+"""
+
+
 def start(process: subprocess.Popen[str]) -> None:
     """Let it load."""
     assert process.stdin is not None

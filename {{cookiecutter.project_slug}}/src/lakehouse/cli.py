@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from lakehouse.errors import LakehouseError
+from lakehouse.logs import show_own_only
 from lakehouse.settings import Settings, load_settings, project_dir
 from lakehouse.tlc.datasets import DATASETS, ZONES_DATASET, dataset_named
 from lakehouse.tlc.months import Month, parse_months
@@ -67,6 +68,7 @@ VERSION = "A snapshot's id, a branch or tag, or a time (UTC)."
 
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 refused or failed (one message on stderr), 2 usage."""
+    show_own_only()
     try:
         app()
     except LakehouseError as error:
@@ -562,18 +564,44 @@ def maintain(
     """Expire old snapshots, compact small files, remove what killed loads left. Branches and tags keep their data."""
     from datetime import timedelta
 
+    from lakehouse.iceberg.maintenance import check_own
     from lakehouse.iceberg.maintenance import maintain as maintain_now
     from lakehouse.iceberg.tree import size
+    from lakehouse.leftovers import remove_leftovers
     from lakehouse.terminal import out, print_json, print_table
 
+    settings = load_settings()
+    keep = timedelta(0) if now else timedelta(days=keep_days)
+    unreferenced = timedelta(hours=1) if now else timedelta(days=unreferenced_days)
+    check_own(settings)
+    # First, because it needs no room on a full disk.
+    leftovers = remove_leftovers(settings, unreferenced)
+    if not as_json:
+        for one in leftovers:
+            out.print(f"removed leftover {one.path} ({one.bytes:,} bytes)", markup=False, soft_wrap=True)
     done = maintain_now(
-        load_settings(),
+        settings,
         tables or None,
-        keep=timedelta(0) if now else timedelta(days=keep_days),
-        unreferenced=timedelta(hours=1) if now else timedelta(days=unreferenced_days),
+        keep=keep,
+        unreferenced=unreferenced,
     )
     if as_json:
-        print_json([one.as_dict() for one in done])
+        print_json(
+            [
+                *({**one.as_dict(), "leftovers": []} for one in done),
+                # No table's: what killed loads and builds left beside the tables.
+                {
+                    "table": None,
+                    "expired_snapshots": 0,
+                    "compacted_files": 0,
+                    "removed_files": len(leftovers),
+                    "freed_bytes": sum(one.bytes for one in leftovers),
+                    "waiting_bytes": 0,
+                    "seconds": 0.0,
+                    "leftovers": [asdict(one) for one in leftovers],
+                },
+            ]
+        )
         return
     print_table(
         "",

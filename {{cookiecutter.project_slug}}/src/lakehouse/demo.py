@@ -9,11 +9,10 @@ The one place that takes generated months, and only where the publisher can't be
 
 from __future__ import annotations
 
-import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,7 +26,10 @@ from lakehouse.iceberg.history import months as loaded_months
 from lakehouse.iceberg.loading import load
 from lakehouse.landing import Landing, open_landing
 from lakehouse.landing.arrive import GENERATED, generated, is_generated, land
-from lakehouse.landing.folder import FolderLanding
+from lakehouse.landing.folder import LOCK, FolderLanding
+from lakehouse.leftovers import remove_staged
+from lakehouse.locks import held
+from lakehouse.logs import show_own_only
 from lakehouse.settings import Settings, load_settings
 from lakehouse.terminal import download_bar, err, out, rows_bar
 from lakehouse.tlc.datasets import ZONES_DATASET, dataset_named
@@ -40,6 +42,7 @@ ROWS = {"yellow": 200_000, "green": 60_000}
 LAG_MONTHS = 2  # the TLC publishes a month about two months after its end
 # Whoever tries this on a train should not wait for minutes.
 DEMO_PATIENCE = Patience(connect=3.0, silence=15.0, tries=3, connect_tries=2, longest_wait=5.0)
+KILLED_DEMO = timedelta(minutes=1)  # a demo that runs holds a lock from its folder's first second on
 ZONES = PublishedFile(ZONES_DATASET, None)
 
 
@@ -62,9 +65,11 @@ def bring(
     if not absent:
         return dict.fromkeys(asked, False)
     landing.staging.mkdir(parents=True, exist_ok=True)
-    for leftover in landing.staging.glob("demo-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix="demo-", dir=landing.staging) as folder:
+    remove_staged(landing.staging, KILLED_DEMO, "demo-*")
+    with (
+        tempfile.TemporaryDirectory(prefix="demo-", dir=landing.staging) as folder,
+        held(Path(folder) / LOCK, "The demo's folder"),
+    ):
         try:
             # First all of them aside: the landing zone gets the whole set, or nothing of it.
             _fetch(FolderLanding(Path(folder)), settings.tlc_source, absent, patience)
@@ -216,4 +221,5 @@ def _command(
 
 
 if __name__ == "__main__":
+    show_own_only()
     typer.run(_command)

@@ -18,6 +18,9 @@ import httpx
 
 from lakehouse.errors import BoundaryError, LakehouseError
 from lakehouse.settings import Settings, project_dir
+from lakehouse.tlc.datasets import ZONES_DATASET
+from lakehouse.tlc.publisher import source_folder
+from lakehouse.tlc.search import contents
 
 GIB = 1 << 30
 DISK_GIB, MEMORY_GIB = 2, 6
@@ -111,12 +114,29 @@ def _env_file() -> dict[str, str]:
     return {name: value or "" for name, value in dotenv_values(project_dir() / ".env").items()}
 
 
+def _source_folder(folder: Path) -> Finding:
+    """What a source folder holds."""
+    found = contents(folder)
+    months = {dataset: months for dataset, months in found.items() if months}
+    lookup = "the zone lookup" if ZONES_DATASET in found else "no zone lookup"
+    held = [f"{dataset}: {len(m)} ({m[0]} to {m[-1]})" for dataset, m in sorted(months.items())]
+    if found:
+        return Finding("TLC_SOURCE", "ok", f"{folder} holds months of {', '.join(held) or 'nothing'}; {lookup}")
+    return Finding(
+        "TLC_SOURCE",
+        "warn",
+        f"{folder} holds no file of a published name",
+        "Put files there such as yellow_tripdata_2024-01.parquet and taxi_zone_lookup.csv, or set TLC_SOURCE to "
+        "another folder.",
+    )
+
+
 def _source(settings: Settings) -> Finding:
     source = settings.tlc_source
     if not source.startswith(("http://", "https://")):
-        folder = Path(source.removeprefix("file://")).expanduser()
+        folder = source_folder(source)
         if folder.is_dir():
-            return Finding("TLC_SOURCE", "ok", str(folder))
+            return _source_folder(folder)
         return Finding(
             "TLC_SOURCE", "missing", f"{source} is no folder", "Set it to a folder of TLC files, or a base URL."
         )

@@ -36,6 +36,10 @@ class LandingError(LakehouseError):
     """The landing zone does not hold what it recorded, or can't be written."""
 
 
+class LockedError(LakehouseError):
+    """Another process holds a lock. The message names the process, the lock file and what to do."""
+
+
 class RefusedError(LakehouseError):
     """A file that can't be loaded as it is; the tables are as they were."""
 

@@ -273,6 +273,7 @@ def test_an_undeclared_column_is_a_warning(lake: Lake, shell: Shell) -> None:
 
 def test_doctor_says_what_is_there_and_what_is_not(shell: Shell, tmp_path: Path) -> None:
     shell.set("DAGSTER_HOME", str(tmp_path / "gone"))
+    (load_settings().home.parent / "scratch" / "green_tripdata_2024-01.parquet").touch()
 
     done = shell.run("doctor", "--json")
 

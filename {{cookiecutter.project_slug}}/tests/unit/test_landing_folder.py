@@ -6,13 +6,16 @@ import errno
 import json
 import multiprocessing
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from lakehouse.errors import LandingError
+from lakehouse.errors import LandingError, LockedError
+from lakehouse.landing import folder
 from lakehouse.landing.folder import FolderLanding, sha256_of
+from lakehouse.locks import held
 from lakehouse.tlc.months import Month
 
 JANUARY = Month(2023, 1)
@@ -287,3 +290,61 @@ def test_the_listing_says_what_is_landed_from_where_and_when(landing: FolderLand
         ("zones", "None", "https://tlc.example/z"),
     ]
     assert listing[1] == landed[0]
+
+
+def sync_fails(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Syncing a folder gives this error; syncing a file works."""
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+
+@pytest.mark.parametrize("number", ["EINVAL", "ENOTSUP", "EBADF", "ENOSYS"])
+def test_folders_that_cannot_be_synced_take_files(
+    landing: FolderLanding, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: str
+) -> None:
+    sync_fails(monkeypatch, getattr(errno, number))
+
+    for content in (b"first", b"second"):
+        landing.put("green", JANUARY, given(tmp_path, content), "o")
+
+    assert len(landing.versions("green", JANUARY)) == 2
+
+
+@pytest.mark.parametrize("number", ["EIO", "ENOSPC"])
+def test_a_broken_disk_is_an_error_when_a_folder_syncs(
+    landing: FolderLanding, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: str
+) -> None:
+    sync_fails(monkeypatch, getattr(errno, number))
+
+    with pytest.raises(LandingError, match=os.strerror(getattr(errno, number))):
+        landing.put("green", JANUARY, given(tmp_path, b"trips"), "o")
+
+
+def test_files_that_cannot_be_synced_land(
+    landing: FolderLanding, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fsync(descriptor: int) -> None:
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+    assert landing.put("green", JANUARY, given(tmp_path, b"trips"), "o") == landing.find("green", JANUARY)
+
+
+def test_a_landing_folder_held_elsewhere_says_by_whom(
+    landing: FolderLanding, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder, "LOCK_SECONDS", 0.2)
+    (landing.root / "green_trips").mkdir(parents=True)
+
+    with (
+        held(landing.root / "green_trips" / ".lock", "It"),
+        pytest.raises(LockedError, match=rf"green_trips is still locked after .* by process {os.getpid()} on host"),
+    ):
+        landing.put("green", JANUARY, given(tmp_path, b"trips"), "o")

@@ -64,6 +64,19 @@ class Maintained:
         return asdict(self)
 
 
+def check_own(settings: Settings) -> Catalog:
+    """Open the catalog, and refuse a home or bucket that is not this lakehouse's: nothing in it may be removed.
+
+    Raises:
+        BoundaryError: says what is there instead, and what to do.
+        ServiceError: catalog or store can't be used.
+    """
+    catalog = open_catalog(settings)
+    with service_errors(catalog):
+        check_pair(settings, catalog)
+    return catalog
+
+
 @dataclass
 class _Removed:
     """Files that are gone from a table's folder, and those that wait for their age."""
@@ -97,11 +110,8 @@ def maintain(
         ServiceError: Trino, the catalog or the object store does not answer, or the disk is full; what was removed
             until then is named.
     """
-    engine = open_engine(settings)
-    catalog = open_catalog(settings)
+    engine, catalog = open_engine(settings), check_own(settings)
     try:
-        with service_errors(catalog):
-            check_pair(settings, catalog)
         known = [t for t in engine.tables() if t.partition(".")[0] in LAYERS]
         if unknown := sorted(set(tables or ()) - set(known)):
             raise QueryError(f"There is no table {', '.join(unknown)}. There are: {', '.join(known) or 'none yet'}.")

@@ -9,19 +9,20 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import pyarrow as pa
-from filelock import FileLock
 
 from lakehouse.errors import LandingError, SourceError
 from lakehouse.landing import Landed, Landing
 from lakehouse.landing.folder import sha256_of
 from lakehouse.landing.record import SUFFIX, from_json
-from lakehouse.tlc.download import Patience
+from lakehouse.locks import held
+from lakehouse.tlc.download import PATIENCE, Patience
 from lakehouse.tlc.generate import is_synthetic
 from lakehouse.tlc.months import Month
 from lakehouse.tlc.published import PublishedFile
 from lakehouse.tlc.publisher import Progress, Version, open_source
 
 GENERATED = "generated://"
+LOCK_SUFFIX = ".lock"
 
 
 def land(
@@ -57,13 +58,15 @@ def land(
         UnreachableError: the source can't be asked.
         SourceError: what the source gave is not the file.
         LandingError: the landing zone did not take it, or holds generated months that would stay beside it.
+        LockedError: another process still fetches the same file, after half an hour unless `patience` says less.
     """
     file = PublishedFile(dataset, month)
     if not refresh and (found := _published(landing, file)):
         return found
     try:
         landing.staging.mkdir(parents=True, exist_ok=True)
-        with FileLock(landing.staging / f"{file.name}.lock"):
+        lock = landing.staging / f"{file.name}{LOCK_SUFFIX}"
+        with held(lock, f"The fetch of {file.name}", wait=(patience or PATIENCE).other_process):
             if not refresh and (found := _published(landing, file)):
                 return found
             return _fetch(landing, source, file, together, refresh=refresh, progress=progress, patience=patience)

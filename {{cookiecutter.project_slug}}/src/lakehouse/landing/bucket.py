@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +24,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from lakehouse.errors import LakehouseError, LandingError, ServiceError
 from lakehouse.landing import Landed
+from lakehouse.landing.folder import LOCK
 from lakehouse.landing.record import SUFFIX, VERSIONS, again, file_name, folder_name, from_json, to_json
+from lakehouse.locks import held
 from lakehouse.tlc.months import Month
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from lakehouse.settings import Settings
 
 PREFIX = "raw_data/"
+WAREHOUSE_PREFIX = "iceberg/"  # where the catalog puts its tables
 DEFAULT_REGION = "us-east-1"  # that S3 must not be told as a bucket's place; every other it must
 CHUNK = 1 << 20
 # Three tries of these stay below half a minute: a store that is away is one clear error, soon.
@@ -109,8 +112,10 @@ class BucketLanding:
         with self._disk(landed):
             self._staging.mkdir(parents=True, exist_ok=True)
             temporary = tempfile.TemporaryDirectory(prefix="landed-", dir=self._staging)
-        with temporary as folder:
+        with temporary as folder, ExitStack() as stack:
             path = Path(folder) / landed.name
+            with self._disk(landed):
+                stack.enter_context(held(path.parent / LOCK, f"The copy of {landed.name}"))
             with self._disk(landed), self._store():
                 size, sha256 = self._fetch(landed, path)
             if (size, sha256) != (landed.size, landed.sha256):
@@ -156,6 +161,36 @@ class BucketLanding:
             else:
                 place: Any = {"LocationConstraint": region}  # its stubs know the regions of Amazon only
                 self._s3.create_bucket(Bucket=self.bucket, CreateBucketConfiguration=place)
+
+    def abort_uploads(self, before: datetime) -> list[str]:
+        """Give up uploads that began before that time and never ended; their addresses.
+
+        The store keeps and bills the parts of such an upload, and shows them in no listing. MinIO lists them by whole
+        names only, and gives them up by itself after a day.
+
+        Raises:
+            LandingError: the store refuses.
+            ServiceError: the store does not answer.
+        """
+        aborted = []
+        with self._store():
+            for prefix in (PREFIX, WAREHOUSE_PREFIX):
+                for key, upload, begun in self._uploads(prefix):
+                    if begun <= before:
+                        self._s3.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload)
+                        aborted.append(self._uri(key))
+        return aborted
+
+    def _uploads(self, prefix: str) -> list[tuple[str, str, datetime]]:
+        """Uploads that have not ended: key, id, and when they began."""
+        pages = self._s3.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket, Prefix=prefix)
+        try:
+            found = [upload for page in pages for upload in page.get("Uploads", [])]
+        except ClientError as error:
+            if _code(error) in _ABSENT:
+                return []
+            raise
+        return [(upload["Key"], upload["UploadId"], upload["Initiated"]) for upload in found]
 
     def _take(self, new: Landed, file: Path, key: str) -> Landed:
         """Upload `file`, which `new` describes, as the current version."""

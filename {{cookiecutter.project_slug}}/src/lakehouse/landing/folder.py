@@ -20,15 +20,17 @@ from io import BufferedReader
 from pathlib import Path
 from uuid import uuid4
 
-from filelock import FileLock
-
 from lakehouse.errors import LandingError
+from lakehouse.filesystem import sync, sync_folder
 from lakehouse.landing import Landed
 from lakehouse.landing.record import SUFFIX, VERSIONS, again, file_name, folder_name, from_json, to_json
+from lakehouse.locks import held
 from lakehouse.tlc.months import Month
 
 CHUNK = 1 << 20
 TEMPORARY = ".landing-"
+LOCK = ".lock"
+LOCK_SECONDS = 300.0  # copying and hashing one file takes seconds
 
 
 class FolderLanding:
@@ -64,11 +66,12 @@ class FolderLanding:
 
         Raises:
             LandingError: the disk did not take it; what was landed before is as it was.
+            LockedError: another process still lands a file in this folder after five minutes.
         """
         path = self._path(dataset, month)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(path.parent / ".lock"):
+            with held(path.parent / LOCK, f"The landing folder {path.parent}", wait=LOCK_SECONDS):
                 # Who holds the lock is the only writer: any temporary file is what a killed one left.
                 for leftover in path.parent.rglob(TEMPORARY + "*"):
                     leftover.unlink(missing_ok=True)
@@ -149,7 +152,7 @@ class FolderLanding:
         if old is not None and old_is_whole:
             _keep(old, path)
         temporary.replace(path)
-        _sync(path.parent)
+        sync_folder(path.parent)
         _write(to_json(new), path)
         earlier.unlink(missing_ok=True)  # a version that came back is the current one, and lies in one place
         return new
@@ -198,7 +201,7 @@ def _keep(old: Landed, path: Path) -> None:
     except OSError:  # a file system without hard links
         _copy(path, temporary)
     temporary.replace(folder / path.name)
-    _sync(folder)
+    sync_folder(folder)
 
 
 def _copy(source: Path, target: Path) -> tuple[int, str]:
@@ -210,7 +213,7 @@ def _copy(source: Path, target: Path) -> tuple[int, str]:
             digest.update(chunk)
             size += len(chunk)
         outgoing.flush()
-        os.fsync(outgoing.fileno())
+        sync(outgoing.fileno())
     return size, digest.hexdigest()
 
 
@@ -221,19 +224,8 @@ def _write(record: bytes, path: Path) -> None:
         with temporary.open("xb") as file:
             file.write(record)
             file.flush()
-            os.fsync(file.fileno())
+            sync(file.fileno())
         temporary.replace(f"{path}{SUFFIX}")
     finally:
         temporary.unlink(missing_ok=True)
-    _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    """Make renames in `folder` last through a power cut, where the system can."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(path.parent)

@@ -44,6 +44,8 @@ class Patience:
     """Attempts in a row that bring nothing worth while."""
     connect_tries: int = 3
     """Attempts in a row that do not even connect."""
+    other_process: float = 1800.0
+    """How long to wait for another process that fetches the same file."""
 
 
 PATIENCE = Patience()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,15 +11,15 @@ from typing import Protocol
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from lakehouse.errors import NotPublishedError, SourceError
+from lakehouse.errors import SourceError
 from lakehouse.tlc.download import PATIENCE, Download, Patience
 from lakehouse.tlc.published import PublishedFile
+from lakehouse.tlc.search import find
 
 Progress = Callable[[int, int], None]
 
 PARQUET = b"PAR1"
 CHUNK = 1 << 20
-SKIPPED_FOLDERS = frozenset({"versions", "__pycache__"})
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def open_source(source: str, patience: Patience | None = None) -> Source:
         raise SourceError(f"TLC_SOURCE is {source!r}, which is no address: {error}. Correct it.") from error
     if parts.scheme in ("http", "https") and parts.netloc:
         return SiteSource(source.rstrip("/"), patience or PATIENCE)
-    folder = Path(url2pathname(parts.path) if parts.scheme == "file" else source).expanduser()
+    folder = source_folder(source)
     if folder.is_dir():
         return FolderSource(folder)
     what = "is a file" if folder.exists() else "does not exist"
@@ -68,6 +67,12 @@ def open_source(source: str, patience: Patience | None = None) -> Source:
         f"TLC_SOURCE is {source!r}, and {folder.absolute()} {what}. Set it to a folder that holds published files, or "
         "to a base URL that begins with https:// or http://."
     )
+
+
+def source_folder(source: str) -> Path:
+    """The folder that `TLC_SOURCE` names where it is no base URL: a path, or an address that begins with `file:`."""
+    parts = urlsplit(source)
+    return Path(url2pathname(parts.path) if parts.scheme == "file" else source).expanduser()
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,7 @@ class SiteSource:
 
 @dataclass(frozen=True)
 class FolderSource:
-    """A folder, searched with its subfolders for the published names.
+    """A folder, searched with its subfolders for the published names; see `lakehouse.tlc.search`.
 
     A landing zone is such a folder. Folders called `versions` and those whose names begin with a dot are not searched.
     """
@@ -112,7 +117,7 @@ class FolderSource:
     ) -> Version | None:
         """Copy; see `Source.fetch`."""
         with _reading(self.folder):
-            found = self._find(wanted)
+            found = find(self.folder, wanted)
         with _reading(found):
             before, incoming = found.stat(), found.open("rb")
         copied = 0
@@ -128,31 +133,6 @@ class FolderSource:
             raise SourceError(f"{found} changed while it was read. Load again once whoever writes it is done.")
         check(target, wanted, str(found))
         return Version(found.absolute().as_uri())
-
-    def _find(self, wanted: PublishedFile) -> Path:
-        """The one file of that name.
-
-        Raises:
-            NotPublishedError: none.
-            SourceError: several that differ.
-        """
-        found: list[Path] = []
-        for where, folders, files in os.walk(self.folder):
-            folders[:] = sorted(f for f in folders if f not in SKIPPED_FOLDERS and not f.startswith("."))
-            if wanted.name in files:
-                found.append(Path(where) / wanted.name)
-        if not found:
-            raise NotPublishedError(
-                f"{wanted.words} is not in {self.folder.absolute()}: no {wanted.name} there or in a subfolder. "
-                "Put it there, or set TLC_SOURCE to another folder or to the publisher's address."
-            )
-        for other in found[1:]:
-            if not _same_bytes(found[0], other):
-                raise SourceError(
-                    f"{wanted.words} is there twice, and the two differ: {found[0]} and {other}. Which one is meant "
-                    "can't be told; move one of them away."
-                )
-        return found[0]
 
 
 def check(file: Path, wanted: PublishedFile, origin: str) -> None:
@@ -203,13 +183,3 @@ def _reading(path: Path) -> Iterator[None]:
 def _chunk(incoming: BufferedReader, found: Path) -> bytes:
     with _reading(found):
         return incoming.read(CHUNK)
-
-
-def _same_bytes(one: Path, other: Path) -> bool:
-    if one.stat().st_size != other.stat().st_size:
-        return False
-    with one.open("rb") as a, other.open("rb") as b:
-        while chunk := a.read(CHUNK):
-            if chunk != b.read(CHUNK):
-                return False
-    return True

@@ -1,0 +1,53 @@
+"""What not every file system can do: where the system has no answer, that is no error; a disk's own faults stay errors.
+
+A network or container file system may not know how to sync a folder or how to lock a file. It then says so with one of
+a few error numbers. A disk that is full or broken says something else.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+_UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
+# Of a folder: EBADF for one that is open for reading only, EACCES and EISDIR for one that can't be opened at all.
+_UNSUPPORTED_FOR_FOLDERS = _UNSUPPORTED | {errno.EBADF, errno.EACCES, errno.EISDIR}
+_NO_LOCKS = _UNSUPPORTED | {errno.ENOLCK}
+
+
+def is_unsupported(error: OSError) -> bool:
+    """Whether a lock failed because the file system has no locks (NFS without its lock service says ENOLCK)."""
+    return error.errno in _NO_LOCKS
+
+
+def sync(descriptor: int) -> None:
+    """Write an open file through to the disk, where the file system can.
+
+    Raises:
+        OSError: the disk is full or broken.
+    """
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in `folder` last through a power cut, where the file system can.
+
+    Raises:
+        OSError: the disk is full or broken, or the folder is gone.
+    """
+    if os.name == "nt":
+        return
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED_FOR_FOLDERS:
+            raise
