@@ -36,6 +36,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+Wait = Annotated[
+    bool, typer.Option("--wait", help="Wait for another build, up to two hours, and say who runs it; else fail.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
@@ -248,6 +251,7 @@ def build(
         bool,
         typer.Option("--full-refresh", help="Rebuild all of silver: after `load --again`, or a rollback in silver."),
     ] = False,
+    wait: Wait = False,
     as_json: Json = False,
 ) -> None:
     """Run dbt: silver, gold and their tests. Of silver, months whose bytes changed are rebuilt; all, if its SQL did."""
@@ -259,6 +263,7 @@ def build(
             load_settings(),
             select=select,
             full_refresh=full_refresh,
+            wait=wait,
             progress=lambda line: status.update(_escaped(line)),
         )
     for warning in result.warnings:
@@ -518,13 +523,13 @@ def tag(
 
 
 @app.command(rich_help_panel=DATA, epilog=examples("lakehouse publish", "lakehouse publish --json"))
-def publish(as_json: Json = False) -> None:
+def publish(wait: Wait = False, as_json: Json = False) -> None:
     """Build and test; when all is green, show the result to readers of schema `published`."""
     from lakehouse.publishing import publish as publish_now
     from lakehouse.terminal import err, out, print_json
 
     with err.status("dbt is starting") as status:
-        publication = publish_now(load_settings(), progress=lambda line: status.update(_escaped(line)))
+        publication = publish_now(load_settings(), wait=wait, progress=lambda line: status.update(_escaped(line)))
     if as_json:
         print_json(publication.as_dict())
     else:

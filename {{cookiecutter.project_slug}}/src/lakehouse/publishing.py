@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -32,11 +33,12 @@ from pyiceberg.table.update import (
 
 from lakehouse.engines import Engine, open_engine
 from lakehouse.engines.duckdb import table_names
-from lakehouse.errors import CommitError
+from lakehouse.errors import CommitError, TransformError
 from lakehouse.iceberg.catalog import open_catalog, service_errors
 from lakehouse.iceberg.commits import LOST_ANSWER, reloaded
 from lakehouse.iceberg.publication import BRANCH, TAG_PREFIX, manifest_file
 from lakehouse.settings import Settings
+from lakehouse.tlc.datasets import DATASETS
 from lakehouse.transform import BuildResult, Progress, build
 
 LAYERS = ("raw.", "silver.", "gold.")
@@ -56,20 +58,22 @@ class Publication:
         return asdict(self)
 
 
-def publish(settings: Settings, *, progress: Progress | None = None) -> Publication:
+def publish(settings: Settings, *, wait: bool = False, progress: Progress | None = None) -> Publication:
     """Build, test, and show the result to readers: the branch `published` of every table moves to what was tested.
 
     Args:
         settings: of the target.
+        wait: wait for another build of this lakehouse, up to two hours, instead of failing.
         progress: called with a line for each model and test that is done.
 
     Raises:
-        TransformError: a model or test failed; readers see what they saw before.
+        TransformError: a model or test failed or did not run, or gold does not count raw's rows; readers see what they
+            saw before.
         CommitError: raw tables, or the candidate, moved meanwhile, and readers see what they saw before; or the
             catalog did not confirm.
         ServiceError: the catalog or Trino does not answer.
     """
-    done = build(settings, progress=progress)
+    done = build(settings, wait=wait, progress=progress)
     if done.raw_moved:
         raise CommitError(
             f"{', '.join(done.raw_moved)} changed during the build, so what was tested may be a mixture. Nothing was "
@@ -78,6 +82,32 @@ def publish(settings: Settings, *, progress: Progress | None = None) -> Publicat
     catalog = open_catalog(settings)
     with service_errors(catalog):
         return _publish(settings, catalog, done)
+
+
+def _refuse_miscounted(engine: Engine) -> None:
+    """Refuse gold that does not count each row of raw: empty marts pass every test of their rows.
+
+    Raises:
+        TransformError: names the first month that differs, with both counts.
+    """
+    counted = engine.query(
+        "select service_type, file_month, sum(trips) as trips from gold.fct_monthly_quality group by 1, 2"
+    )
+    gold = {(row["service_type"], row["file_month"]): int(row["trips"]) for row in counted.to_pylist()}
+    raw = {
+        (dataset.name, month.file_month): month.rows
+        for dataset in DATASETS.values()
+        for month in engine.month_files(dataset.table)
+        if month.rows
+    }
+    for name, month in sorted(raw.keys() | gold.keys()):
+        rows, trips = raw.get((name, month), 0), gold.get((name, month), 0)
+        if rows != trips:
+            raise TransformError(
+                f"gold.fct_monthly_quality counts {trips:,} trips of {name} {month:%Y-%m}, and raw has {rows:,} rows. "
+                "Nothing was published. If a load is running, wait for it; run `lakehouse build --full-refresh`, then "
+                "publish again."
+            )
 
 
 def _publish(settings: Settings, catalog: Catalog, done: BuildResult) -> Publication:
@@ -90,6 +120,8 @@ def _publish(settings: Settings, catalog: Catalog, done: BuildResult) -> Publica
     ]
     if moved:
         raise CommitError(f"{', '.join(moved)} changed after the build. Nothing was published; publish again.")
+    with closing(open_engine(settings)) as engine:
+        _refuse_miscounted(engine)
     now = datetime.now(UTC)
     publication = Publication(
         name=f"{TAG_PREFIX}{now:%Y%m%dT%H%M%S}Z",

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -14,21 +13,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from pyiceberg.catalog import Catalog
 
+from lakehouse import children, dbt_process
 from lakehouse.engines import open_engine
-from lakehouse.errors import ServiceError, TransformError
+from lakehouse.errors import LockedError, ServiceError, TransformError
 from lakehouse.iceberg.catalog import open_catalog, service_errors
 from lakehouse.iceberg.tables import ZONES_TABLE, ensure_raw_tables
+from lakehouse.locks import held
 from lakehouse.settings import Settings, project_dir
 from lakehouse.tlc.datasets import DATASETS
 
 Progress = Callable[[str], None]
 
+_ENDING = 10.0  # seconds that a dbt whose parent was killed has to end
 _FAILED = frozenset({"error", "fail", "runtime error", "partial success"})
 _BUILT = frozenset({"model", "seed"})
 _LINES_SHOWN = 25
+# The longest that a build waits for another one, where waiting is wanted.
+BUILD_WAIT_SECONDS = 2 * 60 * 60.0
 # In DuckDB's words, and in Trino's.
 _NO_SUCH_TABLE = re.compile(r"Table with name \S+ does not exist|name=TABLE_NOT_FOUND")
 _LOST_RACE = "name=ICEBERG_COMMIT_ERROR"
@@ -53,6 +56,7 @@ def build(
     full_refresh: bool = False,
     data_tests: bool = True,
     unit_tests: bool = False,
+    wait: bool = False,
     progress: Progress | None = None,
 ) -> BuildResult:
     """Make silver and gold and test them. Raw tables that don't exist are made, empty, first.
@@ -64,20 +68,22 @@ def build(
             seeds changed is rebuilt without it.
         data_tests: run dbt's tests of the data.
         unit_tests: run dbt's unit tests too. They say something about the SQL, not about the data.
+        wait: wait for another build of this lakehouse, up to two hours, instead of failing.
         progress: called with a line for each model and test that is done.
 
     Raises:
-        TransformError: a model or test failed (the message names each), nothing was selected, the zone lookup is
-            missing, or another build of this lakehouse is running.
+        TransformError: a model or test failed (the message names each) or did not run, nothing was selected, the zone
+            lookup is missing, or another build of this lakehouse is running (the message names its process).
         ServiceError: the catalog or Trino does not answer, or Trino went away.
     """
     started = time.monotonic()
-    with prepared(settings) as catalog:
+    with prepared(settings, wait=BUILD_WAIT_SECONDS if wait else 0.0) as catalog:
         before = _raw_snapshots(catalog)
         command = _command(settings, select, full_refresh=full_refresh)
         for kind, wanted in (("test", data_tests), ("unit_test", unit_tests)):
             command += [] if wanted else ["--exclude-resource-type", kind]
-        results = _run(settings, command, progress)
+        kinds = {"model", "seed", "test"} if data_tests else {"model", "seed"}
+        results = _run(settings, command, progress, kinds if select is None else set())
         _raise_failures(results)
         after = _raw_snapshots(catalog)
     if not results:
@@ -95,8 +101,10 @@ def build(
 
 
 @contextmanager
-def prepared(settings: Settings) -> Iterator[Catalog]:
+def prepared(settings: Settings, *, wait: float = 0.0) -> Iterator[Catalog]:
     """What a run of dbt needs, whoever starts it: raw tables, the zone lookup, and no other build at the same time.
+
+    Waits up to `wait` seconds for another build.
 
     Raises:
         TransformError: trips are loaded and the zone lookup is not, or another build is running.
@@ -109,12 +117,12 @@ def prepared(settings: Settings) -> Iterator[Catalog]:
     if settings.target == "trino":
         with closing(open_engine(settings)) as engine:
             engine.query("select 1")  # dbt would say it with each model, and at length
-    with _only_build(settings):
+    with _only_build(settings, wait):
         yield catalog
 
 
 def dbt_environment(settings: Settings) -> dict[str, str]:
-    """The environment of a dbt process: what dbt/profiles.yml and the plugin read."""
+    """The whole environment of a dbt process: what dbt/profiles.yml and the plugin read, and whom it ends with."""
     named = {
         "LAKEHOUSE_TARGET": settings.target,
         "LAKEHOUSE_HOME": str(settings.home),
@@ -127,12 +135,17 @@ def dbt_environment(settings: Settings) -> dict[str, str]:
     }
     if settings.trino_ca_file:  # dbt's client is requests', where this variable wins over the profile
         named["REQUESTS_CA_BUNDLE"] = str(settings.trino_ca_file)
-    return os.environ | named
+    return children.environment(named | {dbt_process.PARENT: str(os.getpid())})
+
+
+def build_environment(settings: Settings) -> dict[str, str]:
+    """The same of a dbt process that builds: it holds the lock of its own."""
+    return dbt_environment(settings) | {dbt_process.LOCK: str(_dbt_lock(settings))}
 
 
 def _command(settings: Settings, select: str | None, *, full_refresh: bool) -> list[str]:
     dbt = str(project_dir() / "dbt")
-    command = [sys.executable, "-m", "dbt.cli.main", "--no-use-colors", "--log-format", "json", "build"]
+    command = children.python("-m", "lakehouse.dbt_process", "--no-use-colors", "--log-format", "json", "build")
     command += ["--project-dir", dbt, "--profiles-dir", dbt, "--target", settings.target]
     command += ["--target-path", str(_target_path(settings)), "--log-path", str(settings.home / "dbt" / "logs")]
     if select:
@@ -146,19 +159,50 @@ def _target_path(settings: Settings) -> Path:
     return settings.home / "dbt" / settings.target
 
 
+def _dbt_lock(settings: Settings) -> Path:
+    return _target_path(settings) / "dbt.lock"
+
+
 @contextmanager
-def _only_build(settings: Settings) -> Iterator[None]:
-    """Two builds at once would write the same tables and the same target folder."""
+def _only_build(settings: Settings, wait: float) -> Iterator[None]:
+    """Two builds at once would write the same tables and the same target folder.
+
+    This process holds one lock from the first check to the last, and dbt another for as long as it lives: a dbt whose
+    parent was killed keeps the next build out until it has ended.
+    """
     _target_path(settings).mkdir(parents=True, exist_ok=True)
-    lock = FileLock(_target_path(settings) / "build.lock")
+    started = time.monotonic()
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise TransformError("Another build of this lakehouse is running. Wait for it, then build again.") from None
-    try:
-        yield
-    finally:
-        lock.release()
+        with held(_target_path(settings) / "build.lock", "The build of this lakehouse", wait=wait):
+            with held(_dbt_lock(settings), dbt_process.WHAT, wait=max(wait - (time.monotonic() - started), _ENDING)):
+                pass  # no dbt is left of a killed build
+            yield
+    except LockedError as error:
+        raise TransformError(
+            f"Another build of this lakehouse is running. {error} `lakehouse build --wait` waits for it by itself."
+        ) from None
+
+
+def _refuse_incomplete(nodes: Mapping[str, Any], results: list[dict[str, Any]], kinds: set[str]) -> None:
+    """Refuse a build in which a node of these kinds did not run: nothing may pass because it was left out.
+
+    Raises:
+        TransformError: names what did not run.
+    """
+    enabled = {
+        name
+        for name, node in nodes.items()
+        if node["resource_type"] in kinds
+        and node["config"].get("enabled", True)
+        and node["config"].get("materialized") != "ephemeral"  # is part of the models that read it
+    }
+    ran = {result["unique_id"] for result in results if result["status"] != "skipped"}
+    if missing := sorted(enabled - ran):
+        names = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+        raise TransformError(
+            f"dbt reported success, but did not run {len(missing)} of {len(enabled)} models, seeds and tests: {names}. "
+            "See flags in dbt_project.yml that leave some out, and build again."
+        )
 
 
 def _raw_snapshots(catalog: Catalog) -> dict[str, int | None]:
@@ -179,18 +223,18 @@ def _refuse_without_zones(catalog: Catalog) -> None:
         )
 
 
-def _run(settings: Settings, command: list[str], progress: Progress | None) -> list[dict[str, Any]]:
+def _run(settings: Settings, command: list[str], progress: Progress | None, kinds: set[str]) -> list[dict[str, Any]]:
     """Run dbt and give each node's result, or raise with what it said where it did not come to results.
 
     Raises:
         ServiceError: Trino went away.
-        TransformError: dbt did not come to run anything.
+        TransformError: dbt did not come to run anything, or left out a node of these `kinds`.
     """
     run_results = _target_path(settings) / "run_results.json"
     run_results.unlink(missing_ok=True)
     said: list[str] = []
     with subprocess.Popen(  # noqa: S603 - our own command
-        command, env=dbt_environment(settings), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command, env=build_environment(settings), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         assert process.stdout is not None  # noqa: S101 - for the type checker: it is a pipe
         for line in process.stdout:
@@ -207,8 +251,10 @@ def _run(settings: Settings, command: list[str], progress: Progress | None) -> l
     manifest = json.loads((_target_path(settings) / "manifest.json").read_text(encoding="utf-8"))
     for result in found:
         result["node"] = manifest["nodes"].get(result["unique_id"], {})
-    if process.returncode and not any(r["status"] in _FAILED for r in found):
-        raise TransformError(f"dbt ended with code {process.returncode}:\n" + "\n".join(said[-_LINES_SHOWN:]))
+    if not any(r["status"] in _FAILED for r in found):
+        if process.returncode:
+            raise TransformError(f"dbt ended with code {process.returncode}:\n" + "\n".join(said[-_LINES_SHOWN:]))
+        _refuse_incomplete(manifest["nodes"], found, kinds)
     return found
 
 

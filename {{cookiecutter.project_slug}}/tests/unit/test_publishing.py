@@ -100,6 +100,7 @@ def test_a_publication_that_stops_half_way_leaves_readers_with_the_one_before(
     lake.load("green", "2024-01", lake.generate("green", "2024-01", 400))
     lake.load("yellow", "2024-01", lake.generate("yellow", "2024-01", 300))
     monkeypatch.setattr(publishing, "build", lambda _, **__: _built(lake))
+    monkeypatch.setattr(publishing, "_refuse_miscounted", lambda _: None)  # this build makes no gold
     publish(lake.settings)
     lake.load("green", "2024-02", lake.generate("green", "2024-02", 50))
     real: Any = SqlCatalog.commit_table
@@ -124,3 +125,16 @@ def test_a_publication_that_stops_half_way_leaves_readers_with_the_one_before(
 def _built(lake: Lake) -> BuildResult:
     tables = [lake.table(name) for name in lake.engine.tables()]
     return BuildResult((), (), (), 0.0, {".".join(t.name()): t.metadata.current_snapshot_id for t in tables}, ())
+
+
+@pytest.mark.slow
+def test_empty_marts_are_never_published(built: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(built.settings)
+    before = built.rows(COUNT.format("published"))
+    built.load("green", "2024-02", built.generate("green", "2024-02", 300))
+    built.catalog.load_table("gold.fct_monthly_quality").delete()
+
+    with pytest.raises(TransformError, match=r"counts 0 trips of green 2024-01, and raw has 400 rows"):
+        publishing._refuse_miscounted(built.engine)
+
+    assert built.rows(COUNT.format("published")) == before

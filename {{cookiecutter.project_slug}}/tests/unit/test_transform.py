@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -115,8 +116,32 @@ def test_two_builds_at_once_are_refused(lake: Lake, dbt_says: list[dict[str, Any
     build(lake.settings)
     [lock] = lake.settings.home.glob("dbt/**/build.lock")
 
-    with FileLock(lock), pytest.raises(TransformError, match="Another build"):
+    with FileLock(lock), pytest.raises(TransformError, match=r"Another build.*build.lock.*lakehouse build --wait"):
         build(lake.settings)
+
+
+def test_a_dbt_process_sees_no_variable_that_steers_it(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DBT_EMPTY", "DBT_RESOURCE_TYPES", "PYTHONSTARTUP", "PIP_USER", "DAGSTER_HOME", "PYICEBERG_HOME"):
+        monkeypatch.setenv(name, "1")
+
+    environment = dbt_environment(lake.settings)
+
+    assert not {name for name in environment if name.startswith(("DBT_", "PIP_", "DAGSTER_", "PYICEBERG_"))}
+    assert "PYTHONSTARTUP" not in environment
+    assert environment["PATH"] == os.environ["PATH"]
+
+
+def test_a_test_that_did_not_run_is_no_success() -> None:
+    nodes = {
+        "model.l.a": {"resource_type": "model", "config": {}},
+        "test.l.a": {"resource_type": "test", "config": {}},
+        "test.l.off": {"resource_type": "test", "config": {"enabled": False}},
+    }
+    ran = [result("model.l.a", "success")]
+
+    with pytest.raises(TransformError, match=r"did not run 1 of 2 models, seeds and tests: test\.l\.a"):
+        transform._refuse_incomplete(nodes, ran, {"model", "seed", "test"})
+    transform._refuse_incomplete(nodes, [*ran, result("test.l.a", "warn")], {"model", "seed", "test"})
 
 
 def test_dbt_that_does_not_come_to_results_is_quoted(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:

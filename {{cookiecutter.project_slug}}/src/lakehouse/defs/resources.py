@@ -140,8 +140,8 @@ def resources(settings: Settings) -> dict[str, dg.ConfigurableResource]:  # type
             project_dir=str(project_dir() / "dbt"),
             profiles_dir=str(project_dir() / "dbt"),
             target=settings.target,
-            # The one beside this Python: without an activated environment `dbt` is not on the PATH.
-            dbt_executable=str(Path(sys.executable).parent / "dbt"),
+            # dbt that ends with the run that started it; beside this Python, which need not be on the PATH.
+            dbt_executable=str(Path(sys.executable).parent / "lakehouse-dbt"),
         ),
     }
 

@@ -13,7 +13,7 @@ from lakehouse.publishing import publish as build_and_publish
 def publish_tables(context: dg.OpExecutionContext, trino: Trino) -> None:
     """Publish, and record which snapshot of each table readers see now."""
     with failures(context):
-        done = build_and_publish(trino.settings())
+        done = build_and_publish(trino.settings(), wait=True)
     context.log.info(f"published {len(done.snapshots)} tables as {done.name}")
     context.add_output_metadata(
         {

@@ -8,14 +8,15 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from lakehouse import children
 from lakehouse.errors import TransformError
 from lakehouse.settings import Settings, project_dir
+from lakehouse.transform import dbt_environment
 
 _SOURCES = frozenset({".sql", ".yml", ".yaml", ".csv", ".md", ".py"})
 _NOT_SOURCES = frozenset({"target", "logs", "dbt_packages"})
@@ -77,10 +78,10 @@ def _parse(settings: Settings, path: Path) -> dict[str, Any]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         options = ["--project-dir", str(dbt), "--profiles-dir", str(dbt), "--target", settings.target]
-        command = [str(Path(sys.executable).parent / "dbt"), "--quiet", "parse", "--no-partial-parse", *options]
-        places = {"DBT_TARGET_PATH": scratch, "DBT_LOG_PATH": scratch, "LAKEHOUSE_TARGET": settings.target}
+        options += ["--target-path", scratch, "--log-path", scratch]
+        command = children.python("-m", "lakehouse.dbt_process", "--quiet", "parse", "--no-partial-parse", *options)
         done = subprocess.run(  # noqa: S603 - our own command
-            command, env=os.environ | places, capture_output=True, text=True, check=False
+            command, env=dbt_environment(settings), capture_output=True, text=True, check=False
         )
         made = Path(scratch, "manifest.json")
         if done.returncode or not made.exists():

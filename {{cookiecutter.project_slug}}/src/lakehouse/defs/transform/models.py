@@ -19,7 +19,7 @@ from lakehouse.defs.transform.events import described, told
 from lakehouse.defs.transform.manifest import manifest, start_from_parsed, tidy
 from lakehouse.defs.transform.translator import TableNames
 from lakehouse.settings import load_settings
-from lakehouse.transform import dbt_environment, prepared
+from lakehouse.transform import BUILD_WAIT_SECONDS, build_environment, dbt_environment, prepared
 
 
 @dbt_assets(
@@ -41,14 +41,17 @@ def dbt_models(
     start_from_parsed(settings, target_path)
     # A raw table that is loaded alone brings dbt's tests of it along, and no model. They need neither the zone lookup
     # nor that no build is running: a load must not fail for the lack of either.
-    ready = partial(prepared, settings) if context.selected_asset_keys else lambda: nullcontext(catalog.open())
+    builds = bool(context.selected_asset_keys)
+    # A run waits for another build: nobody is there to start it again.
+    ready = partial(prepared, settings, wait=BUILD_WAIT_SECONDS) if builds else lambda: nullcontext(catalog.open())
+    variables = build_environment if builds else dbt_environment
     with failures(context), ready() as iceberg:
 
         def describe(built: dg.Output[Any]) -> None:
             key = context.asset_key_for_output(built.output_name)
             context.add_asset_metadata(table_metadata(iceberg.load_table(tuple(key.path))), asset_key=key)
 
-        with _environment(dbt_environment(trino.settings())):
+        with _environment(variables(trino.settings())):
             run = dbt.cli(["build", "--exclude-resource-type", "unit_test"], context=context, target_path=target_path)
         yield from described(told(run, trino.settings()), describe, iceberg)
     tidy(target_path)
@@ -56,10 +59,11 @@ def dbt_models(
 
 @contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """The environment while dbt is started: the resources' settings, which dagster-dbt can't be given otherwise."""
+    """Make `variables` the whole environment while dbt is started: dagster-dbt passes on what it finds there."""
     before = dict(os.environ)
-    os.environ.update(variables)
     try:
+        os.environ.clear()
+        os.environ.update(variables)
         yield
     finally:
         os.environ.clear()
