@@ -57,6 +57,7 @@ class Brought:
     dataset: str = "green"
     month: str = "2024-01"
     allow_shrink: bool = False
+    allow_strays: bool = False
     refused: tuple[str, ...] = ()
     way_out: str = REFRESH
     respelled: bool = False
@@ -105,12 +106,12 @@ def holds(lake: Lake, case: Brought) -> None:
 
     if case.refused:
         with case.plant(), pytest.raises((RefusedError, LandingError)) as caught:
-            lake.load(case.dataset, case.month, allow_shrink=case.allow_shrink)
+            lake.load(case.dataset, case.month, allow_shrink=case.allow_shrink, allow_strays=case.allow_strays)
         names_what_is_wrong(case, caught.value)
         assert state(lake, dataset.table) == before
         assert lake.load(case.dataset, case.month, held).action == "unchanged"
     else:
-        result = lake.load(case.dataset, case.month, allow_shrink=case.allow_shrink)
+        result = lake.load(case.dataset, case.month, allow_shrink=case.allow_shrink, allow_strays=case.allow_strays)
         assert (result.action, result.rows, result.unknown_columns) == ("loaded", _count(expected), case.unknown)
         assert [row.snapshot_id for row in lake.history(dataset.table)] == [before[0], result.snapshot_id]
         assert read(lake, dataset.name, case.month) == expected
@@ -463,6 +464,19 @@ CASES = (
         refused=("'DOLocationID' is outside 1 to 265 in 21 of 40 rows", "no taxi zones"),
     ),
     Brought("zones unknown in half", some("PULocationID", 20, 0)),
+    # rows of another month, in more than half
+    Brought(
+        "rows of another month in just over half",
+        some("lpep_pickup_datetime", 21, datetime(2023, 12, 5)),  # noqa: DTZ001
+        refused=("'lpep_pickup_datetime' is more than a day outside 2024-01 in 21 of 40 rows", "(52.5 %) are of 2023"),
+        way_out="--allow-strays",
+    ),
+    Brought("rows of another month in half", some("lpep_pickup_datetime", 20, datetime(2023, 12, 5))),  # noqa: DTZ001
+    Brought(
+        "rows of another month as is meant",
+        some("lpep_pickup_datetime", 21, datetime(2023, 12, 5)),  # noqa: DTZ001
+        allow_strays=True,
+    ),
     # a column nobody declared
     Brought(
         "columns nobody declared",

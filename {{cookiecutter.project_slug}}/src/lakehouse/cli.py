@@ -168,6 +168,13 @@ def load(
     allow_shrink: Annotated[
         bool, typer.Option("--allow-shrink", help="0 rows, or fewer than half of what is replaced, are meant.")
     ] = False,
+    allow_strays: Annotated[
+        bool,
+        typer.Option(
+            "--allow-strays",
+            help="Accept a file whose rows are mostly of another month, or that is loaded as another month.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Land what is not landed, then load it: one snapshot a month, or none if the table holds it already."""
@@ -189,7 +196,14 @@ def load(
                 land(landing, settings.tlc_source, dataset, month, refresh=refresh, progress=progress)
             with rows_bar(f"loading {what}", quiet=as_json) as progress:
                 result = load_month(
-                    catalog, landing, dataset, month, again=again, allow_shrink=allow_shrink, progress=progress
+                    catalog,
+                    landing,
+                    dataset,
+                    month,
+                    again=again,
+                    allow_shrink=allow_shrink,
+                    allow_strays=allow_strays,
+                    progress=progress,
                 )
             results.append(result)
             _report_load(what, result, quiet=as_json)

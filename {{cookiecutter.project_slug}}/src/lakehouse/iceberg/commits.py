@@ -57,6 +57,7 @@ class Change:
     run_id: str
     again: bool
     allow_shrink: bool
+    allow_strays: bool = False
 
     @property
     def what(self) -> str:
@@ -191,13 +192,33 @@ def file_hash(table: Table, file: DataFile) -> str | None:
 
     From its metrics; where a compaction by Trino has cut these to 16 characters, from the column itself.
     """
-    field_id = table.schema().find_field("source_sha256").field_id
-    low, high = ((bounds or {}).get(field_id) for bounds in (file.lower_bounds, file.upper_bounds))
+    low, high = _hash_bounds(table, file)
     if low is None or high is None:
         return None
     if min(len(low), len(high)) < SHA256_LENGTH:
         return _hash_in(table, file.file_path)
     return str(from_bytes(StringType(), low)) if low == high else None
+
+
+def prefix_of_hash(table: Table, file: DataFile) -> str | None:
+    """What a data file's metrics alone say of its `source_sha256`: all of it, or where they are cut, its beginning.
+
+    None if the file mixes sources, as far as the metrics show.
+    """
+    low, high = _hash_bounds(table, file)
+    if low is None or high is None:
+        return None
+    least, greatest = (str(from_bytes(StringType(), bound)) for bound in (low, high))
+    if min(len(low), len(high)) < SHA256_LENGTH:
+        # An upper bound that is cut has its last character raised, so that no value is above it.
+        least, greatest = least[: len(low) - 1], greatest[: len(low) - 1]
+    return least if least == greatest else None
+
+
+def _hash_bounds(table: Table, file: DataFile) -> tuple[bytes | None, bytes | None]:
+    """The least and the greatest `source_sha256` in a data file's metrics."""
+    field_id = table.schema().find_field("source_sha256").field_id
+    return (file.lower_bounds or {}).get(field_id), (file.upper_bounds or {}).get(field_id)
 
 
 def _hash_in(table: Table, path: str) -> str | None:
@@ -223,7 +244,8 @@ def commit(
     Other months' commits are rebased over (PyIceberg does, thanks to the predicate). The same month's are not: start
     again, and stop if the winner brought the same bytes. When an answer is lost, look for our own snapshot first.
 
-    `check` is asked after each fresh handle: what lands and is committed later than that is a conflict by itself.
+    `check` is asked after each fresh handle, also of the one that PyIceberg takes to rebase. A commit made after that
+    fails with a conflict, so no further check is needed.
 
     Returns:
         The snapshot's id, or None if the table holds these bytes already; the staged file is removed then.
@@ -254,7 +276,8 @@ def commit(
                     "being loaded, for example by `lakehouse maintain --unreferenced-days 0`. The table is as it was; "
                     "run the same command again."
                 )
-            return _replace(table, file, change, change.summary(rows, synthetic=synthetic), lost)
+            rebased = _Rebased(table, check, lost)
+            return _replace(rebased, file, change, change.summary(rows, synthetic=synthetic), lost)
         except (ValidationException, CommitFailedException, OperationalError) as error:
             reason = error  # someone else was quicker, or SQLite stayed locked
         except LOST_ANSWER as error:
@@ -276,6 +299,35 @@ def commit(
     if file is not None:
         remove(table.io, file.file_path)
     raise _not_committed(name, change, reason) from reason
+
+
+class _Rebased(Table):
+    """A table for one commit: where PyIceberg rebases it over another commit, `check` is asked of the new state too.
+
+    Another month's commit is no conflict, but it may be the reason to refuse this one.
+    """
+
+    def __init__(self, table: Table, check: Callable[[Table], None], own: set[int]) -> None:
+        super().__init__(
+            table.name(), table.metadata, table.metadata_location, table.io, table.catalog, config=table.config
+        )
+        self._check = check
+        self._own = own
+
+    def refresh(self) -> Table:
+        """Take the newest state.
+
+        Raises:
+            ValidationException: `check` refuses that state. PyIceberg removes its manifests then, and `commit` starts
+                again, where the same check says why. Not raised if the commit has arrived after all.
+        """
+        super().refresh()
+        if not any(self.snapshot_by_id(i) for i in self._own):
+            try:
+                self._check(self)
+            except RefusedError as error:
+                raise ValidationException(str(error)) from error
+        return self
 
 
 def _not_committed(name: str, change: Change, reason: Exception | None) -> CommitError:

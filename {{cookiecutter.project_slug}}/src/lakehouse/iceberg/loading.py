@@ -27,6 +27,7 @@ from pyiceberg.partitioning import PartitionFieldValue, PartitionKey
 from pyiceberg.table import Table
 
 from lakehouse.errors import LakehouseError, LandingError, RefusedError
+from lakehouse.iceberg.acceptance import OtherMonths, PickupMonths
 from lakehouse.iceberg.catalog import service_errors
 from lakehouse.iceberg.commits import Change, check_bytes, commit, discarding, still_meant, superseded
 from lakehouse.iceberg.tables import ZONES_TABLE, ensure_raw_tables, raw_schema
@@ -66,6 +67,7 @@ def load(
     *,
     again: bool = False,
     allow_shrink: bool = False,
+    allow_strays: bool = False,
     run_id: str | None = None,
     progress: Progress | None = None,
 ) -> LoadResult:
@@ -78,6 +80,7 @@ def load(
         month: whose file; None for `zones`.
         again: load even if the table already holds these bytes, for a declaration that has changed.
         allow_shrink: 0 rows, or fewer than half of the rows replaced, are meant.
+        allow_strays: most rows may be of another month, and the bytes may be loaded as another month already.
         run_id: recorded in the snapshot's summary; made up if absent.
         progress: called with rows done and rows in the file.
 
@@ -95,6 +98,7 @@ def load(
             month,
             again=again,
             allow_shrink=allow_shrink,
+            allow_strays=allow_strays,
             run_id=run_id or str(uuid.uuid4()),
             progress=progress,
         )
@@ -108,6 +112,7 @@ def _load(
     *,
     again: bool,
     allow_shrink: bool,
+    allow_strays: bool,
     run_id: str,
     progress: Progress | None,
 ) -> LoadResult:
@@ -125,6 +130,7 @@ def _load(
             run_id=run_id,
             again=again,
             allow_shrink=allow_shrink,
+            allow_strays=allow_strays,
         )
         try:
             result = _load_landed(catalog, landing, landed, change, progress=progress, started=started)
@@ -189,19 +195,29 @@ def _load_month(
         rows = parquet.metadata.num_rows
         match = plan(dataset, month, parquet.schema_arrow, landed.name)
         change.check_size(table, rows, landed.name)
+        others = OtherMonths(change, landed.name)
+        others.check(table)
         synthetic = SYNTHETIC_KEY.encode() in (parquet.schema_arrow.metadata or {})
         conformer = Conformer(dataset, month, match, landed.name)
+        pickups = PickupMonths(dataset, month)
         file = None
         if rows:
-            arrays = _as_the_table_has_them(table, dataset, _rows(parquet, conformer, check, progress))
+            arrays = _as_the_table_has_them(table, dataset, _rows(parquet, conformer, pickups, check, progress))
             file, written = write_data_file(table, arrays, f"{month}-{landed.sha256[:8]}", _partition(table, month))
             with discarding(table, file):
                 conformer.finish()
+                if not change.allow_strays:
+                    pickups.check(landed.name, match.sources[dataset.pickup])
                 audit(table, file, written)
                 check.bytes()
         else:
             check.bytes()
-    check_again = still_meant(landing, landed, change, rows)
+    still = still_meant(landing, landed, change, rows)
+
+    def check_again(handle: Table) -> None:
+        still(handle)
+        others.check(handle)
+
     snapshot_id = commit(catalog, dataset.table, file, rows, change, check=check_again, synthetic=synthetic)
     return _result(change, dataset.table, snapshot_id, rows, unknown=match.unknown, started=started)
 
@@ -281,7 +297,7 @@ class _Check:
 
 
 def _rows(
-    parquet: pq.ParquetFile, conformer: Conformer, check: _Check, progress: Progress | None
+    parquet: pq.ParquetFile, conformer: Conformer, pickups: PickupMonths, check: _Check, progress: Progress | None
 ) -> Iterator[list[pa.Array[Any]]]:
     """The file's rows as the raw table has them: key and provenance, then the conformed columns."""
     total = parquet.metadata.num_rows
@@ -294,7 +310,9 @@ def _rows(
             batch = next(batches, None)
         if batch is None:
             break
-        yield [*_key(conformer.month, check.landed.sha256, done, len(batch)), *conformer.conform(batch)]
+        conformed = conformer.conform(batch)
+        pickups.add(conformed)
+        yield [*_key(conformer.month, check.landed.sha256, done, len(batch)), *conformed]
         done += len(batch)
         if progress:
             progress(done, total)

@@ -70,6 +70,7 @@ class Dataset:
     swapped_share: float = 0.5
     unknown_zone_share: float = 0.5
     shrink_share: float = 0.5
+    stray_share: float = 0.5
     ignored: tuple[str, ...] = field(default=("__index_level_0__",))
 
     @property

@@ -33,6 +33,8 @@ class LoadConfig(dg.Config):
     """Load although the table holds this very file: for a declaration that has changed."""
     allow_shrink: bool = False
     """Take a file with fewer than half of the rows it replaces, or with none."""
+    allow_strays: bool = False
+    """Take a file whose rows are mostly of another month, or whose bytes are loaded as another month."""
 
 
 def load_metadata(result: LoadResult) -> dict[str, Any]:
@@ -111,6 +113,7 @@ def raw_asset(dataset: Dataset) -> dg.AssetsDefinition:
                 month,
                 again=config.again,
                 allow_shrink=config.allow_shrink,
+                allow_strays=config.allow_strays,
                 run_id=context.run.run_id,
             )
             results.append(result)
@@ -161,6 +164,7 @@ def raw_zones(
             None,
             again=config.again,
             allow_shrink=config.allow_shrink,
+            allow_strays=config.allow_strays,
             run_id=context.run.run_id,
         )
         context.log.info(in_words(result))
