@@ -48,7 +48,7 @@ def environment(home: Path) -> dict[str, str]:
         (["lakehouse", "load", "gr"], ["green"]),
         (["lakehouse", "tree", "raw.t"], ["raw.taxi_zones"]),
         (["lakehouse", "history", "gold.fct_d"], ["gold.fct_daily_trips"]),
-        (["lakehouse", "load", "--al"], ["--allow-shrink"]),
+        (["lakehouse", "load", "--al"], ["--allow-shrink", "--allow-strays"]),
     ],
 )
 def test_bash_completes_commands_datasets_tables_and_options_once_it_is_installed(
