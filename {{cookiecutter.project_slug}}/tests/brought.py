@@ -439,7 +439,22 @@ CASES = (
     Brought(
         "an amount beyond measure",
         one("total_amount", 0, 1e11),
-        refused=("the column 'total_amount' has 100000000000.0 in row 0 ", "below ten billion"),
+        refused=("the column 'total_amount' has 100000000000.0 in row 0 ", "from -99,999,999.99 to 99,999,999.99"),
+    ),
+    Brought(
+        "a count that no sum could hold",
+        one("passenger_count", 3, 2**63 - 1),
+        refused=("the column 'passenger_count' has 9223372036854775807 in row 3 ", "-2,147,483,647 to 2,147,483,647"),
+    ),
+    Brought(
+        "a time without its time of day",
+        both(text("lpep_pickup_datetime"), one("lpep_pickup_datetime", 7, " 2024-01-05 ")),
+        refused=("the column 'lpep_pickup_datetime' has ' 2024-01-05 ' in row 7 ", "expected a local time"),
+    ),
+    Brought(
+        "days in the place of times",
+        with_column("lpep_dropoff_datetime", lambda values: [value.date() for value in values]),
+        refused=("the column 'lpep_dropoff_datetime' has the type date32[day]", "expected a local time"),
     ),
     # pickup and dropoff plainly swapped, zone ids outside 1-265 in more than half
     Brought(

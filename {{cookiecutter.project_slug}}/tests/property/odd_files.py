@@ -163,10 +163,11 @@ def _trips(chance: random.Random, month: Month, count: int) -> Trips:
     trips["dropoff_datetime"] = [
         sometimes(p + timedelta(seconds=chance.randrange(10_000))) for p in trips["pickup_datetime"]
     ]
-    # Counts far beyond what a taxi holds: 2**53 + 1 is the first that a double can't hold.
+    # Codes as large as a column takes: 2**53 + 1 is the first that a double can't hold.
     large = chance.random() < 0.2
-    whole = [1, 2, 5, 0, 6] + ([2**53 + 1, 2**62, -(2**40)] if large else [])
     for name in sorted(WHOLE - ZONES):
+        largest = [2**31 - 1, 1 - 2**31] if name == "passenger_count" else [2**53 + 1, 2**62, -(2**40)]
+        whole = [1, 2, 5, 0, 6] + (largest if large else [])
         trips[name] = [sometimes(chance.choice(whole)) for _ in range(count)]
     for name in sorted(ZONES):
         trips[name] = [chance.randrange(1, 266) for _ in range(count)]
@@ -353,7 +354,7 @@ def _too_large(draw: Draw, columns: list[_Column], count: int) -> str | None:
         )
     else:
         value, kind = draw(
-            st.sampled_from([(1e11, pa.float64()), (-np.inf, pa.float64()), (10**12, pa.int64()), ("inf", pa.string())])
+            st.sampled_from([(1e8, pa.float64()), (-np.inf, pa.float64()), (10**12, pa.int64()), ("inf", pa.string())])
         )
         if pa.types.is_integer(kind):
             column.values = [None if v is None else int(v) for v in column.values]

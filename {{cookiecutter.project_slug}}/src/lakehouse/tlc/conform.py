@@ -14,7 +14,7 @@ import pyarrow as pa
 from pyarrow import compute
 
 from lakehouse.errors import RefusedError
-from lakehouse.tlc.datasets import ZONES, Column, Dataset, Name, normalised
+from lakehouse.tlc.datasets import LARGEST_CODE, ZONES, Column, Dataset, Name, normalised
 from lakehouse.tlc.months import Month
 
 # its stubs know no plain Python values
@@ -26,18 +26,20 @@ ARROW_TYPES: dict[str, Any] = {
     "string": pa.string(),
     "timestamp": pa.timestamp("us"),
 }
-EXPECTED = {
-    "long": "a whole number",
-    "double": "a number below ten billion",
-    "string": "text",
-    "timestamp": "a local time such as 2024-01-31 23:59:59",
-}
 _WAY_OUT = (
     "Nothing was loaded; get the published file again with --refresh, or mend this one and land the mended file with "
     "--refresh (TLC_SOURCE may be its folder)."
 )
-# decimal(12,2) is what silver holds; a larger amount or distance can't be meant
-LARGEST = 1e10
+
+
+def expected(column: Column) -> str:
+    """What a column's values must be, in words for messages."""
+    if column.type == "string":
+        return "text"
+    if column.type == "timestamp":
+        return "a local time such as 2024-01-31 23:59:59"
+    kind = "a whole number" if column.type == "long" else "a number"
+    return kind if column.largest == LARGEST_CODE else f"{kind} from {-column.largest:,} to {column.largest:,}"
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def plan(dataset: Dataset, month: Month, schema: pa.Schema, file: str) -> Match:
         if sources[column.name] is None and column.required_in(month):
             raise RefusedError(
                 f"{file}: the column {column.published_name(month)!r} is missing, and {dataset.name} files of {month} "
-                f"must have it (as {EXPECTED[column.type]}). The file has: {', '.join(schema.names) or 'no columns'}. "
+                f"must have it (as {expected(column)}). The file has: {', '.join(schema.names) or 'no columns'}. "
                 "Nothing was loaded; check that this is the right file, or get it again with --refresh."
             )
     return Match(sources, tuple(unknown))
@@ -124,7 +126,7 @@ def _check_type(column: Column, published: pa.Field[Any], file: str) -> None:
     if not (fits or empty):
         raise RefusedError(
             f"{file}: the column {published.name!r} has the type {published.type}, which can't be meant as "
-            f"{column.name}; expected {EXPECTED[column.type]}. {_WAY_OUT}"
+            f"{column.name}; expected {expected(column)}. {_WAY_OUT}"
         )
 
 
@@ -174,7 +176,7 @@ class Conformer:
                 column = next(c for c in self.dataset.columns if c.name == name)
                 raise RefusedError(
                     f"{self.file}: the column {self.match.sources[name]!r} has no value in any of its {self.rows:,} "
-                    f"rows, and {self.dataset.name} files of {self.month} must have some (as {EXPECTED[column.type]}). "
+                    f"rows, and {self.dataset.name} files of {self.month} must have some (as {expected(column)}). "
                     f"{_WAY_OUT}"
                 )
         if self._both_times and self._swapped > self.dataset.swapped_share * self._both_times:
@@ -236,7 +238,7 @@ class Conformer:
     def _refusal(self, column: Column, source: str, values: pa.Array[Any], position: int) -> RefusedError:
         return RefusedError(
             f"{self.file}: the column {source!r} has {_shown(values, position)} in row {self.rows + position} "
-            f"(counted from 0); expected {EXPECTED[column.type]} for {column.name}. {_WAY_OUT}"
+            f"(counted from 0); expected {expected(column)} for {column.name}. {_WAY_OUT}"
         )
 
 
@@ -330,6 +332,9 @@ def _to_timestamp(values: pa.Array[Any], target: pa.DataType) -> pa.Array[Any]:
     values = _plain(values)
     if pa.types.is_string(values.type):
         values = _trimmed(values)
+        days = pc.match_substring_regex(values, r"^\d{4}-\d{2}-\d{2}$")
+        if pc.any(days).as_py():  # the cast would make midnight of it
+            raise pa.ArrowInvalid(f"{pc.filter(values, days)[0]} has no time of day")
     return values.cast(target)
 
 
@@ -347,8 +352,8 @@ _LAST_TIME = pa.scalar(253402300799999999, pa.int64()).cast(pa.timestamp("us"))
 def _first_out_of_range(column: Column, values: pa.Array[Any]) -> int | None:
     low: Any
     high: Any
-    if column.type == "double":
-        low, high = -LARGEST, LARGEST
+    if column.type in ("long", "double"):
+        low, high = -column.largest, column.largest
     elif column.type == "timestamp":
         low, high = _FIRST_TIME, _LAST_TIME
     else:

@@ -15,6 +15,10 @@ from lakehouse.tlc.months import Month
 Type = Literal["long", "double", "string", "timestamp"]
 
 BEGINNING, END = Month(1, 1), Month(9999, 12)
+# The largest values that every later layer holds, summed over as many rows as a month may ever have. Silver keeps
+# amounts and distances as decimal(12,2), gold their sums as decimal(18,2): 100 million rows of the largest amount. A
+# code is kept as bigint and never summed; a count is summed into bigint.
+LARGEST_AMOUNT, LARGEST_CODE, LARGEST_COUNT = 99_999_999.99, 2**63 - 1, 2**31 - 1
 ZONES = range(1, 266)
 ZONES_DATASET = "zones"
 
@@ -38,7 +42,8 @@ class Column:
 
     Names match without regard to case and underscores. A file of the months `required_since` to `required_until` that
     lacks the column is refused; in other months the column may be absent and becomes null. Where it is required and
-    `never_empty`, a file without a single value in it is refused too: no trip could be told from such a file.
+    `never_empty`, a file without a single value in it is refused too: no trip could be told from such a file. A number
+    that is larger than `largest`, or less than its negative, is refused.
     """
 
     name: str
@@ -46,9 +51,16 @@ class Column:
     names: tuple[Name, ...] = ()
     required_since: Month | None = None
     required_until: Month = END
-    role: Literal["pickup", "dropoff", "zone", ""] = ""
+    role: Literal["pickup", "dropoff", "zone", "count", ""] = ""
     never_empty: bool = False
     doc: str = ""
+
+    @property
+    def largest(self) -> float | int:
+        """The largest number that this column takes."""
+        if self.type == "double":
+            return LARGEST_AMOUNT
+        return LARGEST_COUNT if self.role == "count" else LARGEST_CODE
 
     def required_in(self, month: Month) -> bool:
         """Whether a file of `month` must have this column."""
@@ -170,6 +182,7 @@ YELLOW = Dataset(
             "long",
             (Name("Passenger_Count", until=_2009_END), Name("passenger_count")),
             required_since=BEGINNING,
+            role="count",
         ),
         Column(
             "trip_distance",
@@ -261,7 +274,7 @@ GREEN = Dataset(
         Column("rate_code_id", "long", (Name("RatecodeID"),), required_since=_GREEN),
         Column("pu_location_id", "long", (Name("PULocationID"),), required_since=_GREEN, role="zone", never_empty=True),
         Column("do_location_id", "long", (Name("DOLocationID"),), required_since=_GREEN, role="zone", never_empty=True),
-        Column("passenger_count", "long", required_since=_GREEN),
+        Column("passenger_count", "long", required_since=_GREEN, role="count"),
         Column("trip_distance", "double", required_since=_GREEN, never_empty=True, doc="Miles."),
         _green_amounts["fare_amount"],
         Column("extra", "double", required_since=_GREEN),

@@ -22,11 +22,16 @@ def tables() -> str:
 
 def _columns(dataset: Dataset) -> str:
     rows = [
-        f"| `{column.name}` | {column.type} | {_names(column)} | {_required(dataset, column)} | {column.doc} |"
+        f"| `{column.name}` | {_type(column)} | {_names(column)} | {_required(dataset, column)} | {column.doc} |"
         for column in dataset.columns
     ]
     head = "| column of the raw table | type | called in files | a file must have it | |\n|---|---|---|---|---|"
     return "\n".join([f"### `{dataset.table}`: its columns", "", head, *rows])
+
+
+def _type(column: Column) -> str:
+    ranged = column.type == "double" or column.role == "count"
+    return f"{column.type}, ±{column.largest:,}" if ranged else column.type
 
 
 def _names(column: Column) -> str:
