@@ -246,6 +246,8 @@ def _report_load(what: str, result: LoadResult, *, quiet: bool) -> None:
             markup=False,
             soft_wrap=True,
         )
+    if result.clock:
+        err.print(f"warning: {result.clock}.", markup=False, soft_wrap=True)
 
 
 @app.command(
@@ -511,7 +513,11 @@ def rollback(
 
 @app.command(
     rich_help_panel=KEEP,
-    epilog=examples("lakehouse tag raw.green_trips audited-2024", "lakehouse tag raw.green_trips before 1234567890"),
+    epilog=examples(
+        "lakehouse tag raw.green_trips audited-2024",
+        "lakehouse tag raw.green_trips before 1234567890",
+        "lakehouse tag raw.green_trips before --remove",
+    ),
 )
 def tag(
     table: TableName,
@@ -522,18 +528,24 @@ def tag(
         str | None, typer.Argument(metavar="VERSION", help=f"{VERSION} The current one unless given.")
     ] = None,
     *,
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Take the tag away. Its version may expire then, like any other.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Give a version a name."""
+    """Give a version a name, or take the name away."""
     from lakehouse.iceberg.refs import tag as tag_version
+    from lakehouse.iceberg.refs import untag
     from lakehouse.terminal import out, print_json
 
+    if remove and version is not None:
+        raise typer.BadParameter("with --remove there is no version to give", param_hint="VERSION")
     with _catalog() as catalog:
-        snapshot_id = tag_version(catalog, table, name, version)
+        snapshot_id = untag(catalog, table, name) if remove else tag_version(catalog, table, name, version)
     if as_json:
         print_json({"table": table, "tag": name, "snapshot_id": snapshot_id})
     else:
-        out.print(f"{table}: {name} is snapshot {snapshot_id}", markup=False)
+        out.print(f"{table}: {name} {'was' if remove else 'is'} snapshot {snapshot_id}", markup=False)
 
 
 @app.command(rich_help_panel=DATA, epilog=examples("lakehouse publish", "lakehouse publish --json"))

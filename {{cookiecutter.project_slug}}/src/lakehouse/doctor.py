@@ -49,6 +49,7 @@ def _lakehouse(settings: Settings) -> list[Finding]:
     """Whether home, bucket and catalog are of one lakehouse and whole; nothing before the first load."""
     from lakehouse.iceberg.catalog import OWN_NAMESPACES, open_catalog, service_errors  # noqa: PLC0415 - slow to import
     from lakehouse.iceberg.identity import check_pair, in_catalog  # noqa: PLC0415
+    from lakehouse.iceberg.timeline import skew  # noqa: PLC0415
 
     if settings.target == "embedded" and not settings.catalog_file.exists() and not settings.warehouse_dir.exists():
         return []
@@ -58,14 +59,17 @@ def _lakehouse(settings: Settings) -> list[Finding]:
             check_pair(settings, catalog)
             present = {".".join(namespace) for namespace in catalog.list_namespaces()}
             names = [name for space in OWN_NAMESPACES if space in present for name in catalog.list_tables(space)]
-            for name in names:
-                catalog.load_table(name)
+            clocks = [warning for name in names if (warning := skew(catalog.load_table(name)))]
             identity = in_catalog(catalog)
     except BoundaryError as error:
         return [Finding("lakehouse", "missing", error.found, error.fix)]
     except LakehouseError as error:
         return [Finding("lakehouse", "missing", str(error), "")]
-    return [Finding("lakehouse", "ok", f"{identity.place}, {len(names)} tables, all here")] if identity else []
+    told = [
+        Finding("clock", "warn", warning, "See that every machine that writes has its clock right.")
+        for warning in clocks
+    ]
+    return [Finding("lakehouse", "ok", f"{identity.place}, {len(names)} tables, all here"), *told] if identity else []
 
 
 def _python() -> Finding:

@@ -36,13 +36,12 @@ from lakehouse.engines.duckdb import table_names
 from lakehouse.errors import CommitError, TransformError
 from lakehouse.iceberg.catalog import open_catalog, service_errors
 from lakehouse.iceberg.commits import LOST_ANSWER, reloaded
-from lakehouse.iceberg.publication import BRANCH, TAG_PREFIX, manifest_file
+from lakehouse.iceberg.publication import BRANCH, KEPT, TAG, TAG_PREFIX, manifest_file
 from lakehouse.settings import Settings
 from lakehouse.tlc.datasets import DATASETS
 from lakehouse.transform import BuildResult, Progress, build
 
 LAYERS = ("raw.", "silver.", "gold.")
-KEPT = 12
 
 
 @dataclass(frozen=True)
@@ -122,6 +121,7 @@ def _publish(settings: Settings, catalog: Catalog, done: BuildResult) -> Publica
         raise CommitError(f"{', '.join(moved)} changed after the build. Nothing was published; publish again.")
     with closing(open_engine(settings)) as engine:
         _refuse_miscounted(engine)
+    _refuse_taken_names(tables)
     now = datetime.now(UTC)
     publication = Publication(
         name=f"{TAG_PREFIX}{now:%Y%m%dT%H%M%S}Z",
@@ -138,6 +138,26 @@ def _publish(settings: Settings, catalog: Catalog, done: BuildResult) -> Publica
     except CommitFailedException as error:
         raise CommitError(f"A table changed while it was being published ({error}). Publish again.") from error
     return publication
+
+
+def _refuse_taken_names(tables: list[Table]) -> None:
+    """Refuse to make a branch of a tag that somebody gave: readers would see it move.
+
+    Raises:
+        CommitError: names the tables.
+    """
+    taken = [_name(t) for t in tables if _is_tag(t, BRANCH)]
+    if taken:
+        raise CommitError(
+            f"{', '.join(taken)} has a tag called {BRANCH!r}, which is the name of the branch that publishing moves. "
+            f"Nothing was published. If you need it, give its snapshot another tag (`lakehouse tag {taken[0]} NAME "
+            f"{BRANCH}`). Then take it away with `lakehouse tag {taken[0]} {BRANCH} --remove`, and publish again."
+        )
+
+
+def _is_tag(table: Table, name: str) -> bool:
+    ref = table.metadata.refs.get(name)
+    return ref is not None and ref.snapshot_ref_type == SnapshotRefType.TAG
 
 
 def _name(table: Table) -> str:
@@ -162,7 +182,8 @@ def _changes(table: Table, tag: str) -> tuple[tuple[TableRequirement, ...], tupl
         AssertRefSnapshotId(ref="main", snapshot_id=snapshot_id),  # type: ignore[call-arg]
         AssertRefSnapshotId(ref=BRANCH, snapshot_id=before),  # type: ignore[call-arg]
     )
-    old = sorted(name for name in refs if name.startswith(TAG_PREFIX))[: -(KEPT - 1)]
+    own = (name for name, ref in refs.items() if ref.snapshot_ref_type == SnapshotRefType.TAG and TAG.fullmatch(name))
+    old = sorted(own)[: -(KEPT - 1)]
     return requirements, (
         _set(BRANCH, SnapshotRefType.BRANCH, snapshot_id),
         _set(tag, SnapshotRefType.TAG, snapshot_id),

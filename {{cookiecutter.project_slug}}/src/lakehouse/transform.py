@@ -20,6 +20,7 @@ from lakehouse.engines import open_engine
 from lakehouse.errors import LockedError, ServiceError, TransformError
 from lakehouse.iceberg.catalog import open_catalog, service_errors
 from lakehouse.iceberg.tables import ZONES_TABLE, ensure_raw_tables
+from lakehouse.iceberg.timeline import skew
 from lakehouse.locks import held
 from lakehouse.settings import Settings, project_dir
 from lakehouse.tlc.datasets import DATASETS
@@ -79,6 +80,7 @@ def build(
     started = time.monotonic()
     with prepared(settings, wait=BUILD_WAIT_SECONDS if wait else 0.0) as catalog:
         before = _raw_snapshots(catalog)
+        clocks = _clock_warnings(catalog)
         command = _command(settings, select, full_refresh=full_refresh)
         for kind, wanted in (("test", data_tests), ("unit_test", unit_tests)):
             command += [] if wanted else ["--exclude-resource-type", kind]
@@ -93,7 +95,7 @@ def build(
     return BuildResult(
         models=tuple(_name(r) for r in results if _kind(r) in _BUILT),
         tests=tuple(_name(r) for r in results if _kind(r) in {"test", "unit_test"} and r["status"] == "pass"),
-        warnings=tuple(f"{_name(r)}: {r['message']}" for r in results if r["status"] == "warn"),
+        warnings=(*clocks, *(f"{_name(r)}: {r['message']}" for r in results if r["status"] == "warn")),
         seconds=time.monotonic() - started,
         raw_snapshots=before,
         raw_moved=tuple(table for table in before if before[table] != after[table]),
@@ -209,6 +211,13 @@ def _raw_snapshots(catalog: Catalog) -> dict[str, int | None]:
     tables = [dataset.table for dataset in DATASETS.values()]
     with service_errors(catalog):
         return {name: catalog.load_table(name).metadata.current_snapshot_id for name in [*tables, ZONES_TABLE]}
+
+
+def _clock_warnings(catalog: Catalog) -> list[str]:
+    """Of the raw tables, where clocks disagree."""
+    with service_errors(catalog):
+        found = [skew(catalog.load_table(dataset.table)) for dataset in DATASETS.values()]
+    return [warning for warning in found if warning]
 
 
 def _refuse_without_zones(catalog: Catalog) -> None:

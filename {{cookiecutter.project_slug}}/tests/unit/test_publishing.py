@@ -13,6 +13,7 @@ from tests.lake import Lake
 from lakehouse import publishing
 from lakehouse.errors import CommitError, QueryError, TransformError
 from lakehouse.iceberg.loading import load
+from lakehouse.iceberg.refs import untag
 from lakehouse.publishing import publish
 from lakehouse.settings import project_dir
 from lakehouse.tlc.generate import write_zones
@@ -138,3 +139,26 @@ def test_empty_marts_are_never_published(built: Lake, monkeypatch: pytest.Monkey
         publishing._refuse_miscounted(built.engine)
 
     assert built.rows(COUNT.format("published")) == before
+
+
+@pytest.mark.slow
+def test_a_tag_of_ones_own_is_neither_moved_nor_pruned_by_publishing(built: Lake) -> None:
+    """As an earlier version of the project, or another tool, may have given them."""
+    table = built.table("raw.green_trips")
+    snapshot = table.metadata.current_snapshot_id
+    assert snapshot
+    own = ["publication-2020-audit", "publication-1"]
+    old = [f"publication-202001{day:02}T000000Z" for day in range(1, 15)]
+    names = table.manage_snapshots()
+    for name in ("published", *own, *old):
+        names = names.create_tag(snapshot, name)
+    names.commit()
+
+    with pytest.raises(CommitError, match=r"raw.green_trips has a tag called 'published'.*--remove"):
+        publish(built.settings)
+    untag(built.catalog, "raw.green_trips", "published")
+    publication = publish(built.settings)
+
+    refs = built.table("raw.green_trips").metadata.refs
+    assert set(refs) == {"main", "published", *own, *old[3:], publication.name}
+    assert refs["published"].snapshot_ref_type == "branch"

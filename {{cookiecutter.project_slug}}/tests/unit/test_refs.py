@@ -9,7 +9,7 @@ from pyiceberg.catalog.sql import SqlCatalog
 from tests.lake import Lake
 
 from lakehouse.errors import CommitError, QueryError
-from lakehouse.iceberg.refs import rollback, tag
+from lakehouse.iceberg.refs import rollback, tag, untag
 
 TABLE = "raw.green_trips"
 
@@ -90,3 +90,24 @@ def test_a_tag_is_read_by_its_name(lake: Lake, versions: list[int], name: str) -
     tag(lake.catalog, TABLE, name, versions[0])
 
     assert lake.rows(f"select count(*) as n from {TABLE}", as_of=name) == [{"n": 100}]
+
+
+@pytest.mark.parametrize("name", ["main", "published", "publication-2020-audit", "publication-20240101T000000Z"])
+def test_a_name_that_the_project_itself_gives_is_refused(lake: Lake, versions: list[int], name: str) -> None:
+    with pytest.raises(QueryError, match=f"'{name}' is a name that the project itself gives"):
+        tag(lake.catalog, TABLE, name, versions[0])
+
+    assert set(lake.table(TABLE).metadata.refs) == {"main"}
+
+
+def test_a_tag_can_be_taken_away_and_a_branch_or_a_publications_tag_can_not(lake: Lake, versions: list[int]) -> None:
+    own = "publication-20240101T000000Z"
+    tag(lake.catalog, TABLE, "audited", versions[0])
+    lake.table(TABLE).manage_snapshots().create_tag(versions[0], own).commit()
+
+    assert untag(lake.catalog, TABLE, "audited") == versions[0]
+
+    for name, said in (("audited", "has no tag"), ("main", "has no tag 'main'"), (own, "is the tag of a publication")):
+        with pytest.raises(QueryError, match=said):
+            untag(lake.catalog, TABLE, name)
+    assert set(lake.table(TABLE).metadata.refs) == {"main", own}

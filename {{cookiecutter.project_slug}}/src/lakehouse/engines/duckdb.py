@@ -6,7 +6,7 @@ There is no database file: nothing to lock, and no view that outlives the files 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -37,6 +37,7 @@ from lakehouse.iceberg.catalog import open_catalog, service_errors
 from lakehouse.iceberg.commits import file_hash
 from lakehouse.iceberg.publication import BRANCH, published_snapshots, published_tables
 from lakehouse.iceberg.refs import snapshot_at
+from lakehouse.iceberg.timeline import snapshots_of
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -229,17 +230,7 @@ class DuckDBEngine:
 
     def snapshots(self, table: str) -> list[Snapshot]:
         """Snapshots that still exist, oldest first."""
-        found = sorted(self._table(table).metadata.snapshots, key=lambda s: (s.timestamp_ms, s.sequence_number or 0))
-        return [
-            Snapshot(
-                snapshot_id=s.snapshot_id,
-                parent_id=s.parent_snapshot_id,
-                committed_at=_utc(s.timestamp_ms),
-                operation=s.summary.operation.value if s.summary else "",
-                summary=dict(s.summary.additional_properties) if s.summary else {},
-            )
-            for s in found
-        ]
+        return snapshots_of(self._table(table))
 
     def refs(self, table: str) -> list[Ref]:
         """Branches and tags, sorted by name."""
@@ -328,7 +319,3 @@ def _run(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence[A
             except pa.ArrowInvalid:
                 continue  # a sum that a bigint can't hold stays what it is
     return table
-
-
-def _utc(milliseconds: int) -> datetime:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from datetime import UTC, date
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,8 @@ from lakehouse.iceberg.refusals import CATALOG_WAITS, refused_user, s3_refuses
 from lakehouse.landing import SHA256_LENGTH
 
 if TYPE_CHECKING:
+    from pyiceberg.table import Table
+
     from lakehouse.settings import Settings
 
 CONNECT_SECONDS, READ_SECONDS = 5, 20
@@ -71,19 +73,9 @@ class TrinoEngine:
 
     def snapshots(self, table: str) -> list[Snapshot]:
         """Every snapshot that still exists, oldest first; see `Engine.snapshots`."""
-        rows = self._metadata(
-            table, "snapshots", "snapshot_id, parent_id, committed_at, operation, summary", "committed_at"
-        )
-        return [
-            Snapshot(
-                snapshot_id=row["snapshot_id"],
-                parent_id=row["parent_id"],
-                committed_at=row["committed_at"].astimezone(UTC),
-                operation=row["operation"],
-                summary=dict(row["summary"] or ()),
-            )
-            for row in rows
-        ]
+        from lakehouse.iceberg.timeline import snapshots_of  # noqa: PLC0415 - as in `_loaded`
+
+        return snapshots_of(self._loaded(table))
 
     def refs(self, table: str) -> list[Ref]:
         """Branches and tags, sorted by name."""
@@ -96,14 +88,8 @@ class TrinoEngine:
 
     def made_current(self, table: str) -> list[int]:
         """See `Engine.made_current`."""
-        # a query should not wait for these
-        from lakehouse.iceberg.catalog import open_catalog, service_errors  # noqa: PLC0415
-        from lakehouse.iceberg.refs import load_table  # noqa: PLC0415
-
         # Trino 483's own "t$history" lists snapshots, also those that only a branch has, and no rollback
-        catalog = open_catalog(self._settings)
-        with service_errors(catalog):
-            return [entry.snapshot_id for entry in load_table(catalog, table).history()]
+        return [entry.snapshot_id for entry in self._loaded(table).history()]
 
     def month_files(self, table: str) -> list[MonthFiles]:
         """Months that the table holds now, from `"t$partitions"`; see `Engine.month_files`."""
@@ -168,28 +154,28 @@ class TrinoEngine:
                 f"{unknown[0]} is no Iceberg table, so it has no version {as_of.value}. A view keeps reading what it "
                 "is made of: ask the tables below it."
             )
-        for table, version in wanted.items():
-            if version.kind == "ref":
-                refs = self.refs(table)
-                if version.value not in {ref.name for ref in refs}:
-                    has = ", ".join(ref.name for ref in refs) or "none"
-                    raise QueryError(f"{table} has no branch or tag {version.value!r}. It has: {has}.")
-            else:
-                self._check(table, version)
-        return travel(sql, wanted.get, "trino")
+        # By id, from the metadata that PyIceberg reads: both engines answer a time by the same rule.
+        moved = {table: AsOf("snapshot", self._meant(table, version)) for table, version in wanted.items()}
+        return travel(sql, moved.get, "trino")
 
-    def _check(self, table: str, version: AsOf) -> None:
-        """A table without that snapshot, or without one at that time, is an error that names it."""
-        snapshots = self.snapshots(table)
-        if version.kind == "snapshot" and version.value not in {s.snapshot_id for s in snapshots}:
-            raise QueryError(
-                f"{table} has no snapshot {version.value}. `lakehouse history {table}` lists those it has."
-            )
-        if version.kind == "time":
-            history = self._metadata(table, "history", "made_current_at, snapshot_id", "made_current_at")
-            if not history or history[0]["made_current_at"] > version.value:
-                first = f"{history[0]['made_current_at']:%Y-%m-%d %H:%M:%S} UTC" if history else "never"
-                raise QueryError(f"{table} has no version as old as {version.value}. Its history begins: {first}.")
+    def _meant(self, table: str, version: AsOf) -> int:
+        from lakehouse.iceberg.refs import snapshot_at  # noqa: PLC0415 - a plain query should not wait for it
+
+        return snapshot_at(self._loaded(table), version)
+
+    def _loaded(self, table: str) -> Table:
+        """The table's metadata, from the catalog.
+
+        Raises:
+            QueryError: no such table.
+        """
+        # a plain query should not wait for these
+        from lakehouse.iceberg.catalog import open_catalog, service_errors  # noqa: PLC0415
+        from lakehouse.iceberg.refs import load_table  # noqa: PLC0415
+
+        catalog = open_catalog(self._settings)
+        with service_errors(catalog):
+            return load_table(catalog, table)
 
     def _metadata(self, table: str, kind: str, columns: str, order: str) -> list[dict[str, Any]]:
         schema, _, name = table.partition(".")

@@ -25,6 +25,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from lakehouse.errors import BoundaryError, ServiceError
 from lakehouse.iceberg.identity import BEGIN_AGAIN, check_home, check_not_behind, check_table, newest_on_disk
 from lakehouse.iceberg.refusals import CATALOG_WAITS, refused_user, s3_refuses
+from lakehouse.iceberg.timeline import stamped
 
 if TYPE_CHECKING:
     from lakehouse.settings import Settings
@@ -73,9 +74,9 @@ class _RestCatalog(RestCatalog):
     def commit_table(
         self, table: Table, requirements: tuple[TableRequirement, ...], updates: tuple[TableUpdate, ...]
     ) -> CommitTableResponse:
-        """As PyIceberg's. Refuses a table whose files are in another bucket."""
+        """As PyIceberg's, with stamps that follow the log. Refuses a table whose files are in another bucket."""
         check_table(self.settings, table)
-        answer: CommitTableResponse = super().commit_table(table, requirements, updates)
+        answer: CommitTableResponse = super().commit_table(table, requirements, stamped(table.metadata, updates))
         return answer
 
     def _create_session(self) -> Session:
@@ -122,6 +123,13 @@ class SqliteCatalog(SqlCatalog):
         check_table(self.settings, table)
         check_not_behind(self.settings, table, newest)
         return table
+
+    def commit_table(
+        self, table: Table, requirements: tuple[TableRequirement, ...], updates: tuple[TableUpdate, ...]
+    ) -> CommitTableResponse:
+        """As PyIceberg's, with stamps that follow the log."""
+        answer: CommitTableResponse = super().commit_table(table, requirements, stamped(table.metadata, updates))
+        return answer
 
     def table_files(self) -> dict[str, str]:
         """Each table, `schema.table`, with the metadata file that the catalog names. Reads the catalog alone."""

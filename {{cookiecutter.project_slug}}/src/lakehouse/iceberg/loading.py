@@ -31,6 +31,7 @@ from lakehouse.iceberg.acceptance import OtherMonths, PickupMonths
 from lakehouse.iceberg.catalog import service_errors
 from lakehouse.iceberg.commits import Change, check_bytes, commit, discarding, still_meant, superseded
 from lakehouse.iceberg.tables import ZONES_TABLE, ensure_raw_tables, raw_schema
+from lakehouse.iceberg.timeline import skew
 from lakehouse.iceberg.writer import BATCH_ROWS, audit, write_data_file
 from lakehouse.iceberg.zones import load_zones
 from lakehouse.landing import Landed, Landing
@@ -46,7 +47,10 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class LoadResult:
-    """What a load did. `unchanged` means that the table already held these bytes: no snapshot was made."""
+    """What a load did. `unchanged` means that the table already held these bytes: no snapshot was made.
+
+    `clock` is a warning about clocks that disagree; None where they don't.
+    """
 
     dataset: str
     month: Month | None
@@ -56,6 +60,7 @@ class LoadResult:
     rows: int
     source_sha256: str
     unknown_columns: tuple[str, ...]
+    clock: str | None
     seconds: float
 
 
@@ -190,7 +195,7 @@ def _load_month(
     table = catalog.load_table(dataset.table)
     held = change.held_rows(table)
     if held is not None:
-        return _result(change, dataset.table, None, held, started=started)
+        return _result(change, dataset.table, None, held, clock=skew(table), started=started)
     with landing.local(landed) as path, _opened(path, landed) as (parquet, check):
         rows = parquet.metadata.num_rows
         match = plan(dataset, month, parquet.schema_arrow, landed.name)
@@ -219,11 +224,18 @@ def _load_month(
         others.check(handle)
 
     snapshot_id = commit(catalog, dataset.table, file, rows, change, check=check_again, synthetic=synthetic)
-    return _result(change, dataset.table, snapshot_id, rows, unknown=match.unknown, started=started)
+    return _result(change, dataset.table, snapshot_id, rows, unknown=match.unknown, clock=skew(table), started=started)
 
 
 def _result(
-    change: Change, table: str, snapshot_id: int | None, rows: int, *, unknown: tuple[str, ...] = (), started: float
+    change: Change,
+    table: str,
+    snapshot_id: int | None,
+    rows: int,
+    *,
+    unknown: tuple[str, ...] = (),
+    clock: str | None = None,
+    started: float,
 ) -> LoadResult:
     return LoadResult(
         dataset=change.dataset,
@@ -234,6 +246,7 @@ def _result(
         rows=rows,
         source_sha256=change.sha256,
         unknown_columns=unknown,
+        clock=clock,
         seconds=time.monotonic() - started,
     )
 

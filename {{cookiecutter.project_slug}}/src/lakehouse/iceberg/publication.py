@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,10 @@ if TYPE_CHECKING:
 
 BRANCH = "published"
 TAG_PREFIX = "publication-"
+# The whole name of a publication's tag: no other tag is ever pruned.
+TAG = re.compile(r"publication-\d{8}T\d{6}Z")
 SCHEMA = "published"
+KEPT = 12  # publications whose tags stay
 
 
 def manifest_file(settings: Settings) -> Path:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import CommitFailedException, NoSuchNamespaceError, NoSuchTableError
 from pyiceberg.table import Table
+from pyiceberg.table.refs import SnapshotRefType
 
 from lakehouse.engines.as_of import AsOf, parse_as_of
 from lakehouse.errors import CommitError, QueryError
 from lakehouse.iceberg.catalog import settings_of
-from lakehouse.iceberg.commits import LOST_ANSWER, reloaded
+from lakehouse.iceberg.commits import LOST_ANSWER, MAIN, reloaded
 from lakehouse.iceberg.identity import check_pair
+from lakehouse.iceberg.publication import BRANCH, KEPT, TAG, TAG_PREFIX
+from lakehouse.iceberg.timeline import current_at
 
 
 def load_table(catalog: Catalog, name: str) -> Table:
@@ -41,20 +44,11 @@ def snapshot_at(table: Table, version: AsOf | int) -> int:
             raise QueryError(f"{name} has no snapshot {value}. `lakehouse history {name}` lists those that exist.")
         return value
     if isinstance(value, datetime):
-        log = sorted(table.history(), key=lambda entry: entry.timestamp_ms)
-        before = [entry.snapshot_id for entry in log if entry.timestamp_ms <= value.timestamp() * 1000]
-        if before:
-            return before[-1]
-        first = f"Its history begins at {_iso(log[0].timestamp_ms)}." if log else "It has no snapshot yet."
-        raise QueryError(f"{name} had no snapshot at {value.isoformat()}. {first}")
+        return current_at(table, value)
     if value not in table.metadata.refs:
         known = ", ".join(sorted(table.metadata.refs)) or "none yet"
         raise QueryError(f"{name} has no branch or tag {value!r}. It has: {known}.")
     return table.metadata.refs[value].snapshot_id
-
-
-def _iso(milliseconds: int) -> str:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds")
 
 
 def version_of(table: Table, text: str) -> int:
@@ -156,12 +150,41 @@ def tag(catalog: Catalog, name: str, tag_name: str, version: AsOf | int | str | 
     return target
 
 
+def untag(catalog: Catalog, name: str, tag_name: str) -> int:
+    """Take a tag away. Publications' tags stay: publishing removes them in time.
+
+    Returns:
+        The id of the snapshot that it named.
+
+    Raises:
+        QueryError: no such table or tag, or it is a publication's.
+        CommitError: the table moved meanwhile.
+    """
+    table = load_table(catalog, name)
+    ref = table.metadata.refs.get(tag_name)
+    if ref is None or ref.snapshot_ref_type != SnapshotRefType.TAG:
+        tags = [n for n, r in table.metadata.refs.items() if r.snapshot_ref_type == SnapshotRefType.TAG]
+        raise QueryError(f"{name} has no tag {tag_name!r}. It has: {', '.join(sorted(tags)) or 'none'}.")
+    if TAG.fullmatch(tag_name):
+        raise QueryError(
+            f"{tag_name!r} is the tag of a publication. The last {KEPT} stay; `lakehouse publish` removes older ones."
+        )
+    change = table.manage_snapshots().remove_tag(tag_name)
+    _commit(catalog, name, change.commit, lambda found: tag_name not in found.metadata.refs)
+    return ref.snapshot_id
+
+
 def _check_tag_name(name: str) -> None:
-    """Refuse a name that `--as-of` would take for something else, or for nothing.
+    """Refuse a name that `--as-of` would take for something else, or for nothing, and those that publishing gives.
 
     Raises:
         QueryError: says what a name looks like.
     """
+    if name in (MAIN, BRANCH) or name.startswith(TAG_PREFIX):
+        raise QueryError(
+            f"{name!r} is a name that the project itself gives: {MAIN!r} is what a plain query reads, {BRANCH!r} and "
+            f"{TAG_PREFIX}… are made by `lakehouse publish`. Take another name, as audited-2024."
+        )
     try:
         found = parse_as_of(name)
     except QueryError:
