@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from lakehouse.errors import LakehouseError
-from lakehouse.logs import show_own_only
+from lakehouse.logs import print_anything, show_own_only
 from lakehouse.settings import Settings, load_settings, project_dir
 from lakehouse.tlc.datasets import DATASETS, ZONES_DATASET, dataset_named
 from lakehouse.tlc.months import Month, parse_months
@@ -71,6 +72,7 @@ VERSION = "A snapshot's id, a branch or tag, or a time (UTC)."
 
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 refused or failed (one message on stderr), 2 usage."""
+    print_anything()
     show_own_only()
     try:
         app()
@@ -79,14 +81,21 @@ def main() -> None:
     except OSError as error:
         if error.errno is None:  # no word of the system's: a client's own error
             raise
-        # the disk is full, or a folder is somebody else's
         where = f"{error.filename}: " if error.filename else ""
-        _fail(
-            f"{where}{error.strerror or error}. What was being written is not there, what was done before it stays; "
-            "see that the disk has room and the folder may be written, and run the same command again."
-        )
+        _fail(f"{where}{error.strerror or error}. The command stopped there; what was done before stays. {_fix(error)}")
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _fix(error: OSError) -> str:
+    """What the system's error proves, and no more."""
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return "See that the disk has room (`lakehouse maintain --now` frees some), and run the same command again."
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return "See that you may read and write it, and run the same command again."
+        case _:
+            return "`lakehouse doctor` looks at what the commands need."
 
 
 def _fail(message: str) -> NoReturn:
@@ -425,10 +434,12 @@ def sql(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Run SQL by the target's engine, now or as of a version."""
+    """Read with SQL, by the target's engine, now or as of a version. Nothing is changed."""
+    from lakehouse.engines.reading import refuse_writing
     from lakehouse.terminal import print_json, print_table
 
     with _engine() as (_, engine):
+        refuse_writing(statement, engine.name)
         result = engine.query(statement, as_of=as_of)
     if as_json:
         print_json(result.to_pylist())

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from lakehouse.errors import BoundaryError, LakehouseError
+from lakehouse.network import proxy_for
 from lakehouse.settings import Settings, project_dir
 from lakehouse.tlc.datasets import ZONES_DATASET
 from lakehouse.tlc.publisher import source_folder
@@ -210,7 +211,8 @@ def _services(settings: Settings) -> list[Finding]:
 
 
 def _service(settings: Settings, what: str, variable: str, url: str, ask: Callable[[Settings], str]) -> Finding:
-    if not _listens(url):
+    # As the clients go: through a proxy, the address itself may not be reached from here.
+    if proxy_for(url) is None and not _listens(url):
         return Finding(what, "missing", f"nothing listens at {url}", f"Run `make stack-up`, or set {variable}.")
     try:
         return Finding(what, "ok", f"{url}: {ask(settings)}")

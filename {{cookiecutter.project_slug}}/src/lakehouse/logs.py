@@ -6,7 +6,9 @@ on stderr, where it looks as if the command had failed. What matters of it reach
 
 from __future__ import annotations
 
+import io
 import logging
+import sys
 
 
 class _ToStderr(logging.Handler):
@@ -27,3 +29,9 @@ def show_own_only() -> None:
     # A handler at the root, so that Python doesn't print what has none.
     logging.getLogger().addHandler(logging.NullHandler())
     logging.captureWarnings(True)
+
+
+def print_anything() -> None:
+    """Let stdout take every character: what its encoding lacks is written as its code, and is no error."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")

@@ -13,6 +13,7 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from lakehouse.errors import SettingsError
+from lakehouse.network import ask_loopback_directly
 from lakehouse.tlc.months import Month
 
 Target = Literal["embedded", "trino"]
@@ -70,6 +71,13 @@ class Settings(BaseSettings):
         except SettingsError as error:
             raise ValueError(str(error)) from None  # as pydantic wants it, to be told with the variable's name
 
+    @field_validator("home", "trino_ca_file", mode="before")
+    @classmethod
+    def _no_address(cls, value: Any) -> Any:
+        if isinstance(value, str) and "://" in value:
+            raise ValueError("this is an address; write the path of a folder or file on this machine, without '://'")
+        return value
+
     @field_validator("home", "trino_ca_file", mode="after")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
@@ -91,7 +99,10 @@ class Settings(BaseSettings):
     def _url_or_folder(cls, value: str) -> str:
         if "://" not in value:
             return str(_from_root(Path(value)))
-        urlsplit(value).port  # noqa: B018 - says what is wrong with an address that is none
+        address = urlsplit(value)
+        address.port  # noqa: B018 - says what is wrong with an address that is none
+        if address.scheme not in ("http", "https", "file"):
+            raise ValueError("write it as https://host, or as the path of a folder on this machine, without '://'")
         return value
 
     @field_validator("trino_url", "rest_url", "s3_url", mode="after")
@@ -151,22 +162,31 @@ def load_settings() -> Settings:
     """The settings of this process.
 
     Raises:
-        SettingsError: a variable has a value that can't be meant; the message names each.
+        SettingsError: a variable has a value that can't be meant (the message names each), or `.env` can't be read.
     """
     return settings_with({})
 
 
 def settings_with(variables: dict[str, str]) -> Settings:
-    """The same, with `variables` in place of what the environment says.
+    """The same, with `variables` in place of what the environment says. Services on this machine are asked directly.
 
     Raises:
         SettingsError: as above.
     """
+    file = project_dir() / ".env"
     try:
-        return Settings(_env_file=project_dir() / ".env", **variables)  # type: ignore[call-arg, arg-type]
+        found = Settings(_env_file=file, **variables)  # type: ignore[call-arg, arg-type]
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        raise SettingsError(
+            f"{file} can't be read: {reason}. See that you may read it, and that it is a text "
+            "file; .env.example shows what belongs into it."
+        ) from None
     except ValidationError as error:
         wrong = "; ".join(
             f"{_variable(e['loc'][0])}: {e['msg'].removeprefix('Value error, ')} (got {str(e['input'])!r})"
             for e in error.errors()
         )
         raise SettingsError(f"A setting can't be used: {wrong}. Set it in the environment or in .env.") from None
+    ask_loopback_directly((found.trino_url, found.rest_url, found.s3_url))
+    return found

@@ -33,7 +33,8 @@ def print_json(value: object) -> None:
     """
     # json writes no decimal as a number, so a mark that no value can hold keeps its place
     mark = secrets.token_hex(8)
-    text = json.dumps(_finite(value, mark), default=_plain, indent=2, ensure_ascii=False, allow_nan=False)
+    plain = not (sys.stdout.encoding or "").lower().startswith("utf")
+    text = json.dumps(_finite(value, mark), default=_plain, indent=2, ensure_ascii=plain, allow_nan=False)
     sys.stdout.write(re.sub(rf'"{mark}([^"]*)"', r"\1", text) + "\n")
 
 

@@ -31,6 +31,10 @@ def settings(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Settings:
         ("REST_URL", "http://", r"http://host:port .*'http://'"),
         ("TRINO_URL", "http://127.0.0.1:80a", "Port could not be cast .*'http://127.0.0.1:80a'"),
         ("TRINO_URL", "trino://127.0.0.1:8080", "http://host:port"),
+        ("LAKEHOUSE_HOME", "s3://bucket/lake", "this is an address; write the path of a folder"),
+        ("LAKEHOUSE_HOME", "file:///data/lake", "this is an address"),
+        ("TRINO_CA_FILE", "https://host/ca.pem", "this is an address"),
+        ("TLC_SOURCE", "s3://bucket/taxi", "write it as https://host, or as the path of a folder"),
         ("S3_BUCKET", "My_Bücket", "a bucket is called by .*'My_Bücket'"),
         ("S3_BUCKET", "lake-", "a bucket is called by"),
         ("LAKEHOUSE_HOME", "/data/lake#1", "'#'"),
@@ -94,3 +98,11 @@ def test_addresses_of_services_stay_as_they_are_and_have_ports_of_their_own(monk
 
 def test_the_first_month_is_a_month(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings(monkeypatch, LAKEHOUSE_FIRST_MONTH="2023-05").first_month == Month(2023, 5)
+
+
+def test_an_env_file_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LAKEHOUSE_PROJECT_DIR", str(tmp_path))
+    (tmp_path / ".env").write_bytes(b"LAKEHOUSE_TARGET=embedded # \xff\n")
+
+    with pytest.raises(SettingsError, match=r"\.env can't be read: it is no UTF-8 text"):
+        settings(monkeypatch)

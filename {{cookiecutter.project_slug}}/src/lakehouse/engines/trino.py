@@ -25,6 +25,7 @@ from lakehouse.engines.trino_types import arrow_table
 from lakehouse.errors import LakehouseError, QueryError, ServiceError, SettingsError
 from lakehouse.iceberg.refusals import CATALOG_WAITS, refused_user, s3_refuses
 from lakehouse.landing import SHA256_LENGTH
+from lakehouse.network import way_to
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -235,13 +236,16 @@ class TrinoEngine:
         except exceptions.HttpError as error:
             if "401" in str(error) or "403" in str(error):
                 raise ServiceError(
-                    f"Trino at {self.url} refuses the login of {self.user!r}. Correct TRINO_USER and TRINO_PASSWORD."
+                    f"Trino at {way_to(self.url)} refuses the login of {self.user!r}. "
+                    "Correct TRINO_USER and TRINO_PASSWORD."
                 ) from error
-            raise ServiceError(f"Trino at {self.url} answered {error}. Look at its log, then try again.") from error
+            raise ServiceError(
+                f"Trino at {way_to(self.url)} answered {error}. Look at its log, then try again."
+            ) from error
         except (exceptions.Error, requests.RequestException) as error:
             raise ServiceError(
-                f"Trino at {self.url} does not answer ({_reason(error)}). Start it (`make stack-up`) or correct "
-                "TRINO_URL; a statement that was running may have been lost with it."
+                f"Trino at {way_to(self.url)} does not answer ({_reason(error)}). Start it (`make stack-up`) or "
+                "correct TRINO_URL; a statement that was running may have been lost with it."
             ) from error
 
 

@@ -26,6 +26,7 @@ from lakehouse.errors import BoundaryError, ServiceError
 from lakehouse.iceberg.identity import BEGIN_AGAIN, check_home, check_not_behind, check_table, newest_on_disk
 from lakehouse.iceberg.refusals import CATALOG_WAITS, refused_user, s3_refuses
 from lakehouse.iceberg.timeline import stamped
+from lakehouse.network import way_to
 
 if TYPE_CHECKING:
     from lakehouse.settings import Settings
@@ -160,12 +161,12 @@ def open_catalog(settings: Settings) -> Catalog:
         return _RestCatalog(settings, **_rest_properties(settings))
     except pydantic.ValidationError as error:
         raise ServiceError(
-            f"What answers at {settings.rest_url} is no Iceberg REST catalog: its answer can't be read as one. "
+            f"What answers at {way_to(settings.rest_url)} is no Iceberg REST catalog: its answer can't be read as one. "
             "Correct REST_URL; `lakehouse doctor` shows what answers where."
         ) from error
     except (RequestException, RESTError) as error:
         raise ServiceError(
-            f"The Iceberg REST catalog at {settings.rest_url} does not answer ({type(error).__name__}). "
+            f"The Iceberg REST catalog at {way_to(settings.rest_url)} does not answer ({type(error).__name__}). "
             "Start the stack with `make stack-up`, or set REST_URL; `lakehouse doctor` shows what is missing."
         ) from error
 
@@ -196,13 +197,14 @@ def service_errors(catalog: Catalog) -> Iterator[None]:
     try:
         yield
     except (RequestException, RESTError) as error:
+        uri = str(catalog.properties.get("uri"))
         what_next = "See that it is up (`lakehouse doctor`) and run the same command again."
         if s3_refuses(str(error)):
             what_next = refused_user("catalog")
         elif isinstance(error, ReadTimeout):
             what_next = CATALOG_WAITS
         raise ServiceError(
-            f"The Iceberg REST catalog at {catalog.properties.get('uri')} failed ({type(error).__name__}: {error}). "
+            f"The Iceberg REST catalog at {way_to(uri)} failed ({type(error).__name__}: {error}). "
             f"Tables are as they were. {what_next}"
         ) from error
     except OSError as error:

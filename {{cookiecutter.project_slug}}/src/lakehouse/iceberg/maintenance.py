@@ -7,6 +7,7 @@ written its file and not committed yet. What needs no room comes first: a full d
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -74,6 +75,8 @@ def check_own(settings: Settings) -> Catalog:
     catalog = open_catalog(settings)
     with service_errors(catalog):
         check_pair(settings, catalog)
+        if settings.target == "embedded" and not os.access(settings.warehouse_dir, os.W_OK):
+            raise PermissionError(errno.EACCES, "not writable", str(settings.warehouse_dir))
     return catalog
 
 

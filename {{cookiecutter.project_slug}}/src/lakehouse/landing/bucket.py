@@ -27,6 +27,7 @@ from lakehouse.landing import Landed
 from lakehouse.landing.folder import LOCK
 from lakehouse.landing.record import SUFFIX, VERSIONS, again, file_name, folder_name, from_json, to_json
 from lakehouse.locks import held
+from lakehouse.network import way_to
 from lakehouse.tlc.months import Month
 
 if TYPE_CHECKING:
@@ -310,15 +311,15 @@ class BucketLanding:
             if isinstance(error, Boto3Error) and isinstance(cause, ClientError):
                 raise self._told(cause) from error
             raise ServiceError(
-                f"The object store at {self.endpoint} does not answer ({error}). What was landed before is as it was. "
-                "Start it (`make stack-up`) or correct S3_URL, then run the same command again."
+                f"The object store at {way_to(self.endpoint)} does not answer ({error}). What was landed before is as "
+                "it was. Start it (`make stack-up`) or correct S3_URL, then run the same command again."
             ) from error
 
     def _told(self, error: ClientError) -> LakehouseError:
         code = _code(error)
         if code in _LOGIN:
             return LandingError(
-                f"The object store at {self.endpoint} refuses the user {self.access_key!r} ({code}). "
+                f"The object store at {way_to(self.endpoint)} refuses the user {self.access_key!r} ({code}). "
                 f"Correct S3_ACCESS_KEY and S3_SECRET_KEY, or give that user rights on {self.bucket}/{PREFIX}."
             )
         if code == "RequestTimeTooSkewed":
@@ -335,7 +336,7 @@ class BucketLanding:
                 "free space and run the same command again."
             )
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-        text = f"The object store at {self.endpoint} answered {code}: {message}"
+        text = f"The object store at {way_to(self.endpoint)} answered {code}: {message}"
         if status >= 500:
             return ServiceError(f"{text}. What was landed before is as it was; run the same command again.")
         return LandingError(f"{text}. What was landed before is as it was.")

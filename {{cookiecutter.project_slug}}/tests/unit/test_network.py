@@ -1,0 +1,116 @@
+"""Services on this machine are asked directly, whatever proxy the environment names; a proxy that is taken is named."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+
+import boto3
+import pytest
+import requests
+from botocore.config import Config
+from tests.recorder import PROXIES, Recorder
+
+from lakehouse import children
+from lakehouse.engines.trino import TrinoEngine
+from lakehouse.errors import LakehouseError
+from lakehouse.iceberg.catalog import open_catalog
+from lakehouse.landing import open_landing
+from lakehouse.network import way_to
+from lakehouse.settings import Settings, settings_with
+from lakehouse.tlc.months import Month
+
+
+@pytest.fixture
+def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
+    with closing(Recorder()) as recorder:
+        for name in PROXIES:
+            monkeypatch.setenv(name, recorder.url)
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.setenv(name, "")
+        yield recorder
+
+
+def closed_port() -> int:
+    """A port of this machine that nothing listens at."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+    return port
+
+
+def asked_all(settings: Settings) -> list[str]:
+    """What each client says of its service."""
+    said = []
+    for ask in (
+        lambda: open_catalog(settings),
+        lambda: open_landing(settings).find("green", Month(2024, 1)),
+        lambda: TrinoEngine(settings).query("select 1"),
+    ):
+        with pytest.raises(LakehouseError) as error:
+            ask()
+        said.append(str(error.value))
+    return said
+
+
+def test_no_client_takes_a_proxy_to_this_machine(proxy: Recorder) -> None:
+    port = closed_port()
+    for host in ("127.0.0.1", "localhost", "127.0.0.2"):
+        urls = dict.fromkeys(("TRINO_URL", "REST_URL", "S3_URL"), f"http://{host}:{port}")
+        said = asked_all(settings_with({"LAKEHOUSE_TARGET": "trino", "S3_SECRET_KEY": "x" * 8, **urls}))
+        assert all("proxy" not in words for words in said)
+
+    assert proxy.asked == []
+    # what a child gets, dbt with its own client too
+    assert "127.0.0.1" in children.environment({})["NO_PROXY"]
+
+
+def test_a_service_elsewhere_is_asked_through_the_proxy_and_the_proxy_is_named(proxy: Recorder) -> None:
+    urls = dict.fromkeys(("TRINO_URL", "REST_URL", "S3_URL"), "http://services.invalid:1234")
+
+    said = asked_all(settings_with({"LAKEHOUSE_TARGET": "trino", "S3_SECRET_KEY": "x" * 8, **urls}))
+
+    assert len(proxy.asked) >= 3
+    way = proxy.url.removeprefix("http://")
+    assert all(f"(by way of the proxy {way}; NO_PROXY names" in words for words in said)
+
+
+def test_what_the_user_says_of_proxies_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "")
+    monkeypatch.setenv("NO_PROXY", "example.com, 10.0.0.1")
+    settings_with({})
+    assert os.environ["NO_PROXY"] == os.environ["no_proxy"] == "example.com,10.0.0.1,localhost,127.0.0.1,::1"
+
+    monkeypatch.setenv("no_proxy", "*")
+    settings_with({})
+    assert os.environ["no_proxy"] == "*"
+
+
+def test_a_proxys_login_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "")
+    monkeypatch.setenv("http_proxy", "http://user:secret@proxy.example:3128")
+
+    assert way_to("http://services.invalid") == (
+        "http://services.invalid (by way of the proxy proxy.example:3128; NO_PROXY names hosts to ask directly)"
+    )
+
+
+def test_requests_and_botocore_agree_on_what_is_direct(proxy: Recorder) -> None:
+    """The two libraries below our clients: one that no longer looks into NO_PROXY would be seen here."""
+    settings_with({})
+    url = f"http://127.0.0.1:{closed_port()}"
+
+    with pytest.raises(requests.ConnectionError):
+        requests.get(url, timeout=2)
+    client = boto3.client(
+        "s3",
+        endpoint_url=url,
+        aws_access_key_id="a",
+        aws_secret_access_key="b",
+        config=Config(retries={"total_max_attempts": 1}),
+    )
+    with pytest.raises(Exception, match="Could not connect"):
+        client.list_buckets()
+
+    assert proxy.asked == []
