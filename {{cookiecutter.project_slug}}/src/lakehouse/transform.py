@@ -95,7 +95,7 @@ def build(
     return BuildResult(
         models=tuple(_name(r) for r in results if _kind(r) in _BUILT),
         tests=tuple(_name(r) for r in results if _kind(r) in {"test", "unit_test"} and r["status"] == "pass"),
-        warnings=(*clocks, *(f"{_name(r)}: {r['message']}" for r in results if r["status"] == "warn")),
+        warnings=(*clocks, *(_warning(r) for r in results if r["status"] == "warn")),
         seconds=time.monotonic() - started,
         raw_snapshots=before,
         raw_moved=tuple(table for table in before if before[table] != after[table]),
@@ -265,6 +265,12 @@ def _run(settings: Settings, command: list[str], progress: Progress | None, kind
             raise TransformError(f"dbt ended with code {process.returncode}:\n" + "\n".join(said[-_LINES_SHOWN:]))
         _refuse_incomplete(manifest["nodes"], found, kinds)
     return found
+
+
+def _warning(result: dict[str, Any]) -> str:
+    """What a test that only warns found, and what it means where its yml says so."""
+    meaning = " ".join(str(result["node"].get("description") or "").split())
+    return f"{_name(result)}: {result['message']}" + (f". {meaning}" if meaning else "")
 
 
 def _event(line: str) -> dict[str, Any]:

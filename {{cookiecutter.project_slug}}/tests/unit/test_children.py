@@ -1,0 +1,113 @@
+"""What a process of ours starts obeys us, not the caller's variables or the files of the current folder."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.kills import Kills
+from tests.lake import Lake
+from tests.unit.dagster_project import Project
+
+from lakehouse.iceberg.loading import load
+from lakehouse.settings import Settings
+from lakehouse.tlc.generate import write_month, write_zones
+from lakehouse.tlc.months import Month
+from lakehouse.transform import build
+
+ROWS = 300
+# Each would change, without a word, what a build or publication does.
+STEERING = {
+    "DBT_EMPTY": "1",
+    "DBT_RESOURCE_TYPES": "model",
+    "DBT_EXCLUDE_RESOURCE_TYPES": "test",
+    "DBT_TARGET": "trino",
+    "DBT_PROFILES_DIR": "/nowhere",
+    "DBT_PROJECT_DIR": "/nowhere",
+    "DBT_STORE_FAILURES": "1",
+    "DBT_LOG_PATH": "/nowhere",
+    "DBT_TARGET_PATH": "/nowhere",
+    "PYICEBERG_CATALOG__LAKEHOUSE__URI": "sqlite:////nowhere/catalog.db",
+    "PYICEBERG_CATALOG__LAKEHOUSE__WAREHOUSE": "/nowhere",
+    "PYICEBERG_HOME": "/nowhere",
+}
+
+
+@pytest.fixture
+def loaded(lake: Lake) -> Lake:
+    """A month and the zone lookup."""
+    lake.load("green", "2024-01", lake.generate("green", "2024-01", ROWS))
+    lake.landing.put("zones", None, write_zones(lake.scratch / "zones.csv"), "test")
+    load(lake.catalog, lake.landing, "zones", None)
+    return lake
+
+
+def trips(lake: Lake, schema: str) -> int:
+    (row,) = lake.rows(f"select cast(sum(trips) as bigint) as n from {schema}.fct_monthly_quality")
+    return int(row["n"])
+
+
+@pytest.mark.slow
+def test_a_publication_is_the_same_whatever_variables_and_files_the_caller_has(loaded: Lake, tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    for name in ("duckdb", "dbt", "types", "lakehouse", "logging", "pyarrow"):
+        (here / f"{name}.py").write_text(
+            f"open({str(tmp_path / 'executed')!r}, 'a').write('{name} ')\n", encoding="utf-8"
+        )
+
+    for words in (["build"], ["publish"]):
+        done = subprocess.run(
+            [str(Path(sys.executable).with_name("lakehouse")), *words],
+            cwd=here,
+            env={**os.environ, "LAKEHOUSE_HOME": str(loaded.settings.home), **STEERING},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        if words == ["build"]:
+            tests = int(done.stdout.split(" tests passed")[0].split()[-1])
+            assert tests > 100
+
+    assert not (tmp_path / "executed").exists()
+    assert trips(loaded, "gold") == trips(loaded, "published") == ROWS
+    assert sorted(path.suffix for path in here.iterdir()) == [".py"] * 6
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for processes in /proc")
+def test_dbt_ends_with_a_killed_run_of_dagster_and_the_next_build_needs_no_wait(tmp_path: Path) -> None:
+    published = tmp_path / "published"
+    published.mkdir()
+    write_month(published / "green_tripdata_2023-01.parquet", "green", Month(2023, 1), ROWS)
+    write_zones(published / "taxi_zone_lookup.csv")
+    project = Project(tmp_path, {"TLC_SOURCE": str(published)})
+    run = Kills({"LAKEHOUSE_HOME": project.environment["LAKEHOUSE_HOME"]}, ())
+
+    with subprocess.Popen(
+        [sys.executable, "-m", "lakehouse.defs.operations.launch", "2023-01"],
+        cwd=project.root,
+        env=project.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        wait_for(lambda: [line for line in run.living() if "dbt" in line and " build " in line], 120)
+        process.kill()
+
+    wait_for(lambda: not list(run.living()), 20)
+    settings = Settings(LAKEHOUSE_TARGET="embedded", LAKEHOUSE_HOME=tmp_path / "home")
+    build(settings)
+    assert trips(Lake(settings, tmp_path / "scratch"), "gold") == ROWS
+
+
+def wait_for(seen: Any, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not seen():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
