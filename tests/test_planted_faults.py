@@ -18,7 +18,7 @@ import pytest
 from tests.conftest import BakedProject
 
 COMMITS, REFS, LOADING = "iceberg/commits.py", "iceberg/refs.py", "iceberg/loading.py"
-MAINTENANCE = "iceberg/maintenance.py"
+MAINTENANCE, CONFORM = "iceberg/maintenance.py", "tlc/conform.py"
 
 
 @dataclass(frozen=True)
@@ -187,6 +187,97 @@ FAULTS = (
         (("build(settings, wait=wait, progress=progress)", "build(settings, data_tests=False, progress=progress)"),),
         "test_publishing.py::test_nothing_is_published_while_a_test_of_the_data_is_red",
         r"DID NOT RAISE.*TransformError",
+    ),
+    Fault(
+        "a catalog older than its files taken for whole",
+        "iceberg/identity.py",
+        (("    if same:\n        raise BoundaryError(\n", "    if not same:\n        raise BoundaryError(\n"),),
+        "test_identity.py::test_a_catalog_older_than_its_files_is_refused",
+        r"DID NOT RAISE.*BoundaryError",
+    ),
+    Fault(
+        "cleaning outside the table's folder",
+        MAINTENANCE,
+        (("(used - _paths(referenced(table))) & files.keys():", "used - _paths(referenced(table)):"),),
+        "test_maintenance.py::test_a_file_outside_the_table_stays_when_its_snapshot_expires",
+        r"assert (False|not True)|No such file|is_file|exists",
+    ),
+    Fault(
+        "expiry that does not ask for tags",
+        MAINTENANCE,
+        (('            raise CommitFailedException("a branch or tag moved")\n', "            pass\n"),),
+        "test_maintenance.py::test_a_tag_given_while_snapshots_expire_keeps_its_snapshot",
+        r"assert|Error",
+    ),
+    Fault(
+        "a gap in the log taken for none",
+        "iceberg/timeline.py",
+        (("or not (exact or _follows(table, log, past)):", "or False:"),),
+        "test_timeline.py::test_a_state_that_has_expired_is_an_error_that_names_the_nearest",
+        r"DID NOT RAISE.*QueryError",
+    ),
+    Fault(
+        "commits stamped by the clock alone",
+        "iceberg/timeline.py",
+        (("update.snapshot.timestamp_ms < least\n", "update.snapshot.timestamp_ms < 0\n"),),
+        "test_timeline.py::test_commits_keep_their_order_when_a_clock_was_wrong[-7200]",
+        r"assert \[",
+    ),
+    Fault(
+        "the project's own names free for all",
+        REFS,
+        (("    if name in (MAIN, BRANCH) or name.startswith(TAG_PREFIX):\n", "    if False:\n"),),
+        "test_refs.py::test_a_name_that_the_project_itself_gives_is_refused[publication-2020-audit]",
+        r"DID NOT RAISE.*QueryError",
+    ),
+    Fault(
+        "a file of another month taken",
+        LOADING,
+        (("                if not change.allow_strays:\n", "                if False:\n"),),
+        "test_acceptance.py::test_a_file_of_another_month_is_refused_by_name",
+        r"DID NOT RAISE.*RefusedError",
+    ),
+    Fault(
+        "midnight made of a day",
+        CONFORM,
+        (("        if pc.any(days).as_py():", "        if False:"),),
+        "test_brought.py::test_a_file_is_loaded_exactly_or_refused_with_cause_and_way_out[a-time-without-its-time-of-day]",
+        r"DID NOT RAISE.*RefusedError",
+    ),
+    Fault(
+        "a count that gold can't sum",
+        CONFORM,
+        (('    if column.type in ("long", "double"):\n', '    if column.type == "double":\n'),),
+        "test_brought.py::test_a_file_is_loaded_exactly_or_refused_with_cause_and_way_out[a-count-that-no-sum-could-hold]",
+        r"DID NOT RAISE.*RefusedError",
+    ),
+    Fault(
+        "a query that writes",
+        "engines/reading.py",
+        (("    if word not in _READING:\n", "    if False:\n"),),
+        "test_reading.py::test_nothing_is_written",
+        r"assert 0 != 0|assert 'COPY' in",
+    ),
+    Fault(
+        "services asked through a proxy",
+        "settings.py",
+        (("    ask_loopback_directly((found.trino_url, found.rest_url, found.s3_url))\n", ""),),
+        "test_network.py::test_no_client_takes_a_proxy_to_this_machine",
+        r"assert",
+    ),
+    Fault(
+        "`.env` over the environment in Dagster",
+        "env_file.py",
+        ((" if not os.environ.get(name)}", "}"),),
+        "test_env_file.py::test_dagsters_reader_leaves_alone_what_the_environment_says",
+        r"assert \{.*LAKEHOUSE_HOME",
+    ),
+    Fault(
+        "a child that sees the caller's variables",
+        "children.py",
+        (("        if name.upper() in _PASSED or name.upper().startswith(_PASSED_PREFIX)\n", ""),),
+        "test_transform.py::test_a_dbt_process_sees_no_variable_that_steers_it",
+        r"assert",
     ),
 )
 

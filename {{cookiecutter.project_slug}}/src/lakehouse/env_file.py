@@ -2,8 +2,8 @@
 
 `dagster dev`, `dg dev` and `dg launch` read the `.env` of the project and put it over the environment, before any code
 of the project runs; no setting of theirs changes that. So the environment of the project has a file, lakehouse.pth,
-that imports this module whenever its Python starts (hatch_build.py makes it). It must therefore be quick, and depend on
-nothing.
+that imports this module whenever its Python starts (deploy/hatch_build.py puts it there). It must therefore be quick,
+and depend on nothing.
 """
 
 from __future__ import annotations

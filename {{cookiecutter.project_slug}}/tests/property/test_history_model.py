@@ -6,8 +6,10 @@ from __future__ import annotations
 import random
 import shutil
 import tempfile
-from datetime import datetime
+import time
+from datetime import UTC, datetime
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ from tests.lake import Lake
 from tests.property.profiles import settings_of
 from tests.property.steps import OURS, at_step, killed_load
 
-from lakehouse.errors import LakehouseError, RefusedError
+from lakehouse.errors import LakehouseError, QueryError, RefusedError
 from lakehouse.iceberg.history import months
 from lakehouse.iceberg.loading import LoadResult
 from lakehouse.iceberg.refs import rollback, tag
@@ -65,7 +67,10 @@ def months_file(lake: Lake, name: str, seed: int, size: int) -> tuple[Path, Rows
 
 
 class Histories(RuleBasedStateMachine):
-    """`now` is what a plain query must read; `then` what each snapshot must."""
+    """`now` is what a plain query must read; `then` what each snapshot must.
+
+    `log` is when each snapshot became current, expired ones too; `ahead` is how wrong this machine's clock is.
+    """
 
     versions = Bundle("versions")
 
@@ -77,12 +82,17 @@ class Histories(RuleBasedStateMachine):
         self.landed: State = {}
         self.then: dict[int, State] = {}
         self.tags: dict[str, int] = {}
+        self.log: list[tuple[int, int]] = []
+        self.expired = False
+        self.ahead = 0
+        self.clock = time.time
 
     def empty_lake(self) -> Lake:
         """Where this history happens; the suites on real services say otherwise."""
         return Lake(Settings(LAKEHOUSE_TARGET="embedded", LAKEHOUSE_HOME=self.folder / "home"), self.folder / "files")
 
     def teardown(self) -> None:
+        time.time = self.clock
         shutil.rmtree(self.folder)
 
     @initialize(target=versions, name=month, seed=seeds, size=sizes)
@@ -244,6 +254,37 @@ class Histories(RuleBasedStateMachine):
             return
         table.maintenance.expire_snapshots().by_id(version).commit()
         del self.then[version]
+        self.expired = True
+
+    @rule(seconds=st.sampled_from([0, 0, 7200, -7200]))
+    def the_clock_jumps(self, seconds: int) -> None:
+        """Commits are stamped by a wrong clock, until it is set again. The services have clocks of their own."""
+        self.ahead = min(seconds, 0) if self.lake.settings.target == "trino" else seconds
+        time.time = lambda: self.clock() + self.ahead
+
+    @precondition(lambda self: self.log)
+    @rule(data=st.data())
+    def read_at_a_time(self, data: st.DataObject) -> None:
+        """At, just before, just after and between commits: what was current then, or an error that is true."""
+        times = sorted({at for at, _ in self.log})
+        between = [(a + b) // 2 for a, b in pairwise(times)]
+        near = [at + off for at in times for off in (-1, 0, 1)]
+        at = data.draw(st.sampled_from(sorted({*near, *between, times[-1] + 10**9})))
+        past = sum(1 for stamp, _ in self.log if stamp <= at)
+        ordered = all(stamp <= at for stamp, _ in self.log[:past])
+        try:
+            found = self._read(datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds"))
+        except QueryError as error:
+            said = str(error)
+            assert (
+                ("has expired" in said and self.expired)
+                or ("clocks of its writers disagree" in said and not ordered)
+                or ("Its history begins at" in said and not past)
+            ), said
+            return
+        if ordered:
+            assert past
+            assert found == self.then[self.log[past - 1][1]]
 
     @precondition(lambda self: self.tags)
     @rule(data=st.data())
@@ -255,6 +296,16 @@ class Histories(RuleBasedStateMachine):
     def a_plain_query_reads_the_model(self) -> None:
         if self.then:
             assert self._read(None) == {name: rows for name, rows in self.now.items() if rows}
+
+    @invariant()
+    def the_log_only_grows(self) -> None:
+        """Expiry takes entries out of it; none is ever put in before another."""
+        if self.then:
+            known = set(self.log)
+            log = [(entry.timestamp_ms, entry.snapshot_id) for entry in self.lake.table(TABLE).history()]
+            self.log += [entry for entry in log if entry not in known]
+            left = [entry for entry in self.log if entry in set(log)]
+            assert log == left
 
     @invariant()
     def history_lists_what_exists(self) -> None:

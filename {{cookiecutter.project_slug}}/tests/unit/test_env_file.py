@@ -25,7 +25,12 @@ def test_dagsters_reader_leaves_alone_what_the_environment_says(tmp_path: Path) 
     said = subprocess.run(
         [sys.executable, "-c", script],
         cwd=tmp_path,
-        env={"PATH": os.environ["PATH"], "LAKEHOUSE_HOME": "/environment", "DAGSTER_HOME": ""},
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
+            "LAKEHOUSE_HOME": "/environment",
+            "DAGSTER_HOME": "",
+        },
         capture_output=True,
         text=True,
         check=True,

@@ -6,7 +6,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-FILE = "src/lakehouse.pth"
+FILE = "deploy/lakehouse.pth"
 
 
 class Hook(BuildHookInterface[Any]):
