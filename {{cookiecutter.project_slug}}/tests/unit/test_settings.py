@@ -23,6 +23,8 @@ def settings(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Settings:
     ("variable", "value", "says"),
     [
         ("LAKEHOUSE_FIRST_MONTH", "junk", "'junk' is not a month"),
+        ("LAKEHOUSE_FIRST_MONTH", "0000-01", "'0000-01' is not a month"),
+        ("LAKEHOUSE_FIRST_MONTH", "9999-12", "'9999-12' is not a month"),
         ("LAKEHOUSE_HOME", "~nobody-is-called-this/lake", "nobody here is called that"),
         ("TLC_SOURCE", "~nobody-is-called-this/taxi", "nobody here is called that"),
         ("TLC_SOURCE", "http://[::1", "Invalid IPv6 URL"),

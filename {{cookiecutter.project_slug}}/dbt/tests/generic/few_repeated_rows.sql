@@ -1,11 +1,5 @@
-{#- Months of which more than a share of the rows stand there before, with the same values in every column but `but_for`. -#}
-{% test few_repeated_rows(model, share, but_for) %}
-    {%- set values = [] -%}
-    {%- if execute -%}
-        {%- for column in adapter.get_columns_in_relation(model) if column.name not in but_for -%}
-            {%- do values.append(column.name) -%}
-        {%- endfor -%}
-    {%- endif -%}
+{#- Months of which more than a share of the rows stand there before, with the same values in all of the columns. -#}
+{% test few_repeated_rows(model, columns, share) %}
     with
 
     kinds as (
@@ -13,7 +7,7 @@
             file_month,
             count(*) as copies
         from {{ model }}
-        group by {{ (['file_month'] + values) | unique | join(', ') }}
+        group by file_month, {{ columns | join(', ') }}
     )
 
     select

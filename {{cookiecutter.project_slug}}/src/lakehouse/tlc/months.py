@@ -27,7 +27,8 @@ class Month:
             SettingsError: not a month.
         """
         match = _MONTH.fullmatch(text.strip().removesuffix("-01") if len(text.strip()) == 10 else text.strip())
-        if not match:
+        # a month before and after it must be dates too
+        if not match or not 1 < int(match[1]) < 9999:
             raise SettingsError(f"{text!r} is not a month. Write it as 2024-01, or a span as 2024-01..2024-06.")
         return cls(int(match[1]), int(match[2]))
 
