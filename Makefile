@@ -1,10 +1,12 @@
 # What a maintainer of the template does here. `make` alone lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock bake demo test long integration bench bench-stack lint
+.PHONY: help install lock bake demo test long integration bench bench-stack lint fix
 
 # Answers for the bakes below, as cookiecutter takes them: make demo ANSWERS="project_slug=my-lake".
 ANSWERS ?=
+# Arguments for pytest.
+ARGS ?=
 WORKERS ?= auto
 
 VENV := .venv
@@ -52,9 +54,9 @@ demo: install ## Bake, install, load two months, build, report (DATASET=, MONTHS
 	[ ! -d "$$source" ] || source=$$(cd "$$source" && pwd); \
 	$(MAKE) --no-print-directory -C "$$project" demo TLC_SOURCE="$$source"
 
-test: install ## All that needs no Docker: the template's tests, then those of a bake in it
-	$(BIN)/python -m pytest -n $(WORKERS)
-	@project=$$($(call bake,tests)) && $(MAKE) --no-print-directory -C "$$project" test
+test: install ## All that needs no Docker: the template's tests, then those of a bake in it (ARGS= for pytest: the template's tests alone)
+	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	@[ -n "$(ARGS)" ] || { project=$$($(call bake,tests)) && $(MAKE) --no-print-directory -C "$$project" test; }
 
 long: install ## The tests that search, at length, in a baked project (an hour)
 	@project=$$($(call bake,long)) && $(MAKE) --no-print-directory -C "$$project" long
@@ -73,3 +75,10 @@ lint: install ## ruff and mypy here, then every linter of a baked project in it
 	$(BIN)/ruff format --check hooks tests
 	$(BIN)/mypy
 	@project=$$($(call bake,lint)) && $(MAKE) --no-print-directory -C "$$project" lint
+
+fix: install ## Repair what make lint can repair, here and in the project's files
+	$(BIN)/ruff check --fix hooks tests
+	$(BIN)/ruff format hooks tests
+	@project=$$($(call bake,lint)) && ruff="$(CURDIR)/$(BIN)/ruff" && cd '{{cookiecutter.project_slug}}' && \
+	    $$ruff check --fix --config "$$project/pyproject.toml" src tests benchmarks deploy && \
+	    $$ruff format --config "$$project/pyproject.toml" src tests benchmarks deploy

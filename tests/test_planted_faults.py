@@ -200,14 +200,14 @@ FAULTS = (
         MAINTENANCE,
         (("(used - _paths(referenced(table))) & files.keys():", "used - _paths(referenced(table)):"),),
         "test_maintenance.py::test_a_file_outside_the_table_stays_when_its_snapshot_expires",
-        r"assert (False|not True)|No such file|is_file|exists",
+        r"assert False",
     ),
     Fault(
         "expiry that does not ask for tags",
         MAINTENANCE,
         (('            raise CommitFailedException("a branch or tag moved")\n', "            pass\n"),),
         "test_maintenance.py::test_a_tag_given_while_snapshots_expire_keeps_its_snapshot",
-        r"assert|Error",
+        r"assert 1 == 0|ValidationError|KeyError|meanwhile",
     ),
     Fault(
         "a gap in the log taken for none",
@@ -263,7 +263,7 @@ FAULTS = (
         "settings.py",
         (("    ask_loopback_directly((found.trino_url, found.rest_url, found.s3_url))\n", ""),),
         "test_network.py::test_no_client_takes_a_proxy_to_this_machine",
-        r"assert",
+        r"assert all|assert False|assert \[",
     ),
     Fault(
         "`.env` over the environment in Dagster",
@@ -277,7 +277,7 @@ FAULTS = (
         "children.py",
         (("        if name.upper() in _PASSED or name.upper().startswith(_PASSED_PREFIX)\n", ""),),
         "test_transform.py::test_a_dbt_process_sees_no_variable_that_steers_it",
-        r"assert",
+        r"assert not \{.*DBT_EMPTY",
     ),
 )
 

@@ -18,7 +18,7 @@ RENDERED = {"pyproject.toml", "README.md", "LICENSE", ".env.example"}
 MADE_BY_HOOK = {".env", ".dagster/dagster.yaml"}
 TOP = {
     ".dagster", ".env", ".env.example", ".gitattributes", ".github", ".gitignore", ".sqlfluff", ".sqlfluffignore",
-    "LICENSE", "Makefile", "README.md", "benchmarks", "compose.secure.yaml",
+    "AGENTS.md", "LICENSE", "Makefile", "README.md", "benchmarks", "compose.secure.yaml",
     "compose.yaml", "dbt", "deploy", "docs", "images.env", "pyproject.toml",
     "requirements.lock", "src", "tests",
 }  # fmt: skip

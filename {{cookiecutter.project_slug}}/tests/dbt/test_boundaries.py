@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,24 @@ def test_the_marts_sum_the_largest_counts_and_amounts(lake: Lake, run_build: Bui
     (hours,) = lake.rows("select sum(tip_amount) as t, sum(surcharge_amount) as s from gold.fct_hourly_revenue")
     assert hours["t"] == largest["tip_amount"] * ROWS
     assert hours["s"] == largest["extra"] * ROWS * 5  # extra, tax, improvement, congestion, cbd
+
+
+def test_the_first_and_the_last_time_that_a_load_takes_reach_silver(lake: Lake, run_build: Build) -> None:
+    put_zones(lake.catalog)
+    first, last = datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999_999)  # noqa: DTZ001 - New York's clocks
+    path = lake.generate("green", MONTH, ROWS, dirt=False, strays=False)
+    table = pq.read_table(path)
+    for name, value in (("lpep_pickup_datetime", first), ("lpep_dropoff_datetime", last)):
+        times = pa.array([value, *table[name].to_pylist()[1:]], pa.timestamp("us"))
+        table = table.set_column(table.column_names.index(name), name, times)
+    lake.load("green", MONTH, lake.write("green", MONTH, table))
+
+    run_build(lake)
+
+    row, *_ = lake.rows("select * from silver.stg_green_trips order by file_row")
+    assert (row["pickup_at"], row["dropoff_at"], row["pickup_date"]) == (first, last, first.date())
+    assert row["duration_seconds"] == (last - first) // timedelta(seconds=1)
+    assert row["rejection_reason"] == "pickup_outside_month"
 
 
 @pytest.mark.parametrize(("dataset", "column"), COLUMNS, ids=[f"{d}-{c.name}" for d, c in COLUMNS])

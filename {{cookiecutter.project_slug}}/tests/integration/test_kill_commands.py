@@ -1,4 +1,4 @@
-"""SIGKILL in the middle of build, publish and maintain on the stack: as on `embedded`, with Trino doing the work."""
+"""SIGKILL in the middle of load, build, publish and maintain on the stack: as on `embedded`, with Trino at work."""
 
 from __future__ import annotations
 
@@ -62,6 +62,22 @@ def settled(lake: Lake, ask: Callable[[], Any], wanted: Callable[[Any], bool]) -
                     lake.engine.query(f"call system.runtime.kill_query(query_id => '{query_id}', message => 'test')")
         time.sleep(0.5)
     assert wanted(ask())
+
+
+def test_a_killed_load_leaves_the_month_as_it_was_and_the_next_is_right(states: Lake) -> None:
+    load, wholes = killing(states, "load", "green", "2023-01"), {}
+    for version in (1, 0):
+        states.land("green", "2023-01", 400 + version, version)
+        load.run()
+        wholes[version] = states.sql(SUM)
+
+    for turn in range(KILLS):
+        new = (turn + 1) % 2
+        states.land("green", "2023-01", 400 + new, new)
+        load.kill()
+        assert states.sql(SUM) in wholes.values()
+        load.run()
+        assert states.sql(SUM) == wholes[new]
 
 
 def test_a_killed_build_leaves_whole_tables_and_the_next_is_right(states: Lake) -> None:

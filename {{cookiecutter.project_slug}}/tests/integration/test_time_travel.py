@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 import pytest
@@ -17,7 +18,8 @@ from tests.integration.lake import GREEN, Lake
 from lakehouse.errors import QueryError
 from lakehouse.iceberg.history import history
 from lakehouse.iceberg.maintenance import maintain
-from lakehouse.iceberg.refs import rollback
+from lakehouse.iceberg.refs import rollback, tag
+from lakehouse.iceberg.timeline import EPOCH, MILLISECOND
 
 NUMBERS = pa.schema([("n", pa.int64())])
 
@@ -206,3 +208,54 @@ def test_a_query_that_runs_while_a_commit_is_made_reads_to_its_end_what_it_start
     assert fetched == 60_000
     assert rows == {(row, old) for row in range(60_000)}
     assert lake.value("select count(*) from raw.green_trips") == 60_500
+
+
+def states(lake: Lake, *rows: int) -> list[datetime]:
+    """Versions of a month with so many rows; when each became current."""
+    for count in rows:
+        lake.load("green", "2023-01", count, count)
+    return [snapshot.committed_at for snapshot in lake.engine.snapshots(GREEN)][-len(rows) :]
+
+
+def count_at(lake: Lake, moment: datetime) -> int:
+    return int(lake.value(f"select count(*) from {GREEN}", as_of=moment.isoformat()))
+
+
+def test_a_state_that_has_expired_is_an_error_that_names_the_nearest(lake: Lake) -> None:
+    first, second, third = states(lake, 500, 600, 700)
+    snapshots = [snapshot.snapshot_id for snapshot in lake.engine.snapshots(GREEN)]
+    tag(lake.catalog, GREEN, "audited", snapshots[0])
+
+    maintain(lake.settings, [GREEN], keep=timedelta(0))
+
+    with pytest.raises(QueryError, match=rf"has expired\. The nearest that exist: snapshot {snapshots[2]}, current"):
+        count_at(lake, second + (third - second) / 2)
+    with pytest.raises(QueryError, match="has expired"):
+        rollback(lake.catalog, GREEN, first.isoformat())
+    assert count_at(lake, third) == 700
+    assert lake.value(f"select count(*) from {GREEN}", as_of="audited") == 500
+
+
+def test_a_commit_by_a_clock_that_is_behind_is_found_by_time(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    states(lake, 500)
+    real = time.time
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: real() - 7200)
+        states(lake, 600)
+    states(lake, 700)
+
+    when = [snapshot.committed_at for snapshot in lake.engine.snapshots(GREEN)]
+    assert when == sorted(set(when))
+    assert [count_at(lake, moment) for moment in when] == [500, 600, 700]
+    assert count_at(lake, datetime.now(UTC) + timedelta(days=1)) == 700
+
+
+def test_after_a_rollback_each_time_has_the_state_of_then(lake: Lake) -> None:
+    states(lake, 500, 600)
+    first, _ = lake.engine.snapshots(GREEN)
+    rollback(lake.catalog, GREEN, first.snapshot_id)
+    states(lake, 700)
+
+    when = [EPOCH + entry.timestamp_ms * MILLISECOND for entry in lake.catalog.load_table(GREEN).history()]
+    assert [count_at(lake, moment) for moment in when] == [500, 600, 500, 700]
+    assert [count_at(lake, moment - MILLISECOND) for moment in when[1:]] == [500, 600, 500]

@@ -16,7 +16,7 @@ from lakehouse.iceberg.diff import diff
 from lakehouse.iceberg.history import history
 from lakehouse.iceberg.maintenance import maintain
 from lakehouse.iceberg.refs import rollback, tag
-from lakehouse.iceberg.timeline import current_at
+from lakehouse.iceberg.timeline import current_at, skew
 
 TABLE = "raw.green_trips"
 NOW, TICK, HOUR = timedelta(0), timedelta(milliseconds=1), 3600
@@ -128,7 +128,9 @@ def test_commits_keep_their_order_when_a_clock_was_wrong(
     assert [rows_at(lake, moment) for moment in when] == [100, 200, 300]
 
 
-def test_a_clock_that_is_more_than_a_minute_off_is_named(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_that_is_more_than_a_minute_off_is_named(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     real = time.time
     file = lake.generate("green", "2024-01", 100)
     assert lake.load("green", "2024-01", file).clock is None
@@ -142,6 +144,10 @@ def test_a_clock_that_is_more_than_a_minute_off_is_named(lake: Lake, monkeypatch
     assert re.search(
         r"newest commit of raw.green_trips is stamped (2:00:00|1:59:5\d) ahead of this machine's", found.clock
     )
+    rows_at(lake, datetime.now(UTC))
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("lakehouse")] == [
+        f"{skew(lake.table(TABLE))}."
+    ]
     clocks = [finding for finding in examine(lake.settings) if finding.what == "clock"]
     assert [finding.state for finding in clocks] == ["warn"]
 

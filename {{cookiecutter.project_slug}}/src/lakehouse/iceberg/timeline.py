@@ -5,6 +5,7 @@ The log is read in its own order, that of the commits. Times are what each write
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -44,6 +45,8 @@ def current_at(table: Table, moment: datetime) -> int:
         QueryError: there was none, it has expired, or the log's times contradict each other; names what exists.
     """
     name, log = ".".join(table.name()), table.history()
+    if warning := skew(table):
+        logging.getLogger(__name__).warning("%s.", warning)
     at = (moment - EPOCH) // MILLISECOND
     past = sum(entry.timestamp_ms <= at for entry in log)
     if wrong := [entry for entry in log[:past] if entry.timestamp_ms > at]:
