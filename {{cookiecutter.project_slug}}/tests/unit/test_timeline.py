@@ -127,6 +127,9 @@ def test_commits_keep_their_order_when_a_clock_was_wrong(
     assert rows_at(lake, datetime.now(UTC) + timedelta(days=1)) == 300
     assert [rows_at(lake, moment) for moment in when] == [100, 200, 300]
 
+    maintain(lake.settings, [TABLE], keep=NOW)
+    assert [row.total_rows for row in history(lake.engine, TABLE)] == [300]
+
 
 def test_a_clock_that_is_more_than_a_minute_off_is_named(
     lake: Lake, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

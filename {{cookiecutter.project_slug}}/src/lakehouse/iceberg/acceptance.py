@@ -76,12 +76,14 @@ class PickupMonths:
 class OtherMonths:
     """Refuses bytes that the table's current snapshot already holds as another month. Reads manifests, no data.
 
-    Manifests never change: one that is found free of these bytes is not read again by a later check.
+    Manifests never change: one that is found free of these bytes is not read again by a later check. Most are not read
+    at all: one with a single file of another number of rows can't hold them.
     """
 
-    def __init__(self, change: Change, file: str) -> None:
+    def __init__(self, change: Change, file: str, rows: int) -> None:
         self._change = change
         self._file = file
+        self._rows = rows
         self._free: set[str] = set()
 
     def check(self, table: Table) -> None:
@@ -96,7 +98,9 @@ class OtherMonths:
         unread = [
             manifest
             for manifest in snapshot.manifests(table.io)
-            if manifest.content == ManifestContent.DATA and manifest.manifest_path not in self._free
+            if manifest.content == ManifestContent.DATA
+            and manifest.manifest_path not in self._free
+            and self._may_hold(manifest)
         ]
         read = ExecutorFactory.get_or_create().map(lambda manifest: (manifest, _files(manifest, table.io)), unread)
         for manifest, files in read:
@@ -105,6 +109,12 @@ class OtherMonths:
                 if month != self._change.month and self._has_these_bytes(table, file):
                     raise self._refusal(month)
             self._free.add(manifest.manifest_path)
+
+    def _may_hold(self, manifest: ManifestFile) -> bool:
+        """Whether the manifest list leaves it open; a load writes one file, in a manifest of its own."""
+        files = (manifest.added_files_count or 0) + (manifest.existing_files_count or 0)
+        rows = (manifest.added_rows_count or 0) + (manifest.existing_rows_count or 0)
+        return files != 1 or rows == self._rows
 
     def _has_these_bytes(self, table: Table, file: DataFile) -> bool:
         # A compaction by Trino cuts the hash in the metrics. The column is read only where the rest may be the same.

@@ -200,7 +200,7 @@ def _load_month(
         rows = parquet.metadata.num_rows
         match = plan(dataset, month, parquet.schema_arrow, landed.name)
         change.check_size(table, rows, landed.name)
-        others = OtherMonths(change, landed.name)
+        others = OtherMonths(change, landed.name, rows)
         others.check(table)
         synthetic = SYNTHETIC_KEY.encode() in (parquet.schema_arrow.metadata or {})
         conformer = Conformer(dataset, month, match, landed.name)

@@ -8,6 +8,7 @@ written its file and not committed yet. What needs no room comes first: a full d
 from __future__ import annotations
 
 import errno
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -217,9 +218,12 @@ def _refs(metadata: TableMetadata) -> dict[str, int]:
 
 
 def _old_snapshots(table: Table, keep: timedelta) -> list[int]:
-    """The snapshots that are older than `keep`, and that no branch or tag names."""
+    """The snapshots that are older than `keep`, and that no branch or tag names.
+
+    Ages are by this machine's clock. Without an age, all of them: a stamp may be ahead of the clock.
+    """
     named = _refs(table.metadata).values()
-    limit = (datetime.now(UTC) - keep).timestamp() * 1000
+    limit = (datetime.now(UTC) - keep).timestamp() * 1000 if keep else math.inf
     return [s.snapshot_id for s in table.snapshots() if s.timestamp_ms < limit and s.snapshot_id not in named]
 
 
