@@ -90,7 +90,7 @@ def main() -> None:
 def _fix(error: OSError) -> str:
     """What the system's error proves, and no more."""
     match error.errno:
-        case errno.ENOSPC | errno.EDQUOT:
+        case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
             return "See that the disk has room (`lakehouse maintain --now` frees some), and run the same command again."
         case errno.EACCES | errno.EPERM | errno.EROFS:
             return "See that you may read and write it, and run the same command again."

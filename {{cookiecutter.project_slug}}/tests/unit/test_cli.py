@@ -252,7 +252,7 @@ def test_a_report_that_finds_no_room_is_one_message_and_leaves_the_last_one(
 
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("error: ")
-    assert "see that the disk has room" in done.stderr
+    assert "See that the disk has room" in done.stderr
     assert list(page.parent.iterdir()) == [page]
     assert page.read_bytes() == before
 
