@@ -17,8 +17,8 @@ import pytest
 
 from tests.conftest import BakedProject
 
-COMMITS, REFS, LOADING = "iceberg/commits.py", "iceberg/refs.py", "iceberg/loading.py"
-MAINTENANCE, CONFORM = "iceberg/maintenance.py", "tlc/conform.py"
+COMMITS, REFS, LOADING = "iceberg/commit.py", "iceberg/refs.py", "loading/load.py"
+MAINTENANCE, CONFORM = "history/maintenance.py", "loading/conform.py"
 
 
 @dataclass(frozen=True)

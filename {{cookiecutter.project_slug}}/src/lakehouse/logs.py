@@ -15,7 +15,7 @@ class _ToStderr(logging.Handler):
     """Prints a record as one line; a progress bar on the terminal stays whole."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        from lakehouse.terminal import err  # noqa: PLC0415 - slow to import, and seldom needed
+        from lakehouse.cli.terminal import err  # noqa: PLC0415 - slow to import, and seldom needed
 
         err.print(f"{record.levelname.lower()}: {record.getMessage()}", markup=False, soft_wrap=True)
 

@@ -23,9 +23,9 @@ from lakehouse.engines import MonthFiles, Ref, Snapshot
 from lakehouse.engines.as_of import CATALOG, AsOf, parse_as_of, travel, versions
 from lakehouse.engines.trino_types import arrow_table
 from lakehouse.errors import LakehouseError, QueryError, ServiceError, SettingsError
-from lakehouse.iceberg.refusals import CATALOG_WAITS, refused_user, s3_refuses
 from lakehouse.landing import SHA256_LENGTH
 from lakehouse.network import way_to
+from lakehouse.s3_users import CATALOG_WAITS, refused_user, s3_refuses
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table

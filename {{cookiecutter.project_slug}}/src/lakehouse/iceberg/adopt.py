@@ -24,6 +24,7 @@ from pyiceberg.types import StructType
 from sqlalchemy import text
 
 from lakehouse.errors import BoundaryError
+from lakehouse.history.maintenance import referenced
 from lakehouse.iceberg.catalog import OWN_NAMESPACES, SqliteCatalog, open_catalog, open_sqlite, service_errors
 from lakehouse.iceberg.identity import (
     BEGIN_AGAIN,
@@ -37,7 +38,6 @@ from lakehouse.iceberg.identity import (
     write_beside_files,
     write_to_catalog,
 )
-from lakehouse.iceberg.maintenance import referenced
 
 if TYPE_CHECKING:
     from lakehouse.settings import Settings

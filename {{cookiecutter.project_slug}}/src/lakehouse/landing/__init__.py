@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from lakehouse.tlc.months import Month
+from lakehouse.datasets.months import Month
 
 if TYPE_CHECKING:
     from lakehouse.settings import Settings
