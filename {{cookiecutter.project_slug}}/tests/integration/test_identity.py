@@ -10,8 +10,8 @@ from tests.integration.lake import GREEN, Lake
 
 from lakehouse.cli.doctor import examine
 from lakehouse.errors import BoundaryError
+from lakehouse.history.adopt import adopt
 from lakehouse.history.maintenance import maintain
-from lakehouse.iceberg.adopt import adopt
 from lakehouse.iceberg.catalog import open_catalog
 from lakehouse.iceberg.identity import FILE, ID, NAMESPACE, in_catalog
 from lakehouse.iceberg.refs import tag

@@ -11,11 +11,11 @@ from datetime import timedelta
 import pytest
 from tests.integration.lake import GREEN, Lake
 
-from lakehouse.engines.as_of import parse_as_of
 from lakehouse.errors import CommitError, QueryError
 from lakehouse.history.history import history, months
 from lakehouse.history.maintenance import maintain
 from lakehouse.iceberg.refs import rollback, tag
+from lakehouse.iceberg.versions import parse_as_of
 
 NOW = timedelta(0)
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from lakehouse.cli.logs import print_anything, show_own_only
 from lakehouse.datasets.model import DATASETS, ZONES_DATASET, dataset_named
 from lakehouse.datasets.months import Month, parse_months
 from lakehouse.errors import LakehouseError
-from lakehouse.logs import print_anything, show_own_only
 from lakehouse.settings import Settings, load_settings, project_dir
 
 # What a command needs is imported in it: `lakehouse --help` and a no-op load should not wait for dbt or DuckDB.
@@ -672,7 +672,7 @@ def maintain(
 def adopt(as_json: Json = False) -> None:
     """Make a copied or moved LAKEHOUSE_HOME whole: rewrite the addresses in its metadata. Safe to repeat."""
     from lakehouse.cli.terminal import out, print_json
-    from lakehouse.iceberg.adopt import adopt as adopt_home
+    from lakehouse.history.adopt import adopt as adopt_home
 
     done = adopt_home(load_settings())
     if as_json:

@@ -19,6 +19,7 @@ from typing import Annotated, Any
 import typer
 
 from lakehouse import cli
+from lakehouse.cli.logs import show_own_only
 from lakehouse.cli.terminal import download_bar, err, out, rows_bar
 from lakehouse.datasets.model import ZONES_DATASET, dataset_named
 from lakehouse.datasets.months import Month, parse_months
@@ -32,7 +33,6 @@ from lakehouse.landing.land import GENERATED, generated, is_generated, land
 from lakehouse.leftovers import remove_staged
 from lakehouse.loading.load import load
 from lakehouse.locks import held
-from lakehouse.logs import show_own_only
 from lakehouse.settings import Settings, load_settings
 from lakehouse.sources.download import Patience
 from lakehouse.sources.file import PublishedFile

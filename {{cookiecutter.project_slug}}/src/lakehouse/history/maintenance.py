@@ -24,7 +24,6 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata
-from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.table.update import AssertTableUUID, RemoveSnapshotsUpdate, ValidatableTableRequirement
 from sqlalchemy.exc import DBAPIError
 
@@ -34,6 +33,7 @@ from lakehouse.engines.duckdb import local_path
 from lakehouse.errors import CommitError, QueryError, ServiceError
 from lakehouse.history.tree import size as readable_size
 from lakehouse.iceberg.catalog import is_full, open_catalog, service_errors
+from lakehouse.iceberg.files import referenced
 from lakehouse.iceberg.identity import check_pair
 from lakehouse.iceberg.refs import load_table
 from lakehouse.iceberg.tables import METADATA_FILES
@@ -331,23 +331,3 @@ def _full_disk(settings: Settings, table: Table, keep: timedelta, freed: Callabl
             f"{len(table.snapshots())} snapshots frees {readable_size(would_free)}. Remove something else from this "
             f"disk first{f', for example below {found}' if found else ''}; then run `lakehouse maintain --now` again."
         ) from error
-
-
-def referenced(table: Table, snapshots: Iterable[Snapshot] | None = None) -> Iterator[str]:
-    """The address of every file that these snapshots (all unless given) need, and of the table's metadata.
-
-    Reads each manifest once, however many snapshots share it.
-    """
-    yield table.metadata_location
-    yield from (entry.metadata_file for entry in table.metadata.metadata_log)
-    yield from (statistics.statistics_path for statistics in table.metadata.statistics)
-    read: set[str] = set()
-    for snapshot in table.snapshots() if snapshots is None else snapshots:
-        yield snapshot.manifest_list
-        for manifest in snapshot.manifests(table.io):
-            if manifest.manifest_path in read:
-                continue
-            read.add(manifest.manifest_path)
-            yield manifest.manifest_path
-            for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True):
-                yield entry.data_file.file_path

@@ -24,9 +24,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from lakehouse.datasets.months import Month
 from lakehouse.errors import LakehouseError, LandingError, ServiceError
-from lakehouse.landing import Landed
 from lakehouse.landing.folder import LOCK
 from lakehouse.landing.record import SUFFIX, VERSIONS, again, file_name, folder_name, from_json, to_json
+from lakehouse.landing.zone import Landed
 from lakehouse.locks import held
 from lakehouse.network import way_to
 

@@ -23,8 +23,8 @@ from uuid import uuid4
 from lakehouse.datasets.months import Month
 from lakehouse.errors import LandingError
 from lakehouse.filesystem import sync, sync_folder
-from lakehouse.landing import Landed
 from lakehouse.landing.record import SUFFIX, VERSIONS, again, file_name, folder_name, from_json, to_json
+from lakehouse.landing.zone import Landed
 from lakehouse.locks import held
 
 CHUNK = 1 << 20

@@ -10,7 +10,7 @@ from typing import Any
 from lakehouse.datasets.model import DATASETS, ZONES_DATASET, dataset_named
 from lakehouse.datasets.months import Month
 from lakehouse.errors import LandingError, SettingsError
-from lakehouse.landing import Landed
+from lakehouse.landing.zone import Landed
 from lakehouse.sources.file import PublishedFile
 
 SUFFIX = ".json"

@@ -24,8 +24,8 @@ from pyiceberg.types import StructType
 from sqlalchemy import text
 
 from lakehouse.errors import BoundaryError
-from lakehouse.history.maintenance import referenced
 from lakehouse.iceberg.catalog import OWN_NAMESPACES, SqliteCatalog, open_catalog, open_sqlite, service_errors
+from lakehouse.iceberg.files import referenced
 from lakehouse.iceberg.identity import (
     BEGIN_AGAIN,
     WAREHOUSE,
