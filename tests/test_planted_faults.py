@@ -17,8 +17,8 @@ import pytest
 
 from tests.conftest import BakedProject
 
-COMMITS, REFS, LOADING = "iceberg/commits.py", "iceberg/refs.py", "iceberg/loading.py"
-MAINTENANCE, CONFORM = "iceberg/maintenance.py", "tlc/conform.py"
+COMMITS, REFS, LOADING = "iceberg/commit.py", "iceberg/refs.py", "loading/load.py"
+MAINTENANCE, CONFORM = "history/maintenance.py", "loading/conform.py"
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ FAULTS = (
     ),
     Fault(
         "published although a test is red",
-        "publishing.py",
+        "history/publish.py",
         (("build(settings, wait=wait, progress=progress)", "build(settings, data_tests=False, progress=progress)"),),
         "test_publishing.py::test_nothing_is_published_while_a_test_of_the_data_is_red",
         r"DID NOT RAISE.*TransformError",

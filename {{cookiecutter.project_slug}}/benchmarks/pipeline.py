@@ -18,11 +18,11 @@ from pathlib import Path
 import duckdb
 import pyarrow.parquet as pq
 
+from lakehouse.datasets.model import DATASETS
+from lakehouse.datasets.months import Month
 from lakehouse.engines.duckdb import literal
 from lakehouse.settings import load_settings, project_dir
-from lakehouse.tlc.datasets import DATASETS
-from lakehouse.tlc.generate import write_month, write_zones
-from lakehouse.tlc.months import Month
+from lakehouse.synthetic.generate import write_month, write_zones
 from lakehouse.transform import build
 
 ROWS = int(os.environ.get("BENCH_ROWS", "3000000"))

@@ -20,15 +20,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.catalog import Catalog
 
+from lakehouse.datasets.months import Month
 from lakehouse.engines import open_engine
+from lakehouse.history.history import history, months
 from lakehouse.iceberg.catalog import open_catalog
-from lakehouse.iceberg.history import history, months
-from lakehouse.iceberg.loading import load
 from lakehouse.iceberg.tables import ensure_raw_tables
 from lakehouse.landing import open_landing
+from lakehouse.loading.load import load
 from lakehouse.settings import Settings
-from lakehouse.tlc.generate import write_month
-from lakehouse.tlc.months import Month
+from lakehouse.synthetic.generate import write_month
 
 DATASET = "yellow"
 TABLE = "raw.yellow_trips"

@@ -26,13 +26,13 @@ from pyiceberg.table import Table
 from tests.lake import Lake
 from tests.property.odd_files import TIMES, WHOLE, published_names
 
+from lakehouse.datasets.model import DATASETS
+from lakehouse.datasets.months import Month
 from lakehouse.errors import LakehouseError, LandingError, RefusedError
-from lakehouse.iceberg import loading
 from lakehouse.landing import Landed
 from lakehouse.landing.bucket import PREFIX, s3_client
 from lakehouse.landing.record import folder_name
-from lakehouse.tlc.datasets import DATASETS
-from lakehouse.tlc.months import Month
+from lakehouse.loading import load as loading
 
 ROWS, HELD = 40, 60
 REFRESH, SHRINK, SAME = "--refresh", "--allow-shrink", "run the same command again"

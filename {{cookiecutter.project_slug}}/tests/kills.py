@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lakehouse.iceberg.maintenance import referenced
+from lakehouse.iceberg.files import referenced
 from lakehouse.settings import project_dir
 
 GOLD = ("dim_zones", "fct_daily_trips", "fct_hourly_revenue", "fct_monthly_quality", "fct_trip_distance_stats")

@@ -12,15 +12,15 @@ import pyarrow.parquet as pq
 from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 
+from lakehouse.datasets.model import DATASETS
+from lakehouse.datasets.months import Month
 from lakehouse.engines import Engine, open_engine
+from lakehouse.history.history import HistoryRow, history
 from lakehouse.iceberg.catalog import open_catalog
-from lakehouse.iceberg.history import HistoryRow, history
-from lakehouse.iceberg.loading import LoadResult, load
 from lakehouse.landing import Landed, Landing, open_landing
+from lakehouse.loading.load import LoadResult, load
 from lakehouse.settings import Settings
-from lakehouse.tlc.datasets import DATASETS
-from lakehouse.tlc.generate import write_month
-from lakehouse.tlc.months import Month
+from lakehouse.synthetic.generate import write_month
 
 
 @dataclass

@@ -14,12 +14,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
+from lakehouse.datasets.months import Month
 from lakehouse.errors import LakehouseError
 from lakehouse.iceberg.catalog import open_catalog
-from lakehouse.iceberg.loading import load
 from lakehouse.landing import open_landing
+from lakehouse.loading.load import load
 from lakehouse.settings import load_settings, project_dir
-from lakehouse.tlc.months import Month
 
 
 @contextmanager
@@ -68,9 +68,9 @@ def landing_process(environment: Mapping[str, str], dataset: str, month: str) ->
 _LANDING = """
 import sys
 from lakehouse.landing import open_landing
-from lakehouse.landing.arrive import land
+from lakehouse.landing.land import land
 from lakehouse.settings import load_settings
-from lakehouse.tlc.months import Month
+from lakehouse.datasets.months import Month
 
 def stand_still(done, total):
     print("fetching", flush=True)

@@ -21,8 +21,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tests.unit.dagster_project import PROJECT, Project
 
-from lakehouse.tlc.generate import write_month, write_zones
-from lakehouse.tlc.months import Month
+from lakehouse.datasets.months import Month
+from lakehouse.synthetic.generate import write_month, write_zones
 
 # A heading, or a block of code with its language; what looks like a heading within a block is none.
 _PART = re.compile(r"^(#+) ([^\n]+)$|^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -44,7 +44,7 @@ def published(project: Project, dataset: str, rows: dict[str, int]) -> Path:
 def demo(project: Project, dataset: str, rows: dict[str, int]) -> None:
     """What `make demo` leaves: months loaded, marts built, the report written."""
     published(project, dataset, rows)
-    project.python("-m", "lakehouse.demo", dataset, *rows)
+    project.python("-m", "lakehouse.cli.demo", dataset, *rows)
 
 
 def run(project: Project, page: str, section: str | None = None, without: Collection[str] = ()) -> dict[str, str]:

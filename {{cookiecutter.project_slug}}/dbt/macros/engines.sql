@@ -1,7 +1,7 @@
 {#- All that differs between the engines. Models know nothing of it. -#}
 
 
-{#- DuckDB: the plugin of the profile (lakehouse.engines.dbt_plugin) runs the select and commits with PyIceberg. -#}
+{#- DuckDB: the plugin of the profile (lakehouse.dbt_duckdb.plugin) runs the select and commits with PyIceberg. -#}
 {% macro commit_to_iceberg(relation, select, options) -%}
     {#- The plugin's call returns nothing: it puts what it did into `outcome`. -#}
     {%- set outcome = {} -%}

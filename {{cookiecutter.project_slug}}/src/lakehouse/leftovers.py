@@ -16,8 +16,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from lakehouse.errors import LockedError
-from lakehouse.landing.arrive import LOCK_SUFFIX
 from lakehouse.landing.folder import LOCK, TEMPORARY, FolderLanding
+from lakehouse.landing.land import LOCK_SUFFIX
 from lakehouse.locks import HOLDER_SUFFIX, Lock
 from lakehouse.settings import Settings
 

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from lakehouse.datasets.months import Month
 from lakehouse.errors import SettingsError
 from lakehouse.network import ask_loopback_directly
-from lakehouse.tlc.months import Month
 
 Target = Literal["embedded", "trino"]
 

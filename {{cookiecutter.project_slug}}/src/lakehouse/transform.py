@@ -16,6 +16,7 @@ from typing import Any
 from pyiceberg.catalog import Catalog
 
 from lakehouse import children, dbt_process
+from lakehouse.datasets.model import DATASETS
 from lakehouse.engines import open_engine
 from lakehouse.errors import LockedError, ServiceError, TransformError
 from lakehouse.iceberg.catalog import open_catalog, service_errors
@@ -23,7 +24,6 @@ from lakehouse.iceberg.tables import ZONES_TABLE, ensure_raw_tables
 from lakehouse.iceberg.timeline import skew
 from lakehouse.locks import held
 from lakehouse.settings import Settings, project_dir
-from lakehouse.tlc.datasets import DATASETS
 
 Progress = Callable[[str], None]
 

@@ -21,11 +21,11 @@ import httpx
 from tests.browser.driver import Browser, browser, free_port, wait_for
 from tests.unit.dagster_project import Project
 
+from lakehouse.datasets.months import Month
 from lakehouse.engines import open_engine
-from lakehouse.iceberg.history import history
+from lakehouse.history.history import history
 from lakehouse.settings import Settings
-from lakehouse.tlc.generate import write_month, write_zones
-from lakehouse.tlc.months import Month
+from lakehouse.synthetic.generate import write_month, write_zones
 
 PATIENCE = 300
 ENTER = "\ue007"

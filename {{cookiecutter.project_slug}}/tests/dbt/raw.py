@@ -19,9 +19,9 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.io.pyarrow import schema_to_pyarrow
 from pyiceberg.table import Table
 
+from lakehouse.datasets.model import DATASETS
+from lakehouse.datasets.months import Month
 from lakehouse.iceberg.tables import ZONES_TABLE, ensure_raw_tables
-from lakehouse.tlc.datasets import DATASETS
-from lakehouse.tlc.months import Month
 
 Row = dict[str, Any]
 

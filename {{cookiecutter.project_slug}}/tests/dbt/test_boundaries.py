@@ -16,9 +16,9 @@ from tests.dbt.conftest import Build
 from tests.dbt.raw import AMOUNTS, put_zones
 from tests.lake import Lake
 
+from lakehouse.datasets.model import DATASETS, Column
+from lakehouse.datasets.months import Month
 from lakehouse.errors import RefusedError
-from lakehouse.tlc.datasets import DATASETS, Column
-from lakehouse.tlc.months import Month
 
 ROWS = 20
 MONTH = "2025-01"

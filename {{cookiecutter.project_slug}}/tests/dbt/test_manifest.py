@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from lakehouse.datasets.model import DATASETS
 from lakehouse.settings import project_dir
-from lakehouse.tlc.datasets import DATASETS
 
 Node = dict[str, Any]
 DBT = project_dir() / "dbt"

@@ -13,9 +13,9 @@ from tests.dbt.raw import made_up_rows, put_month, put_zones
 from tests.lake import Lake
 from tests.pages import for_hire_month
 
+from lakehouse.datasets.model import DATASETS, Dataset
 from lakehouse.errors import TransformError
 from lakehouse.settings import project_dir
-from lakehouse.tlc.datasets import DATASETS, Dataset
 
 PAGE = project_dir() / "docs" / "your-own-dataset.md"
 

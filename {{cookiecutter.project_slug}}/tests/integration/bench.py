@@ -18,13 +18,13 @@ from typing import Any
 from tests.integration.lake import Lake
 from tests.integration.stack import started
 
+from lakehouse.datasets.months import Month, parse_months
 from lakehouse.iceberg.catalog import open_catalog
-from lakehouse.iceberg.loading import load
 from lakehouse.iceberg.tables import ensure_raw_tables
 from lakehouse.landing import open_landing
+from lakehouse.loading.load import load
 from lakehouse.settings import Settings
-from lakehouse.tlc.generate import write_month
-from lakehouse.tlc.months import Month, parse_months
+from lakehouse.synthetic.generate import write_month
 from lakehouse.transform import build
 
 ROWS = int(os.environ.get("LAKEHOUSE_BENCH_ROWS", "1000000"))

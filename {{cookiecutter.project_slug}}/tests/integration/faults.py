@@ -12,12 +12,12 @@ from dataclasses import asdict, dataclass
 import pytest
 from tests.integration.lake import Lake
 
+from lakehouse.datasets.months import Month
 from lakehouse.errors import LakehouseError
 from lakehouse.iceberg.catalog import open_catalog
-from lakehouse.iceberg.loading import LoadResult, load
 from lakehouse.landing.bucket import BucketLanding
+from lakehouse.loading.load import LoadResult, load
 from lakehouse.settings import Settings
-from lakehouse.tlc.months import Month
 
 LIMIT = 30.0
 # One in the suite; a longer run of its own sets more.

@@ -13,15 +13,15 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import NamespaceAlreadyExistsError
 from tests.integration.stack import MARK, Stack
 
+from lakehouse.datasets.months import Month
 from lakehouse.engines.trino import TrinoEngine
 from lakehouse.iceberg.catalog import open_catalog
 from lakehouse.iceberg.identity import FILE
-from lakehouse.iceberg.loading import LoadResult, load
 from lakehouse.iceberg.tables import NAMESPACES
 from lakehouse.landing.bucket import BucketLanding
+from lakehouse.loading.load import LoadResult, load
 from lakehouse.settings import Settings
-from lakehouse.tlc.generate import write_month, write_zones
-from lakehouse.tlc.months import Month
+from lakehouse.synthetic.generate import write_month, write_zones
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -9,7 +9,7 @@ from tests.integration import bench
 from tests.integration.lake import Lake
 
 from lakehouse.settings import Settings
-from lakehouse.tlc.generate import write_month
+from lakehouse.synthetic.generate import write_month
 
 ROWS = 300
 

@@ -24,9 +24,9 @@ from tests.integration.lake import GREEN, Lake
 from tests.integration.stack import within
 from tests.loads import at_once
 
+from lakehouse.datasets.months import Month
 from lakehouse.engines.trino import TrinoEngine
 from lakehouse.errors import QueryError, ServiceError, TransformError
-from lakehouse.tlc.months import Month
 from lakehouse.transform import build
 
 NUMBERS = pa.schema([("n", pa.int64())])

@@ -12,11 +12,11 @@ from tests.integration.lake import GREEN, Lake
 from tests.integration.stack import SECRETS, Stack
 from tests.integration.test_faults import before_commit
 
+from lakehouse.datasets.months import Month
 from lakehouse.errors import CommitError, LakehouseError, ServiceError
 from lakehouse.iceberg.catalog import open_catalog
-from lakehouse.iceberg.loading import load
 from lakehouse.landing.bucket import BucketLanding
-from lakehouse.tlc.months import Month
+from lakehouse.loading.load import load
 
 READ = f"select sum(total_amount) from {GREEN}"
 UPDATE = f"update {GREEN} set total_amount = total_amount + 1"

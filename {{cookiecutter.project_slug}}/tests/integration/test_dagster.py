@@ -11,10 +11,10 @@ from tests.integration.lake import Lake
 from tests.integration.stack import within
 from tests.unit.dagster_project import Project
 
-from lakehouse.iceberg.history import history
+from lakehouse.datasets.months import Month
+from lakehouse.history.history import history
 from lakehouse.report import make_report
-from lakehouse.tlc.generate import write_month, write_zones
-from lakehouse.tlc.months import Month
+from lakehouse.synthetic.generate import write_month, write_zones
 
 ROWS = {"2023-01": 2000, "2023-02": 1500}
 
@@ -28,7 +28,7 @@ def test_the_full_job_for_two_months(lake: Lake, tmp_path: Path) -> None:
         write_month(published / f"green_tripdata_{month}.parquet", "green", Month.parse(month), rows)
     project = Project(tmp_path / "dagster", lake.stack.environment | {"TLC_SOURCE": str(published)})
 
-    output = project.python("-m", "lakehouse.defs.operations.launch", "2023-01", "2023-02")
+    output = project.python("-m", "lakehouse.cli.run", "2023-01", "2023-02")
 
     loads = history(lake.engine, "raw.green_trips")
     report = make_report(lake.settings, engine=lake.engine)

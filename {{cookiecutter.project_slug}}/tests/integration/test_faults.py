@@ -19,10 +19,10 @@ from tests.integration.stack import Stack, started, within
 
 from lakehouse.engines.trino import TrinoEngine
 from lakehouse.errors import CommitError, LakehouseError, LandingError, ServiceError
+from lakehouse.history.publish import publish
 from lakehouse.iceberg.catalog import open_catalog
-from lakehouse.iceberg.commits import commit
+from lakehouse.iceberg.commit import commit
 from lakehouse.iceberg.refs import rollback, tag
-from lakehouse.publishing import publish
 from lakehouse.settings import Settings
 from lakehouse.transform import BuildResult, build
 
@@ -55,7 +55,7 @@ def before_commit(monkeypatch: pytest.MonkeyPatch, fault: Callable[[], object]) 
         return commit(*args, **options)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr("lakehouse.iceberg.loading.commit", then)
+        patch.setattr("lakehouse.loading.load.commit", then)
         yield
 
 
@@ -156,7 +156,7 @@ def test_name_whose_answer_is_lost(
 def test_publication_whose_answer_is_lost(lake: Lake, months: Restatement, monkeypatch: pytest.MonkeyPatch) -> None:
     lake.load("zones", None)
     built = build(lake.settings)
-    monkeypatch.setattr("lakehouse.publishing.build", lambda _, **__: built)  # not through the proxy
+    monkeypatch.setattr("lakehouse.history.publish.build", lambda _, **__: built)  # not through the proxy
     with Proxy(lake.settings.rest_url) as catalog:
         catalog.lose_answer = lambda said: catalog.lost_answers == 0 and b"/transactions/commit" in said
         settings = lake.stack.settings(lake.folder / "home", REST_URL=catalog.url)
@@ -175,7 +175,7 @@ def test_catalog_away_while_publishing(lake: Lake, months: Restatement, monkeypa
             catalog.hang = True
             return BuildResult((), (), (), 0.0, dict(raw), ())
 
-        monkeypatch.setattr("lakehouse.publishing.build", build)
+        monkeypatch.setattr("lakehouse.history.publish.build", build)
         months.refused("catalog hangs while publishing", lambda: publish(settings))
         catalog.cut()
 

@@ -8,7 +8,7 @@ import pytest
 from tests.integration.lake import GREEN, Lake
 
 from lakehouse.errors import LandingError, QueryError
-from lakehouse.iceberg.history import history, months
+from lakehouse.history.history import history, months
 from lakehouse.iceberg.tables import ensure_raw_tables
 
 COUNT = "select count(*) from raw.green_trips"

@@ -13,12 +13,12 @@ from tests import lake as embedded
 from tests.dbt.raw import made_up_rows, put_month, put_zones, remove_month, silver_row
 from tests.integration.lake import GREEN, Lake
 
+from lakehouse.datasets.model import DATASETS
+from lakehouse.datasets.months import Month
 from lakehouse.engines import Engine
-from lakehouse.iceberg.loading import load
 from lakehouse.landing import Landing
+from lakehouse.loading.load import load
 from lakehouse.settings import Settings, project_dir
-from lakehouse.tlc.datasets import DATASETS
-from lakehouse.tlc.months import Month
 from lakehouse.transform import build
 
 SILVER = "silver.stg_green_trips"

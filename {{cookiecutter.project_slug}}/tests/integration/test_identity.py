@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 import pytest
 from tests.integration.lake import GREEN, Lake
 
-from lakehouse.doctor import examine
+from lakehouse.cli.doctor import examine
 from lakehouse.errors import BoundaryError
-from lakehouse.iceberg.adopt import adopt
+from lakehouse.history.adopt import adopt
+from lakehouse.history.maintenance import maintain
 from lakehouse.iceberg.catalog import open_catalog
 from lakehouse.iceberg.identity import FILE, ID, NAMESPACE, in_catalog
-from lakehouse.iceberg.maintenance import maintain
 from lakehouse.iceberg.refs import tag
 from lakehouse.transform import build
 

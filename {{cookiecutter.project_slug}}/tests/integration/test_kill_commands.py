@@ -15,7 +15,8 @@ from tests.integration.lake import GREEN, Lake
 from tests.kills import GOLD, Kills, gold
 
 from lakehouse.errors import QueryError
-from lakehouse.iceberg.maintenance import maintain, referenced
+from lakehouse.history.maintenance import maintain
+from lakehouse.iceberg.files import referenced
 
 # Every run tries one moment of each; every night ten.
 KILLS = int(os.environ.get("LAKEHOUSE_TEST_COMMAND_KILLS", "1"))

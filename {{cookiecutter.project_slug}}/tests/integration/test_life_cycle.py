@@ -11,11 +11,11 @@ from datetime import timedelta
 import pytest
 from tests.integration.lake import GREEN, Lake
 
-from lakehouse.engines.as_of import parse_as_of
 from lakehouse.errors import CommitError, QueryError
-from lakehouse.iceberg.history import history, months
-from lakehouse.iceberg.maintenance import maintain
+from lakehouse.history.history import history, months
+from lakehouse.history.maintenance import maintain
 from lakehouse.iceberg.refs import rollback, tag
+from lakehouse.iceberg.versions import parse_as_of
 
 NOW = timedelta(0)
 
@@ -173,7 +173,7 @@ def test_what_killed_loads_left_goes_and_nothing_else(lake: Lake) -> None:
     code = (
         "from lakehouse.iceberg import loading; from lakehouse.iceberg.catalog import open_catalog;"
         "from lakehouse.landing import open_landing; from lakehouse.settings import load_settings;"
-        "from lakehouse.tlc.months import Month; import time;"
+        "from lakehouse.datasets.months import Month; import time;"
         "loading.commit = lambda *a, **k: (print('staged', flush=True), time.sleep(600));"
         "s = load_settings(); loading.load(open_catalog(s), open_landing(s), 'green', Month(2023, 2))"
     )

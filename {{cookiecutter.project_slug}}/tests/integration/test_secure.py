@@ -16,11 +16,11 @@ from tests.integration.lake import Lake
 from tests.integration.stack import SECRETS, SECURE_SECRETS, Stack, docker_client, image, started
 from tests.unit.dagster_project import Project
 
+from lakehouse.datasets.months import Month
 from lakehouse.engines.trino import TrinoEngine
 from lakehouse.errors import LakehouseError, QueryError, ServiceError, SettingsError
 from lakehouse.settings import Settings
-from lakehouse.tlc.generate import write_month
-from lakehouse.tlc.months import Month
+from lakehouse.synthetic.generate import write_month
 from lakehouse.transform import build
 
 LANDED = "raw_data/green_trips/green_tripdata_2023-01.parquet"

@@ -9,10 +9,10 @@ import pytest
 from tests.integration.lake import GREEN, Lake
 from tests.unit.test_zones import renamed
 
-from lakehouse.iceberg.diff import MonthDiff, diff
-from lakehouse.iceberg.history import history, months
+from lakehouse.history.diff import MonthDiff, diff
+from lakehouse.history.history import history, months
 from lakehouse.iceberg.refs import rollback
-from lakehouse.tlc.generate import write_zones
+from lakehouse.synthetic.generate import write_zones
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from pyiceberg.types import StringType
 from tests.integration.lake import GREEN, Lake
 
 from lakehouse.errors import QueryError
-from lakehouse.iceberg.history import history
-from lakehouse.iceberg.maintenance import maintain
+from lakehouse.history.history import history
+from lakehouse.history.maintenance import maintain
 from lakehouse.iceberg.refs import rollback, tag
 from lakehouse.iceberg.timeline import EPOCH, MILLISECOND
 

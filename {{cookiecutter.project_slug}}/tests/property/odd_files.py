@@ -18,8 +18,8 @@ import numpy as np
 import pyarrow as pa
 from hypothesis import strategies as st
 
-from lakehouse.tlc.eras import published_fields
-from lakehouse.tlc.months import Month
+from lakehouse.datasets.months import Month
+from lakehouse.synthetic.eras import published_fields
 
 # Published times carry no zone: they are New York's clocks.
 # ruff: noqa: DTZ001

@@ -12,11 +12,11 @@ from multiprocessing import get_context
 from types import FrameType
 from typing import Any
 
+from lakehouse.datasets.months import Month
 from lakehouse.iceberg.catalog import open_catalog
-from lakehouse.iceberg.loading import load
 from lakehouse.landing import open_landing
+from lakehouse.loading.load import load
 from lakehouse.settings import Settings
-from lakehouse.tlc.months import Month
 
 OURS = ("/lakehouse/",)
 ALL = (*OURS, "/pyiceberg/catalog/", "/pyiceberg/io/", "/pyiceberg/table/")

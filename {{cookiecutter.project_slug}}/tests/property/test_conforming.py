@@ -18,13 +18,13 @@ from tests.lake import Lake
 from tests.property.odd_files import CANONICAL, OddFile, odd_files
 from tests.property.profiles import settings_of
 
+from lakehouse.datasets.model import DATASETS
+from lakehouse.datasets.months import Month, parse_months
 from lakehouse.errors import RefusedError
+from lakehouse.loading.conform import Conformer, plan
 from lakehouse.settings import Settings
-from lakehouse.tlc.conform import Conformer, plan
-from lakehouse.tlc.datasets import DATASETS
-from lakehouse.tlc.eras import published_fields
-from lakehouse.tlc.generate import write_month
-from lakehouse.tlc.months import Month, parse_months
+from lakehouse.synthetic.eras import published_fields
+from lakehouse.synthetic.generate import write_month
 
 Columns = dict[str, list[Any]]
 

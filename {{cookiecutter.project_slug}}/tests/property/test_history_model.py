@@ -32,9 +32,9 @@ from tests.property.profiles import settings_of
 from tests.property.steps import OURS, at_step, killed_load
 
 from lakehouse.errors import LakehouseError, QueryError, RefusedError
-from lakehouse.iceberg.history import months
-from lakehouse.iceberg.loading import LoadResult
+from lakehouse.history.history import months
 from lakehouse.iceberg.refs import rollback, tag
+from lakehouse.loading.load import LoadResult
 from lakehouse.settings import Settings
 
 TABLE = "raw.green_trips"

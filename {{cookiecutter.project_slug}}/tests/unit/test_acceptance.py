@@ -16,7 +16,8 @@ from pyiceberg.table import Table
 from tests.lake import Lake
 
 from lakehouse.errors import RefusedError
-from lakehouse.iceberg import acceptance, commits
+from lakehouse.iceberg import commit as commits
+from lakehouse.loading import acceptance
 
 # Published times carry no zone: they are New York's clocks.
 # ruff: noqa: DTZ001

@@ -9,7 +9,7 @@ import jinja2
 import pytest
 import yaml
 
-from lakehouse.doctor import examine
+from lakehouse.cli.doctor import examine
 from lakehouse.engines.trino import TrinoEngine
 from lakehouse.settings import Settings, project_dir
 

@@ -4,8 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from lakehouse.engines.as_of import AsOf, parse_as_of, referenced_tables, travel, versions
+from lakehouse.engines.as_of import referenced_tables, travel, versions
 from lakehouse.errors import QueryError
+from lakehouse.iceberg.versions import AsOf, parse_as_of
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from tests.brought import CASES, Brought, holds
 from tests.lake import Lake
 from tests.unit.test_generate import ERAS
 
-from lakehouse.tlc.months import Month
+from lakehouse.datasets.months import Month
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from tests.lake import Lake
 from tests.unit.failing_catalog import failing_catalog
 
-from lakehouse.doctor import examine
+from lakehouse.cli.doctor import examine
 from lakehouse.engines import open_engine
 from lakehouse.errors import BoundaryError, LakehouseError, ServiceError
 from lakehouse.iceberg.catalog import open_catalog, service_errors

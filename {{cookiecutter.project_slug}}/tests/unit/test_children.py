@@ -14,10 +14,10 @@ from tests.kills import Kills
 from tests.lake import Lake
 from tests.unit.dagster_project import Project
 
-from lakehouse.iceberg.loading import load
+from lakehouse.datasets.months import Month
+from lakehouse.loading.load import load
 from lakehouse.settings import Settings
-from lakehouse.tlc.generate import write_month, write_zones
-from lakehouse.tlc.months import Month
+from lakehouse.synthetic.generate import write_month, write_zones
 from lakehouse.transform import build
 
 ROWS = 300
@@ -91,7 +91,7 @@ def test_dbt_ends_with_a_killed_run_of_dagster_and_the_next_build_needs_no_wait(
     run = Kills({"LAKEHOUSE_HOME": project.environment["LAKEHOUSE_HOME"]}, ())
 
     with subprocess.Popen(
-        [sys.executable, "-m", "lakehouse.defs.operations.launch", "2023-01"],
+        [sys.executable, "-m", "lakehouse.cli.run", "2023-01"],
         cwd=project.root,
         env=project.environment,
         stdout=subprocess.DEVNULL,

@@ -12,11 +12,12 @@ from pyiceberg.exceptions import CommitStateUnknownException, ValidationExceptio
 from tests.lake import Lake
 
 from lakehouse.errors import CommitError, RefusedError
-from lakehouse.iceberg import commits, zones
-from lakehouse.iceberg.loading import load
+from lakehouse.iceberg import commit as commits
 from lakehouse.iceberg.refs import rollback
 from lakehouse.landing.folder import sha256_of
-from lakehouse.tlc.generate import write_zones
+from lakehouse.loading import zones
+from lakehouse.loading.load import load
+from lakehouse.synthetic.generate import write_zones
 
 TABLE = "raw.green_trips"
 Commit = Callable[..., Any]

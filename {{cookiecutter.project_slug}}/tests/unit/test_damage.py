@@ -12,8 +12,8 @@ import pytest
 from tests.lake import Lake
 
 from lakehouse.errors import LandingError, RefusedError
-from lakehouse.iceberg import loading
-from lakehouse.tlc.generate import write_zones
+from lakehouse.loading import load as loading
+from lakehouse.synthetic.generate import write_zones
 
 TABLE = "raw.green_trips"
 FLIPS = int(os.environ.get("LAKEHOUSE_TEST_FLIPS", "60"))

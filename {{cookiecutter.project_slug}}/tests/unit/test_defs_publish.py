@@ -9,16 +9,16 @@ import dagster as dg
 import pytest
 from tests.lake import Lake
 
-from lakehouse.iceberg.loading import load
 from lakehouse.iceberg.publication import manifest_file
-from lakehouse.tlc.generate import write_zones
+from lakehouse.loading.load import load
+from lakehouse.synthetic.generate import write_zones
 
 # Dagster's own, of resources that have resources.
 pytestmark = pytest.mark.filterwarnings("ignore:InitResourceContext:DeprecationWarning")
 
 
 def published(lake: Lake) -> dg.ExecuteInProcessResult:
-    from lakehouse.defs.operations.publish import publish
+    from lakehouse.defs.published.jobs import publish
     from lakehouse.defs.resources import resources
 
     return publish.execute_in_process(resources=resources(lake.settings), raise_on_error=False)

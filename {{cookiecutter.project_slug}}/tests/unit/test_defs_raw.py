@@ -11,11 +11,11 @@ import pytest
 from tests.lake import Lake
 from tests.unit.failing_catalog import failing_catalog
 
-from lakehouse.defs.transform.events import described
+from lakehouse.datasets.months import Month
+from lakehouse.defs.dbt.events import described
 from lakehouse.errors import ServiceError
 from lakehouse.settings import Settings
-from lakehouse.tlc.generate import write_zones
-from lakehouse.tlc.months import Month
+from lakehouse.synthetic.generate import write_zones
 
 # Outside of Dagster's own loading, which keeps quiet about the first; the second is Dagster's own, of resources that
 # have resources.
@@ -27,7 +27,7 @@ pytestmark = [
 
 def materialized(lake: Lake) -> dict[str, dict[str, Any]]:
     """The metadata that a materialization of January and of the zones records, by asset."""
-    from lakehouse.defs.ingestion.raw import raw_assets, raw_zones
+    from lakehouse.defs.raw.assets import raw_assets, raw_zones
     from lakehouse.defs.resources import resources
 
     with dg.DagsterInstance.ephemeral() as instance:
@@ -64,9 +64,9 @@ def test_a_month_that_is_loaded_already_has_the_snapshot_of_its_table_on_record(
 def test_a_catalog_that_is_away_is_asked_again(
     lake: Lake, asset: str, opens: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lakehouse.defs.ingestion.raw import raw_assets, raw_zones
+    from lakehouse.defs.raw.assets import raw_assets, raw_zones
+    from lakehouse.defs.raw.schemas import iceberg_schemas
     from lakehouse.defs.resources import ObjectStore, resources
-    from lakehouse.defs.snapshots.schemas import iceberg_schemas
 
     lake.landing.put("green", Month(2024, 1), lake.generate("green", "2024-01", 50), "test")
     lake.landing.put("zones", None, write_zones(lake.scratch / "taxi_zone_lookup.csv"), "test")

@@ -11,10 +11,10 @@ import pytest
 from tests.lake import Lake
 from tests.unit.dagster_project import Project
 
+from lakehouse.datasets.months import Month, parse_months
 from lakehouse.defs.failures import failures
 from lakehouse.errors import LakehouseError, NotPublishedError, RefusedError, ServiceError, SourceError
 from lakehouse.settings import Settings
-from lakehouse.tlc.months import Month, parse_months
 
 # Outside of Dagster's own loading, which keeps quiet about it.
 pytestmark = pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`")
@@ -44,7 +44,7 @@ def test_what_dagster_shows_of_the_definitions_holds_no_secret(tmp_path: Path) -
 
 
 def test_a_resource_can_be_swapped(lake: Lake, tmp_path: Path) -> None:
-    from lakehouse.defs.ingestion.landing import landing_assets
+    from lakehouse.defs.landing.assets import landing_assets
     from lakehouse.defs.resources import Publisher, resources
 
     file = lake.generate("green", "2024-01", 50)
@@ -116,20 +116,20 @@ def test_only_a_service_or_source_that_did_not_answer_is_asked_again(
     ],
 )
 def test_months_are_cut_into_runs_wherever_one_is_missing(months: str, runs: list[tuple[str, str]]) -> None:
-    from lakehouse.defs.operations.launch import spans
+    from lakehouse.cli.run import spans
 
     assert [(str(first), str(last)) for first, last in spans(parse_months(months.split()))] == runs
 
 
 def test_a_month_that_dagster_does_not_offer_is_one_message(tmp_path: Path) -> None:
-    output = Project(tmp_path, {}).python("-m", "lakehouse.defs.operations.launch", "2019-05", code=1)
+    output = Project(tmp_path, {}).python("-m", "lakehouse.cli.run", "2019-05", code=1)
 
     assert "error: Dagster does not offer 2019-05" in output
     assert "Traceback" not in output
 
 
 def test_the_manifest_is_made_again_only_when_dbt_files_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lakehouse.defs.transform.manifest import fingerprint
+    from lakehouse.defs.dbt.manifest import fingerprint
 
     dbt = tmp_path / "dbt"
     (dbt / "models").mkdir(parents=True)
@@ -149,7 +149,7 @@ def test_the_manifest_is_made_again_only_when_dbt_files_change(tmp_path: Path, m
 
 
 def test_the_schedule_is_off_and_asks_for_the_newest_months_in_one_run() -> None:
-    from lakehouse.defs.operations.schedules import newest_months
+    from lakehouse.defs.automation.schedules import newest_months
 
     context = dg.build_schedule_context(scheduled_execution_time=datetime(2024, 6, 22, 6, tzinfo=UTC))
     request = newest_months(context)

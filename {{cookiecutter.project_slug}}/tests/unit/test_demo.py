@@ -9,19 +9,19 @@ from pathlib import Path
 import pytest
 from tests.unit.misbehaving_publisher import Publisher, as_published, cut_after, running, status, web_page
 
-from lakehouse.demo import ZONES, bring
+from lakehouse.cli.demo import ZONES, bring
+from lakehouse.datasets.months import Month
 from lakehouse.engines import open_engine
 from lakehouse.errors import LandingError, NotPublishedError, SourceError, UnreachableError
+from lakehouse.history.history import history, months
 from lakehouse.iceberg.catalog import open_catalog
-from lakehouse.iceberg.history import history, months
-from lakehouse.iceberg.loading import load
 from lakehouse.landing import open_landing
-from lakehouse.landing.arrive import generated, land
+from lakehouse.landing.land import generated, land
+from lakehouse.loading.load import load
 from lakehouse.settings import Settings
-from lakehouse.tlc.download import Patience
-from lakehouse.tlc.generate import write_month, write_zones
-from lakehouse.tlc.months import Month
-from lakehouse.tlc.published import PublishedFile
+from lakehouse.sources.download import Patience
+from lakehouse.sources.file import PublishedFile
+from lakehouse.synthetic.generate import write_month, write_zones
 
 JANUARY, FEBRUARY, MARCH = (PublishedFile("green", Month(2023, n)) for n in (1, 2, 3))
 HASTE = Patience(connect=1, silence=1, first_wait=0.01, longest_wait=0.1, tries=2, connect_tries=1)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from lakehouse.datasets.describe import eras, tables, write
+from lakehouse.datasets.model import YELLOW
+from lakehouse.datasets.months import Month
 from lakehouse.settings import project_dir
-from lakehouse.tlc.datasets import YELLOW
-from lakehouse.tlc.describe import eras, tables, write
-from lakehouse.tlc.months import Month
 
 
 def test_the_page_holds_the_tables_that_the_declarations_make(tmp_path: Path) -> None:

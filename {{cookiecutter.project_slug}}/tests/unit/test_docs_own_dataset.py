@@ -11,11 +11,11 @@ import pytest
 from tests.lake import Lake
 from tests.pages import for_hire_month
 
+from lakehouse.datasets.model import DATASETS, Dataset, Name
+from lakehouse.datasets.months import Month
 from lakehouse.errors import RefusedError
 from lakehouse.report import make_report
 from lakehouse.settings import project_dir
-from lakehouse.tlc.datasets import DATASETS, Dataset, Name
-from lakehouse.tlc.months import Month
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_it_is_guarded_as_the_others_are(lake: Lake) -> None:
 
 
 def test_the_checks_of_a_load_need_no_column_that_it_does_not_declare(lake: Lake, fhv: Dataset) -> None:
-    from lakehouse.defs.ingestion.checks import check_results
+    from lakehouse.defs.raw.checks import check_results
 
     result = lake.load("fhv", "2024-01", lake.write("fhv", "2024-01", for_hire_month()))
     key = dg.AssetKey(["raw", "fhv_trips"])
@@ -58,7 +58,7 @@ def test_the_checks_of_a_load_need_no_column_that_it_does_not_declare(lake: Lake
 
 
 def test_what_tells_the_time_of_a_row_is_the_column_with_that_role(lake: Lake, fhv: Dataset) -> None:
-    from lakehouse.defs.ingestion.checks import month_facts
+    from lakehouse.defs.raw.checks import month_facts
 
     columns = tuple(replace(c, name="began", names=(Name(c.name),)) if c.role == "pickup" else c for c in fhv.columns)
     DATASETS["fhv"] = renamed = replace(fhv, columns=columns)
@@ -75,6 +75,6 @@ def test_what_tells_the_time_of_a_row_is_the_column_with_that_role(lake: Lake, f
 
 @pytest.mark.filterwarnings("ignore:Parameter:Warning")
 def test_dagster_has_assets_for_it(fhv: Dataset) -> None:
-    from lakehouse.defs.ingestion.raw import raw_asset
+    from lakehouse.defs.raw.assets import raw_asset
 
     assert raw_asset(fhv).key.to_user_string() == "raw/fhv_trips"

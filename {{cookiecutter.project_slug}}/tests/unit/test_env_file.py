@@ -13,9 +13,9 @@ import pytest
 from tests.lake import Lake
 from tests.unit.dagster_project import Project
 
+from lakehouse.datasets.months import Month
 from lakehouse.settings import Settings
-from lakehouse.tlc.generate import write_month
-from lakehouse.tlc.months import Month
+from lakehouse.synthetic.generate import write_month
 
 
 def test_dagsters_reader_leaves_alone_what_the_environment_says(tmp_path: Path) -> None:

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from lakehouse.datasets.model import DATASETS, normalised
+from lakehouse.datasets.months import Month, parse_months
 from lakehouse.errors import SettingsError
-from lakehouse.tlc.datasets import DATASETS, normalised
-from lakehouse.tlc.eras import published_fields, published_schema
-from lakehouse.tlc.generate import is_synthetic, write_month, write_zones
-from lakehouse.tlc.months import Month, parse_months
+from lakehouse.synthetic.eras import published_fields, published_schema
+from lakehouse.synthetic.generate import is_synthetic, write_month, write_zones
 
 ERAS = [
     ("yellow", Month(2009, 1)),

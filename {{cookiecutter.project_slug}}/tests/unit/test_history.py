@@ -10,10 +10,10 @@ from tests.lake import Lake
 
 from lakehouse.engines import Snapshot
 from lakehouse.engines.duckdb import DuckDBEngine
-from lakehouse.iceberg.history import MonthRow, history, months
-from lakehouse.iceberg.maintenance import maintain
+from lakehouse.history.history import MonthRow, history, months
+from lakehouse.history.maintenance import maintain
 from lakehouse.iceberg.refs import rollback, tag
-from lakehouse.landing.arrive import GENERATED
+from lakehouse.landing.land import GENERATED
 
 TABLE = "raw.green_trips"
 NOW = timedelta(0)

@@ -15,13 +15,14 @@ import pytest
 from pyiceberg.table.update import SetLocationUpdate
 from tests.lake import Lake
 
-from lakehouse.doctor import examine
+from lakehouse.cli.doctor import examine
 from lakehouse.errors import BoundaryError, LakehouseError
-from lakehouse.iceberg import adopt as adopting
-from lakehouse.iceberg.adopt import adopt
-from lakehouse.iceberg.history import history, months
+from lakehouse.history import adopt as adopting
+from lakehouse.history.adopt import adopt
+from lakehouse.history.history import history, months
+from lakehouse.history.maintenance import maintain
+from lakehouse.iceberg.files import referenced
 from lakehouse.iceberg.identity import FILE
-from lakehouse.iceberg.maintenance import maintain, referenced
 from lakehouse.iceberg.refs import rollback, tag
 from lakehouse.settings import Settings
 from lakehouse.transform import build

@@ -10,9 +10,9 @@ import pytest
 from tests.kills import GOLD, Kills, gold, unknown_files
 from tests.lake import Lake
 
-from lakehouse.iceberg.loading import load
-from lakehouse.iceberg.maintenance import maintain
-from lakehouse.tlc.generate import write_zones
+from lakehouse.history.maintenance import maintain
+from lakehouse.loading.load import load
+from lakehouse.synthetic.generate import write_zones
 
 # A build lasts seconds: `make long` tries as many moments as of a load, every run some.
 KILLS = int(os.environ.get("LAKEHOUSE_TEST_COMMAND_KILLS", "2"))

@@ -15,10 +15,10 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 from pydantic import SecretStr
 
+from lakehouse.datasets.months import Month
 from lakehouse.errors import LandingError, ServiceError
 from lakehouse.landing.bucket import BucketLanding, s3_client
 from lakehouse.settings import Settings
-from lakehouse.tlc.months import Month
 
 JANUARY = Month(2023, 1)
 DATA = "raw_data/green_trips/green_tripdata_2023-01.parquet"

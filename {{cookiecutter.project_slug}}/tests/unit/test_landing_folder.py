@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from lakehouse.datasets.months import Month
 from lakehouse.errors import LandingError, LockedError
 from lakehouse.landing import folder
 from lakehouse.landing.folder import FolderLanding, sha256_of
 from lakehouse.locks import held
-from lakehouse.tlc.months import Month
 
 JANUARY = Month(2023, 1)
 

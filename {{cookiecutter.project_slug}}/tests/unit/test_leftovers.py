@@ -15,14 +15,14 @@ from tests.lake import Lake
 from tests.loads import landing_process
 
 from lakehouse.cli import app
-from lakehouse.landing.arrive import land
+from lakehouse.datasets.months import Month
 from lakehouse.landing.bucket import BucketLanding
 from lakehouse.landing.folder import LOCK
+from lakehouse.landing.land import land
 from lakehouse.leftovers import Leftover, remove_leftovers
 from lakehouse.locks import held
 from lakehouse.settings import Settings, load_settings
-from lakehouse.tlc.generate import write_month
-from lakehouse.tlc.months import Month
+from lakehouse.synthetic.generate import write_month
 
 AGE, NOW = timedelta(days=3), timedelta(0)
 LEFT = (

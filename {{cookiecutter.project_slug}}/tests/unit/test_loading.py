@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 from tests.lake import Lake
 
+from lakehouse.datasets.model import DATASETS, GREEN, Column
+from lakehouse.datasets.months import Month
 from lakehouse.errors import LandingError, RefusedError
-from lakehouse.iceberg import loading
 from lakehouse.iceberg.writer import Totals
 from lakehouse.landing.folder import sha256_of
-from lakehouse.tlc.datasets import DATASETS, GREEN, Column
-from lakehouse.tlc.months import Month
+from lakehouse.loading import load as loading
 
 TABLE = "raw.green_trips"
 

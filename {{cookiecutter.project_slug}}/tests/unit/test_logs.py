@@ -14,7 +14,7 @@ from lakehouse.settings import project_dir
 
 LOGS = """
 import logging, warnings
-from lakehouse.logs import show_own_only
+from lakehouse.cli.logs import show_own_only
 show_own_only()
 show_own_only()
 for name in ("pyiceberg.table", "botocore.credentials", "urllib3.connectionpool", "trino.client", "tenacity"):

@@ -13,9 +13,9 @@ from pyiceberg.manifest import ManifestFile
 from tests.lake import Lake
 
 from lakehouse.errors import CommitError, QueryError, ServiceError
-from lakehouse.iceberg import maintenance
+from lakehouse.history import maintenance
+from lakehouse.history.maintenance import maintain
 from lakehouse.iceberg.catalog import SqliteCatalog
-from lakehouse.iceberg.maintenance import maintain
 from lakehouse.iceberg.refs import tag
 from lakehouse.iceberg.tables import METADATA_FILES
 from lakehouse.iceberg.writer import audit
@@ -194,7 +194,7 @@ def test_a_load_whose_file_maintenance_took_is_not_committed(lake: Lake, monkeyp
         audit(*given)
         maintain(lake.settings, [TABLE], unreferenced=NOW)
 
-    monkeypatch.setattr("lakehouse.iceberg.loading.audit", with_maintenance)
+    monkeypatch.setattr("lakehouse.loading.load.audit", with_maintenance)
     with pytest.raises(CommitError, match=r"2024-02 was not committed: its data file .* was removed while"):
         lake.load("green", "2024-02")
 

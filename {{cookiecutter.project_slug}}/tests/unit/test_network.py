@@ -14,13 +14,13 @@ from botocore.config import Config
 from tests.recorder import PROXIES, Recorder
 
 from lakehouse import children
+from lakehouse.datasets.months import Month
 from lakehouse.engines.trino import TrinoEngine
 from lakehouse.errors import LakehouseError
 from lakehouse.iceberg.catalog import open_catalog
 from lakehouse.landing import open_landing
 from lakehouse.network import way_to
 from lakehouse.settings import Settings, settings_with
-from lakehouse.tlc.months import Month
 
 
 @pytest.fixture

@@ -24,13 +24,13 @@ from tests.unit.misbehaving_publisher import (
     web_page,
 )
 
+from lakehouse.datasets.months import Month
 from lakehouse.errors import LandingError, NotPublishedError, SettingsError, SourceError, UnreachableError
 from lakehouse.landing import Landed
-from lakehouse.landing.arrive import land
 from lakehouse.landing.folder import FolderLanding, sha256_of
-from lakehouse.tlc.download import Patience
-from lakehouse.tlc.generate import write_month, write_zones
-from lakehouse.tlc.months import Month
+from lakehouse.landing.land import land
+from lakehouse.sources.download import Patience
+from lakehouse.synthetic.generate import write_month, write_zones
 
 JANUARY = Month(2023, 1)
 PATH = "trip-data/green_tripdata_2023-01.parquet"

@@ -10,13 +10,13 @@ import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 from tests.lake import Lake
 
-from lakehouse import publishing
 from lakehouse.errors import CommitError, QueryError, TransformError
-from lakehouse.iceberg.loading import load
+from lakehouse.history import publish as publishing
+from lakehouse.history.publish import publish
 from lakehouse.iceberg.refs import untag
-from lakehouse.publishing import publish
+from lakehouse.loading.load import load
 from lakehouse.settings import project_dir
-from lakehouse.tlc.generate import write_zones
+from lakehouse.synthetic.generate import write_zones
 from lakehouse.transform import BuildResult
 
 COUNT = "select sum(trips) as n from {}.fct_daily_trips"

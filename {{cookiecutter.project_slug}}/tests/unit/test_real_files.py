@@ -15,12 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 from tests.lake import Lake
 
+from lakehouse.datasets.model import DATASETS
+from lakehouse.datasets.months import Month
 from lakehouse.errors import SourceError
-from lakehouse.iceberg.loading import load
-from lakehouse.landing.arrive import land
-from lakehouse.tlc.conform import plan
-from lakehouse.tlc.datasets import DATASETS
-from lakehouse.tlc.months import Month
+from lakehouse.landing.land import land
+from lakehouse.loading.conform import plan
+from lakehouse.loading.load import load
 
 NAME = re.compile(r"(yellow|green)_tripdata_(\d{4}-\d{2})\b.*\.parquet")
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from lakehouse.doctor import examine
+from lakehouse.cli.doctor import examine
+from lakehouse.datasets.months import Month
 from lakehouse.errors import NotPublishedError, SourceError
 from lakehouse.settings import Settings
-from lakehouse.tlc.months import Month
-from lakehouse.tlc.published import PublishedFile
-from lakehouse.tlc.search import contents, find
+from lakehouse.sources.file import PublishedFile
+from lakehouse.sources.search import contents, find
 
 GREEN = PublishedFile("green", Month(2024, 1))
 ZONES = PublishedFile("zones", None)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from lakehouse.datasets.months import Month
 from lakehouse.errors import SettingsError
 from lakehouse.settings import Settings, load_settings, project_dir
-from lakehouse.tlc.months import Month
 
 
 def settings(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Settings:

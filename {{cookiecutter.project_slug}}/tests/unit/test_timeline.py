@@ -10,11 +10,11 @@ from itertools import pairwise
 import pytest
 from tests.lake import Lake
 
-from lakehouse.doctor import examine
+from lakehouse.cli.doctor import examine
 from lakehouse.errors import LakehouseError, QueryError
-from lakehouse.iceberg.diff import diff
-from lakehouse.iceberg.history import history
-from lakehouse.iceberg.maintenance import maintain
+from lakehouse.history.diff import diff
+from lakehouse.history.history import history
+from lakehouse.history.maintenance import maintain
 from lakehouse.iceberg.refs import rollback, tag
 from lakehouse.iceberg.timeline import current_at, skew
 

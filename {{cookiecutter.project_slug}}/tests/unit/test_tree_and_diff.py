@@ -13,9 +13,9 @@ from rich.console import Console
 from tests.lake import Lake
 
 from lakehouse.errors import QueryError
-from lakehouse.iceberg.diff import MonthDiff, diff
-from lakehouse.iceberg.loading import load
-from lakehouse.iceberg.tree import tree
+from lakehouse.history.diff import MonthDiff, diff
+from lakehouse.history.tree import tree
+from lakehouse.loading.load import load
 
 TABLE = "raw.green_trips"
 

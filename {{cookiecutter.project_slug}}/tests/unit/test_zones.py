@@ -8,9 +8,9 @@ import pytest
 from tests.lake import Lake
 
 from lakehouse.errors import RefusedError
-from lakehouse.iceberg.diff import MonthDiff, diff
-from lakehouse.iceberg.loading import LoadResult, load
-from lakehouse.tlc.generate import write_zones
+from lakehouse.history.diff import MonthDiff, diff
+from lakehouse.loading.load import LoadResult, load
+from lakehouse.synthetic.generate import write_zones
 
 TABLE = "raw.taxi_zones"
 

@@ -12,8 +12,8 @@ from pyiceberg.expressions import AlwaysTrue
 from pyiceberg.io.pyarrow import ArrowScan
 from pyiceberg.table import Table
 
+from lakehouse.datasets.months import Month
 from lakehouse.settings import load_settings
-from lakehouse.tlc.months import Month
 
 OWNERS = ["team:lakehouse"]
 PREVIEW_ROWS, PREVIEW_COLUMNS = 5, 12

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dagster as dg
 
+from lakehouse.datasets.months import Month
 from lakehouse.settings import load_settings
-from lakehouse.tlc.months import Month
 
 MONTHS = dg.MonthlyPartitionsDefinition(start_date=load_settings().first_month.first_day.isoformat())
 # On every asset, those without partitions too: one without it would cut a range of months into a run each.

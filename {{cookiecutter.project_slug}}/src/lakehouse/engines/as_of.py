@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Literal
 
 import sqlglot
 from sqlglot import exp
@@ -14,56 +10,11 @@ from sqlglot.errors import SqlglotError
 
 from lakehouse.errors import QueryError
 from lakehouse.iceberg.publication import BRANCH, SCHEMA
+from lakehouse.iceberg.versions import AsOf
 
 CATALOG = "iceberg"
 # Schemas of the engines themselves: nothing in them has a version.
 _NOT_ICEBERG = frozenset({"information_schema", "system", "pg_catalog", "main", "temp"})
-
-_SNAPSHOT = re.compile(r"(?P<table>[A-Za-z_]\w*\.[A-Za-z_]\w*)@(?P<id>\d+)")
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}([T ].*)?")
-_REF = re.compile(r"(?!\d+$)\w[\w./-]*")
-
-
-@dataclass(frozen=True)
-class AsOf:
-    """A version to read: a ref's name, a time in UTC, or one table's snapshot id."""
-
-    kind: Literal["ref", "time", "snapshot"]
-    value: str | datetime | int
-    table: str | None = None
-
-    def clause(self) -> str:
-        """Trino's words for it, to stand right after a table's name."""
-        match self.value:
-            case datetime() as moment:
-                return f"FOR TIMESTAMP AS OF TIMESTAMP '{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f} UTC'"
-            case int() as snapshot_id:
-                return f"FOR VERSION AS OF {snapshot_id}"
-            case name:
-                return "FOR VERSION AS OF '" + name.replace("'", "''") + "'"
-
-
-def parse_as_of(text: str) -> AsOf:
-    """`published`, `2024-03-01T12:00` (UTC unless it has an offset), or `gold.fct_daily_trips@123`.
-
-    Raises:
-        QueryError: none of the three.
-    """
-    text = text.strip()
-    if match := _SNAPSHOT.fullmatch(text):
-        return AsOf("snapshot", int(match["id"]), match["table"].lower())
-    if _DAY.fullmatch(text):
-        try:
-            moment = datetime.fromisoformat(text)
-        except ValueError:
-            raise QueryError(f"{text!r} is no time. Write it as 2024-03-01 or 2024-03-01T12:30:00, in UTC.") from None
-        return AsOf("time", moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC))
-    if _REF.fullmatch(text):
-        return AsOf("ref", text)
-    raise QueryError(
-        f"{text!r} is no version. Give a branch or tag, a time (2024-03-01T12:30:00), or one table's snapshot "
-        "(raw.yellow_trips@1234567890)."
-    )
 
 
 def referenced_tables(sql: str, dialect: str) -> list[str]:

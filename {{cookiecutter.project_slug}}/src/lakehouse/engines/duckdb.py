@@ -30,14 +30,15 @@ from pyiceberg.types import (
     UUIDType,
 )
 
-from lakehouse.engines import MonthFiles, Ref, Snapshot, check_names
-from lakehouse.engines.as_of import AsOf, parse_as_of, reads_catalog, referenced_tables, versions
+from lakehouse.engines.as_of import reads_catalog, referenced_tables, versions
+from lakehouse.engines.protocol import MonthFiles, Ref, check_names
 from lakehouse.errors import QueryError
 from lakehouse.iceberg.catalog import open_catalog, service_errors
-from lakehouse.iceberg.commits import file_hash
+from lakehouse.iceberg.commit import file_hash
 from lakehouse.iceberg.publication import BRANCH, published_snapshots, published_tables
 from lakehouse.iceberg.refs import snapshot_at
 from lakehouse.iceberg.timeline import snapshots_of
+from lakehouse.iceberg.versions import AsOf, Snapshot, parse_as_of
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog

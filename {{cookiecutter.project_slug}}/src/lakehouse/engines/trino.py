@@ -19,13 +19,14 @@ from trino.auth import BasicAuthentication
 from trino.dbapi import Connection, Cursor, connect
 from urllib3.util.retry import Retry
 
-from lakehouse.engines import MonthFiles, Ref, Snapshot
-from lakehouse.engines.as_of import CATALOG, AsOf, parse_as_of, travel, versions
+from lakehouse.engines.as_of import CATALOG, travel, versions
+from lakehouse.engines.protocol import MonthFiles, Ref
 from lakehouse.engines.trino_types import arrow_table
 from lakehouse.errors import LakehouseError, QueryError, ServiceError, SettingsError
-from lakehouse.iceberg.refusals import CATALOG_WAITS, refused_user, s3_refuses
+from lakehouse.iceberg.versions import AsOf, Snapshot, parse_as_of
 from lakehouse.landing import SHA256_LENGTH
 from lakehouse.network import way_to
+from lakehouse.s3_users import CATALOG_WAITS, refused_user, s3_refuses
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table

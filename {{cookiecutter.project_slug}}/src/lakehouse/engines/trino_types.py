@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from lakehouse.engines import check_names
+from lakehouse.engines.protocol import check_names
 from lakehouse.errors import QueryError
 
 _PLAIN: dict[str, pa.DataType] = {

@@ -24,9 +24,9 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from lakehouse.errors import BoundaryError, ServiceError
 from lakehouse.iceberg.identity import BEGIN_AGAIN, check_home, check_not_behind, check_table, newest_on_disk
-from lakehouse.iceberg.refusals import CATALOG_WAITS, refused_user, s3_refuses
 from lakehouse.iceberg.timeline import stamped
 from lakehouse.network import way_to
+from lakehouse.s3_users import CATALOG_WAITS, refused_user, s3_refuses
 
 if TYPE_CHECKING:
     from lakehouse.settings import Settings

@@ -10,13 +10,13 @@ from pyiceberg.exceptions import CommitFailedException, NoSuchNamespaceError, No
 from pyiceberg.table import Table
 from pyiceberg.table.refs import SnapshotRefType
 
-from lakehouse.engines.as_of import AsOf, parse_as_of
 from lakehouse.errors import CommitError, QueryError
 from lakehouse.iceberg.catalog import settings_of
-from lakehouse.iceberg.commits import LOST_ANSWER, MAIN, reloaded
+from lakehouse.iceberg.commit import LOST_ANSWER, MAIN, reloaded
 from lakehouse.iceberg.identity import check_pair
 from lakehouse.iceberg.publication import BRANCH, KEPT, TAG, TAG_PREFIX
 from lakehouse.iceberg.timeline import current_at
+from lakehouse.iceberg.versions import AsOf, parse_as_of
 
 
 def load_table(catalog: Catalog, name: str) -> Table:

@@ -15,9 +15,9 @@ from pyiceberg.table import Table
 from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import DateType, DoubleType, IcebergType, LongType, NestedField, StringType, TimestampType
 
+from lakehouse.datasets.model import DATASETS, Dataset
 from lakehouse.iceberg.catalog import settings_of
 from lakehouse.iceberg.identity import check_pair, identify
-from lakehouse.tlc.datasets import DATASETS, Dataset
 
 NAMESPACES = ("raw", "silver", "gold")
 ZONES_TABLE = "raw.taxi_zones"

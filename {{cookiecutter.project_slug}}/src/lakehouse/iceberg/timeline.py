@@ -16,18 +16,18 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot, SnapshotLogEntry
 from pyiceberg.table.update import AddSnapshotUpdate, TableUpdate
 
-from lakehouse import engines
 from lakehouse.errors import QueryError
+from lakehouse.iceberg import versions
 
 EPOCH, MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 # Clocks that are set by the network differ by less.
 SKEW = timedelta(minutes=1)
 
 
-def snapshots_of(table: Table) -> list[engines.Snapshot]:
+def snapshots_of(table: Table) -> list[versions.Snapshot]:
     """The snapshots of a table's metadata, oldest first: in the order of their commits, whatever their clocks said."""
     return [
-        engines.Snapshot(
+        versions.Snapshot(
             snapshot_id=s.snapshot_id,
             parent_id=s.parent_snapshot_id,
             committed_at=EPOCH + s.timestamp_ms * MILLISECOND,

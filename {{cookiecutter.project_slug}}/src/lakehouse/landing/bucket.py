@@ -22,13 +22,13 @@ from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from lakehouse.datasets.months import Month
 from lakehouse.errors import LakehouseError, LandingError, ServiceError
-from lakehouse.landing import Landed
 from lakehouse.landing.folder import LOCK
 from lakehouse.landing.record import SUFFIX, VERSIONS, again, file_name, folder_name, from_json, to_json
+from lakehouse.landing.zone import Landed
 from lakehouse.locks import held
 from lakehouse.network import way_to
-from lakehouse.tlc.months import Month
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

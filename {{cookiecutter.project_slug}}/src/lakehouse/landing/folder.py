@@ -20,12 +20,12 @@ from io import BufferedReader
 from pathlib import Path
 from uuid import uuid4
 
+from lakehouse.datasets.months import Month
 from lakehouse.errors import LandingError
 from lakehouse.filesystem import sync, sync_folder
-from lakehouse.landing import Landed
 from lakehouse.landing.record import SUFFIX, VERSIONS, again, file_name, folder_name, from_json, to_json
+from lakehouse.landing.zone import Landed
 from lakehouse.locks import held
-from lakehouse.tlc.months import Month
 
 CHUNK = 1 << 20
 TEMPORARY = ".landing-"

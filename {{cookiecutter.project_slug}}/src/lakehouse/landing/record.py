@@ -7,11 +7,11 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
+from lakehouse.datasets.model import DATASETS, ZONES_DATASET, dataset_named
+from lakehouse.datasets.months import Month
 from lakehouse.errors import LandingError, SettingsError
-from lakehouse.landing import Landed
-from lakehouse.tlc.datasets import DATASETS, ZONES_DATASET, dataset_named
-from lakehouse.tlc.months import Month
-from lakehouse.tlc.published import PublishedFile
+from lakehouse.landing.zone import Landed
+from lakehouse.sources.file import PublishedFile
 
 SUFFIX = ".json"
 VERSIONS = "versions"

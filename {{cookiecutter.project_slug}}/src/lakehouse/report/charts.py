@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from lakehouse.iceberg.history import HistoryRow
+from lakehouse.history.history import HistoryRow
 from lakehouse.report.collect import Day, Quality
 
 WIDTH, HEIGHT = 720.0, 240.0

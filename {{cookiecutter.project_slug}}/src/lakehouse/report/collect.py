@@ -8,12 +8,12 @@ from typing import Any
 
 from pyiceberg.catalog import Catalog
 
+from lakehouse.datasets.model import DATASETS
+from lakehouse.datasets.months import Month
 from lakehouse.engines import Engine
-from lakehouse.iceberg.history import HistoryRow, MonthRow, history, months
-from lakehouse.iceberg.tree import TableTree, tree
+from lakehouse.history.history import HistoryRow, MonthRow, history, months
+from lakehouse.history.tree import TableTree, tree
 from lakehouse.landing import Landing
-from lakehouse.tlc.datasets import DATASETS
-from lakehouse.tlc.months import Month
 
 MART = "gold.fct_daily_trips"
 QUALITY = "gold.fct_monthly_quality"

@@ -7,8 +7,8 @@ from itertools import groupby
 from operator import attrgetter
 from typing import TypeAlias, TypeVar
 
-from lakehouse.iceberg.history import HistoryRow, MonthRow
-from lakehouse.iceberg.tree import size
+from lakehouse.history.history import HistoryRow, MonthRow
+from lakehouse.history.tree import size
 from lakehouse.report.charts import ACCEPTED
 from lakehouse.report.collect import Facts, Quality
 

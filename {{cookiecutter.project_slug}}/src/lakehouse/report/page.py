@@ -8,7 +8,7 @@ from itertools import groupby
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from lakehouse.iceberg.tree import size
+from lakehouse.history.tree import size
 from lakehouse.report.charts import ACCEPTED, WIDTH, daily, growth, reasons_of, rejected, short
 from lakehouse.report.collect import MART, Facts
 

@@ -8,9 +8,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from lakehouse.datasets.model import DATASETS
 from lakehouse.report.charts import SHOWN_SNAPSHOTS, short
 from lakehouse.report.collect import Facts
-from lakehouse.tlc.datasets import DATASETS
 
 COLOURS = {"yellow": "#e3a400", "green": "#5d9a1f"}
 

@@ -1,0 +1,225 @@
+"""`python -m lakehouse.cli.demo yellow 2024-01 2024-02`: what `make demo` shows, from files to time travel.
+
+The one place that takes generated months, and only where the publisher can't be asked. Three rules:
+
+- Real and generated months never mix: with a real month here, nothing is generated.
+- Every run asks the publisher again for what was generated. Once all of it can be had, all of it is replaced.
+- It says so: here, in the snapshot's summary, in `lakehouse months` and in the report.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lakehouse import cli
+from lakehouse.cli.logs import show_own_only
+from lakehouse.cli.terminal import download_bar, err, out, rows_bar
+from lakehouse.datasets.model import ZONES_DATASET, dataset_named
+from lakehouse.datasets.months import Month, parse_months
+from lakehouse.engines import open_engine
+from lakehouse.errors import LakehouseError, NotPublishedError, SettingsError, UnreachableError
+from lakehouse.history.history import months as loaded_months
+from lakehouse.iceberg.catalog import open_catalog
+from lakehouse.landing import Landing, open_landing
+from lakehouse.landing.folder import LOCK, FolderLanding
+from lakehouse.landing.land import GENERATED, generated, is_generated, land
+from lakehouse.leftovers import remove_staged
+from lakehouse.loading.load import load
+from lakehouse.locks import held
+from lakehouse.settings import Settings, load_settings
+from lakehouse.sources.download import Patience
+from lakehouse.sources.file import PublishedFile
+from lakehouse.synthetic.generate import write_month, write_zones
+
+ROWS = {"yellow": 200_000, "green": 60_000}
+LAG_MONTHS = 2  # the TLC publishes a month about two months after its end
+# Whoever tries this on a train should not wait for minutes.
+DEMO_PATIENCE = Patience(connect=3.0, silence=15.0, tries=3, connect_tries=2, longest_wait=5.0)
+KILLED_DEMO = timedelta(minutes=1)  # a demo that runs holds a lock from its folder's first second on
+ZONES = PublishedFile(ZONES_DATASET, None)
+
+
+def bring(
+    settings: Settings, landing: Landing, wanted: Sequence[PublishedFile], patience: Patience = DEMO_PATIENCE
+) -> dict[PublishedFile, bool]:
+    """Land `wanted` and the zone lookup: published files, or all generated where the publisher can't be asked.
+
+    Returns:
+        What is to be loaded: `wanted`, the zones, and the generated months of earlier runs that were just replaced;
+        True for those that take a generated file's place.
+
+    Raises:
+        UnreachableError: the publisher can't be asked, and real months are here, with which nothing generated is mixed.
+        SourceError: the publisher can be asked, and does not give a file.
+    """
+    made = {PublishedFile(g.dataset, g.month) for g in generated(landing)}
+    asked = [ZONES, *wanted, *sorted(made - {ZONES, *wanted}, key=lambda file: file.name)]
+    absent = [file for file in asked if file in made or landing.find(file.dataset, file.month) is None]
+    if not absent:
+        return dict.fromkeys(asked, False)
+    landing.staging.mkdir(parents=True, exist_ok=True)
+    remove_staged(landing.staging, KILLED_DEMO, "demo-*")
+    with (
+        tempfile.TemporaryDirectory(prefix="demo-", dir=landing.staging) as folder,
+        held(Path(folder) / LOCK, "The demo's folder"),
+    ):
+        try:
+            # First all of them aside: the landing zone gets the whole set, or nothing of it.
+            _fetch(FolderLanding(Path(folder)), settings.tlc_source, absent, patience)
+        except UnreachableError as error:
+            _generate(settings, landing, [file for file in absent if file not in made], Path(folder), error)
+            return dict.fromkeys(asked, False)
+        for file in absent:
+            landed = land(landing, folder, file.dataset, file.month, together=absent)
+            replaced = ", in place of the generated one" if file in made else ""
+            _say(f"{file.words}: {landed.size:,} bytes from {landed.origin}{replaced}")
+    return {file: file in made for file in asked}
+
+
+def _fetch(aside: FolderLanding, source: str, files: Sequence[PublishedFile], patience: Patience) -> None:
+    """Fetch every file.
+
+    Raises:
+        UnreachableError: one can't be asked for; an answer that the zone lookup does not exist is not the TLC's own.
+    """
+    for file in files:
+        with download_bar(f"fetching {file.words}", quiet=False) as progress:
+            try:
+                land(aside, source, file.dataset, file.month, progress=progress, patience=patience)
+            except NotPublishedError as error:
+                if file == ZONES and source.startswith(("http://", "https://")):
+                    raise UnreachableError(str(error)) from error
+                raise
+
+
+def _generate(
+    settings: Settings, landing: Landing, files: Sequence[PublishedFile], folder: Path, reason: UnreachableError
+) -> None:
+    """Land generated files, and say so.
+
+    Raises:
+        UnreachableError: real months are here.
+    """
+    if real := _real_months(settings, landing):
+        raise UnreachableError(
+            f"{reason} This lakehouse holds published months ({', '.join(real)}), and generated ones are never mixed "
+            "with them: nothing was generated."
+        ) from reason
+    for file in files:
+        _could_be_published(file)
+    err.print(
+        f"\nThe publisher can't be reached: {reason}\n\nThis demo takes GENERATED months instead. They look like "
+        "taxi trips and are none: they are marked synthetic wherever they show, and the next `make demo` replaces them "
+        "as soon as the published ones can be had.\n",
+        markup=False,
+        soft_wrap=True,
+    )
+    for file in files:
+        path = folder / file.name
+        if file.month is None:
+            write_zones(path)
+        else:
+            write_month(path, file.dataset, file.month, ROWS[file.dataset])
+        landing.put(file.dataset, file.month, path, f"{GENERATED}{file.path}")
+        _say(f"{file.words}: generated")
+
+
+def _could_be_published(file: PublishedFile) -> None:
+    """Generate nothing that no published file could ever replace.
+
+    Raises:
+        NotPublishedError: the month is before the dataset's first, or too recent.
+    """
+    if file.month is None:
+        return
+    newest = Month.of(datetime.now(UTC).date())
+    for _ in range(LAG_MONTHS):
+        newest = Month(newest.year - 1, 12) if newest.month == 1 else Month(newest.year, newest.month - 1)
+    first = dataset_named(file.dataset).first_month
+    if not first <= file.month <= newest:
+        raise NotPublishedError(
+            f"{file.words} can't be published yet, or never was: {file.dataset} begins with {first}, and a month is "
+            "published about two months after its end. Choose others with MONTHS=."
+        )
+
+
+def _real_months(settings: Settings, landing: Landing) -> list[str]:
+    """The published months that are landed or loaded here."""
+    listed = landing.listing()
+    made = {landed.sha256 for landed in listed if is_generated(landed)}
+    real = {PublishedFile(x.dataset, x.month).words for x in listed if x.month and not is_generated(x)}
+    engine = open_engine(settings)
+    try:
+        loaded = loaded_months(engine)
+    finally:
+        engine.close()
+    real |= {f"{row.dataset} {row.month}" for row in loaded if not row.synthetic and row.source_sha256 not in made}
+    return sorted(real)
+
+
+def demo(settings: Settings, dataset: str, months: Sequence[Month]) -> None:
+    """Land, load, build, report; then read the raw table as each month's load left it.
+
+    Raises:
+        LakehouseError: the message says what to do.
+    """
+    wanted = [PublishedFile(dataset_named(dataset).name, month) for month in months]
+    landing, catalog = open_landing(settings), open_catalog(settings)
+    for file, replaces in bring(settings, landing, wanted).items():
+        with rows_bar(f"loading {file.words}", quiet=False) as progress:
+            # A published month may well be smaller than the generated one that it replaces.
+            result = load(catalog, landing, file.dataset, file.month, allow_shrink=replaces, progress=progress)
+        made = f"snapshot {result.snapshot_id}" if result.snapshot_id else "no new snapshot"
+        _say(f"{file.words}  {result.action}  {result.rows:,} rows  {made}  {result.seconds:.1f} s")
+    cli.build()
+    cli.report()
+    cli.months()
+    _travel(settings, dataset_named(dataset).table, {str(month) for month in months})
+
+
+def _travel(settings: Settings, table: str, months: set[str]) -> None:
+    """The same question to the table as each of these months' loads left it, as commands that can be typed again."""
+    engine = open_engine(settings)
+    try:
+        loads = [row for row in loaded_months(engine) if row.month in months and table == f"raw.{row.dataset}_trips"]
+    finally:
+        engine.close()
+    statement = f"select count(*) as trips, min(file_month) as from_month, max(file_month) as to_month from {table}"
+    for row in sorted(loads, key=lambda row: str(row.loaded_at)):
+        if row.snapshot_id is not None:
+            as_of = f"{table}@{row.snapshot_id}"
+            _say(f'\n$ lakehouse sql "{statement}" --as-of {as_of}')
+            cli.sql(statement, as_of=as_of)
+
+
+def _say(text: Any) -> None:
+    out.print(text, markup=False, soft_wrap=True)
+
+
+def _command(
+    dataset: Annotated[str, typer.Argument(help="yellow or green.")] = "yellow",
+    months: Annotated[list[str] | None, typer.Argument(metavar="MONTH…", help="2024-01, or a span.")] = None,
+) -> None:
+    """Load months, build, report, and travel in time; generated months where the publisher can't be reached."""
+    try:
+        wanted = parse_months(months or ["2024-01", "2024-02"])
+        dataset_named(dataset)
+    except SettingsError as error:
+        raise typer.BadParameter(str(error)) from None
+    try:
+        demo(load_settings(), dataset, wanted)
+    except LakehouseError as error:
+        err.print(f"error: {error}", style="bold red", markup=False, soft_wrap=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    show_own_only()
+    typer.run(_command)

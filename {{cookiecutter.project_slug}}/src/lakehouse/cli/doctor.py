@@ -1,0 +1,255 @@
+"""`lakehouse doctor`: what this machine lacks for the target, and how to get it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+import httpx
+
+from lakehouse.datasets.model import ZONES_DATASET
+from lakehouse.errors import BoundaryError, LakehouseError
+from lakehouse.network import proxy_for
+from lakehouse.settings import Settings, project_dir
+from lakehouse.sources.search import contents
+from lakehouse.sources.site import source_folder
+
+GIB = 1 << 30
+DISK_GIB, MEMORY_GIB = 2, 6
+SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at. `missing` stops the target from working, `warn` may do so later."""
+
+    what: str
+    state: Literal["ok", "warn", "missing"]
+    found: str
+    way_out: str = ""
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Look at all that the target needs. Asks the services and the publisher, changes nothing."""
+    findings = [_python(), _disk(settings), _dagster_home(), _source(settings), _engine_packages()]
+    if settings.target == "trino":
+        findings += [_docker(), _memory(), *_services(settings)]
+    return [*findings, *_lakehouse(settings)]
+
+
+def _lakehouse(settings: Settings) -> list[Finding]:
+    """Whether home, bucket and catalog are of one lakehouse and whole; nothing before the first load."""
+    from lakehouse.iceberg.catalog import OWN_NAMESPACES, open_catalog, service_errors  # noqa: PLC0415 - slow to import
+    from lakehouse.iceberg.identity import check_pair, in_catalog  # noqa: PLC0415
+    from lakehouse.iceberg.timeline import skew  # noqa: PLC0415
+
+    if settings.target == "embedded" and not settings.catalog_file.exists() and not settings.warehouse_dir.exists():
+        return []
+    try:
+        catalog = open_catalog(settings)
+        with service_errors(catalog):
+            check_pair(settings, catalog)
+            present = {".".join(namespace) for namespace in catalog.list_namespaces()}
+            names = [name for space in OWN_NAMESPACES if space in present for name in catalog.list_tables(space)]
+            clocks = [warning for name in names if (warning := skew(catalog.load_table(name)))]
+            identity = in_catalog(catalog)
+    except BoundaryError as error:
+        return [Finding("lakehouse", "missing", error.found, error.fix)]
+    except LakehouseError as error:
+        return [Finding("lakehouse", "missing", str(error), "")]
+    told = [
+        Finding("clock", "warn", warning, "See that every machine that writes has its clock right.")
+        for warning in clocks
+    ]
+    return [Finding("lakehouse", "ok", f"{identity.place}, {len(names)} tables, all here"), *told] if identity else []
+
+
+def _python() -> Finding:
+    version = platform.python_version()
+    if (3, 11) <= sys.version_info[:2] < (3, 14):
+        return Finding("Python", "ok", version)
+    return Finding("Python", "missing", version, "Use Python 3.11, 3.12 or 3.13: dagster-dbt has no other yet.")
+
+
+def _disk(settings: Settings) -> Finding:
+    place = settings.home
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free / GIB
+    found = f"{free:.1f} GiB free for {settings.home}"
+    if not os.access(place, os.W_OK):
+        return Finding(
+            "LAKEHOUSE_HOME", "missing", f"{place} can't be written", "Set LAKEHOUSE_HOME to a folder of yours."
+        )
+    if free < DISK_GIB:
+        return Finding(
+            "disk", "warn", found, f"A year of yellow trips wants {DISK_GIB} GiB: set LAKEHOUSE_HOME elsewhere."
+        )
+    return Finding("disk", "ok", found)
+
+
+def _dagster_home() -> Finding:
+    home = os.environ.get("DAGSTER_HOME", "") or _env_file().get("DAGSTER_HOME", "")
+    expected = project_dir() / ".dagster"
+    way_out = f"Set DAGSTER_HOME={expected} in .env."
+    if not home:
+        return Finding("DAGSTER_HOME", "warn", "not set: Dagster would forget its runs", way_out)
+    path = Path(home)
+    if not path.is_absolute():
+        return Finding("DAGSTER_HOME", "missing", f"{home} is no absolute path", way_out)
+    if not path.is_dir():
+        return Finding("DAGSTER_HOME", "missing", f"{home} does not exist; was the project moved?", way_out)
+    if path.resolve() != expected.resolve() and path.name == ".dagster":
+        return Finding("DAGSTER_HOME", "warn", f"{home} belongs to another folder; was the project moved?", way_out)
+    return Finding("DAGSTER_HOME", "ok", home)
+
+
+def _env_file() -> dict[str, str]:
+    from dotenv import dotenv_values  # noqa: PLC0415 - only here
+
+    return {name: value or "" for name, value in dotenv_values(project_dir() / ".env").items()}
+
+
+def _source_folder(folder: Path) -> Finding:
+    """What a source folder holds."""
+    found = contents(folder)
+    months = {dataset: months for dataset, months in found.items() if months}
+    lookup = "the zone lookup" if ZONES_DATASET in found else "no zone lookup"
+    held = [f"{dataset}: {len(m)} ({m[0]} to {m[-1]})" for dataset, m in sorted(months.items())]
+    if found:
+        return Finding("TLC_SOURCE", "ok", f"{folder} holds months of {', '.join(held) or 'nothing'}; {lookup}")
+    return Finding(
+        "TLC_SOURCE",
+        "warn",
+        f"{folder} holds no file of a published name",
+        "Put files there such as yellow_tripdata_2024-01.parquet and taxi_zone_lookup.csv, or set TLC_SOURCE to "
+        "another folder.",
+    )
+
+
+def _source(settings: Settings) -> Finding:
+    source = settings.tlc_source
+    if not source.startswith(("http://", "https://")):
+        folder = source_folder(source)
+        if folder.is_dir():
+            return _source_folder(folder)
+        return Finding(
+            "TLC_SOURCE", "missing", f"{source} is no folder", "Set it to a folder of TLC files, or a base URL."
+        )
+    try:
+        answer = httpx.head(f"{source.rstrip('/')}/misc/taxi_zone_lookup.csv", timeout=SECONDS, follow_redirects=True)
+    except (httpx.HTTPError, ImportError, ValueError, OSError) as error:  # also a proxy or certificates of no use
+        return Finding(
+            "TLC_SOURCE",
+            "warn",
+            f"{source} can't be reached ({type(error).__name__}: {error})",
+            "What is landed can be loaded. For new months: check the network, or set TLC_SOURCE to a folder.",
+        )
+    if answer.is_success:
+        return Finding("TLC_SOURCE", "ok", f"{source} answers")
+    return Finding(
+        "TLC_SOURCE", "warn", f"{source} answers {answer.status_code}", "Set TLC_SOURCE to the publisher's base URL."
+    )
+
+
+def _engine_packages() -> Finding:
+    import duckdb  # noqa: PLC0415 - slow to import
+    import pyarrow as pa  # noqa: PLC0415
+    import pyiceberg  # noqa: PLC0415
+
+    return Finding(
+        "packages", "ok", f"pyiceberg {pyiceberg.__version__}, pyarrow {pa.__version__}, duckdb {duckdb.__version__}"
+    )
+
+
+def _docker() -> Finding:
+    way_out = (
+        "Install Docker Engine with the compose plugin, or point TRINO_URL, REST_URL and S3_URL at running services."
+    )
+    if not shutil.which("docker"):
+        return Finding("Docker", "warn", "not installed", way_out)
+    command = ["docker", "version", "--format", "{{.Server.Version}}"]
+    try:
+        done = subprocess.run(  # noqa: S603 - fixed words
+            command, capture_output=True, text=True, timeout=2 * SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return Finding("Docker", "warn", "the engine does not answer", "Restart the Docker engine.")
+    if done.returncode:
+        return Finding("Docker", "warn", "the engine does not answer", "Start the Docker engine. " + way_out)
+    return Finding("Docker", "ok", f"engine {done.stdout.strip()}")
+
+
+def _memory() -> Finding:
+    try:
+        size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
+    except (AttributeError, ValueError, OSError):
+        return Finding("memory", "warn", "unknown on this system", f"The stack wants {MEMORY_GIB} GiB.")
+    if size < MEMORY_GIB:
+        return Finding(
+            "memory", "warn", f"{size:.1f} GiB", f"The stack wants {MEMORY_GIB} GiB; use LAKEHOUSE_TARGET=embedded."
+        )
+    return Finding("memory", "ok", f"{size:.1f} GiB")
+
+
+def _services(settings: Settings) -> list[Finding]:
+    asked: tuple[tuple[str, str, str, Callable[[Settings], str]], ...] = (
+        ("Iceberg REST catalog", "REST_URL", settings.rest_url, _ask_catalog),
+        ("object store", "S3_URL", settings.s3_url, _ask_store),
+        ("Trino", "TRINO_URL", settings.trino_url, _ask_trino),
+    )
+    return [_service(settings, *one) for one in asked]
+
+
+def _service(settings: Settings, what: str, variable: str, url: str, ask: Callable[[Settings], str]) -> Finding:
+    # As the clients go: through a proxy, the address itself may not be reached from here.
+    if proxy_for(url) is None and not _listens(url):
+        return Finding(what, "missing", f"nothing listens at {url}", f"Run `make stack-up`, or set {variable}.")
+    try:
+        return Finding(what, "ok", f"{url}: {ask(settings)}")
+    except LakehouseError as error:
+        return Finding(what, "missing", f"{url}: {error}", f"See `docker compose logs`, or set {variable}.")
+
+
+def _listens(url: str) -> bool:
+    """Whether anything takes connections there."""
+    address = urlsplit(url)
+    port = address.port or (443 if address.scheme == "https" else 80)
+    try:
+        with socket.create_connection((address.hostname or "", port), timeout=SECONDS):
+            return True
+    except OSError:
+        return False
+
+
+def _ask_catalog(settings: Settings) -> str:
+    from lakehouse.iceberg.catalog import open_catalog, service_errors  # noqa: PLC0415 - slow to import
+
+    catalog = open_catalog(settings)
+    with service_errors(catalog):
+        return f"{len(catalog.list_namespaces())} namespaces"
+
+
+def _ask_store(settings: Settings) -> str:
+    from lakehouse.landing import open_landing  # noqa: PLC0415 - slow to import
+
+    return f"{len(open_landing(settings).listing())} landed files"
+
+
+def _ask_trino(settings: Settings) -> str:
+    from lakehouse.engines.trino import TrinoEngine  # noqa: PLC0415 - slow to import
+
+    engine = TrinoEngine(settings)
+    try:
+        return f"version {engine.query('select node_version from system.runtime.nodes')['node_version'][0].as_py()}"
+    finally:
+        engine.close()

@@ -1,0 +1,1 @@
+"""What is loaded: the declarations of datasets, and the months that they come in."""

@@ -1,0 +1,1 @@
+"""dbt on DuckDB: the plugin, and the commit of a model."""

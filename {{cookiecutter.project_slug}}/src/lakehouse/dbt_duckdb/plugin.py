@@ -1,0 +1,79 @@
+"""What dbt-duckdb needs for Iceberg: tables as views when it connects, one commit for each model it makes.
+
+dbt/profiles.yml names this module; `commit_to_iceberg` in dbt/macros/engines.sql calls `store`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import duckdb
+from dbt.adapters.duckdb.plugins import BasePlugin
+from dbt.adapters.duckdb.utils import TargetConfig
+from dbt_common.exceptions import DbtRuntimeError
+
+from lakehouse.dbt_duckdb.commit_model import Model, replace_all, replace_changed_files, replace_if_different
+from lakehouse.engines.duckdb import connection_config, register_tables
+from lakehouse.errors import LakehouseError
+from lakehouse.iceberg.catalog import open_catalog
+from lakehouse.settings import load_settings
+
+
+class Plugin(BasePlugin):
+    """dbt-duckdb makes one for each dbt process, before it connects."""
+
+    def initialize(self, plugin_config: dict[str, Any]) -> None:  # noqa: ARG002 - dbt-duckdb's
+        """Settings come from the environment, as everywhere."""
+        self._settings = load_settings()
+        self._connection: duckdb.DuckDBPyConnection | None = None
+
+    def update_connection_config(self, creds: Any, config: dict[str, Any]) -> None:  # noqa: ARG002 - dbt-duckdb's
+        """Bounded memory, spilling into the project's own folder, nothing downloaded."""
+        config.update(connection_config(self._settings))
+
+    def configure_connection(self, conn: duckdb.DuckDBPyConnection) -> None:
+        """Register every Iceberg table: what a run reads is what was current here, until a model replaces it."""
+        self._connection = conn
+        with _as_dbt_error("reading the catalog"):
+            register_tables(conn, open_catalog(self._settings))
+
+    def configure_cursor(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """Times don't depend on the machine's zone."""
+        cursor.execute("set TimeZone = 'UTC'")
+
+    def store(self, target_config: TargetConfig) -> None:
+        """Run a model's select and commit its rows in one snapshot, as its materialization asks."""
+        relation, options = target_config.relation, target_config.config
+        model = Model(
+            name=f"{relation.schema}.{relation.identifier}",
+            select=options["select"],
+            declared=options["columns"],
+            full_refresh=options["full_refresh"],
+            partition_by=options.get("partition_by"),
+            made_by=options.get("made_by"),
+        )
+        if self._connection is None:
+            raise DbtRuntimeError(f"{model.name}: dbt has not connected yet")
+        catalog = open_catalog(self._settings)
+        with _as_dbt_error(model.name), self._connection.cursor() as cursor:
+            self.configure_cursor(cursor)
+            match options["replace"]:
+                case "changed files":
+                    rows = replace_changed_files(cursor, catalog, model, options["source"])
+                case "if different":
+                    rows = replace_if_different(cursor, catalog, model)
+                case _:
+                    rows = replace_all(cursor, catalog, model)
+        done = ("unchanged", "UNCHANGED") if rows is None else (f"{rows:,} rows", "COMMIT")
+        options["outcome"].update(message=done[0], code=done[1], rows=rows or 0)
+
+
+@contextmanager
+def _as_dbt_error(what: str) -> Iterator[None]:
+    """DuckDB's and our own errors, as one that dbt reports with the model instead of a traceback."""
+    try:
+        yield
+    except (duckdb.Error, LakehouseError) as error:
+        raise DbtRuntimeError(f"{what}: {error}") from error

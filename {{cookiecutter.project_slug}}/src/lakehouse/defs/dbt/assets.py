@@ -1,0 +1,70 @@
+"""dbt's models as assets and its tests as asset checks. One run of dbt builds all that a run of Dagster selects."""
+
+# No postponed annotations here: Dagster reads them while it decorates.
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DbtCliResource, dbt_assets
+
+from lakehouse.defs.common import table_metadata
+from lakehouse.defs.dbt.events import described, told
+from lakehouse.defs.dbt.manifest import manifest, start_from_parsed, tidy
+from lakehouse.defs.dbt.translator import TableNames
+from lakehouse.defs.failures import failures
+from lakehouse.defs.months import ONE_RUN
+from lakehouse.defs.resources import IcebergCatalog, Trino
+from lakehouse.settings import load_settings
+from lakehouse.transform import BUILD_WAIT_SECONDS, build_environment, dbt_environment, prepared
+
+
+@dbt_assets(
+    manifest=manifest(load_settings()),
+    name="dbt_build",
+    dagster_dbt_translator=TableNames(),
+    backfill_policy=ONE_RUN,
+)
+def dbt_models(
+    context: dg.AssetExecutionContext, dbt: DbtCliResource, catalog: IcebergCatalog, trino: Trino
+) -> Iterator[Any]:
+    """Build and test the selected models.
+
+    They have no partitions: dbt finds the months whose bytes differ between raw and silver by itself, so a run over
+    many months builds once, after all of them.
+    """
+    settings = catalog.settings()
+    target_path = settings.home / "dbt" / "runs" / f"{context.run.run_id[:8]}-{context.retry_number}"
+    start_from_parsed(settings, target_path)
+    # A raw table that is loaded alone brings dbt's tests of it along, and no model. They need neither the zone lookup
+    # nor that no build is running: a load must not fail for the lack of either.
+    builds = bool(context.selected_asset_keys)
+    # A run waits for another build: nobody is there to start it again.
+    ready = partial(prepared, settings, wait=BUILD_WAIT_SECONDS) if builds else lambda: nullcontext(catalog.open())
+    variables = build_environment if builds else dbt_environment
+    with failures(context), ready() as iceberg:
+
+        def describe(built: dg.Output[Any]) -> None:
+            key = context.asset_key_for_output(built.output_name)
+            context.add_asset_metadata(table_metadata(iceberg.load_table(tuple(key.path))), asset_key=key)
+
+        with _environment(variables(trino.settings())):
+            run = dbt.cli(["build", "--exclude-resource-type", "unit_test"], context=context, target_path=target_path)
+        yield from described(told(run, trino.settings()), describe, iceberg)
+    tidy(target_path)
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Make `variables` the whole environment while dbt is started: dagster-dbt passes on what it finds there."""
+    before = dict(os.environ)
+    try:
+        os.environ.clear()
+        os.environ.update(variables)
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

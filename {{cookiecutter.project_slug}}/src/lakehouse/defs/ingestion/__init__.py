@@ -1,1 +1,0 @@
-"""From the publisher to the raw tables: the landing zone and bronze."""

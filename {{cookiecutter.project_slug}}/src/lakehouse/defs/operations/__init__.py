@@ -1,1 +1,0 @@
-"""Running it: jobs, the schedule, and runs from the command line."""

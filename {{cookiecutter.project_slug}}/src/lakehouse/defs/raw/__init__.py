@@ -1,0 +1,1 @@
+"""Raw tables: assets, checks and schemas."""

@@ -1,0 +1,173 @@
+"""Bronze as assets: one Iceberg table per dataset, a month of it per partition, and the zone lookup."""
+
+# No postponed annotations here: Dagster reads them while it decorates.
+
+import hashlib
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import dagster as dg
+from pyiceberg.catalog import Catalog
+
+from lakehouse.datasets.model import DATASETS, ZONES_DATASET, Dataset
+from lakehouse.datasets.months import Month
+from lakehouse.defs.common import OWNERS, markdown_table, month_metadata, preview, store_kind, table_metadata
+from lakehouse.defs.failures import failures
+from lakehouse.defs.months import MONTHS, ONE_RUN
+from lakehouse.defs.partitions import month_by_month
+from lakehouse.defs.raw.checks import check_results, check_specs
+from lakehouse.defs.resources import IcebergCatalog, ObjectStore, Trino
+from lakehouse.errors import LandingError, NotPublishedError
+from lakehouse.iceberg.catalog import service_errors
+from lakehouse.landing import Landing
+from lakehouse.loading.load import LoadResult, load
+
+ZONES_KEY = dg.AssetKey(["raw", "taxi_zones"])
+
+
+class LoadConfig(dg.Config):
+    """How to load."""
+
+    again: bool = False
+    """Load although the table holds this very file: for a declaration that has changed."""
+    allow_shrink: bool = False
+    """Take a file with fewer than half of the rows it replaces, or with none."""
+    allow_strays: bool = False
+    """Take a file whose rows are mostly of another month, or whose bytes are loaded as another month."""
+
+
+def load_metadata(result: LoadResult) -> dict[str, Any]:
+    """What one load did. One that was not needed made no snapshot: the table's current one stands for it then."""
+    made = {"snapshot_id": str(result.snapshot_id)} if result.snapshot_id else {}
+    return made | {
+        "action": result.action,
+        "dagster/partition_row_count": result.rows,
+        "source_sha256": result.source_sha256,
+        "unknown_columns": list(result.unknown_columns),
+        "seconds": result.seconds,
+    }
+
+
+def in_words(result: LoadResult) -> str:
+    """The same for the log."""
+    what = f"{result.table} {result.month}" if result.month else result.table
+    made = f"snapshot {result.snapshot_id}" if result.snapshot_id else "no new snapshot"
+    return f"{what}: {result.action}, {result.rows:,} rows, {made}"
+
+
+def require_landed(context: dg.AssetExecutionContext, zone: Landing, dataset: str, month: Month) -> None:
+    """Stop unless the month's file is landed.
+
+    Raises:
+        NotPublishedError: this run has asked the publisher, who has no such month.
+        LandingError: nobody has asked yet.
+    """
+    if zone.find(dataset, month):
+        return
+    landing_key = dg.AssetKey(["landing", DATASETS[dataset].landing_key])
+    if landing_key in context.job_def.asset_layer.executable_asset_keys:
+        raise NotPublishedError(f"{landing_key.to_user_string()} has no file for it")
+    raise LandingError(
+        f"{DATASETS[dataset].file_name(month)} is not in the landing zone. "
+        f"Materialize {landing_key.to_user_string()} for {month} first, or both together."
+    )
+
+
+def raw_asset(dataset: Dataset) -> dg.AssetsDefinition:
+    """The asset of a dataset's raw table."""
+    key = dg.AssetKey(["raw", f"{dataset.name}_trips"])
+
+    @dg.asset(
+        key=key,
+        deps=[["landing", dataset.landing_key], "iceberg_schemas"],
+        group_name="bronze",
+        description=(
+            f"{dataset.title}: the published files, typed. Same rows, same order, one snapshot a month; "
+            "a month that is published anew replaces the old one in one commit."
+        ),
+        partitions_def=MONTHS,
+        backfill_policy=ONE_RUN,
+        kinds={"iceberg", "python", store_kind()},
+        owners=OWNERS,
+        # A declaration that has changed makes the asset stale: load with `again`.
+        code_version=hashlib.sha256(repr(dataset).encode()).hexdigest()[:12],
+        metadata={"partition_expr": "file_month", "dagster/table_name": f"iceberg.{dataset.table}"},
+        check_specs=check_specs(key),
+    )
+    def raw(
+        context: dg.AssetExecutionContext,
+        config: LoadConfig,
+        object_store: ObjectStore,
+        catalog: IcebergCatalog,
+        trino: Trino,
+    ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+        results: list[LoadResult] = []
+
+        def one(zone: Landing, iceberg: Catalog, month: Month) -> dict[str, Any]:
+            require_landed(context, zone, dataset.name, month)
+            result = load(
+                iceberg,
+                zone,
+                dataset.name,
+                month,
+                again=config.again,
+                allow_shrink=config.allow_shrink,
+                allow_strays=config.allow_strays,
+                run_id=context.run.run_id,
+            )
+            results.append(result)
+            context.log.info(in_words(result))
+            with service_errors(iceberg):
+                table = iceberg.load_table(dataset.table)
+                rows = preview(table, f"file_month = '{month.first_day}'")
+                return (
+                    table_metadata(table)
+                    | load_metadata(result)
+                    | month_metadata(month)
+                    | {"preview": dg.MetadataValue.md(markdown_table(rows))}
+                )
+
+        with failures(context):
+            zone = object_store.landing()
+            yield month_by_month(context, partial(one, zone, catalog.open()))
+            with trino.engine() as engine:
+                yield from check_results(engine, zone, dataset, key, results)
+
+    return raw
+
+
+raw_assets = [raw_asset(dataset) for dataset in DATASETS.values()]
+
+
+@dg.asset(
+    key=ZONES_KEY,
+    deps=[["landing", "taxi_zones"], "iceberg_schemas"],
+    group_name="bronze",
+    description="The zone lookup, typed: borough, zone and service zone of each of the 265 location ids.",
+    kinds={"iceberg", "python", store_kind()},
+    backfill_policy=ONE_RUN,
+    owners=OWNERS,
+    code_version="1",
+    metadata={"dagster/table_name": "iceberg.raw.taxi_zones"},
+)
+def raw_zones(
+    context: dg.AssetExecutionContext, config: LoadConfig, object_store: ObjectStore, catalog: IcebergCatalog
+) -> dg.MaterializeResult[None]:
+    """Load the zone lookup."""
+    with failures(context):
+        iceberg = catalog.open()
+        result = load(
+            iceberg,
+            object_store.landing(),
+            ZONES_DATASET,
+            None,
+            again=config.again,
+            allow_shrink=config.allow_shrink,
+            allow_strays=config.allow_strays,
+            run_id=context.run.run_id,
+        )
+        context.log.info(in_words(result))
+        with service_errors(iceberg):
+            facts = table_metadata(iceberg.load_table(result.table))
+    return dg.MaterializeResult(metadata=facts | load_metadata(result))

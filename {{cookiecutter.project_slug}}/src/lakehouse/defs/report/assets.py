@@ -1,0 +1,53 @@
+"""The report as an asset: a page to look at, markdown in Dagster, JSON for programs."""
+
+# No postponed annotations here: Dagster reads them while it decorates.
+
+import base64
+
+import dagster as dg
+
+from lakehouse.defs.common import OWNERS
+from lakehouse.defs.dbt import assets as models
+from lakehouse.defs.failures import failures
+from lakehouse.defs.months import ONE_RUN
+from lakehouse.defs.raw import assets as raw
+from lakehouse.defs.resources import IcebergCatalog, Trino
+from lakehouse.report import make_report, report_file
+from lakehouse.report.picture import growth_png
+
+_READ = [
+    *(asset.key for asset in raw.raw_assets),
+    *sorted(key for key in models.dbt_models.keys if key.path[0] == "gold"),
+]
+
+
+@dg.asset(
+    group_name="reports",
+    deps=_READ,
+    description="Rows by snapshot, growth by load, provenance, a mart before and after a load, the metadata tree.",
+    kinds={"html", "markdown", "iceberg"},
+    backfill_policy=ONE_RUN,
+    owners=OWNERS,
+    code_version="1",
+)
+def iceberg_snapshot_report(
+    context: dg.AssetExecutionContext, catalog: IcebergCatalog, trino: Trino
+) -> dg.MaterializeResult[None]:
+    """Write the page; show the report as markdown, as a plot and as JSON."""
+    with failures(context), trino.engine() as engine:
+        report = make_report(trino.settings(), engine=engine, catalog=catalog.open())
+        path = report.write(report_file())
+    context.log.info(f"wrote {path}")
+    facts = report.facts
+    plot = base64.b64encode(growth_png(facts)).decode()
+    return dg.MaterializeResult(
+        metadata={
+            "page": dg.MetadataValue.path(path),
+            "report": dg.MetadataValue.md(report.markdown),
+            "growth": dg.MetadataValue.md(f"![Rows by snapshot](data:image/png;base64,{plot})"),
+            "json": dg.MetadataValue.json(report.json),
+            "months": len(facts.months),
+            "rows": sum(month.rows for month in facts.months),
+            "snapshots": sum(len(table.snapshots) for table in facts.tables),
+        }
+    )

@@ -1,1 +1,0 @@
-"""From raw to gold: dbt's models as assets, its tests as asset checks."""

@@ -1,0 +1,1 @@
+"""What a table was and is: snapshots, differences, the tree, maintenance, publishing."""

@@ -1,0 +1,253 @@
+"""What changed between two versions of a table: per file month, rows added, removed and changed by key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+from pyiceberg.catalog import Catalog
+from pyiceberg.table import Table
+from rich.console import Group
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from lakehouse.engines import Engine
+from lakehouse.engines.duckdb import scan_sql
+from lakehouse.errors import QueryError
+from lakehouse.history.tree import tree
+from lakehouse.iceberg.refs import load_table, version_of
+
+FIRST_ROWS = 5
+# A row's identity. The TLC gives none: a trip is its place in its file.
+TRIP_KEY = ("file_month", "file_row")
+KEYS: dict[str, tuple[str, ...]] = {
+    "raw.taxi_zones": ("location_id",),
+    "silver.stg_taxi_zones": ("location_id",),
+    "gold.dim_zones": ("location_id",),
+    "gold.fct_daily_trips": ("service_type", "pickup_date"),
+    "gold.fct_hourly_revenue": ("service_type", "pickup_date", "pickup_hour"),
+    "gold.fct_trip_distance_stats": ("service_type", "pickup_location_id", "dropoff_location_id"),
+    "gold.fct_monthly_quality": ("service_type", "file_month", "rejection_reason"),
+}
+# Provenance, not content: a republished file changes it in every row.
+NOT_COMPARED = frozenset({"source_sha256"})
+
+
+@dataclass(frozen=True)
+class MonthDiff:
+    """Rows of one file month (None where the table has no file months) that came, went and changed."""
+
+    file_month: str | None
+    added: int
+    removed: int
+    changed: int
+    same: int
+
+
+@dataclass(frozen=True)
+class TableDiff:
+    """Two versions compared. `changed_rows` hold a pair, before and after, for each column that differs."""
+
+    table: str
+    from_snapshot: int
+    to_snapshot: int
+    key: tuple[str, ...]
+    columns_added: tuple[str, ...]
+    columns_removed: tuple[str, ...]
+    months: tuple[MonthDiff, ...]
+    added_rows: tuple[dict[str, Any], ...]
+    removed_rows: tuple[dict[str, Any], ...]
+    changed_rows: tuple[dict[str, Any], ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """In JSON's types."""
+        found: dict[str, Any] = _plain(asdict(self))
+        return found
+
+    def renderable(self) -> Group:
+        """Tables for a terminal."""
+        heading = Text(f"{self.table}: {self.from_snapshot} → {self.to_snapshot}", style="bold")
+        counts = RichTable("file month", "added", "removed", "changed", "same")
+        for month in self.months:
+            numbers = (month.added, month.removed, month.changed, month.same)
+            counts.add_row(month.file_month or "", *(f"{n:,}" for n in numbers))
+        parts: list[Any] = [heading]
+        parts += [Text(f"columns {word}: {', '.join(names)}") for word, names in self._columns() if names]
+        parts.append(counts if self.months else Text("The versions hold the same files: nothing differs."))
+        for title, rows in (("added", self.added_rows), ("removed", self.removed_rows), ("changed", self.changed_rows)):
+            if rows:
+                parts += [Text(f"\nFirst rows {title}", style="bold"), *(Text(_words(row)) for row in rows)]
+        return Group(*parts)
+
+    def _columns(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        return (("added", self.columns_added), ("removed", self.columns_removed))
+
+
+def diff(engine: Engine, catalog: Catalog, table: str, from_version: str, to_version: str) -> TableDiff:
+    """Compare two versions of a table. Months whose files are the same in both are not read.
+
+    Args:
+        engine: runs the comparison.
+        catalog: knows versions and files.
+        table: `schema.table`, one that has a known key.
+        from_version: a snapshot id, a ref, a time, or `TABLE@SNAPSHOT`.
+        to_version: the same.
+
+    Raises:
+        QueryError: no such table or version, or a table whose rows have no known key.
+    """
+    found = load_table(catalog, table)
+    old, new = version_of(found, from_version), version_of(found, to_version)
+    before, after = _columns_of(found, old), _columns_of(found, new)
+    key = KEYS.get(table) or (TRIP_KEY if set(TRIP_KEY) <= set(before) else None)
+    if key is None:
+        raise QueryError(
+            f"Rows of {table} have no key to compare them by. Known are: {', '.join(sorted(KEYS))}, trips."
+        )
+    compared = [name for name in before if name in after and name not in key and name not in NOT_COMPARED]
+    months = _months_that_differ(catalog, table, old, new)
+    question = _Question(
+        old=_at(engine, found, old), new=_at(engine, found, new), key=key, compared=compared, months=months
+    )
+    nothing: tuple[dict[str, Any], ...] = ()
+    differs = months is None or bool(months)
+    return TableDiff(
+        table=table,
+        from_snapshot=old,
+        to_snapshot=new,
+        key=key,
+        columns_added=tuple(name for name in after if name not in before),
+        columns_removed=tuple(name for name in before if name not in after),
+        months=tuple(MonthDiff(**_plain(row)) for row in _rows(engine, question.counts())) if differs else (),
+        added_rows=tuple(_rows(engine, question.one_sided("n", "o"))) if differs else nothing,
+        removed_rows=tuple(_rows(engine, question.one_sided("o", "n"))) if differs else nothing,
+        changed_rows=tuple(_pairs(row, key, compared) for row in _rows(engine, question.changed()))
+        if differs
+        else nothing,
+    )
+
+
+@dataclass(frozen=True)
+class _Question:
+    """The statements. `old` and `new` are what stands after `from`; `months` limits both, None for all."""
+
+    old: str
+    new: str
+    key: Sequence[str]
+    compared: Sequence[str]
+    months: Sequence[str] | None
+
+    def counts(self) -> str:
+        """One row per file month."""
+        month = "coalesce(o.file_month, n.file_month)" if "file_month" in self.key else "cast(null as date)"
+        return f"""
+            select {month} as file_month,
+                count(case when {self._missing("o")} then 1 end) as added,
+                count(case when {self._missing("n")} then 1 end) as removed,
+                count(case when {self._both()} and ({self._differs()}) then 1 end) as changed,
+                count(case when {self._both()} and not ({self._differs()}) then 1 end) as same
+            {self._joined()} group by 1 order by 1"""
+
+    def one_sided(self, side: str, other: str) -> str:
+        """The first rows that only one version has."""
+        columns = ", ".join(f"{side}.{name}" for name in (*self.key, *self.compared))
+        only = f"{self._joined()} where {self._missing(other)}"
+        return f"select {columns} {only} order by {self._order(side)} limit {FIRST_ROWS}"
+
+    def changed(self) -> str:
+        """The first rows that differ, every compared column twice."""
+        keys = ", ".join(f"o.{name}" for name in self.key)
+        both = "".join(f", o.{name} as before_{i}, n.{name} as after_{i}" for i, name in enumerate(self.compared))
+        return (
+            f"select {keys}{both} {self._joined()} where {self._both()} and ({self._differs()}) "
+            f"order by {self._order('o')} limit {FIRST_ROWS}"
+        )
+
+    def _joined(self) -> str:
+        on = " and ".join(f"o.{name} = n.{name}" for name in self.key)
+        return f"from ({self._side(self.old)}) o full outer join ({self._side(self.new)}) n on {on}"
+
+    def _side(self, source: str) -> str:
+        where = ""
+        if self.months is not None:
+            where = f" where file_month in ({', '.join(f'date {month!r}' for month in self.months)})"
+        return f"select {', '.join((*self.key, *self.compared))} from {source}{where}"
+
+    def _missing(self, side: str) -> str:
+        return f"{side}.{self.key[0]} is null"
+
+    def _both(self) -> str:
+        return f"o.{self.key[0]} is not null and n.{self.key[0]} is not null"
+
+    def _differs(self) -> str:
+        return " or ".join(f"o.{name} is distinct from n.{name}" for name in self.compared) or "false"
+
+    def _order(self, side: str) -> str:
+        return ", ".join(f"{side}.{name}" for name in self.key)
+
+
+def _at(engine: Engine, table: Table, snapshot_id: int) -> str:
+    """A version of the table, to stand after `from`: both versions are read by one statement."""
+    name = ".".join(table.name())
+    return f"({scan_sql(table, snapshot_id)})" if engine.name == "duckdb" else f"{name} for version as of {snapshot_id}"
+
+
+def _columns_of(table: Table, snapshot_id: int) -> list[str]:
+    snapshot = table.snapshot_by_id(snapshot_id)
+    schema_id = snapshot.schema_id if snapshot else None
+    schema = table.schema() if schema_id is None else table.schemas()[schema_id]
+    return [field.name for field in schema.fields]
+
+
+def _months_that_differ(catalog: Catalog, table: str, old: int, new: int) -> list[str] | None:
+    """Months whose files are not the same in both versions; None where the table has no file months."""
+    files: list[dict[str, set[str]]] = []
+    for snapshot_id in (old, new):
+        by_month: dict[str, set[str]] = {}
+        for manifest in tree(catalog, table, str(snapshot_id)).manifests:
+            for file in manifest.files:
+                if "file_month" not in file.partition:
+                    return None
+                by_month.setdefault(file.partition["file_month"], set()).add(file.path)
+        files.append(by_month)
+    return sorted(month for month in files[0].keys() | files[1].keys() if files[0].get(month) != files[1].get(month))
+
+
+def _rows(engine: Engine, sql: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = engine.query(sql).to_pylist()
+    return rows
+
+
+def _pairs(row: dict[str, Any], key: Sequence[str], compared: Sequence[str]) -> dict[str, Any]:
+    """The key, and before and after of the columns that differ."""
+    pairs = {name: [row[f"before_{i}"], row[f"after_{i}"]] for i, name in enumerate(compared)}
+    return {name: row[name] for name in key} | {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _plain(value: Any) -> Any:
+    """The value in JSON's types: decimals as text, so that no cent is lost."""
+    match value:
+        case dict():
+            return {name: _plain(item) for name, item in value.items()}
+        case list() | tuple():
+            return [_plain(item) for item in value]
+        case date() | datetime():
+            return value.isoformat()
+        case Decimal():
+            return str(value)
+        case _:
+            return value
+
+
+def _words(row: dict[str, Any]) -> str:
+    """One row for a reader: what is null is left out."""
+    said = []
+    for name, value in row.items():
+        if isinstance(value, list):
+            said.append(f"{name}: {value[0]} → {value[1]}")
+        elif value is not None:
+            said.append(f"{name}={value}")
+    return "  " + ", ".join(said)

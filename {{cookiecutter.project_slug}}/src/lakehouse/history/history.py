@@ -1,0 +1,214 @@
+"""A table's history: which snapshots, by which load, how many rows came and went; which month came from which bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
+
+from lakehouse.datasets.model import DATASETS
+from lakehouse.datasets.months import Month
+from lakehouse.engines import Engine, MonthFiles, Snapshot
+from lakehouse.landing import Landed, Landing
+from lakehouse.landing.land import is_generated
+
+
+@dataclass(frozen=True)
+class HistoryRow:
+    """One snapshot. Counts are rows and data files; None where the writer did not say. Provenance is of loads only.
+
+    `refs` are the branches and tags that name it; `current` marks the one that a plain query reads, `in_line` those
+    that it came from, itself included, as far as they still exist. `rolled_back` marks those that were current once
+    and that a rollback took back.
+    """
+
+    snapshot_id: int
+    parent_id: int | None
+    committed_at: datetime
+    operation: str
+    total_rows: int | None
+    added_rows: int
+    deleted_rows: int
+    added_files: int
+    deleted_files: int
+    total_files: int | None
+    dataset: str | None
+    file_month: str | None
+    source: str | None
+    source_sha256: str | None
+    run_id: str | None
+    synthetic: bool
+    refs: tuple[str, ...]
+    current: bool
+    in_line: bool
+    rolled_back: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: times as ISO text in UTC."""
+        return {**asdict(self), "committed_at": self.committed_at.isoformat(), "refs": list(self.refs)}
+
+
+@dataclass(frozen=True)
+class MonthRow:
+    """One loaded month, as the table's current snapshot holds it.
+
+    `source_sha256` is read from the data files' metrics and survives expiry and compaction; `snapshot_id`, `loaded_at`
+    and `source` come from the load's snapshot and are None once that has expired. `synthetic` then comes from what the
+    landing zone noted of those bytes.
+    """
+
+    dataset: str
+    month: str
+    rows: int
+    files: int
+    bytes: int
+    source_sha256: str | None
+    snapshot_id: int | None
+    loaded_at: datetime | None
+    source: str | None
+    synthetic: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: times as ISO text in UTC."""
+        return {**asdict(self), "loaded_at": self.loaded_at.isoformat() if self.loaded_at else None}
+
+
+def history(engine: Engine, table: str) -> list[HistoryRow]:
+    """Every snapshot of `table` that still exists, oldest first.
+
+    Raises:
+        QueryError: no such table.
+    """
+    snapshots = engine.snapshots(table)
+    current = engine.current_snapshot(table)
+    names: dict[int, list[str]] = {}
+    for ref in engine.refs(table):
+        names.setdefault(ref.snapshot_id, []).append(ref.name)
+    once = engine.made_current(table)
+    line = {s.snapshot_id for s in _line(snapshots, once, current)}
+    return [
+        _row(
+            s,
+            refs=tuple(names.get(s.snapshot_id, ())),
+            current=s.snapshot_id == current,
+            in_line=s.snapshot_id in line,
+            rolled_back=s.snapshot_id in once and s.snapshot_id not in line,
+        )
+        for s in snapshots
+    ]
+
+
+def _row(snapshot: Snapshot, *, refs: tuple[str, ...], current: bool, in_line: bool, rolled_back: bool) -> HistoryRow:
+    words = snapshot.summary
+    return HistoryRow(
+        snapshot_id=snapshot.snapshot_id,
+        parent_id=snapshot.parent_id,
+        committed_at=snapshot.committed_at,
+        operation=snapshot.operation,
+        total_rows=_count(words, "total-records"),
+        added_rows=_count(words, "added-records") or 0,
+        deleted_rows=_count(words, "deleted-records") or 0,
+        added_files=_count(words, "added-data-files") or 0,
+        deleted_files=_count(words, "deleted-data-files") or 0,
+        total_files=_count(words, "total-data-files"),
+        dataset=words.get("lakehouse.dataset"),
+        file_month=words.get("lakehouse.file-month"),
+        source=words.get("lakehouse.source"),
+        source_sha256=words.get("lakehouse.source-sha256"),
+        run_id=words.get("lakehouse.run-id"),
+        synthetic=words.get("lakehouse.synthetic") == "true",
+        refs=refs,
+        current=current,
+        in_line=in_line,
+        rolled_back=rolled_back,
+    )
+
+
+def _count(words: Mapping[str, str], key: str) -> int | None:
+    return int(words[key]) if key in words else None
+
+
+def _line(snapshots: list[Snapshot], once: list[int], current: int | None) -> list[Snapshot]:
+    """The current snapshot and those it came from, newest first, as far as they still exist.
+
+    A snapshot came from its parent. Where that is unknown (expiry took it, or Trino's `create or replace table`, which
+    notes none), it came from the one that was current when it was made: the last before it in `once`, the order in
+    which snapshots became current. What stands there and was made later can't be that: a rollback put it before.
+    """
+    by_id = {s.snapshot_id: s for s in snapshots}
+    age = {s.snapshot_id: i for i, s in enumerate(snapshots)}
+    before: dict[int, int] = {}
+    for previous, snapshot_id in pairwise(i for i in once if i in by_id):
+        if age[previous] < age[snapshot_id]:
+            before.setdefault(snapshot_id, previous)
+    line: dict[int, Snapshot] = {}
+    while current in by_id and current not in line:  # two of one millisecond may stand in either order
+        line[current] = by_id[current]
+        parent = by_id[current].parent_id
+        current = parent if parent in by_id else before.get(current)
+    return list(line.values())
+
+
+def months(engine: Engine, landing: Landing | None = None) -> list[MonthRow]:
+    """Every month that the raw tables hold now, by dataset and month. Empty before the first load.
+
+    Args:
+        engine: whose tables.
+        landing: asked whether bytes were generated, where the snapshot that says so has expired.
+    """
+    known = set(engine.tables())
+    return [
+        row
+        for dataset in DATASETS.values()
+        if dataset.table in known
+        for row in _months_of(engine, landing, dataset.name)
+    ]
+
+
+def _months_of(engine: Engine, landing: Landing | None, dataset: str) -> list[MonthRow]:
+    table = DATASETS[dataset].table
+    snapshots = engine.snapshots(table)
+    line = _line(snapshots, engine.made_current(table), engine.current_snapshot(table))
+    # what a plain query reads came from its line, if from one that still exists; both run from the newest
+    loads = [s for s in (*line, *reversed(snapshots)) if s.summary.get("lakehouse.dataset") == dataset]
+    rows = []
+    for held in engine.month_files(table):
+        load = _load_of(held, loads)
+        rows.append(
+            MonthRow(
+                dataset=dataset,
+                month=f"{held.file_month:%Y-%m}",
+                rows=held.rows,
+                files=held.files,
+                bytes=held.bytes,
+                source_sha256=held.source_sha256,
+                snapshot_id=load.snapshot_id if load else None,
+                loaded_at=load.committed_at if load else None,
+                source=load.summary.get("lakehouse.source") if load else None,
+                synthetic=_is_synthetic(load)
+                if load
+                else any(is_generated(landed) for landed in _landed_of(held, landing, dataset)),
+            )
+        )
+    return rows
+
+
+def _load_of(held: MonthFiles, loads: list[Snapshot]) -> Snapshot | None:
+    """The first of the loads that brought these bytes for this month; where bytes are mixed, the first for it."""
+    wanted = {"lakehouse.file-month": f"{held.file_month:%Y-%m}"}
+    if held.source_sha256:
+        wanted["lakehouse.source-sha256"] = held.source_sha256
+    return next((load for load in loads if wanted.items() <= load.summary.items()), None)
+
+
+def _is_synthetic(load: Snapshot) -> bool:
+    return load.summary.get("lakehouse.synthetic") == "true"
+
+
+def _landed_of(held: MonthFiles, landing: Landing | None, dataset: str) -> list[Landed]:
+    """The landed files with the bytes that are held, replaced ones too."""
+    if landing is None:
+        return []
+    return [x for x in landing.versions(dataset, Month.of(held.file_month)) if x.sha256 == held.source_sha256]

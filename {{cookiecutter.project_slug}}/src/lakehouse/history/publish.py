@@ -1,0 +1,279 @@
+"""Publishing: gold's `main` is a candidate; the branch `published` is what readers see, once its checks are green.
+
+Every table gets the branch (nobody writes it) and a tag with the publication's name, so `--as-of published` moves the
+whole lakehouse, raw tables included, and a tag brings back any of the last publications. On `trino` all tables move in
+one commit of the catalog; on `embedded` one by one, and views of schema `published` follow a manifest that is replaced
+in one step.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+
+from pyiceberg.catalog import Catalog
+from pyiceberg.catalog.rest import RestCatalog
+from pyiceberg.catalog.rest.response import ErrorResponse
+from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.table import CommitTableRequest, Namespace, Table, TableIdentifier
+from pyiceberg.table.refs import SnapshotRefType
+from pyiceberg.table.update import (
+    AssertRefSnapshotId,
+    AssertTableUUID,
+    RemoveSnapshotRefUpdate,
+    SetSnapshotRefUpdate,
+    TableRequirement,
+    TableUpdate,
+)
+
+from lakehouse.datasets.model import DATASETS
+from lakehouse.engines import Engine, open_engine
+from lakehouse.engines.duckdb import table_names
+from lakehouse.errors import CommitError, TransformError
+from lakehouse.iceberg.catalog import open_catalog, service_errors
+from lakehouse.iceberg.commit import LOST_ANSWER, reloaded
+from lakehouse.iceberg.publication import BRANCH, KEPT, TAG, TAG_PREFIX, manifest_file
+from lakehouse.settings import Settings
+from lakehouse.transform import BuildResult, Progress, build
+
+LAYERS = ("raw.", "silver.", "gold.")
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What was published: its tag, when, and the snapshot of every table."""
+
+    name: str
+    at: str
+    snapshots: Mapping[str, int]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def publish(settings: Settings, *, wait: bool = False, progress: Progress | None = None) -> Publication:
+    """Build, test, and show the result to readers: the branch `published` of every table moves to what was tested.
+
+    Args:
+        settings: of the target.
+        wait: wait for another build of this lakehouse, up to two hours, instead of failing.
+        progress: called with a line for each model and test that is done.
+
+    Raises:
+        TransformError: a model or test failed or did not run, or gold does not count raw's rows; readers see what they
+            saw before.
+        CommitError: raw tables, or the candidate, moved meanwhile, and readers see what they saw before; or the
+            catalog did not confirm.
+        ServiceError: the catalog or Trino does not answer.
+    """
+    done = build(settings, wait=wait, progress=progress)
+    if done.raw_moved:
+        raise CommitError(
+            f"{', '.join(done.raw_moved)} changed during the build, so what was tested may be a mixture. Nothing was "
+            "published; run `lakehouse publish` again when no load is running."
+        )
+    catalog = open_catalog(settings)
+    with service_errors(catalog):
+        return _publish(settings, catalog, done)
+
+
+def _refuse_miscounted(engine: Engine) -> None:
+    """Refuse gold that does not count each row of raw: empty marts pass every test of their rows.
+
+    Raises:
+        TransformError: names the first month that differs, with both counts.
+    """
+    counted = engine.query(
+        "select service_type, file_month, sum(trips) as trips from gold.fct_monthly_quality group by 1, 2"
+    )
+    gold = {(row["service_type"], row["file_month"]): int(row["trips"]) for row in counted.to_pylist()}
+    raw = {
+        (dataset.name, month.file_month): month.rows
+        for dataset in DATASETS.values()
+        for month in engine.month_files(dataset.table)
+        if month.rows
+    }
+    for name, month in sorted(raw.keys() | gold.keys()):
+        rows, trips = raw.get((name, month), 0), gold.get((name, month), 0)
+        if rows != trips:
+            raise TransformError(
+                f"gold.fct_monthly_quality counts {trips:,} trips of {name} {month:%Y-%m}, and raw has {rows:,} rows. "
+                "Nothing was published. If a load is running, wait for it; run `lakehouse build --full-refresh`, then "
+                "publish again."
+            )
+
+
+def _publish(settings: Settings, catalog: Catalog, done: BuildResult) -> Publication:
+    tables = [catalog.load_table(name) for name in table_names(catalog) if name.startswith(LAYERS)]
+    tables = [table for table in tables if table.metadata.current_snapshot_id is not None]
+    moved = [
+        name
+        for name, tested in done.raw_snapshots.items()
+        if tested != next((t.metadata.current_snapshot_id for t in tables if _name(t) == name), None)
+    ]
+    if moved:
+        raise CommitError(f"{', '.join(moved)} changed after the build. Nothing was published; publish again.")
+    with closing(open_engine(settings)) as engine:
+        _refuse_miscounted(engine)
+    _refuse_taken_names(tables)
+    now = datetime.now(UTC)
+    publication = Publication(
+        name=f"{TAG_PREFIX}{now:%Y%m%dT%H%M%S}Z",
+        at=now.isoformat(timespec="seconds"),
+        snapshots={_name(table): _current(table) for table in tables},
+    )
+    changes = [(table, *_changes(table, publication.name)) for table in tables]
+    try:
+        if isinstance(catalog, RestCatalog):
+            _commit_all(catalog, changes, publication)
+            _make_views(settings, publication)
+        else:
+            _commit_one_by_one(settings, catalog, changes, publication)
+    except CommitFailedException as error:
+        raise CommitError(f"A table changed while it was being published ({error}). Publish again.") from error
+    return publication
+
+
+def _refuse_taken_names(tables: list[Table]) -> None:
+    """Refuse to make a branch of a tag that somebody gave: readers would see it move.
+
+    Raises:
+        CommitError: names the tables.
+    """
+    taken = [_name(t) for t in tables if _is_tag(t, BRANCH)]
+    if taken:
+        raise CommitError(
+            f"{', '.join(taken)} has a tag called {BRANCH!r}, which is the name of the branch that publishing moves. "
+            f"Nothing was published. If you need it, give its snapshot another tag (`lakehouse tag {taken[0]} NAME "
+            f"{BRANCH}`). Then take it away with `lakehouse tag {taken[0]} {BRANCH} --remove`, and publish again."
+        )
+
+
+def _is_tag(table: Table, name: str) -> bool:
+    ref = table.metadata.refs.get(name)
+    return ref is not None and ref.snapshot_ref_type == SnapshotRefType.TAG
+
+
+def _name(table: Table) -> str:
+    return ".".join(table.name())
+
+
+def _current(table: Table) -> int:
+    snapshot_id = table.metadata.current_snapshot_id
+    assert snapshot_id is not None  # noqa: S101 - tables without a snapshot are left out
+    return snapshot_id
+
+
+Changes = tuple[Table, tuple[TableRequirement, ...], tuple[TableUpdate, ...]]
+
+
+def _changes(table: Table, tag: str) -> tuple[tuple[TableRequirement, ...], tuple[TableUpdate, ...]]:
+    """Move the branch, add the tag, drop tags beyond the last few publications; only if nothing moved meanwhile."""
+    refs, snapshot_id = table.metadata.refs, _current(table)
+    before = refs[BRANCH].snapshot_id if BRANCH in refs else None
+    requirements: tuple[TableRequirement, ...] = (
+        AssertTableUUID(uuid=table.metadata.table_uuid),
+        AssertRefSnapshotId(ref="main", snapshot_id=snapshot_id),  # type: ignore[call-arg]
+        AssertRefSnapshotId(ref=BRANCH, snapshot_id=before),  # type: ignore[call-arg]
+    )
+    own = (name for name, ref in refs.items() if ref.snapshot_ref_type == SnapshotRefType.TAG and TAG.fullmatch(name))
+    old = sorted(own)[: -(KEPT - 1)]
+    return requirements, (
+        _set(BRANCH, SnapshotRefType.BRANCH, snapshot_id),
+        _set(tag, SnapshotRefType.TAG, snapshot_id),
+        *(RemoveSnapshotRefUpdate(ref_name=name) for name in old),  # type: ignore[call-arg]
+    )
+
+
+def _set(name: str, kind: SnapshotRefType, snapshot_id: int) -> SetSnapshotRefUpdate:
+    return SetSnapshotRefUpdate(ref_name=name, type=kind, snapshot_id=snapshot_id)  # type: ignore[call-arg]
+
+
+def _commit_all(catalog: RestCatalog, changes: list[Changes], publication: Publication) -> None:
+    """The catalog's own multi-table commit, for which PyIceberg has no call: all tables move, or none.
+
+    Raises:
+        CommitFailedException: a table changed meanwhile.
+        CommitError: the answer is lost, and not every table moved.
+    """
+    requests = [
+        CommitTableRequest(
+            identifier=TableIdentifier(namespace=Namespace(list(table.name()[:-1])), name=table.name()[-1]),
+            requirements=requirements,
+            updates=updates,
+        )
+        for table, requirements, updates in changes
+    ]
+    body = {"table-changes": [json.loads(request.model_dump_json()) for request in requests]}
+    try:
+        # its session has the login and the timeouts
+        answer = catalog._session.post(catalog.url("transactions/commit"), json=body)  # noqa: SLF001
+        if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            answer.raise_for_status()
+    except LOST_ANSWER as error:
+        _look_for(catalog, publication, error)
+        return
+    if not answer.ok:
+        message = ErrorResponse.model_validate_json(answer.text).error.message if answer.text else answer.reason
+        raise CommitFailedException(message)
+
+
+def _look_for(catalog: RestCatalog, publication: Publication, reason: Exception) -> None:
+    """See whether a commit was made that nobody confirmed.
+
+    Raises:
+        CommitError: not in every table, or that can't be seen.
+    """
+    try:
+        if all(publication.name in reloaded(catalog, name).metadata.refs for name in publication.snapshots):
+            return
+    except LOST_ANSWER:
+        pass  # the first reason says more
+    raise CommitError(
+        f"The catalog did not confirm the publication {publication.name} ({reason}). See that it is up, and run "
+        "`lakehouse publish` again: it makes a new one, of all tables."
+    ) from reason
+
+
+def _make_views(settings: Settings, publication: Publication) -> None:
+    """One view per gold table, as of the branch: made once, it follows the branch."""
+    engine = open_engine(settings)
+    try:
+        engine.query("create schema if not exists iceberg.published")
+        for view in _published_views(publication):
+            engine.query(
+                f"create or replace view iceberg.published.{view} security invoker as "
+                f"select * from iceberg.gold.{view} for version as of '{BRANCH}'"
+            )
+        _drop_views_without_table(engine, publication)
+    finally:
+        engine.close()
+
+
+def _published_views(publication: Publication) -> Iterator[str]:
+    return (name.removeprefix("gold.") for name in publication.snapshots if name.startswith("gold."))
+
+
+def _drop_views_without_table(engine: Engine, publication: Publication) -> None:
+    views = engine.query("select table_name from iceberg.information_schema.tables where table_schema = 'published'")
+    for view in set(views["table_name"].to_pylist()) - set(_published_views(publication)):
+        engine.query(f"drop view iceberg.published.{view}")
+
+
+def _commit_one_by_one(settings: Settings, catalog: Catalog, changes: list[Changes], publication: Publication) -> None:
+    """Refs first, so that the snapshots are held; then the manifest, in one step: readers see all or nothing of it."""
+    for table, requirements, updates in changes:
+        catalog.commit_table(table, requirements, updates)
+    path = manifest_file(settings)
+    scratch = path.with_suffix(".tmp")
+    try:
+        scratch.write_text(json.dumps(publication.as_dict(), indent=2) + "\n", encoding="utf-8")
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)

@@ -1,0 +1,68 @@
+"""Versions of tables as values: what `--as-of` means, and one snapshot."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from lakehouse.errors import QueryError
+
+_SNAPSHOT = re.compile(r"(?P<table>[A-Za-z_]\w*\.[A-Za-z_]\w*)@(?P<id>\d+)")
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}([T ].*)?")
+_REF = re.compile(r"(?!\d+$)\w[\w./-]*")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One snapshot of a table, as both engines tell it. Times are UTC; `summary` holds Iceberg's own words."""
+
+    snapshot_id: int
+    parent_id: int | None
+    committed_at: datetime
+    operation: str
+    summary: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class AsOf:
+    """A version to read: a ref's name, a time in UTC, or one table's snapshot id."""
+
+    kind: Literal["ref", "time", "snapshot"]
+    value: str | datetime | int
+    table: str | None = None
+
+    def clause(self) -> str:
+        """Trino's words for it, to stand right after a table's name."""
+        match self.value:
+            case datetime() as moment:
+                return f"FOR TIMESTAMP AS OF TIMESTAMP '{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f} UTC'"
+            case int() as snapshot_id:
+                return f"FOR VERSION AS OF {snapshot_id}"
+            case name:
+                return "FOR VERSION AS OF '" + name.replace("'", "''") + "'"
+
+
+def parse_as_of(text: str) -> AsOf:
+    """`published`, `2024-03-01T12:00` (UTC unless it has an offset), or `gold.fct_daily_trips@123`.
+
+    Raises:
+        QueryError: none of the three.
+    """
+    text = text.strip()
+    if match := _SNAPSHOT.fullmatch(text):
+        return AsOf("snapshot", int(match["id"]), match["table"].lower())
+    if _DAY.fullmatch(text):
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            raise QueryError(f"{text!r} is no time. Write it as 2024-03-01 or 2024-03-01T12:30:00, in UTC.") from None
+        return AsOf("time", moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC))
+    if _REF.fullmatch(text):
+        return AsOf("ref", text)
+    raise QueryError(
+        f"{text!r} is no version. Give a branch or tag, a time (2024-03-01T12:30:00), or one table's snapshot "
+        "(raw.yellow_trips@1234567890)."
+    )

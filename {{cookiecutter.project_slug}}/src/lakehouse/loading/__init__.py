@@ -1,0 +1,1 @@
+"""Loading one file: conform, accept, write, commit."""

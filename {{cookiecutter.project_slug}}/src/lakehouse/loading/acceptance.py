@@ -1,0 +1,155 @@
+"""Acceptance: whether a file is plausible as a whole, as the file of the month that it is loaded as.
+
+A file of another month has the right columns, types and values. Only its times, or its bytes, show the mistake.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import compute
+from pyiceberg.io import FileIO
+from pyiceberg.manifest import DataFile, DataFileContent, ManifestContent, ManifestFile
+from pyiceberg.table import Table
+from pyiceberg.utils.concurrent import ExecutorFactory
+
+from lakehouse.datasets.model import Dataset
+from lakehouse.datasets.months import Month
+from lakehouse.errors import RefusedError
+from lakehouse.iceberg.commit import Change, file_hash, prefix_of_hash
+
+# its stubs know no plain Python values
+pc: Any = compute
+
+EPOCH = date(1970, 1, 1)
+# Files hold the last minutes of their neighbours; silver accepts pickups up to a day outside the month.
+TOLERANCE = timedelta(days=1)
+
+
+class PickupMonths:
+    """Counts the rows of a file whose pickup lies more than a day outside the file's month, batch by batch."""
+
+    def __init__(self, dataset: Dataset, month: Month) -> None:
+        self.dataset = dataset
+        self.month = month
+        self.position = [column.name for column in dataset.columns].index(dataset.pickup)
+        midnight = datetime.min.time()
+        self._first = _time(datetime.combine(month.first_day, midnight) - TOLERANCE)
+        self._last = _time(datetime.combine(month.next.first_day, midnight) + TOLERANCE)
+        self._known = 0
+        self._strays = 0
+        self._months: Counter[int] = Counter()  # months since 1970-01
+
+    def add(self, arrays: list[pa.Array[Any]]) -> None:
+        """Count one conformed batch."""
+        pickup: Any = arrays[self.position]
+        self._known += len(pickup) - pickup.null_count
+        outside = pc.or_(pc.less(pickup, self._first), pc.greater(pickup, self._last))
+        if not outside.true_count:
+            return
+        self._strays += outside.true_count
+        months = pickup.filter(outside, null_selection_behavior="drop").to_numpy().astype("datetime64[M]").astype("i8")
+        self._months.update(months.tolist())
+
+    def check(self, file: str, column: str | None) -> None:
+        """Refuse a file of which most rows with a pickup time lie outside its month.
+
+        Raises:
+            RefusedError: names the month where most of these rows lie, and their share.
+        """
+        if self._strays <= self.dataset.stray_share * self._known:
+            return
+        number, rows = self._months.most_common(1)[0]
+        most = Month(1970 + number // 12, number % 12 + 1)
+        name = self.dataset.name
+        raise RefusedError(
+            f"{file}: {column!r} is more than a day outside {self.month} in {self._strays:,} of {self._known:,} rows; "
+            f"{rows:,} rows ({_percent(rows, self._known)}) are of {most}. Nothing was loaded. Get the file of "
+            f"{self.month} with `lakehouse load {name} {self.month} --refresh`; if this file really is the one of "
+            f"{self.month}, load it with --allow-strays."
+        )
+
+
+class OtherMonths:
+    """Refuses bytes that the table's current snapshot already holds as another month. Reads manifests, no data.
+
+    Manifests never change: one that is found free of these bytes is not read again by a later check. Most are not read
+    at all: one with a single file of another number of rows can't hold them.
+    """
+
+    def __init__(self, change: Change, file: str, rows: int) -> None:
+        self._change = change
+        self._file = file
+        self._rows = rows
+        self._free: set[str] = set()
+
+    def check(self, table: Table) -> None:
+        """Look at the files of all other months.
+
+        Raises:
+            RefusedError: names the other month.
+        """
+        snapshot = table.current_snapshot()
+        if self._change.allow_strays or snapshot is None:
+            return
+        unread = [
+            manifest
+            for manifest in snapshot.manifests(table.io)
+            if manifest.content == ManifestContent.DATA
+            and manifest.manifest_path not in self._free
+            and self._may_hold(manifest)
+        ]
+        read = ExecutorFactory.get_or_create().map(lambda manifest: (manifest, _files(manifest, table.io)), unread)
+        for manifest, files in read:
+            for file in files:
+                month = _month_of(file)
+                if month != self._change.month and self._has_these_bytes(table, file):
+                    raise self._refusal(month)
+            self._free.add(manifest.manifest_path)
+
+    def _may_hold(self, manifest: ManifestFile) -> bool:
+        """Whether the manifest list leaves it open; a load writes one file, in a manifest of its own."""
+        files = (manifest.added_files_count or 0) + (manifest.existing_files_count or 0)
+        rows = (manifest.added_rows_count or 0) + (manifest.existing_rows_count or 0)
+        return files != 1 or rows == self._rows
+
+    def _has_these_bytes(self, table: Table, file: DataFile) -> bool:
+        # A compaction by Trino cuts the hash in the metrics. The column is read only where the rest may be the same.
+        prefix = prefix_of_hash(table, file)
+        if prefix is None or not self._change.sha256.startswith(prefix):
+            return False
+        return file_hash(table, file) == self._change.sha256
+
+    def _refusal(self, month: Month) -> RefusedError:
+        name = self._change.dataset
+        return RefusedError(
+            f"{self._file}: {name} {month} is loaded from the same bytes (SHA-256 {self._change.sha256[:12]}…). "
+            f"Nothing was loaded, because one file can't be that of two months. Get the file of {self._change.month} "
+            f"with `lakehouse load {name} {self._change.month} --refresh`. If {month} is the wrong one, first run "
+            f"`lakehouse load {name} {month} --refresh`. If both are right, load it with --allow-strays."
+        )
+
+
+def _files(manifest: ManifestFile, io: FileIO) -> list[DataFile]:
+    """The live data files of a manifest."""
+    entries = manifest.fetch_manifest_entry(io, discard_deleted=True)
+    return [entry.data_file for entry in entries if entry.data_file.content == DataFileContent.DATA]
+
+
+def _month_of(file: DataFile) -> Month:
+    """The month that a data file of a raw table belongs to: the table is partitioned by it."""
+    value: Any = file.partition[0]
+    return Month.of(value if isinstance(value, date) else EPOCH + timedelta(days=value))
+
+
+def _time(value: datetime) -> pa.Scalar[Any]:
+    scalar: pa.Scalar[Any] = pa.scalar(value, pa.timestamp("us"))
+    return scalar
+
+
+def _percent(part: int, whole: int) -> str:
+    """A share in words; never 100 % unless it is all of them."""
+    return "100 %" if part == whole else f"{min(100 * part / whole, 99.9):.1f} %"

@@ -1,0 +1,363 @@
+"""Loading one month: given the landed file, exactly one new snapshot, or none.
+
+The steps: is it there already? · conform in bounded batches · write beside the table's data · audit · one commit.
+A kill at any point leaves the table as it was, and the next run puts it right.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from io import BufferedReader
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyiceberg.catalog import Catalog
+from pyiceberg.io.pyarrow import schema_to_pyarrow
+from pyiceberg.partitioning import PartitionFieldValue, PartitionKey
+from pyiceberg.table import Table
+
+from lakehouse.datasets.model import ZONES_DATASET, Dataset, dataset_named
+from lakehouse.datasets.months import Month
+from lakehouse.errors import LakehouseError, LandingError, RefusedError
+from lakehouse.iceberg.catalog import service_errors
+from lakehouse.iceberg.commit import Change, check_bytes, commit, discarding, still_meant, superseded
+from lakehouse.iceberg.tables import ZONES_TABLE, ensure_raw_tables, raw_schema
+from lakehouse.iceberg.timeline import skew
+from lakehouse.iceberg.writer import BATCH_ROWS, audit, write_data_file
+from lakehouse.landing import Landed, Landing
+from lakehouse.landing.folder import sha256_of
+from lakehouse.loading.acceptance import OtherMonths, PickupMonths
+from lakehouse.loading.conform import Conformer, plan
+from lakehouse.loading.zones import load_zones
+from lakehouse.synthetic.generate import SYNTHETIC_KEY
+
+READ_BYTES = 1 << 20
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class LoadResult:
+    """What a load did. `unchanged` means that the table already held these bytes: no snapshot was made.
+
+    `clock` is a warning about clocks that disagree; None where they don't.
+    """
+
+    dataset: str
+    month: Month | None
+    table: str
+    action: Literal["loaded", "unchanged"]
+    snapshot_id: int | None
+    rows: int
+    source_sha256: str
+    unknown_columns: tuple[str, ...]
+    clock: str | None
+    seconds: float
+
+
+def load(
+    catalog: Catalog,
+    landing: Landing,
+    dataset: str,
+    month: Month | None,
+    *,
+    again: bool = False,
+    allow_shrink: bool = False,
+    allow_strays: bool = False,
+    run_id: str | None = None,
+    progress: Progress | None = None,
+) -> LoadResult:
+    """Load a landed month (or, with the dataset `zones` and no month, the zone lookup) in one snapshot, or none.
+
+    Args:
+        catalog: where the tables are.
+        landing: where the file is.
+        dataset: a declared dataset, or `zones`.
+        month: whose file; None for `zones`.
+        again: load even if the table already holds these bytes, for a declaration that has changed.
+        allow_shrink: 0 rows, or fewer than half of the rows replaced, are meant.
+        allow_strays: most rows may be of another month, and the bytes may be loaded as another month already.
+        run_id: recorded in the snapshot's summary; made up if absent.
+        progress: called with rows done and rows in the file.
+
+    Raises:
+        LandingError: nothing is landed for the month, or its bytes are not those recorded at landing.
+        RefusedError: the file can't be loaded as it is.
+        CommitError: the catalog or store did not take it.
+        ServiceError: the catalog or store does not answer. In all cases the table is as it was.
+    """
+    with service_errors(catalog):
+        return _load(
+            catalog,
+            landing,
+            dataset,
+            month,
+            again=again,
+            allow_shrink=allow_shrink,
+            allow_strays=allow_strays,
+            run_id=run_id or str(uuid.uuid4()),
+            progress=progress,
+        )
+
+
+def _load(
+    catalog: Catalog,
+    landing: Landing,
+    dataset: str,
+    month: Month | None,
+    *,
+    again: bool,
+    allow_shrink: bool,
+    allow_strays: bool,
+    run_id: str,
+    progress: Progress | None,
+) -> LoadResult:
+    started = time.monotonic()
+    while True:
+        landed = landing.find(dataset, month)
+        if landed is None:
+            what = f"{dataset} {month}" if month else dataset
+            raise LandingError(f"Nothing is landed for {what}. Run `lakehouse load {what}`, which lands it first.")
+        change = Change(
+            dataset=dataset,
+            month=month,
+            source=landed.origin,
+            sha256=landed.sha256,
+            run_id=run_id,
+            again=again,
+            allow_shrink=allow_shrink,
+            allow_strays=allow_strays,
+        )
+        try:
+            result = _load_landed(catalog, landing, landed, change, progress=progress, started=started)
+        except (LandingError, RefusedError):
+            if not superseded(landing, landed):
+                raise
+        else:
+            # Also after a commit: who landed a version that the table held just then found nothing to commit.
+            if not _overtaken(landing, landed):
+                return result
+        # Another version landed meanwhile, and this one is no longer what is to be loaded: start again.
+
+
+def _overtaken(landing: Landing, landed: Landed) -> bool:
+    """Whether another version has landed since this one was loaded.
+
+    No, where the landing zone does not say: a load that is done must not be told as one that failed.
+    """
+    try:
+        return superseded(landing, landed)
+    except LakehouseError:
+        return False
+
+
+def _load_landed(
+    catalog: Catalog, landing: Landing, landed: Landed, change: Change, *, progress: Progress | None, started: float
+) -> LoadResult:
+    ensure_raw_tables(catalog)
+    if change.month:
+        return _load_month(
+            catalog,
+            landing,
+            landed,
+            change,
+            dataset_named(change.dataset),
+            month=change.month,
+            progress=progress,
+            started=started,
+        )
+    if change.dataset != ZONES_DATASET:
+        raise RefusedError(f"{change.dataset} is loaded by the month: `lakehouse load {change.dataset} 2024-01`.")
+    snapshot_id, rows = load_zones(catalog, landing, landed, change)
+    return _result(change, ZONES_TABLE, snapshot_id, rows, started=started)
+
+
+def _load_month(
+    catalog: Catalog,
+    landing: Landing,
+    landed: Landed,
+    change: Change,
+    dataset: Dataset,
+    *,
+    month: Month,
+    progress: Progress | None,
+    started: float,
+) -> LoadResult:
+    table = catalog.load_table(dataset.table)
+    held = change.held_rows(table)
+    if held is not None:
+        return _result(change, dataset.table, None, held, clock=skew(table), started=started)
+    with landing.local(landed) as path, _opened(path, landed) as (parquet, check):
+        rows = parquet.metadata.num_rows
+        match = plan(dataset, month, parquet.schema_arrow, landed.name)
+        change.check_size(table, rows, landed.name)
+        others = OtherMonths(change, landed.name, rows)
+        others.check(table)
+        synthetic = SYNTHETIC_KEY.encode() in (parquet.schema_arrow.metadata or {})
+        conformer = Conformer(dataset, month, match, landed.name)
+        pickups = PickupMonths(dataset, month)
+        file = None
+        if rows:
+            arrays = _as_the_table_has_them(table, dataset, _rows(parquet, conformer, pickups, check, progress))
+            file, written = write_data_file(table, arrays, f"{month}-{landed.sha256[:8]}", _partition(table, month))
+            with discarding(table, file):
+                conformer.finish()
+                if not change.allow_strays:
+                    pickups.check(landed.name, match.sources[dataset.pickup])
+                audit(table, file, written)
+                check.bytes()
+        else:
+            check.bytes()
+    still = still_meant(landing, landed, change, rows)
+
+    def check_again(handle: Table) -> None:
+        still(handle)
+        others.check(handle)
+
+    snapshot_id = commit(catalog, dataset.table, file, rows, change, check=check_again, synthetic=synthetic)
+    return _result(change, dataset.table, snapshot_id, rows, unknown=match.unknown, clock=skew(table), started=started)
+
+
+def _result(
+    change: Change,
+    table: str,
+    snapshot_id: int | None,
+    rows: int,
+    *,
+    unknown: tuple[str, ...] = (),
+    clock: str | None = None,
+    started: float,
+) -> LoadResult:
+    return LoadResult(
+        dataset=change.dataset,
+        month=change.month,
+        table=table,
+        action="unchanged" if snapshot_id is None else "loaded",
+        snapshot_id=snapshot_id,
+        rows=rows,
+        source_sha256=change.sha256,
+        unknown_columns=unknown,
+        clock=clock,
+        seconds=time.monotonic() - started,
+    )
+
+
+@contextmanager
+def _opened(path: Path, landed: Landed) -> Iterator[tuple[pq.ParquetFile, _Check]]:
+    """The landed file, open for reading, while a thread takes its SHA-256.
+
+    What is refused while it is open may be damage that looks like a wrong value: changed bytes are told first.
+    """
+    with _both(path, landed) as (file, source), ThreadPoolExecutor(1, thread_name_prefix="sha256") as pool:
+        check = _Check(landed, pool.submit(sha256_of, file))
+        try:
+            with check.reading():
+                # A buffer, or each column of a row group is read whole: a published file can be one group.
+                parquet = pq.ParquetFile(
+                    source, pre_buffer=False, buffer_size=READ_BYTES, page_checksum_verification=True
+                )
+            with parquet:
+                yield parquet, check
+        except RefusedError:
+            check.bytes()
+            raise
+
+
+@contextmanager
+def _both(path: Path, landed: Landed) -> Iterator[tuple[BufferedReader, Any]]:
+    """The same file opened twice, to be hashed and to be read: one that is landed anew takes its name at any time.
+
+    Raises:
+        LandingError: it was, between the two.
+    """
+    with path.open("rb") as file, pa.OSFile(str(path), "r") as source:
+        if not os.path.sameopenfile(file.fileno(), source.fileno()):
+            raise LandingError(f"{landed.name} was landed anew while it was being opened. Run the same command again.")
+        yield file, source
+
+
+@dataclass(frozen=True)
+class _Check:
+    """Whether the landed bytes are those that were recorded, and whether they can be read."""
+
+    landed: Landed
+    sha256: Future[str]
+
+    def bytes(self) -> None:
+        """Wait for the hash; refuse bytes that are not the recorded ones. TLC files carry no checksums of their own."""
+        check_bytes(self.landed, self.sha256.result())
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """A failure to read is a refusal."""
+        try:
+            yield
+        except (OSError, pa.ArrowException) as error:
+            line = (str(error) or type(error).__name__).splitlines()[0][:200]
+            raise RefusedError(
+                f"{self.landed.name}: this is not a whole parquet file ({line}). Nothing was loaded; get the published "
+                "file again with --refresh."
+            ) from error
+
+
+def _rows(
+    parquet: pq.ParquetFile, conformer: Conformer, pickups: PickupMonths, check: _Check, progress: Progress | None
+) -> Iterator[list[pa.Array[Any]]]:
+    """The file's rows as the raw table has them: key and provenance, then the conformed columns."""
+    total = parquet.metadata.num_rows
+    columns = [source for source in conformer.match.sources.values() if source is not None]
+    # by batch, never by row group: a published file can be one row group of 12 million rows
+    batches = parquet.iter_batches(BATCH_ROWS, columns=columns)
+    done = 0
+    while True:
+        with check.reading():
+            batch = next(batches, None)
+        if batch is None:
+            break
+        conformed = conformer.conform(batch)
+        pickups.add(conformed)
+        yield [*_key(conformer.month, check.landed.sha256, done, len(batch)), *conformed]
+        done += len(batch)
+        if progress:
+            progress(done, total)
+    if done != total:
+        raise RefusedError(f"{check.landed.name}: {done:,} of its {total:,} rows could be read. Nothing was loaded.")
+
+
+def _as_the_table_has_them(
+    table: Table, dataset: Dataset, batches: Iterator[list[pa.Array[Any]]]
+) -> Iterator[list[pa.Array[Any]]]:
+    """Batches in the order of the table's columns, which is not the declaration's once that has gained or lost one.
+
+    A column that is added comes last in a table, wherever it is declared; one that is declared no more stays, and is
+    null from then on.
+    """
+    place = {column.name: i for i, column in enumerate(raw_schema(dataset).fields)}
+    fields = list(schema_to_pyarrow(table.schema()))
+    for arrays in batches:
+        rows = len(arrays[0])
+        yield [arrays[place[f.name]] if f.name in place else pa.nulls(rows, f.type) for f in fields]
+
+
+def _key(month: Month, sha256: str, first_row: int, rows: int) -> list[pa.Array[Any]]:
+    days = (month.first_day - date(1970, 1, 1)).days
+    return [
+        pa.array(np.full(rows, days, dtype=np.int32)).cast(pa.date32()),
+        pa.array(np.arange(first_row, first_row + rows, dtype=np.int64)),
+        pa.DictionaryArray.from_arrays(np.zeros(rows, dtype=np.int32), pa.array([sha256])),
+    ]
+
+
+def _partition(table: Table, month: Month) -> PartitionKey:
+    spec, schema = table.spec(), table.schema()
+    values = [PartitionFieldValue(spec.fields[0], month.first_day)]
+    return PartitionKey(field_values=values, partition_spec=spec, schema=schema)

@@ -1,0 +1,1 @@
+"""Where files come from: the publisher's site or a folder."""

@@ -1,0 +1,174 @@
+"""Published files in a folder, found as a person would find them: in subfolders, behind links, whatever their spelling.
+
+A file has the published name, or nearly: `.PARQUET`, or the mark of a second download, `… (1).parquet`. A folder of
+that name holds part files, as Spark writes them; one part file is the file, several are not.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lakehouse.datasets.model import DATASETS, ZONES_DATASET
+from lakehouse.datasets.months import Month
+from lakehouse.errors import NotPublishedError, SettingsError, SourceError
+from lakehouse.sources.file import PublishedFile
+
+CHUNK = 1 << 20
+SKIPPED_FOLDERS = frozenset({"versions", "__pycache__"})
+NAMES_SHOWN = 5
+
+_COPY_MARK = re.compile(r" ?\(\d+\)(?=\.[^.]*$)")
+_MONTH = re.compile(r"\d{4}-\d\d")
+
+
+@dataclass
+class _Seen:
+    """What a search came across."""
+
+    exact: list[Path] = field(default_factory=list)
+    near: list[Path] = field(default_factory=list)
+    folders: list[Path] = field(default_factory=list)
+    similar: list[Path] = field(default_factory=list)
+    unread: list[OSError] = field(default_factory=list)
+
+
+def find(folder: Path, wanted: PublishedFile) -> Path:
+    """The file in `folder` or below it. The published name wins over one that is nearly it, a file over a folder.
+
+    Raises:
+        NotPublishedError: it is not there; the message names files of a similar name.
+        SourceError: it can't be told which file it is, or a subfolder can't be read.
+    """
+    seen = _look(folder, wanted)
+    for candidates in (seen.exact, seen.near):
+        # A link to nowhere is reported as such only where nothing else is; a pipe or a socket is no file at all.
+        if found := [p for p in candidates if p.is_file()] or [p for p in candidates if not p.exists()]:
+            return _one_of(found, wanted)
+    if seen.folders:
+        return _one_of([_only_part(found, wanted) for found in seen.folders], wanted)
+    if seen.unread:
+        where = ", ".join(f"{error.filename} ({error.strerror})" for error in seen.unread[:NAMES_SHOWN])
+        raise SourceError(
+            f"{wanted.words} was not found in {folder.absolute()}, and these folders can't be read: {where}. Give "
+            "yourself the right to read them, or set TLC_SOURCE to another folder."
+        )
+    instead = ""
+    if seen.similar:
+        instead = f" Files of a similar name are there: {_named(seen.similar)}. If one is it, name it {wanted.name}."
+    raise NotPublishedError(
+        f"{wanted.words} is not in {folder.absolute()}: no {wanted.name} there or in a subfolder.{instead} "
+        "Put it there, or set TLC_SOURCE to another folder or to the publisher's address."
+    )
+
+
+def contents(folder: Path) -> dict[str, list[Month]]:
+    """The months that `find` would look at in a folder, by dataset; the zone lookup is `zones`, with no month."""
+    found: dict[str, set[Month]] = {}
+    for _, folders, files in _walk(folder, []):
+        for name in map(_plain, (*folders, *files)):
+            if name == PublishedFile(ZONES_DATASET, None).name:
+                found.setdefault(ZONES_DATASET, set())
+            elif month := _month_in(name):
+                for dataset in DATASETS:
+                    if name == PublishedFile(dataset, month).name:
+                        found.setdefault(dataset, set()).add(month)
+    return {dataset: sorted(months) for dataset, months in found.items()}
+
+
+def _month_in(name: str) -> Month | None:
+    written = _MONTH.search(name)
+    try:
+        return Month.parse(written[0]) if written else None
+    except SettingsError:
+        return None
+
+
+def _look(folder: Path, wanted: PublishedFile) -> _Seen:
+    seen = _Seen()
+    letters = _letters(Path(wanted.name).stem)
+    for where, folders, files in _walk(folder, seen.unread):
+        for name in folders:
+            if _plain(name) == wanted.name:
+                seen.folders.append(where / name)
+        for name in files:
+            if name == wanted.name:
+                seen.exact.append(where / name)
+            elif _plain(name) == wanted.name:
+                seen.near.append(where / name)
+            elif letters in _letters(name) and not name.endswith(".json"):
+                seen.similar.append(where / name)
+    return seen
+
+
+def _walk(folder: Path, unread: list[OSError]) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """As `os.walk`, links followed, each folder once, so that links in a circle come to an end."""
+    visited = {os.path.realpath(folder)}
+    for where, folders, files in os.walk(folder, onerror=unread.append, followlinks=True):
+        here = []
+        for name in sorted(folders):
+            real = os.path.realpath(Path(where) / name)
+            if name in SKIPPED_FOLDERS or name.startswith(".") or real in visited:
+                continue
+            visited.add(real)
+            here.append(name)
+        folders[:] = here
+        yield Path(where), folders, sorted(files)
+
+
+def _plain(name: str) -> str:
+    """The name without a second download's mark and in small letters: published names have no others."""
+    return _COPY_MARK.sub("", name).lower()
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def _only_part(folder: Path, wanted: PublishedFile) -> Path:
+    """The one part file of a folder that Spark wrote.
+
+    Raises:
+        SourceError: none or several.
+    """
+    suffix = Path(wanted.name).suffix
+    parts = sorted(p for p in folder.iterdir() if p.suffix.lower() == suffix and p.name[0] not in "_." and p.is_file())
+    if len(parts) == 1:
+        return parts[0]
+    what = f"{len(parts)} part files ({_named(parts)})" if parts else f"no {suffix} file"
+    raise SourceError(
+        f"{folder} is a folder with {what}, and {wanted.words} is one file. Write it as one file (in Spark: "
+        f"`coalesce(1)`), or put the published {wanted.name} in its place."
+    )
+
+
+def _one_of(found: list[Path], wanted: PublishedFile) -> Path:
+    """The file, which may lie there several times.
+
+    Raises:
+        SourceError: two of them differ.
+    """
+    for other in found[1:]:
+        if not _same_bytes(found[0], other):
+            raise SourceError(
+                f"{wanted.words} is there twice: two different files have this name: {found[0]}, {other}. Remove one."
+            )
+    return found[0]
+
+
+def _named(paths: list[Path]) -> str:
+    more = f" and {len(paths) - NAMES_SHOWN} more" if len(paths) > NAMES_SHOWN else ""
+    return ", ".join(map(str, paths[:NAMES_SHOWN])) + more
+
+
+def _same_bytes(one: Path, other: Path) -> bool:
+    if one.stat().st_size != other.stat().st_size:
+        return False
+    with one.open("rb") as a, other.open("rb") as b:
+        while chunk := a.read(CHUNK):
+            if chunk != b.read(CHUNK):
+                return False
+    return True

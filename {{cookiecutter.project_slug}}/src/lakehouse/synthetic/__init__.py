@@ -1,0 +1,1 @@
+"""Generated months, for the demo and for tests."""

@@ -1,1 +1,0 @@
-"""What the TLC publishes: datasets and their columns by era, conforming, the publisher's site."""

@@ -1,0 +1,115 @@
+"""The rooms of src/lakehouse: imports point down one list, without circles; Dagster stays in its room."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+from lakehouse.settings import project_dir
+
+SOURCE = project_dir() / "src"
+# From the top down. A room may import those below it.
+ROOMS = (
+    "__main__",
+    "cli",
+    "defs",
+    "definitions",
+    "report",
+    "history",
+    "transform",
+    "dbt_process",
+    "dbt_duckdb",
+    "loading",
+    "__init__",
+    "engines",
+    "leftovers",
+    "iceberg",
+    "landing",
+    "sources",
+    "synthetic",
+    "settings",
+    "datasets",
+    "s3_users",
+    "network",
+    "children",
+    "locks",
+    "filesystem",
+    "env_file",
+    "errors",
+)
+LARGEST_SHARE = 0.15
+
+
+@cache
+def modules() -> dict[str, Path]:
+    """Every module of the package, by its dotted name without `lakehouse.`."""
+    found = {}
+    for path in (SOURCE / "lakehouse").rglob("*.py"):
+        parts = path.relative_to(SOURCE / "lakehouse").with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)] = path
+    return found
+
+
+@cache
+def imports(name: str) -> frozenset[str]:
+    """The modules of the package that a module imports at any time; not those that only a type checker sees."""
+    tree = ast.parse(modules()[name].read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            node.body = []
+    return frozenset(found for node in ast.walk(tree) for found in _named(node) if found != name)
+
+
+def _named(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        names = [alias.name for alias in node.names]
+    elif isinstance(node, ast.ImportFrom) and node.module:
+        names = [f"{node.module}.{alias.name}" for alias in node.names]
+    else:
+        return
+    for name in names:
+        package, _, rest = name.partition(".")
+        if package == "lakehouse":
+            while rest and rest not in modules():
+                rest = rest.rpartition(".")[0]
+            yield rest or "__init__"
+
+
+def room(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def test_every_module_has_a_room() -> None:
+    assert {room(name) for name in modules()} == set(ROOMS)
+
+
+def test_no_import_points_up() -> None:
+    up = {
+        f"{name} imports {other}"
+        for name in modules()
+        for other in imports(name)
+        if ROOMS.index(room(other)) < ROOMS.index(room(name))
+    }
+
+    assert up == set()
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    TopologicalSorter({name: imports(name) for name in modules()}).prepare()
+
+
+def test_dagster_stays_in_its_room() -> None:
+    users = {room(name) for name, path in modules().items() if "import dagster" in path.read_text(encoding="utf-8")}
+
+    assert users <= {"cli", "defs", "definitions"}
+
+
+def test_no_room_holds_more_than_its_share_of_the_code() -> None:
+    lines: dict[str, int] = {}
+    for name, path in modules().items():
+        lines[room(name)] = lines.get(room(name), 0) + len(path.read_text(encoding="utf-8").splitlines())
+
+    assert max(lines.values()) <= LARGEST_SHARE * sum(lines.values()), lines
