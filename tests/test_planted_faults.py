@@ -18,6 +18,7 @@ import pytest
 from tests.conftest import BakedProject
 
 COMMITS, REFS, LOADING = "iceberg/commit.py", "iceberg/refs.py", "loading/load.py"
+FILES, ACCEPTANCE = "iceberg/files.py", "loading/acceptance.py"
 MAINTENANCE, CONFORM = "history/maintenance.py", "loading/conform.py"
 
 
@@ -38,9 +39,9 @@ FAULTS = (
         COMMITS,
         (
             (
-                "    old = live_files(table, change)\n    transaction",
-                "    if live_files(table, change):\n        table.delete(change.predicate)\n"
-                "    old = live_files(table, change)\n    transaction",
+                "    old = live_files(table, change.predicate)\n    transaction",
+                "    if live_files(table, change.predicate):\n        table.delete(change.predicate)\n"
+                "    old = live_files(table, change.predicate)\n    transaction",
             ),
         ),
         "test_loading.py::test_a_restated_month_replaces_its_rows_in_one_snapshot_and_no_other_months_files",
@@ -48,7 +49,7 @@ FAULTS = (
     ),
     Fault(
         "a load by the month of pickup",
-        COMMITS,
+        FILES,
         (
             (
                 "    by_name: Any = EqualTo  # its stub knows bound terms only\n",
@@ -78,8 +79,8 @@ FAULTS = (
         (
             ("            if landed := next(", "            if 0 and next("),
             ("                return landed\n", "                raise AssertionError\n"),
-            ("            if change.held_rows(table) is not None:\n", "            if 0:\n"),
-            ("    old = live_files(table, change)\n", "    old = [] if lost else live_files(table, change)\n"),
+            ("            if change.is_held(table):\n", "            if 0:\n"),
+            ("    old = live_files(table, change.predicate)\n", "    old = [] if lost else live_files(table, change.predicate)\n"),
         ),
         "test_commits.py::test_a_commit_whose_answer_is_lost_leaves_the_month_once[after it was taken]",
         r"assert \[500, 520, 1040\] == \[500, 520\]",
@@ -114,14 +115,14 @@ FAULTS = (
     ),
     Fault(
         "landed bytes not held against their hash",
-        COMMITS,
+        ACCEPTANCE,
         (("    if found != landed.sha256:\n", "    if False:\n"),),
         "test_loading.py::test_bytes_that_changed_since_landing_are_refused",
         r"Expected regex: 'are not those that landed'",
     ),
     Fault(
         "the shrink guard off",
-        COMMITS,
+        ACCEPTANCE,
         (("        if self.allow_shrink:\n", "        if True:\n"),),
         "test_loading.py::test_an_empty_or_shrunken_month_is_refused_unless_meant",
         r"DID NOT RAISE.*RefusedError",
@@ -173,7 +174,7 @@ FAULTS = (
     ),
     Fault(
         "the zone lookup loaded twice",
-        COMMITS,
+        ACCEPTANCE,
         (
             ("import AlwaysTrue, BooleanExpression", "import AlwaysFalse, BooleanExpression"),
             ("if self.month else AlwaysTrue()", "if self.month else AlwaysFalse()"),

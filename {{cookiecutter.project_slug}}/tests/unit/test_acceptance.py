@@ -16,7 +16,7 @@ from pyiceberg.table import Table
 from tests.lake import Lake
 
 from lakehouse.errors import RefusedError
-from lakehouse.iceberg import commit as commits
+from lakehouse.iceberg import files as table_files
 from lakehouse.loading import acceptance
 
 # Published times carry no zone: they are New York's clocks.
@@ -174,9 +174,9 @@ def test_where_metrics_are_cut_the_column_tells_the_bytes(
     """Trino's compaction keeps 16 characters of the hash in the metrics, the last of the upper bound raised."""
     file = with_pickups(lake, [datetime(2023, 12, 5)] * 10 + [datetime(2024, 1, 5)] * 10)
     lake.load("green", "2024-01", file)
-    real: Callable[..., tuple[bytes, bytes]] = commits.__dict__["_hash_bounds"]
+    real: Callable[..., tuple[bytes, bytes]] = table_files.__dict__["_hash_bounds"]
     columns_read: list[str] = []
-    read_column: Callable[[Table, str], str | None] = commits.__dict__["_hash_in"]
+    read_column: Callable[[Table, str], str | None] = table_files.__dict__["_hash_in"]
 
     def cut(table: Table, data_file: Any) -> tuple[bytes, bytes]:
         low, high = real(table, data_file)
@@ -186,8 +186,8 @@ def test_where_metrics_are_cut_the_column_tells_the_bytes(
         columns_read.append(path)
         return read_column(table, path)
 
-    monkeypatch.setattr(commits, "_hash_bounds", cut)
-    monkeypatch.setattr(commits, "_hash_in", counted)
+    monkeypatch.setattr(table_files, "_hash_bounds", cut)
+    monkeypatch.setattr(table_files, "_hash_in", counted)
     if same:
         with pytest.raises(RefusedError, match="green 2024-01 is loaded from the same bytes"):
             lake.load("green", "2023-12", file)

@@ -34,7 +34,7 @@ from lakehouse.engines.as_of import reads_catalog, referenced_tables, versions
 from lakehouse.engines.protocol import MonthFiles, Ref, check_names
 from lakehouse.errors import QueryError
 from lakehouse.iceberg.catalog import open_catalog, service_errors
-from lakehouse.iceberg.commit import file_hash
+from lakehouse.iceberg.files import file_hash
 from lakehouse.iceberg.publication import BRANCH, published_snapshots, published_tables
 from lakehouse.iceberg.refs import snapshot_at
 from lakehouse.iceberg.timeline import snapshots_of

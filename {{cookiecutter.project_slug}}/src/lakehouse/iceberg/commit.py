@@ -1,19 +1,16 @@
-"""One commit of a load: old files out, new files in, provenance in the summary; what to do when others write too."""
+"""One commit: old files out, new files in, one snapshot; what to do when others write too, or an answer is lost."""
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
-import pyarrow.parquet as pq
 from pyarrow import ArrowException
 from pyiceberg.catalog import Catalog
-from pyiceberg.conversions import from_bytes
 from pyiceberg.exceptions import (
     BadRequestError,
     CommitFailedException,
@@ -23,19 +20,15 @@ from pyiceberg.exceptions import (
     ServiceUnavailableError,
     ValidationException,
 )
-from pyiceberg.expressions import AlwaysTrue, BooleanExpression, EqualTo
+from pyiceberg.expressions import BooleanExpression
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
-from pyiceberg.table.snapshots import Snapshot
-from pyiceberg.types import StringType
 from requests import RequestException
 from sqlalchemy.exc import OperationalError
 
-from lakehouse.datasets.model import DATASETS
-from lakehouse.datasets.months import Month
 from lakehouse.errors import CommitError, RefusedError
+from lakehouse.iceberg.files import live_files
 from lakehouse.iceberg.writer import remove
-from lakehouse.landing import SHA256_LENGTH, Landed, Landing
 from lakehouse.s3_users import refused_user, s3_refuses
 
 MAIN = "main"
@@ -47,120 +40,20 @@ LOST_ANSWER = (CommitStateUnknownException, ServerError, ServiceUnavailableError
 
 
 @dataclass(frozen=True)
-class Change:
-    """What a load wants the table to hold: a month (or the whole lookup) from these bytes."""
+class Replacement:
+    """What a commit puts in place of what.
 
-    dataset: str
-    month: Month | None
-    source: str
-    sha256: str
-    run_id: str
-    again: bool
-    allow_shrink: bool
-    allow_strays: bool = False
-
-    @property
-    def what(self) -> str:
-        """It in words, for messages."""
-        return f"{self.dataset} {self.month}" if self.month else self.dataset
-
-    @property
-    def predicate(self) -> BooleanExpression:
-        """The rows it replaces. Commits to other months don't conflict with it."""
-        return month_is(self.month) if self.month else AlwaysTrue()
-
-    def summary(self, rows: int, *, synthetic: bool) -> dict[str, str]:
-        """The snapshot's provenance."""
-        words = {
-            "lakehouse.dataset": self.dataset,
-            "lakehouse.source": self.source,
-            "lakehouse.source-sha256": self.sha256,
-            "lakehouse.source-rows": str(rows),
-            "lakehouse.run-id": self.run_id,
-        }
-        if self.month:
-            words["lakehouse.file-month"] = str(self.month)
-        if synthetic:
-            words["lakehouse.synthetic"] = "true"
-        return words
-
-    def held_rows(self, table: Table) -> int | None:
-        """How many rows the table holds of exactly these bytes; None if it does not, or a load is asked for again."""
-        if self.again:
-            return None
-        files = live_files(table, self)
-        if files:
-            same = all(file_hash(table, file) == self.sha256 for file in files)
-            return sum(file.record_count for file in files) if same else None
-        emptied = self._last_load(table)
-        if emptied is not None and emptied.get("lakehouse.source-rows") == "0":
-            return 0 if emptied.get("lakehouse.source-sha256") == self.sha256 else None
-        return None
-
-    def _last_load(self, table: Table) -> dict[str, str] | None:
-        """The summary of the newest load of this month that the table's state descends from."""
-        snapshot: Snapshot | None = table.current_snapshot()
-        month = str(self.month) if self.month else None
-        while snapshot is not None:
-            words = dict(snapshot.summary.additional_properties) if snapshot.summary else {}
-            if words.get("lakehouse.dataset") == self.dataset and words.get("lakehouse.file-month") == month:
-                return words
-            snapshot = table.snapshot_by_id(snapshot.parent_snapshot_id) if snapshot.parent_snapshot_id else None
-        return None
-
-    def check_size(self, table: Table, rows: int, file: str) -> None:
-        """Refuse an empty file, or one that is plainly cut short, unless that is meant.
-
-        Raises:
-            RefusedError: names both counts and the way out.
-        """
-        if self.allow_shrink:
-            return
-        held = sum(f.record_count for f in live_files(table, self))
-        share = DATASETS[self.dataset].shrink_share if self.dataset in DATASETS else 0.5
-        if rows == 0 or rows < share * held:
-            than = f", fewer than {share:.0%} of the {held:,} it would replace" if held else ""
-            raise RefusedError(
-                f"{file} has {rows:,} rows{than}. Nothing was loaded; if that is meant, load it with --allow-shrink."
-            )
-
-
-def check_bytes(landed: Landed, found: str) -> None:
-    """Refuse bytes whose SHA-256 is not the one recorded at landing.
-
-    Raises:
-        RefusedError: names the file and both hashes.
-    """
-    if found != landed.sha256:
-        raise RefusedError(
-            f"{landed.name}: its bytes are not those that landed on {landed.landed_at:%Y-%m-%d} (SHA-256 "
-            f"{found[:12]}… instead of {landed.sha256[:12]}…). Nothing was loaded; get the "
-            "published file again with --refresh."
-        )
-
-
-def superseded(landing: Landing, landed: Landed) -> bool:
-    """Whether another version has landed since `landed` was found."""
-    newest = landing.find(landed.dataset, landed.month)
-    return newest is not None and newest.sha256 != landed.sha256
-
-
-def still_meant(landing: Landing, landed: Landed, change: Change, rows: int) -> Callable[[Table], None]:
-    """What `commit` asks of each handle: while a load conformed, another may have landed and loaded a newer version.
-
-    Raises, when called:
-        RefusedError: another version has landed, or the table holds far more of this month than it did.
+    Args:
+        what: it, for messages: `green 2024-01`.
+        predicate: the rows that go. Commits to other rows don't conflict with it.
+        summary: words for the snapshot's summary.
+        is_held: whether a state of the table holds the new rows already.
     """
 
-    def check(table: Table) -> None:
-        if superseded(landing, landed):
-            raise RefusedError(
-                f"{landed.name} was landed anew while it was being loaded. Nothing was loaded; run the same command "
-                "again."
-            )
-        change.check_size(table, rows, landed.name)
-
-    return check
+    what: str
+    predicate: BooleanExpression
+    summary: Mapping[str, str]
+    is_held: Callable[[Table], bool]
 
 
 @contextmanager
@@ -174,81 +67,29 @@ def discarding(table: Table, file: DataFile | None) -> Iterator[None]:
         raise
 
 
-def month_is(month: Month) -> BooleanExpression:
-    """The rows of one file month."""
-    by_name: Any = EqualTo  # its stub knows bound terms only
-    predicate: BooleanExpression = by_name("file_month", month.first_day.isoformat())
-    return predicate
-
-
-def live_files(table: Table, change: Change) -> list[DataFile]:
-    """The data files of the month (or of the whole table) that a reader sees now. Reads manifests, no data."""
-    scan = table.scan(row_filter=change.predicate)
-    return [task.file for task in scan.plan_files()]
-
-
-def file_hash(table: Table, file: DataFile) -> str | None:
-    """The one `source_sha256` of a data file; None if the file mixes sources.
-
-    From its metrics; where a compaction by Trino has cut these to 16 characters, from the column itself.
-    """
-    low, high = _hash_bounds(table, file)
-    if low is None or high is None:
-        return None
-    if min(len(low), len(high)) < SHA256_LENGTH:
-        return _hash_in(table, file.file_path)
-    return str(from_bytes(StringType(), low)) if low == high else None
-
-
-def prefix_of_hash(table: Table, file: DataFile) -> str | None:
-    """What a data file's metrics alone say of its `source_sha256`: all of it, or where they are cut, its beginning.
-
-    None if the file mixes sources, as far as the metrics show.
-    """
-    low, high = _hash_bounds(table, file)
-    if low is None or high is None:
-        return None
-    least, greatest = (str(from_bytes(StringType(), bound)) for bound in (low, high))
-    if min(len(low), len(high)) < SHA256_LENGTH:
-        # An upper bound that is cut has its last character raised, so that no value is above it.
-        least, greatest = least[: len(low) - 1], greatest[: len(low) - 1]
-    return least if least == greatest else None
-
-
-def _hash_bounds(table: Table, file: DataFile) -> tuple[bytes | None, bytes | None]:
-    """The least and the greatest `source_sha256` in a data file's metrics."""
-    field_id = table.schema().find_field("source_sha256").field_id
-    return (file.lower_bounds or {}).get(field_id), (file.upper_bounds or {}).get(field_id)
-
-
-def _hash_in(table: Table, path: str) -> str | None:
-    source: Any = table.io.new_input(path)
-    with source.open() as stream:
-        column = pq.ParquetFile(stream).read(columns=["source_sha256"])["source_sha256"]
-    found = column.unique().to_pylist()
-    return str(found[0]) if len(found) == 1 else None
-
-
 def commit(
     catalog: Catalog,
     name: str,
     file: DataFile | None,
-    rows: int,
-    change: Change,
+    change: Replacement,
     *,
     check: Callable[[Table], None],
-    synthetic: bool = False,
 ) -> int | None:
-    """Put the staged file in place of what the table holds of this month: one snapshot, with provenance.
+    """Put the staged file in place of the rows that `change` names, in one snapshot.
 
-    Other months' commits are rebased over (PyIceberg does, thanks to the predicate). The same month's are not: start
-    again, and stop if the winner brought the same bytes. When an answer is lost, look for our own snapshot first.
+    Commits of other rows are rebased over: PyIceberg does that, thanks to the predicate. After a commit of the same
+    rows this starts again from the newest state, and stops if that state holds the new rows already.
 
-    `check` is asked after each fresh handle, also of the one that PyIceberg takes to rebase. A commit made after that
-    fails with a conflict, so no further check is needed.
+    An answer can be lost: the catalog took the commit, and the connection broke before it said so. Trying again would
+    then add the rows twice. So the id of the snapshot is noted before the catalog is asked. After an error that leaves
+    it open, the newest state is loaded, and if a noted snapshot is in it, the commit was made and this returns its id.
+    Only if nobody can say, the error says so; the same command, run again, looks first.
+
+    `check` is asked of each fresh state, also of one that PyIceberg takes to rebase. A commit made after that fails
+    with a conflict, so no further check is needed.
 
     Returns:
-        The snapshot's id, or None if the table holds these bytes already; the staged file is removed then.
+        The snapshot's id, or None if the table holds the new rows already; the staged file is removed then.
 
     Raises:
         RefusedError: by `check`; the staged file is removed.
@@ -265,7 +106,7 @@ def commit(
                 table = reloaded(catalog, name)
             if landed := next((i for i in lost if table.snapshot_by_id(i)), None):
                 return landed
-            if change.held_rows(table) is not None:
+            if change.is_held(table):
                 _discard(table, file, change)
                 return None
             with discarding(table, None if lost else file):  # a commit that was not answered may still arrive
@@ -277,7 +118,7 @@ def commit(
                     "run the same command again."
                 )
             rebased = _Rebased(table, check, lost)
-            return _replace(rebased, file, change, change.summary(rows, synthetic=synthetic), lost)
+            return _replace(rebased, file, change, lost)
         except (ValidationException, CommitFailedException, OperationalError) as error:
             reason = error  # someone else was quicker, or SQLite stayed locked
         except LOST_ANSWER as error:
@@ -330,7 +171,7 @@ class _Rebased(Table):
         return self
 
 
-def _not_committed(name: str, change: Change, reason: Exception | None) -> CommitError:
+def _not_committed(name: str, change: Replacement, reason: Exception | None) -> CommitError:
     """What to say, and to advise, of a commit that certainly was not made."""
     if reason is not None and _is_clock(reason):
         return CommitError(
@@ -353,11 +194,11 @@ def _is_clock(error: Exception) -> bool:
     return any(words in str(error) for words in _CLOCK)
 
 
-def _replace(table: Table, file: DataFile | None, change: Change, summary: dict[str, str], lost: set[int]) -> int:
+def _replace(table: Table, file: DataFile | None, change: Replacement, lost: set[int]) -> int:
     """One overwrite snapshot. Its id is in `lost` from just before the catalog is asked until it has answered."""
-    old = live_files(table, change)
+    old = live_files(table, change.predicate)
     transaction = table.transaction()
-    with transaction.update_snapshot(summary, branch=MAIN).overwrite() as overwrite:
+    with transaction.update_snapshot(dict(change.summary), branch=MAIN).overwrite() as overwrite:
         overwrite.delete_by_predicate(change.predicate)
         for data_file in old:
             overwrite.delete_data_file(data_file)
@@ -385,7 +226,7 @@ def reloaded(catalog: Catalog, name: str) -> Table:
             time.sleep(0.5)
 
 
-def _discard(table: Table, file: DataFile | None, change: Change) -> None:
+def _discard(table: Table, file: DataFile | None, change: Replacement) -> None:
     """Remove the staged file, unless the table holds it: a commit whose answer was lost may have arrived late."""
-    if file is not None and file.file_path not in {f.file_path for f in live_files(table, change)}:
+    if file is not None and file.file_path not in {f.file_path for f in live_files(table, change.predicate)}:
         remove(table.io, file.file_path)

@@ -1,11 +1,20 @@
-"""The files that a table needs: data, manifests, metadata."""
+"""The files of a table: which a reader sees, which it needs, and which bytes a data file came from."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
+import pyarrow.parquet as pq
+from pyiceberg.conversions import from_bytes
+from pyiceberg.expressions import BooleanExpression, EqualTo
+from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
+from pyiceberg.types import StringType
+
+from lakehouse.datasets.months import Month
+from lakehouse.landing import SHA256_LENGTH
 
 
 def referenced(table: Table, snapshots: Iterable[Snapshot] | None = None) -> Iterator[str]:
@@ -26,3 +35,58 @@ def referenced(table: Table, snapshots: Iterable[Snapshot] | None = None) -> Ite
             yield manifest.manifest_path
             for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True):
                 yield entry.data_file.file_path
+
+
+def month_is(month: Month) -> BooleanExpression:
+    """The rows of one file month."""
+    by_name: Any = EqualTo  # its stub knows bound terms only
+    predicate: BooleanExpression = by_name("file_month", month.first_day.isoformat())
+    return predicate
+
+
+def live_files(table: Table, predicate: BooleanExpression) -> list[DataFile]:
+    """The data files that a reader of these rows sees now. Reads manifests, no data."""
+    scan = table.scan(row_filter=predicate)
+    return [task.file for task in scan.plan_files()]
+
+
+def file_hash(table: Table, file: DataFile) -> str | None:
+    """The one `source_sha256` of a data file; None if the file mixes sources.
+
+    From its metrics; where a compaction by Trino has cut these to 16 characters, from the column itself.
+    """
+    low, high = _hash_bounds(table, file)
+    if low is None or high is None:
+        return None
+    if min(len(low), len(high)) < SHA256_LENGTH:
+        return _hash_in(table, file.file_path)
+    return str(from_bytes(StringType(), low)) if low == high else None
+
+
+def prefix_of_hash(table: Table, file: DataFile) -> str | None:
+    """What a data file's metrics alone say of its `source_sha256`: all of it, or where they are cut, its beginning.
+
+    None if the file mixes sources, as far as the metrics show.
+    """
+    low, high = _hash_bounds(table, file)
+    if low is None or high is None:
+        return None
+    least, greatest = (str(from_bytes(StringType(), bound)) for bound in (low, high))
+    if min(len(low), len(high)) < SHA256_LENGTH:
+        # An upper bound that is cut has its last character raised, so that no value is above it.
+        least, greatest = least[: len(low) - 1], greatest[: len(low) - 1]
+    return least if least == greatest else None
+
+
+def _hash_bounds(table: Table, file: DataFile) -> tuple[bytes | None, bytes | None]:
+    """The least and the greatest `source_sha256` in a data file's metrics."""
+    field_id = table.schema().find_field("source_sha256").field_id
+    return (file.lower_bounds or {}).get(field_id), (file.upper_bounds or {}).get(field_id)
+
+
+def _hash_in(table: Table, path: str) -> str | None:
+    source: Any = table.io.new_input(path)
+    with source.open() as stream:
+        column = pq.ParquetFile(stream).read(columns=["source_sha256"])["source_sha256"]
+    found = column.unique().to_pylist()
+    return str(found[0]) if len(found) == 1 else None

@@ -1,4 +1,4 @@
-"""Acceptance: whether a file is plausible as a whole, as the file of the month that it is loaded as.
+"""Acceptance: whether a file may be loaded, as a whole and as the file of its month. It is decided before the commit.
 
 A file of another month has the right columns, types and values. Only its times, or its bytes, show the mistake.
 """
@@ -6,20 +6,26 @@ A file of another month has the right columns, types and values. Only its times,
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
 from pyarrow import compute
+from pyiceberg.expressions import AlwaysTrue, BooleanExpression
 from pyiceberg.io import FileIO
 from pyiceberg.manifest import DataFile, DataFileContent, ManifestContent, ManifestFile
 from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.utils.concurrent import ExecutorFactory
 
-from lakehouse.datasets.model import Dataset
+from lakehouse.datasets.model import DATASETS, Dataset
 from lakehouse.datasets.months import Month
 from lakehouse.errors import RefusedError
-from lakehouse.iceberg.commit import Change, file_hash, prefix_of_hash
+from lakehouse.iceberg.commit import Replacement
+from lakehouse.iceberg.files import file_hash, live_files, month_is, prefix_of_hash
+from lakehouse.landing import Landed, Landing
 
 # its stubs know no plain Python values
 pc: Any = compute
@@ -27,6 +33,128 @@ pc: Any = compute
 EPOCH = date(1970, 1, 1)
 # Files hold the last minutes of their neighbours; silver accepts pickups up to a day outside the month.
 TOLERANCE = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a load wants the table to hold: a month (or the whole lookup) from these bytes."""
+
+    dataset: str
+    month: Month | None
+    source: str
+    sha256: str
+    run_id: str
+    again: bool
+    allow_shrink: bool
+    allow_strays: bool = False
+
+    @property
+    def what(self) -> str:
+        """It in words, for messages."""
+        return f"{self.dataset} {self.month}" if self.month else self.dataset
+
+    @property
+    def predicate(self) -> BooleanExpression:
+        """The rows it replaces. Commits to other months don't conflict with it."""
+        return month_is(self.month) if self.month else AlwaysTrue()
+
+    def replacement(self, rows: int, *, synthetic: bool = False) -> Replacement:
+        """It as `commit` takes it."""
+        summary = self.summary(rows, synthetic=synthetic)
+        return Replacement(self.what, self.predicate, summary, lambda table: self.held_rows(table) is not None)
+
+    def summary(self, rows: int, *, synthetic: bool) -> dict[str, str]:
+        """The snapshot's provenance."""
+        words = {
+            "lakehouse.dataset": self.dataset,
+            "lakehouse.source": self.source,
+            "lakehouse.source-sha256": self.sha256,
+            "lakehouse.source-rows": str(rows),
+            "lakehouse.run-id": self.run_id,
+        }
+        if self.month:
+            words["lakehouse.file-month"] = str(self.month)
+        if synthetic:
+            words["lakehouse.synthetic"] = "true"
+        return words
+
+    def held_rows(self, table: Table) -> int | None:
+        """How many rows the table holds of exactly these bytes; None if it does not, or a load is asked for again."""
+        if self.again:
+            return None
+        files = live_files(table, self.predicate)
+        if files:
+            same = all(file_hash(table, file) == self.sha256 for file in files)
+            return sum(file.record_count for file in files) if same else None
+        emptied = self._last_load(table)
+        if emptied is not None and emptied.get("lakehouse.source-rows") == "0":
+            return 0 if emptied.get("lakehouse.source-sha256") == self.sha256 else None
+        return None
+
+    def _last_load(self, table: Table) -> dict[str, str] | None:
+        """The summary of the newest load of this month that the table's state descends from."""
+        snapshot: Snapshot | None = table.current_snapshot()
+        month = str(self.month) if self.month else None
+        while snapshot is not None:
+            words = dict(snapshot.summary.additional_properties) if snapshot.summary else {}
+            if words.get("lakehouse.dataset") == self.dataset and words.get("lakehouse.file-month") == month:
+                return words
+            snapshot = table.snapshot_by_id(snapshot.parent_snapshot_id) if snapshot.parent_snapshot_id else None
+        return None
+
+    def check_size(self, table: Table, rows: int, file: str) -> None:
+        """Refuse an empty file, or one that is plainly cut short, unless that is meant.
+
+        Raises:
+            RefusedError: names both counts and the way out.
+        """
+        if self.allow_shrink:
+            return
+        held = sum(f.record_count for f in live_files(table, self.predicate))
+        share = DATASETS[self.dataset].shrink_share if self.dataset in DATASETS else 0.5
+        if rows == 0 or rows < share * held:
+            than = f", fewer than {share:.0%} of the {held:,} it would replace" if held else ""
+            raise RefusedError(
+                f"{file} has {rows:,} rows{than}. Nothing was loaded; if that is meant, load it with --allow-shrink."
+            )
+
+
+def check_bytes(landed: Landed, found: str) -> None:
+    """Refuse bytes whose SHA-256 is not the one recorded at landing.
+
+    Raises:
+        RefusedError: names the file and both hashes.
+    """
+    if found != landed.sha256:
+        raise RefusedError(
+            f"{landed.name}: its bytes are not those that landed on {landed.landed_at:%Y-%m-%d} (SHA-256 "
+            f"{found[:12]}… instead of {landed.sha256[:12]}…). Nothing was loaded; get the "
+            "published file again with --refresh."
+        )
+
+
+def superseded(landing: Landing, landed: Landed) -> bool:
+    """Whether another version has landed since `landed` was found."""
+    newest = landing.find(landed.dataset, landed.month)
+    return newest is not None and newest.sha256 != landed.sha256
+
+
+def still_meant(landing: Landing, landed: Landed, change: Change, rows: int) -> Callable[[Table], None]:
+    """What `commit` asks of each handle: while a load conformed, another may have landed and loaded a newer version.
+
+    Raises, when called:
+        RefusedError: another version has landed, or the table holds far more of this month than it did.
+    """
+
+    def check(table: Table) -> None:
+        if superseded(landing, landed):
+            raise RefusedError(
+                f"{landed.name} was landed anew while it was being loaded. Nothing was loaded; run the same command "
+                "again."
+            )
+        change.check_size(table, rows, landed.name)
+
+    return check
 
 
 class PickupMonths:

@@ -30,13 +30,13 @@ from lakehouse.datasets.model import ZONES_DATASET, Dataset, dataset_named
 from lakehouse.datasets.months import Month
 from lakehouse.errors import LakehouseError, LandingError, RefusedError
 from lakehouse.iceberg.catalog import service_errors
-from lakehouse.iceberg.commit import Change, check_bytes, commit, discarding, still_meant, superseded
+from lakehouse.iceberg.commit import commit, discarding
 from lakehouse.iceberg.tables import ZONES_TABLE, ensure_raw_tables, raw_schema
 from lakehouse.iceberg.timeline import skew
 from lakehouse.iceberg.writer import BATCH_ROWS, audit, write_data_file
 from lakehouse.landing import Landed, Landing
 from lakehouse.landing.folder import sha256_of
-from lakehouse.loading.acceptance import OtherMonths, PickupMonths
+from lakehouse.loading.acceptance import Change, OtherMonths, PickupMonths, check_bytes, still_meant, superseded
 from lakehouse.loading.conform import Conformer, plan
 from lakehouse.loading.zones import load_zones
 from lakehouse.synthetic.generate import SYNTHETIC_KEY
@@ -223,7 +223,7 @@ def _load_month(
         still(handle)
         others.check(handle)
 
-    snapshot_id = commit(catalog, dataset.table, file, rows, change, check=check_again, synthetic=synthetic)
+    snapshot_id = commit(catalog, dataset.table, file, change.replacement(rows, synthetic=synthetic), check=check_again)
     return _result(change, dataset.table, snapshot_id, rows, unknown=match.unknown, clock=skew(table), started=started)
 
 

@@ -14,11 +14,12 @@ from pyiceberg.io.pyarrow import schema_to_pyarrow
 
 from lakehouse.datasets.model import normalised
 from lakehouse.errors import RefusedError
-from lakehouse.iceberg.commit import Change, check_bytes, commit, discarding, still_meant
+from lakehouse.iceberg.commit import commit, discarding
 from lakehouse.iceberg.tables import ZONE_COLUMNS, ZONES_TABLE
 from lakehouse.iceberg.writer import audit, write_data_file
 from lakehouse.landing import Landed, Landing
 from lakehouse.landing.land import is_generated
+from lakehouse.loading.acceptance import Change, check_bytes, still_meant
 from lakehouse.loading.conform import whole_numbers
 
 # its stubs know no plain Python values
@@ -50,11 +51,12 @@ def load_zones(catalog: Catalog, landing: Landing, landed: Landed, change: Chang
     zones = zones.append_column("source_sha256", pa.array([landed.sha256] * rows))
     zones = zones.cast(schema_to_pyarrow(table.schema(), include_field_ids=False))
     if not rows:
-        return commit(catalog, ZONES_TABLE, None, 0, change, check=check_again), 0
+        return commit(catalog, ZONES_TABLE, None, change.replacement(0), check=check_again), 0
     file, written = write_data_file(table, _arrays(zones), f"zones-{landed.sha256[:8]}", None)
     with discarding(table, file):
         audit(table, file, written)
-    snapshot_id = commit(catalog, ZONES_TABLE, file, rows, change, check=check_again, synthetic=is_generated(landed))
+    replacement = change.replacement(rows, synthetic=is_generated(landed))
+    snapshot_id = commit(catalog, ZONES_TABLE, file, replacement, check=check_again)
     return snapshot_id, rows
 
 
