@@ -16,11 +16,11 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 INSTALLED = { pwd; cat requirements-dev.lock; }
 # How packages are installed is decided here: of the variables that steer pip and uv, only those count that say where
 # packages come from and how to reach it. PIP_USER or UV_SYSTEM_PYTHON, say, would put them somewhere else.
-WHENCE := $(foreach tool,PIP UV,$(addprefix $(tool)_,INDEX INDEX_URL EXTRA_INDEX_URL DEFAULT_INDEX INDEX_STRATEGY FIND_LINKS \
+PACKAGE_SOURCES := $(foreach tool,PIP UV,$(addprefix $(tool)_,INDEX INDEX_URL EXTRA_INDEX_URL DEFAULT_INDEX INDEX_STRATEGY FIND_LINKS \
 	NO_INDEX OFFLINE TRUSTED_HOST INSECURE_HOST ALLOW_INSECURE_HOST CERT CLIENT_CERT NATIVE_TLS SYSTEM_CERTS PROXY \
 	KEYRING_PROVIDER CACHE_DIR NO_CACHE NO_CACHE_DIR TIMEOUT DEFAULT_TIMEOUT HTTP_TIMEOUT RETRIES HTTP_RETRIES CONFIG_FILE \
 	LINK_MODE PYTHON_DOWNLOADS PYTHON_INSTALL_DIR PYTHON_INSTALL_MIRROR CONCURRENT_DOWNLOADS))
-unexport $(filter-out $(WHENCE),$(filter PIP_% UV_% PYTHONHOME PYTHONPATH,$(.VARIABLES)))
+unexport $(filter-out $(PACKAGE_SOURCES),$(filter PIP_% UV_% PYTHONHOME PYTHONPATH,$(.VARIABLES)))
 # Also where pip's own file says otherwise.
 export PIP_USER := 0
 # The bakes install with the uv of this environment.

@@ -80,7 +80,10 @@ FAULTS = (
             ("            if landed := next(", "            if 0 and next("),
             ("                return landed\n", "                raise AssertionError\n"),
             ("            if change.is_held(table):\n", "            if 0:\n"),
-            ("    old = live_files(table, change.predicate)\n", "    old = [] if lost else live_files(table, change.predicate)\n"),
+            (
+                "    old = live_files(table, change.predicate)\n",
+                "    old = [] if lost else live_files(table, change.predicate)\n",
+            ),
         ),
         "test_commits.py::test_a_commit_whose_answer_is_lost_leaves_the_month_once[after it was taken]",
         r"assert \[500, 520, 1040\] == \[500, 520\]",

@@ -1,4 +1,4 @@
-"""`make` in odd surroundings: how packages are installed is decided by the Makefile, whence they come by the user."""
+"""`make` in odd surroundings: the Makefile decides how packages are installed, the user where they come from."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ STEERING = {
     "PYTHONHOME": "/elsewhere",
     "PYTHONPATH": "/elsewhere",
 }
-WHENCE = {"PIP_INDEX_URL": "https://packages.example/simple", "UV_DEFAULT_INDEX": "https://packages.example/simple"}
+PACKAGE_SOURCES = {
+    "PIP_INDEX_URL": "https://packages.example/simple",
+    "UV_DEFAULT_INDEX": "https://packages.example/simple",
+}
 
 
 @pytest.mark.parametrize("where", ["template", "bake"])
@@ -32,7 +35,7 @@ def test_no_variable_puts_packages_somewhere_else(bake: Callable[..., BakedProje
     said = subprocess.run(
         ["make", "--eval=shown: ; @env", "shown"],
         cwd=TEMPLATE if where == "template" else bake().path,
-        env={"PATH": os.environ["PATH"], **STEERING, **WHENCE},
+        env={"PATH": os.environ["PATH"], **STEERING, **PACKAGE_SOURCES},
         capture_output=True,
         text=True,
         check=True,
@@ -40,4 +43,4 @@ def test_no_variable_puts_packages_somewhere_else(bake: Callable[..., BakedProje
 
     found = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
     assert {name: found.get(name) for name in STEERING} == {**dict.fromkeys(STEERING), "PIP_USER": "0"}
-    assert {name: found.get(name) for name in WHENCE} == WHENCE
+    assert {name: found.get(name) for name in PACKAGE_SOURCES} == PACKAGE_SOURCES

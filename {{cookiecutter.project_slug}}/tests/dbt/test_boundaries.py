@@ -16,7 +16,7 @@ from tests.dbt.conftest import Build
 from tests.dbt.raw import AMOUNTS, put_zones
 from tests.lake import Lake
 
-from lakehouse.datasets.model import DATASETS, Column
+from lakehouse.datasets.model import DATASETS, LARGEST_CODE, Column
 from lakehouse.datasets.months import Month
 from lakehouse.errors import RefusedError
 
@@ -56,7 +56,7 @@ def beyond(column: Column) -> list[float | int]:
     """The nearest numbers that are out of range."""
     if column.type == "double":
         return [sign * math.nextafter(column.largest, math.inf) for sign in (1, -1)]
-    return [] if column.role != "count" else [column.largest + 1, -column.largest - 1]
+    return [column.largest + 1, -column.largest - 1]
 
 
 def test_the_largest_values_reach_silver_and_the_sums_of_the_marts(lake: Lake, run_build: Build) -> None:
@@ -85,7 +85,7 @@ def test_the_largest_values_reach_silver_and_the_sums_of_the_marts(lake: Lake, r
 
 def test_the_marts_sum_the_largest_counts_and_amounts(lake: Lake, run_build: Build) -> None:
     put_zones(lake.catalog)
-    columns = [c for c in numeric("green") if c.name not in ("trip_distance",)]
+    columns = [c for c in numeric("green") if c.name != "trip_distance"]
     values = {column.published_name(Month.parse(MONTH)): [column.largest] * ROWS for column in columns}
     path = lake.generate("green", MONTH, ROWS, dirt=False, strays=False)
     lake.load("green", MONTH, lake.write("green", MONTH, with_values(path, values)))
@@ -121,7 +121,11 @@ def test_the_first_and_the_last_time_that_a_load_takes_reach_silver(lake: Lake, 
     assert row["rejection_reason"] == "pickup_outside_month"
 
 
-@pytest.mark.parametrize(("dataset", "column"), COLUMNS, ids=[f"{d}-{c.name}" for d, c in COLUMNS])
+# A code takes every whole number that a bigint holds.
+RANGED = [(dataset, column) for dataset, column in COLUMNS if column.largest != LARGEST_CODE]
+
+
+@pytest.mark.parametrize(("dataset", "column"), RANGED, ids=[f"{d}-{c.name}" for d, c in RANGED])
 def test_the_next_larger_number_is_refused_with_its_range(lake: Lake, dataset: str, column: Column) -> None:
     path = lake.generate(dataset, MONTH, ROWS, dirt=False, strays=False)
     name = column.published_name(Month.parse(MONTH))

@@ -117,6 +117,8 @@ def test_a_file_that_is_wrong_as_a_whole_is_what_the_page_says(lake: Lake, run_b
     assert read(lake, "green", MONTH) == values("green", MONTH, made)
     warnings = run_build(lake, data_tests=True).warnings
     wanted = re.findall(r"`(few_\w+)`", said)
-    named = [name for name in ("few_strays", "few_repeated_rows") if any(w.startswith(name) for w in warnings)]
+    named = [
+        name for name in ("few_rows_of_other_months", "few_repeated_rows") if any(w.startswith(name) for w in warnings)
+    ]
     assert named == wanted, warnings
     assert all("More than 1 % of a month's rows" in w for w in warnings if w.startswith("few_"))

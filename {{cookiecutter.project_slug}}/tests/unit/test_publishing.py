@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from lakehouse.iceberg.refs import untag
 from lakehouse.loading.load import load
 from lakehouse.settings import project_dir
 from lakehouse.synthetic.generate import write_zones
-from lakehouse.transform import BuildResult
+from lakehouse.transform import BuildResult, build
 
 COUNT = "select sum(trips) as n from {}.fct_daily_trips"
 
@@ -142,7 +143,9 @@ def test_empty_marts_are_never_published(built: Lake, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.slow
-def test_a_tag_of_ones_own_is_neither_moved_nor_pruned_by_publishing(built: Lake) -> None:
+def test_a_tag_of_ones_own_is_neither_moved_nor_pruned_by_publishing(
+    built: Lake, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """As an earlier version of the project, or another tool, may have given them."""
     table = built.table("raw.green_trips")
     snapshot = table.metadata.current_snapshot_id
@@ -157,7 +160,10 @@ def test_a_tag_of_ones_own_is_neither_moved_nor_pruned_by_publishing(built: Lake
     with pytest.raises(CommitError, match=r"raw.green_trips has a tag called 'published'.*--remove"):
         publish(built.settings)
     untag(built.catalog, "raw.green_trips", "published")
+    monkeypatch.setattr(publishing, "build", lambda *a, **o: replace(build(*a, **o), warnings=("few rows",)))
     publication = publish(built.settings)
+
+    assert "few rows" in [record.getMessage() for record in caplog.records]
 
     refs = built.table("raw.green_trips").metadata.refs
     assert set(refs) == {"main", "published", *own, *old[3:], publication.name}

@@ -82,12 +82,10 @@ def test_an_env_file_of_somebody_else_is_named(lake: Lake, tmp_path: Path, anybo
 
 def test_an_error_of_the_system_is_told_as_what_it_is(lake: Lake, tmp_path: Path) -> None:
     lake.load("green", "2024-01", lake.generate("green", "2024-01", 50))
-    blocked = tmp_path / "reports"
     (project := tmp_path / "project").mkdir()
     for name in ("src", "dbt"):
         (project / name).symlink_to(project_dir() / name)
     (project / "reports").write_text("a file in the place of the folder", encoding="utf-8")
-    assert not blocked.exists()
 
     done = run(lake, "report", LAKEHOUSE_PROJECT_DIR=str(project))
 

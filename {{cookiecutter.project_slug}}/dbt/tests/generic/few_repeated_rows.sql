@@ -1,4 +1,4 @@
-{#- Months of which more than a share of the rows stand there before, with the same values in all of the columns. -#}
+{#- Months in which more than a share of the rows repeat an earlier row in all of the columns. -#}
 {% test few_repeated_rows(model, columns, share) %}
     with
 

@@ -68,8 +68,8 @@ def _refuse_arguments(sql: str, dialect: str) -> None:
             )
 
 
-def travel(sql: str, version_of: Callable[[str], AsOf | None], dialect: str = "trino") -> str:
-    """The same query with each table read as of `version_of(schema.table)`; None leaves a table as it is.
+def travel(sql: str, snapshot_of: Callable[[str], int | None], dialect: str = "trino") -> str:
+    """The same query with each table read at the snapshot `snapshot_of(schema.table)`; None leaves a table as it is.
 
     The clauses are put into the text at the places that the syntax tree gives: the rest stays as written.
     A table that already has a version of its own keeps it.
@@ -79,9 +79,9 @@ def travel(sql: str, version_of: Callable[[str], AsOf | None], dialect: str = "t
     """
     places: list[tuple[int, str]] = []
     for name, table in _tables(sql, dialect):
-        version = version_of(name)
-        if version is not None and not table.args.get("version") and not table.args.get("when"):
-            places.append((table.this.meta["end"] + 1, version.clause()))
+        snapshot_id = snapshot_of(name)
+        if snapshot_id is not None and not table.args.get("version") and not table.args.get("when"):
+            places.append((table.this.meta["end"] + 1, f"FOR VERSION AS OF {snapshot_id}"))
     for place, clause in sorted(places, reverse=True):
         sql = f"{sql[:place]} {clause}{sql[place:]}"
     return sql

@@ -156,14 +156,11 @@ class TrinoEngine:
                 f"{unknown[0]} is no Iceberg table, so it has no version {as_of.value}. A view keeps reading what it "
                 "is made of: ask the tables below it."
             )
-        # By id, from the metadata that PyIceberg reads: both engines answer a time by the same rule.
-        moved = {table: AsOf("snapshot", self._meant(table, version)) for table, version in wanted.items()}
-        return travel(sql, moved.get, "trino")
-
-    def _meant(self, table: str, version: AsOf) -> int:
         from lakehouse.iceberg.refs import snapshot_at  # noqa: PLC0415 - a plain query should not wait for it
 
-        return snapshot_at(self._loaded(table), version)
+        # By id, from the metadata that PyIceberg reads: both engines answer a time by the same rule.
+        moved = {table: snapshot_at(self._loaded(table), version) for table, version in wanted.items()}
+        return travel(sql, moved.get, "trino")
 
     def _loaded(self, table: str) -> Table:
         """The table's metadata, from the catalog.

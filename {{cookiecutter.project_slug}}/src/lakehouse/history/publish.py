@@ -9,6 +9,7 @@ in one step.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -73,6 +74,8 @@ def publish(settings: Settings, *, wait: bool = False, progress: Progress | None
         ServiceError: the catalog or Trino does not answer.
     """
     done = build(settings, wait=wait, progress=progress)
+    for warning in done.warnings:
+        logging.getLogger(__name__).warning("%s", warning)
     if done.raw_moved:
         raise CommitError(
             f"{', '.join(done.raw_moved)} changed during the build, so what was tested may be a mixture. Nothing was "

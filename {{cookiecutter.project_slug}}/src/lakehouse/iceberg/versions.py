@@ -34,16 +34,6 @@ class AsOf:
     value: str | datetime | int
     table: str | None = None
 
-    def clause(self) -> str:
-        """Trino's words for it, to stand right after a table's name."""
-        match self.value:
-            case datetime() as moment:
-                return f"FOR TIMESTAMP AS OF TIMESTAMP '{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f} UTC'"
-            case int() as snapshot_id:
-                return f"FOR VERSION AS OF {snapshot_id}"
-            case name:
-                return "FOR VERSION AS OF '" + name.replace("'", "''") + "'"
-
 
 def parse_as_of(text: str) -> AsOf:
     """`published`, `2024-03-01T12:00` (UTC unless it has an offset), or `gold.fct_daily_trips@123`.

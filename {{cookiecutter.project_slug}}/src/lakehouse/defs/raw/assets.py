@@ -118,6 +118,8 @@ def raw_asset(dataset: Dataset) -> dg.AssetsDefinition:
             )
             results.append(result)
             context.log.info(in_words(result))
+            if result.clock:
+                context.log.warning(result.clock)
             with service_errors(iceberg):
                 table = iceberg.load_table(dataset.table)
                 rows = preview(table, f"file_month = '{month.first_day}'")
