@@ -170,7 +170,7 @@ FAULTS = (
     ),
     Fault(
         "months loaded in another order than asked for",
-        "cli/__init__.py",
+        "cli/load.py",
         (("    return list(found)\n", "    return sorted(found)\n"),),
         "test_cli.py::test_months_are_loaded_in_the_order_given",
         r"assert \['2023-12', .*\] == \['2024-02', ",

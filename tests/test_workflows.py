@@ -14,6 +14,10 @@ from tests.baking import PROJECT_DIR, TEMPLATE
 WORKFLOWS = sorted(
     [*TEMPLATE.glob(".github/workflows/*.yml"), *TEMPLATE.glob(f"{PROJECT_DIR}/.github/workflows/*.yml")]
 )
+ACTIONS = sorted(
+    [*TEMPLATE.glob(".github/actions/*/action.yml"), *TEMPLATE.glob(f"{PROJECT_DIR}/.github/actions/*/action.yml")]
+)
+SET_UP = "./.github/actions/set-up"
 BY_COMMIT = re.compile(r"^ *(?:- )?uses: [\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$")
 
 
@@ -29,16 +33,28 @@ def jobs(workflow: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def test_every_action_is_pinned_by_its_commit_with_its_version_beside(workflow: Path) -> None:
-    uses = [line for line in workflow.read_text().splitlines() if "uses:" in line]
+def set_up_beside(workflow: Path) -> Path:
+    return workflow.parents[1] / "actions" / "set-up" / "action.yml"
+
+
+@pytest.mark.parametrize("path", [*WORKFLOWS, *ACTIONS], ids=lambda path: path.relative_to(TEMPLATE).as_posix())
+def test_every_action_is_pinned_by_its_commit_with_its_version_beside(path: Path) -> None:
+    uses = [line for line in path.read_text().splitlines() if "uses:" in line]
 
     assert uses
-    assert [line for line in uses if not BY_COMMIT.match(line)] == []
+    assert [line for line in uses if not BY_COMMIT.match(line) and not line.endswith(SET_UP)] == []
+
+
+def test_every_step_has_a_name(workflow: Path) -> None:
+    steps = [step for job in jobs(workflow).values() for step in job["steps"]]
+    steps += yaml.safe_load(set_up_beside(workflow).read_text())["runs"]["steps"]
+
+    assert [step for step in steps if not step.get("name")] == []
 
 
 def test_one_action_has_one_commit_everywhere() -> None:
     pins: dict[str, set[str]] = {}
-    for path in WORKFLOWS:
+    for path in [*WORKFLOWS, *ACTIONS]:
         for action, commit in re.findall(r"uses: (\S+)@(\S+)", path.read_text()):
             pins.setdefault(action, set()).add(commit)
 
@@ -75,15 +91,18 @@ def test_container_logs_are_kept_when_the_suites_fail(workflow: Path) -> None:
             assert "build/logs/" in last["with"]["path"], name
 
 
-def test_what_the_suites_need_of_others_is_there_and_kept_for_the_next_run(workflow: Path) -> None:
+def test_jobs_on_real_services_set_up_what_other_readers_need(workflow: Path) -> None:
     """An environment with Spark and DuckDB is half a gigabyte; without Java Spark's test would fail."""
     for name, job in jobs(workflow).items():
         runs = " ".join(step.get("run", "") for step in job["steps"])
         if "make integration" in runs and " K=" not in runs:
-            uses = [step.get("uses", "").partition("@")[0] for step in job["steps"]]
-            kept = [step["with"]["path"] for step in job["steps"] if "actions/cache" in step.get("uses", "")]
-            assert "actions/setup-java" in uses, name
-            assert [path for path in kept if path.endswith("build/others/")], name
+            (set_up,) = [step for step in job["steps"] if step.get("uses") == SET_UP]
+            assert set_up["with"]["services"] == "true", name
+
+    action = yaml.safe_load(set_up_beside(workflow).read_text())
+    steps = [step for step in action["runs"]["steps"] if step.get("if") == "inputs.services == 'true'"]
+    assert [step["uses"].partition("@")[0] for step in steps] == ["actions/setup-java", "actions/cache"]
+    assert steps[1]["with"]["path"].endswith("build/others/")
 
 
 NIGHTLY = [path for path in WORKFLOWS if path.stem == "nightly"]
@@ -102,6 +121,13 @@ def test_every_night_each_pinned_image_is_asked_for_and_the_newest_of_each_tried
         name = pinned[variable].partition("@")[0].partition(":")[0]
         assert image.startswith(f"{name}:"), variable
         assert not re.search(r"\d", image.partition(":")[2]), f"{image} is no newest"
+
+
+def test_a_bakes_nightly_jobs_wait_until_they_are_switched_on() -> None:
+    (nightly,) = [path for path in NIGHTLY if PROJECT_DIR in path.parts]
+
+    for name, job in jobs(nightly).items():
+        assert job["if"] == "vars.LAKEHOUSE_NIGHTLY == 'on' || github.event_name == 'workflow_dispatch'", name
 
 
 def test_scripts_call_targets_that_exist(workflow: Path) -> None:

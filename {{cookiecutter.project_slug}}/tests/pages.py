@@ -44,7 +44,7 @@ def published(project: Project, dataset: str, rows: dict[str, int]) -> Path:
 def demo(project: Project, dataset: str, rows: dict[str, int]) -> None:
     """What `make demo` leaves: months loaded, marts built, the report written."""
     published(project, dataset, rows)
-    project.python("-m", "lakehouse.cli.demo", dataset, *rows)
+    project.python("-m", "lakehouse", "demo", dataset, *rows)
 
 
 def run(project: Project, page: str, section: str | None = None, without: Collection[str] = ()) -> dict[str, str]:

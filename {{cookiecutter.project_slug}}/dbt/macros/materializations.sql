@@ -6,7 +6,7 @@
 
   The model reads one source and carries its `source_sha256` (and `partition_by`, where it is partitioned). What differs
   in hash between source and table is rebuilt; what is gone from the source is removed; if nothing differs, there is no
-  commit. All is rebuilt where the table was made by another select or from other seeds: see made_by.
+  commit. All is rebuilt where the table was made by another select or from other seeds: see model_version.
 -#}
 {% materialization by_file, default %}
     {%- set target_relation = this.incorporate(type='table') -%}
@@ -18,7 +18,7 @@
 
     {{ run_hooks(pre_hooks) }}
     {% do adapter.dispatch('replace_changed_files', 'lakehouse')(
-        target_relation, compiled_code, source(*model.sources[0]), config.get('partition_by'), made_by(compiled_code)
+        target_relation, compiled_code, source(*model.sources[0]), config.get('partition_by'), model_version(compiled_code)
     ) %}
     {{ run_hooks(post_hooks) }}
 
@@ -30,7 +30,7 @@
   What tells one version of a model from another: its select, in which macros and vars are written out, and the rows of
   the seeds that it reads as they are in their tables now. The table keeps it as its comment.
 -#}
-{% macro made_by(select) -%}
+{% macro model_version(select) -%}
     {%- set read = [select] -%}
     {%- for name in model.depends_on.nodes if name.startswith('seed.') -%}
         {%- set seed = graph.nodes[name] -%}

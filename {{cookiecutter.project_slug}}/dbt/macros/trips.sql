@@ -63,3 +63,48 @@
     + coalesce(airport_fee, 0)
     + coalesce(cbd_congestion_fee, 0)
 {%- endmacro %}
+
+
+{#-
+  The columns of the services' staging models, as their yml files declare them: name -> service -> type.
+
+  A staging model of trips whose service is not in `services` would be missing in every mart, so it is an error.
+-#}
+{% macro columns_of_services(services) -%}
+    {%- set columns = {} -%}
+    {%- if execute -%}
+        {%- set models = {} -%}
+        {%- for node in graph.nodes.values() if node.resource_type == 'model' -%}
+            {%- do models.update({node.name: node}) -%}
+        {%- endfor -%}
+        {%- for name in models if modules.re.fullmatch('stg_.+_trips', name) and name[4:-6] not in services -%}
+            {{ exceptions.raise_compiler_error(
+                name ~ ' is not in the marts: add ' ~ name[4:-6] ~ ' to `services` in dbt_project.yml, or rename the model'
+            ) }}
+        {%- endfor -%}
+        {%- for service in services -%}
+            {%- for column in models['stg_' ~ service ~ '_trips'].columns.values() -%}
+                {%- do columns.setdefault(column.name, {}).update({service: column.data_type}) -%}
+            {%- endfor -%}
+        {%- endfor -%}
+    {%- endif -%}
+    {{ return(columns) }}
+{%- endmacro %}
+
+
+{#- The rows of the services' staging models, with the columns of all; a column that a service lacks is null there. -#}
+{% macro trips_of_services(services) -%}
+    {%- set columns = columns_of_services(services) -%}
+    {%- for service in services %}
+    select
+        '{{ service }}' as service_type
+        {%- for name, types in columns.items() %},
+        {{ name if service in types else 'cast(null as ' ~ (types.values() | first) ~ ') as ' ~ name }}
+        {%- endfor %}
+    from {{ ref('stg_' ~ service ~ '_trips') }}
+    {%- if not loop.last %}
+
+    union all
+    {% endif -%}
+    {%- endfor %}
+{%- endmacro %}

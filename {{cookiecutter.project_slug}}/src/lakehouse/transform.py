@@ -242,6 +242,7 @@ def _run(settings: Settings, command: list[str], progress: Progress | None, kind
     run_results = _target_path(settings) / "run_results.json"
     run_results.unlink(missing_ok=True)
     said: list[str] = []
+    errors: list[str] = []
     with subprocess.Popen(  # noqa: S603 - our own command
         command, env=build_environment(settings), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
@@ -249,20 +250,24 @@ def _run(settings: Settings, command: list[str], progress: Progress | None, kind
         for line in process.stdout:
             event = _event(line)
             said.append(str(event["info"]["msg"]).strip())
+            if event["info"].get("level") == "error":
+                errors.append(said[-1])
             if progress and _outcome(event):
                 progress(said[-1])
             if lost := trino_lost(settings, event):
                 process.kill()
                 raise lost
     if not run_results.exists():
-        raise TransformError("dbt did not come to run anything:\n" + "\n".join(said[-_LINES_SHOWN:]))
+        raise TransformError("dbt did not come to run anything:\n" + "\n".join((errors or said)[-_LINES_SHOWN:]))
     found: list[dict[str, Any]] = json.loads(run_results.read_text(encoding="utf-8"))["results"]
     manifest = json.loads((_target_path(settings) / "manifest.json").read_text(encoding="utf-8"))
     for result in found:
         result["node"] = manifest["nodes"].get(result["unique_id"], {})
     if not any(r["status"] in _FAILED for r in found):
         if process.returncode:
-            raise TransformError(f"dbt ended with code {process.returncode}:\n" + "\n".join(said[-_LINES_SHOWN:]))
+            # A model that can't be compiled is in the output and not among the results.
+            shown = (errors or said)[-_LINES_SHOWN:]
+            raise TransformError(f"dbt ended with code {process.returncode}:\n" + "\n".join(shown))
         _refuse_incomplete(manifest["nodes"], found, kinds)
     return found
 

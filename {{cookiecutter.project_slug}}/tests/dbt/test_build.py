@@ -256,7 +256,7 @@ def test_a_new_column_reaches_gold_and_every_month_of_silver_at_once(
         marts / "dim_zones.sql", "        service_zone\n", "        upper(zone) as loud_zone,\n        service_zone\n"
     )
     change(
-        marts / "_marts.yml",
+        marts / "dim_zones.yml",
         "      - name: service_zone\n",
         "      - name: loud_zone\n        data_type: varchar\n        description: Its name, louder.\n"
         "      - name: service_zone\n",
@@ -264,13 +264,12 @@ def test_a_new_column_reaches_gold_and_every_month_of_silver_at_once(
     staging = own_project / "models" / "staging"
     change(
         staging / "stg_green_trips.sql",
-        "        trip_distance,\n",
-        "        trip_distance,\n        cast(trip_distance * 2 as decimal(12, 2)) as twice,\n",
+        "as trip_distance,\n",
+        "as trip_distance,\n        cast(trips.trip_distance * 2 as decimal(12, 2)) as twice,\n",
     )
-    yml = staging / "_staging.yml"
-    head, _, tail = yml.read_text("utf-8").rpartition("      - name: fare_amount\n")
-    new = "      - name: twice\n        data_type: decimal(12,2)\n        description: Twice.\n"
-    yml.write_text(f"{head}{new}      - name: fare_amount\n{tail}", "utf-8")
+    twice = "      - name: twice\n        data_type: decimal(12,2)\n        description: Twice.\n"
+    before = "      - name: fare_amount\n"
+    change(staging / "stg_green_trips.yml", before, twice + before)
 
     run_build(two_months, "dim_zones")
     run_build(two_months, "stg_green_trips")

@@ -48,14 +48,14 @@ def entry(text: str, name: str) -> str:
 def stage(project: Path, dataset: Dataset) -> None:
     """Steps 1 to 3: source, model and description, each from what green has."""
     staging = project / "models" / "staging"
-    sources, described = staging / "_sources.yml", staging / "_staging.yml"
+    sources = staging / "_sources.yml"
     text = sources.read_text("utf-8")
     green = entry(text, "green_trips")
     sources.write_text(text.replace(green, green + green.replace("green", "fhv").replace("Green", "For-hire")), "utf-8")
 
-    green = entry(described.read_text("utf-8"), "stg_green_trips")
-    with described.open("a", encoding="utf-8") as file:
-        file.write("\n" + green.replace("stg_green_trips", "stg_fhv_trips").replace("green_trips", "fhv_trips"))
+    green = (staging / "stg_green_trips.yml").read_text("utf-8").split("\n# A trip is")[0]
+    assert "unit_tests:" not in green
+    (staging / "stg_fhv_trips.yml").write_text(green.replace("green_trips", "fhv_trips"), "utf-8")
 
     types = dict(re.findall(r"- name: (\w+)\n +data_type: (.+)\n", green))
     brought = {"file_month", "file_row", "source_sha256", *(column.name for column in dataset.columns)}
@@ -68,22 +68,8 @@ def stage(project: Path, dataset: Dataset) -> None:
     (staging / "stg_fhv_trips.sql").write_text(model + "\n", "utf-8")
 
 
-def unite(project: Path) -> None:
-    """Step 4."""
-    union = project / "models" / "intermediate" / "int_trips_unioned.sql"
-    head, text = union.read_text("utf-8").split("with\n", 1)
-    first = text.index("yellow as (")
-    text = text[:first] + "fhv as (\n    select * from {{ ref('stg_fhv_trips') }}\n),\n\n" + text[first:]
-    ours = (
-        "    union all\n\n    select\n        'fhv' as service_type,\n        trip_type_id,\n        ehail_fee,\n"
-        "        {{ shared }}\n    from fhv\n"
-    )
-    text = text.replace("    from green\n", f"    from green\n\n{ours}")
-    union.write_text(f"{head}with\n{text}", "utf-8")
-
-
 def declare(project: Path) -> None:
-    """Step 5."""
+    """Step 4."""
     (services,) = re.findall(r"services: \[.*fhv\]", PAGE.read_text("utf-8"))
     declared = project / "dbt_project.yml"
     text = declared.read_text("utf-8")
@@ -100,9 +86,8 @@ def test_the_page_s_steps_to_silver_and_gold_end_in_a_green_build(
     lake.load("fhv", "2024-01", lake.write("fhv", "2024-01", for_hire_month()))
 
     stage(project, fhv)
-    unite(project)
-    with pytest.raises(TransformError, match="daily_trips_agree_with_silver"):
-        run_build(lake, data_tests=True)  # who forgets step 5 is told
+    with pytest.raises(TransformError, match="stg_fhv_trips is not in the marts: add fhv to `services`"):
+        run_build(lake, data_tests=True)  # step 4 was forgotten
     declare(project)
     built = run_build(lake, data_tests=True)
 

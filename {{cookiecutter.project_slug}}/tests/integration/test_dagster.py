@@ -28,7 +28,7 @@ def test_the_full_job_for_two_months(lake: Lake, tmp_path: Path) -> None:
         write_month(published / f"green_tripdata_{month}.parquet", "green", Month.parse(month), rows)
     project = Project(tmp_path / "dagster", lake.stack.environment | {"TLC_SOURCE": str(published)})
 
-    output = project.python("-m", "lakehouse.cli.run", "2023-01", "2023-02")
+    output = project.python("-m", "lakehouse", "run", "2023-01", "2023-02")
 
     loads = history(lake.engine, "raw.green_trips")
     report = make_report(lake.settings, engine=lake.engine)

@@ -91,7 +91,7 @@ def test_dbt_ends_with_a_killed_run_of_dagster_and_the_next_build_needs_no_wait(
     run = Kills({"LAKEHOUSE_HOME": project.environment["LAKEHOUSE_HOME"]}, ())
 
     with subprocess.Popen(
-        [sys.executable, "-m", "lakehouse.cli.run", "2023-01"],
+        [sys.executable, "-m", "lakehouse", "run", "2023-01"],
         cwd=project.root,
         env=project.environment,
         stdout=subprocess.DEVNULL,

@@ -116,13 +116,13 @@ def test_only_a_service_or_source_that_did_not_answer_is_asked_again(
     ],
 )
 def test_months_are_cut_into_runs_wherever_one_is_missing(months: str, runs: list[tuple[str, str]]) -> None:
-    from lakehouse.cli.run import spans
+    from lakehouse.cli.launch import spans
 
     assert [(str(first), str(last)) for first, last in spans(parse_months(months.split()))] == runs
 
 
 def test_a_month_that_dagster_does_not_offer_is_one_message(tmp_path: Path) -> None:
-    output = Project(tmp_path, {}).python("-m", "lakehouse.cli.run", "2019-05", code=1)
+    output = Project(tmp_path, {}).python("-m", "lakehouse", "run", "2019-05", code=1)
 
     assert "error: Dagster does not offer 2019-05" in output
     assert "Traceback" not in output

@@ -50,7 +50,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     (published / "taxi_zone_lookup.csv").write_text(ZONES + lines, encoding="utf-8", newline="")
     project = Project(folder, {"TLC_SOURCE": str(published)})
 
-    output = project.python("-m", "lakehouse.cli.run", "2023-01..2023-03")
+    output = project.python("-m", "lakehouse", "run", "2023-01..2023-03")
 
     with dg.DagsterInstance.from_config(str(folder / "dagster")) as instance:
         settings = Settings(LAKEHOUSE_TARGET="embedded", LAKEHOUSE_HOME=folder / "home")

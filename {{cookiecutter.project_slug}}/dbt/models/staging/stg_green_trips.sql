@@ -8,20 +8,29 @@ trips as (
 
 conformed as (
     select
+        -- the row and its file
         trips.file_month,
         trips.file_row,
         trips.source_sha256,
+
+        -- times
         trips.pickup_datetime as pickup_at,
         trips.dropoff_datetime as dropoff_at,
         cast(trips.pickup_datetime as date) as pickup_date,
         cast(extract(hour from trips.pickup_datetime) as integer) as pickup_hour,
         {{ seconds_between('trips.pickup_datetime', 'trips.dropoff_datetime') }} as duration_seconds,
+
+        -- codes
         trips.vendor_id,
         trips.rate_code_id,
         trips.payment_type as payment_type_id,
         trips.trip_type as trip_type_id,
+
+        -- places
         trips.pu_location_id as pickup_location_id,
         trips.do_location_id as dropoff_location_id,
+
+        -- counts, distances and amounts
         trips.passenger_count,
         {{ exact('trips.trip_distance') }} as trip_distance,
         {{ exact('trips.fare_amount') }} as fare_amount,
@@ -35,6 +44,8 @@ conformed as (
         {{ exact('trips.cbd_congestion_fee') }} as cbd_congestion_fee,
         {{ exact('trips.ehail_fee') }} as ehail_fee,
         {{ exact('trips.total_amount') }} as total_amount,
+
+        -- yes or no
         {{ is_yes('trips.store_and_fwd_flag') }} as is_store_and_forward,
         false as has_coordinates
     from trips
@@ -42,34 +53,7 @@ conformed as (
 
 final as (
     select
-        file_month,
-        file_row,
-        source_sha256,
-        pickup_at,
-        dropoff_at,
-        pickup_date,
-        pickup_hour,
-        duration_seconds,
-        vendor_id,
-        rate_code_id,
-        payment_type_id,
-        trip_type_id,
-        pickup_location_id,
-        dropoff_location_id,
-        passenger_count,
-        trip_distance,
-        fare_amount,
-        extra_amount,
-        mta_tax,
-        tip_amount,
-        tolls_amount,
-        improvement_surcharge,
-        congestion_surcharge,
-        airport_fee,
-        cbd_congestion_fee,
-        ehail_fee,
-        total_amount,
-        is_store_and_forward,
+        *,
         {{ is_airport_trip() }} as is_airport_trip,
         {{ rejection_reason() }} as rejection_reason
     from conformed

@@ -1,4 +1,4 @@
-"""`python -m lakehouse.cli.demo yellow 2024-01 2024-02`: what `make demo` shows, from files to time travel.
+"""`lakehouse demo`: from files to time travel in one command.
 
 The one place that takes generated months, and only where the publisher can't be asked. Three rules:
 
@@ -9,22 +9,19 @@ The one place that takes generated months, and only where the publisher can't be
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from lakehouse import cli
-from lakehouse.cli.logs import show_own_only
+from lakehouse.cli.load import build_and_report, load_line, write_report
+from lakehouse.cli.look import show_months, show_query
 from lakehouse.cli.terminal import download_bar, err, out, rows_bar
 from lakehouse.datasets.model import ZONES_DATASET, dataset_named
-from lakehouse.datasets.months import Month, parse_months
+from lakehouse.datasets.months import Month
 from lakehouse.engines import open_engine
-from lakehouse.errors import LakehouseError, NotPublishedError, SettingsError, UnreachableError
+from lakehouse.errors import NotPublishedError, UnreachableError
 from lakehouse.history.history import months as loaded_months
 from lakehouse.iceberg.catalog import open_catalog
 from lakehouse.landing import Landing, open_landing
@@ -33,7 +30,7 @@ from lakehouse.landing.land import GENERATED, generated, is_generated, land
 from lakehouse.leftovers import remove_staged
 from lakehouse.loading.load import load
 from lakehouse.locks import held
-from lakehouse.settings import Settings, load_settings
+from lakehouse.settings import Settings
 from lakehouse.sources.download import Patience
 from lakehouse.sources.file import PublishedFile
 from lakehouse.synthetic.generate import write_month, write_zones
@@ -176,11 +173,10 @@ def demo(settings: Settings, dataset: str, months: Sequence[Month]) -> None:
         with rows_bar(f"loading {file.words}", quiet=False) as progress:
             # A published month may well be smaller than the generated one that it replaces.
             result = load(catalog, landing, file.dataset, file.month, allow_shrink=replaces, progress=progress)
-        made = f"snapshot {result.snapshot_id}" if result.snapshot_id else "no new snapshot"
-        _say(f"{file.words}  {result.action}  {result.rows:,} rows  {made}  {result.seconds:.1f} s")
-    cli.build()
-    cli.report()
-    cli.months()
+        _say(load_line(file.words, result))
+    build_and_report()
+    write_report()
+    show_months()
     _travel(settings, dataset_named(dataset).table, {str(month) for month in months})
 
 
@@ -196,30 +192,8 @@ def _travel(settings: Settings, table: str, months: set[str]) -> None:
         if row.snapshot_id is not None:
             as_of = f"{table}@{row.snapshot_id}"
             _say(f'\n$ lakehouse sql "{statement}" --as-of {as_of}')
-            cli.sql(statement, as_of=as_of)
+            show_query(statement, as_of=as_of)
 
 
 def _say(text: Any) -> None:
     out.print(text, markup=False, soft_wrap=True)
-
-
-def _command(
-    dataset: Annotated[str, typer.Argument(help="yellow or green.")] = "yellow",
-    months: Annotated[list[str] | None, typer.Argument(metavar="MONTH…", help="2024-01, or a span.")] = None,
-) -> None:
-    """Load months, build, report, and travel in time; generated months where the publisher can't be reached."""
-    try:
-        wanted = parse_months(months or ["2024-01", "2024-02"])
-        dataset_named(dataset)
-    except SettingsError as error:
-        raise typer.BadParameter(str(error)) from None
-    try:
-        demo(load_settings(), dataset, wanted)
-    except LakehouseError as error:
-        err.print(f"error: {error}", style="bold red", markup=False, soft_wrap=True)
-        sys.exit(1)
-
-
-if __name__ == "__main__":
-    show_own_only()
-    typer.run(_command)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 
 from rich import box
 from rich.console import Console
@@ -24,6 +24,16 @@ out = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
 err = Console(stderr=True, highlight=False)
 
 ROWS_SHOWN = 200
+
+
+class Printable(Protocol):
+    """A result with a form for programs and one for people."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """What JSON prints."""
+
+    def renderable(self) -> Any:
+        """What rich prints."""
 
 
 def print_json(value: object) -> None:
@@ -80,6 +90,43 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]
     out.print(table)
     if len(rows) > ROWS_SHOWN:
         out.print(f"… {len(rows) - ROWS_SHOWN:,} more rows; --json gives all.", markup=False)
+
+
+def print_rows(
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    *,
+    data: Sequence[object],
+    as_json: bool,
+    empty: str,
+) -> None:
+    """The same rows as JSON for programs (`data`) or as a table for people."""
+    if as_json:
+        print_json(data)
+    else:
+        print_table(title, columns, rows, empty=empty)
+
+
+def print_tree(found: Printable, *, as_json: bool) -> None:
+    """A result that knows both of its forms."""
+    if as_json:
+        print_json(found.as_dict())
+    else:
+        out.print(found.renderable())
+
+
+def print_line(text: str, data: object, *, as_json: bool) -> None:
+    """What a command did: one line for people, or JSON for programs."""
+    if as_json:
+        print_json(data)
+    else:
+        out.print(text, markup=False, soft_wrap=True)
+
+
+def warn(text: str) -> None:
+    """One warning on stderr."""
+    err.print(f"warning: {text}", markup=False, soft_wrap=True)
 
 
 def shown(name: str, value: object) -> str:

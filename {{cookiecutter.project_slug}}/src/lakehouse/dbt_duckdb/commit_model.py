@@ -45,7 +45,7 @@ class Model:
     """What dbt wants made: `schema.table` from a select, with the columns that its yml declares.
 
     `partition_by` is the column (a date) that says which part a row belongs to; without it the table is one part.
-    `made_by` tells one version of the select, and of the seeds that it reads, from another; the table keeps it.
+    `model_version` tells one version of the select, and of the seeds that it reads, from another; the table keeps it.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Model:
     declared: Mapping[str, Mapping[str, Any]]
     full_refresh: bool = False
     partition_by: str | None = None
-    made_by: str | None = None
+    model_version: str | None = None
 
 
 def replace_all(cursor: duckdb.DuckDBPyConnection, catalog: Catalog, model: Model) -> int:
@@ -91,7 +91,7 @@ def replace_changed_files(cursor: duckdb.DuckDBPyConnection, catalog: Catalog, m
     wanted = _columns(cursor, model)
     table = _table(catalog, model, wanted)
     parts = _parts(cursor, model, source, new=table.current_snapshot() is None)
-    remade = table.properties.get(COMMENT) != model.made_by or bool(_changes(table.schema(), wanted))
+    remade = table.properties.get(COMMENT) != model.model_version or bool(_changes(table.schema(), wanted))
     if model.full_refresh or remade:
         return _commit(cursor, table, model, wanted, out=[None], make=[p for p, _, new, _ in parts if new])
     changed = [(part, new) for part, old, new, same in parts if not same]
@@ -212,8 +212,8 @@ def _commit(
     if _changes(table.schema(), wanted):
         with transaction.update_schema(allow_incompatible_changes=True) as update:
             _evolve(update, table.schema(), wanted)
-    if model.made_by and table.properties.get(COMMENT) != model.made_by:
-        transaction.set_properties({COMMENT: model.made_by})
+    if model.model_version and table.properties.get(COMMENT) != model.model_version:
+        transaction.set_properties({COMMENT: model.model_version})
     predicate: BooleanExpression = AlwaysTrue()
     if model.partition_by and None not in out:
         predicate = In(model.partition_by, {part.isoformat() for part in out if part})  # type: ignore[misc, call-arg, arg-type]

@@ -52,7 +52,7 @@ class Plugin(BasePlugin):
             declared=options["columns"],
             full_refresh=options["full_refresh"],
             partition_by=options.get("partition_by"),
-            made_by=options.get("made_by"),
+            model_version=options.get("model_version"),
         )
         if self._connection is None:
             raise DbtRuntimeError(f"{model.name}: dbt has not connected yet")

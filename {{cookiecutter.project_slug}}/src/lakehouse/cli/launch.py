@@ -1,20 +1,16 @@
-"""`make run`: the full pipeline for any months from the command line, recorded like every other run of Dagster.
-
-python -m lakehouse.cli.run 2024-01 2024-02
-"""
+"""`lakehouse run`: the full pipeline for any months, recorded like every other run of Dagster."""
 
 from __future__ import annotations
 
-import logging
-import sys
+import os
 from collections.abc import Sequence
 from itertools import pairwise
 
 import dagster as dg
 
-from lakehouse.datasets.months import Month, parse_months
-from lakehouse.errors import LakehouseError, SettingsError
-from lakehouse.settings import load_settings
+from lakehouse.datasets.months import Month
+from lakehouse.errors import SettingsError
+from lakehouse.settings import load_settings, project_dir
 
 
 def spans(months: Sequence[Month]) -> list[tuple[Month, Month]]:
@@ -32,8 +28,13 @@ def launch(months: Sequence[Month]) -> bool:
         Whether all runs succeeded.
 
     Raises:
-        SettingsError: a month that Dagster does not offer.
+        SettingsError: Dagster has no home, or does not offer a month.
     """
+    if not os.environ.get("DAGSTER_HOME"):
+        raise SettingsError(
+            "DAGSTER_HOME is not set. Write the absolute path of a folder for Dagster's runs and logs into .env, for "
+            f"example DAGSTER_HOME={project_dir() / '.dagster'}"
+        )
     # Here, so that a wrong setting and a dbt project that can't be parsed are told as one message too.
     from lakehouse.definitions import defs  # noqa: PLC0415
     from lakehouse.defs.months import MONTHS, partition_key  # noqa: PLC0415
@@ -62,20 +63,3 @@ def launch(months: Sequence[Month]) -> bool:
             if not result.success:
                 return False
     return True
-
-
-def main() -> int:
-    """Run for the months named on the command line."""
-    logging.getLogger("trino").setLevel(logging.WARNING)
-    try:
-        months = parse_months(sys.argv[1:])
-        if not months:
-            raise SettingsError("Name the months: 2024-01 2024-02, or 2024-01..2024-06.")
-        return 0 if launch(months) else 1
-    except LakehouseError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the command's one message
-        return 1
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

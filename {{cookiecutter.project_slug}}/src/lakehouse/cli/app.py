@@ -1,0 +1,147 @@
+"""The application `lakehouse`: how it starts and fails, and what its commands share.
+
+Commands are thin: each calls what the Dagster assets call, and prints. One file holds one group of them.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from lakehouse.cli.logs import print_anything, show_own_only
+from lakehouse.datasets.model import DATASETS
+from lakehouse.errors import LakehouseError
+from lakehouse.settings import Settings, load_settings, project_dir
+
+# What a command needs is imported in it: `lakehouse --help` and a no-op load should not wait for dbt or DuckDB.
+# ruff: noqa: PLC0415
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog import Catalog
+
+    from lakehouse.engines import Engine
+
+app = typer.Typer(
+    name="lakehouse",
+    help="Load monthly taxi files into Iceberg tables, build marts with dbt, and travel through their history.",
+    epilog="Begin with `lakehouse load zones`, `lakehouse load yellow 2024-01` and `lakehouse build`. Each command "
+    "explains itself: `lakehouse load --help`.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Wait = Annotated[
+    bool, typer.Option("--wait", help="Wait for another build, up to two hours, and say who runs it; else fail.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+def table_names(incomplete: str) -> list[str]:
+    """List tables for the shell's completion: declared ones, since a shell should not wait for a catalog."""
+    models = project_dir() / "dbt" / "models"
+    declared = [dataset.table for dataset in DATASETS.values()] + ["raw.taxi_zones"]
+    for schema, folder in (("silver", "staging"), ("gold", "marts")):
+        declared += sorted(f"{schema}.{path.stem}" for path in (models / folder).glob("*.sql"))
+    return [name for name in declared if name.startswith(incomplete)]
+
+
+def examples(*commands: str) -> str:
+    """End a command's help with examples, each on a line of its own, to be copied."""
+    return "\n\n".join(["Examples:", *(f"$ {command}" for command in commands)])
+
+
+# Headings of `lakehouse --help`.
+DATA, LOOK, KEEP, MACHINE = "Load and build", "Look", "Keep and undo", "This machine"
+TableName = Annotated[
+    str, typer.Argument(metavar="TABLE", autocompletion=table_names, help="For example raw.yellow_trips.")
+]
+VERSION = "A snapshot's id, a branch or tag, or a time (UTC)."
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0 done, 1 refused or failed (one message on stderr), 2 usage."""
+    print_anything()
+    show_own_only()
+    try:
+        app()
+    except LakehouseError as error:
+        _fail(str(error))
+    except OSError as error:
+        if error.errno is None:  # no word of the system's: a client's own error
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{error.strerror or error}. The command stopped there; what was done before stays. {_fix(error)}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _fix(error: OSError) -> str:
+    """What the system's error proves, and no more."""
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
+            return "See that the disk has room (`lakehouse maintain --now` frees some), and run the same command again."
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return "See that you may read and write it, and run the same command again."
+        case _:
+            return "`lakehouse doctor` looks at what the commands need."
+
+
+def _fail(message: str) -> NoReturn:
+    from lakehouse.cli.terminal import err
+
+    err.print(f"[bold red]error:[/] {escaped(message)}", soft_wrap=True)
+    sys.exit(1)
+
+
+def escaped(text: str) -> str:
+    """Text as rich prints it literally."""
+    from rich.markup import escape
+
+    return escape(text)
+
+
+@contextmanager
+def opened_engine() -> Iterator[tuple[Settings, Engine]]:
+    """Give the settings and the target's engine, and close the engine afterwards."""
+    from lakehouse.engines import open_engine
+
+    settings = load_settings()
+    engine = open_engine(settings)
+    try:
+        yield settings, engine
+    finally:
+        engine.close()
+
+
+@contextmanager
+def opened_catalog() -> Iterator[Catalog]:
+    """Give the catalog; what fails in the services is reported as our own error."""
+    from lakehouse.iceberg.catalog import open_catalog, service_errors
+
+    catalog = open_catalog(load_settings())
+    with service_errors(catalog):
+        yield catalog
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from lakehouse import __version__
+
+        typer.echo(f"lakehouse {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    pass

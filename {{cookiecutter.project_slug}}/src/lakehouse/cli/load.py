@@ -1,0 +1,225 @@
+"""`load`, `build`, `publish`, `report`: files become tables, and tables become pages."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lakehouse.cli.app import DATA, Json, Wait, app, escaped, examples
+from lakehouse.datasets.model import DATASETS, ZONES_DATASET, dataset_named
+from lakehouse.datasets.months import Month, parse_months
+from lakehouse.errors import LakehouseError
+from lakehouse.settings import load_settings
+
+# What a command needs is imported in it: `lakehouse --help` and a no-op load should not wait for dbt or DuckDB.
+# ruff: noqa: PLC0415
+
+if TYPE_CHECKING:
+    from lakehouse.loading.load import LoadResult
+
+
+def _dataset_names(incomplete: str) -> list[str]:
+    """List datasets for the shell's completion."""
+    return [name for name in (*DATASETS, ZONES_DATASET) if name.startswith(incomplete)]
+
+
+@app.command(
+    rich_help_panel=DATA,
+    epilog=examples(
+        "lakehouse load yellow 2024-01 2024-02",
+        "lakehouse load green 2023-01..2023-06",
+        "lakehouse load zones",
+        "lakehouse load yellow 2024-01 --refresh",
+    ),
+)
+def load(
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATASET", autocompletion=_dataset_names, help=f"{', '.join(DATASETS)} or {ZONES_DATASET}."
+        ),
+    ],
+    months: Annotated[
+        list[str] | None, typer.Argument(metavar="MONTH", help="2024-01, or a span 2024-01..2024-06.")
+    ] = None,
+    *,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Ask the publisher again, even for what is landed.")
+    ] = False,
+    again: Annotated[
+        bool,
+        typer.Option("--again", help="Load even these very bytes; `build --full-refresh` takes them to silver then."),
+    ] = False,
+    allow_shrink: Annotated[
+        bool, typer.Option("--allow-shrink", help="0 rows, or fewer than half of what is replaced, are meant.")
+    ] = False,
+    allow_strays: Annotated[
+        bool,
+        typer.Option(
+            "--allow-strays",
+            help="Accept a file whose rows are mostly of another month, or that is loaded as another month.",
+        ),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Land what is not landed, then load it: one snapshot a month, or none if the table holds it already."""
+    from lakehouse.cli.terminal import download_bar, print_json, rows_bar
+    from lakehouse.iceberg.catalog import open_catalog
+    from lakehouse.landing import open_landing
+    from lakehouse.landing.land import land
+    from lakehouse.loading.load import load as load_month
+
+    wanted = _wanted(dataset, months or [])
+    settings = load_settings()
+    landing = open_landing(settings)
+    catalog = open_catalog(settings)
+    results: list[LoadResult] = []
+    try:
+        for month in wanted:
+            what = f"{dataset} {month}" if month else dataset
+            with download_bar(f"landing {what}", quiet=as_json) as progress:
+                land(landing, settings.tlc_source, dataset, month, refresh=refresh, progress=progress)
+            with rows_bar(f"loading {what}", quiet=as_json) as progress:
+                result = load_month(
+                    catalog,
+                    landing,
+                    dataset,
+                    month,
+                    again=again,
+                    allow_shrink=allow_shrink,
+                    allow_strays=allow_strays,
+                    progress=progress,
+                )
+            results.append(result)
+            _report_load(what, result, quiet=as_json)
+    finally:
+        if as_json and results:  # also of months before one that failed
+            print_json([{**asdict(r), "month": str(r.month) if r.month else None} for r in results])
+
+
+def _wanted(dataset: str, words: list[str]) -> list[Month | None]:
+    """The months to load; [None] for the zone lookup, which has none."""
+    if dataset == ZONES_DATASET:
+        if words:
+            raise typer.BadParameter("the zone lookup has no months: lakehouse load zones", param_hint="MONTH")
+        return [None]
+    if dataset not in DATASETS:
+        known = ", ".join([*DATASETS, ZONES_DATASET])
+        raise typer.BadParameter(f"there is no dataset {dataset!r}; known: {known}", param_hint="DATASET")
+    try:
+        found = parse_months(words)
+    except LakehouseError as error:
+        raise typer.BadParameter(str(error), param_hint="MONTH") from None
+    if not found:
+        raise typer.BadParameter(f"which month? For example: lakehouse load {dataset} 2024-01", param_hint="MONTH")
+    first = dataset_named(dataset).first_month
+    if early := [month for month in found if month < first]:
+        raise typer.BadParameter(f"{dataset} begins with {first}; there is no {early[0]}", param_hint="MONTH")
+    return list(found)
+
+
+def load_line(what: str, result: LoadResult) -> str:
+    """What a load did, in one line."""
+    made = f"snapshot {result.snapshot_id}" if result.snapshot_id else "no new snapshot"
+    return f"{what}  {result.action}  {result.rows:,} rows  {made}  {result.seconds:.1f} s"
+
+
+def _report_load(what: str, result: LoadResult, *, quiet: bool) -> None:
+    from lakehouse.cli.terminal import out, warn
+
+    if not quiet:
+        out.print(load_line(what, result), markup=False)
+    for column in result.unknown_columns:
+        warn(
+            f"{what} brings a column {column!r} that nobody declared; it was loaded without it. "
+            "The landed file keeps it."
+        )
+    if result.clock:
+        warn(f"{result.clock}.")
+
+
+@app.command(
+    rich_help_panel=DATA,
+    epilog=examples(
+        "lakehouse build",
+        "lakehouse build --select fct_daily_trips",
+        "lakehouse build --select stg_green_trips+",
+        "lakehouse build --full-refresh",
+    ),
+)
+def build(
+    select: Annotated[
+        str | None, typer.Option("--select", "-s", help="dbt's selection; everything without it.")
+    ] = None,
+    full_refresh: Annotated[
+        bool,
+        typer.Option("--full-refresh", help="Rebuild all of silver: after `load --again`, or a rollback in silver."),
+    ] = False,
+    wait: Wait = False,
+    as_json: Json = False,
+) -> None:
+    """Run dbt: silver, gold and their tests. Of silver, months whose bytes changed are rebuilt; all, if its SQL did."""
+    build_and_report(select=select, full_refresh=full_refresh, wait=wait, as_json=as_json)
+
+
+def build_and_report(
+    *, select: str | None = None, full_refresh: bool = False, wait: bool = False, as_json: bool = False
+) -> None:
+    """Run dbt, and print what it built and what it warned of."""
+    from lakehouse.cli.terminal import err, print_line, warn
+    from lakehouse.transform import build as run_dbt
+
+    with err.status("dbt is starting") as status:
+        result = run_dbt(
+            load_settings(),
+            select=select,
+            full_refresh=full_refresh,
+            wait=wait,
+            progress=lambda line: status.update(escaped(line)),
+        )
+    for warning in result.warnings:
+        warn(warning)
+    if result.raw_moved:
+        warn(
+            f"{', '.join(result.raw_moved)} changed during the build, so tables may show different states of raw. "
+            "Build again."
+        )
+    done = f"built {len(result.models)} models, {len(result.tests)} tests passed, {result.seconds:.1f} s"
+    print_line(done, asdict(result), as_json=as_json)
+
+
+@app.command(rich_help_panel=DATA, epilog=examples("lakehouse publish", "lakehouse publish --json"))
+def publish(wait: Wait = False, as_json: Json = False) -> None:
+    """Build and test; when all is green, show the result to readers of schema `published`."""
+    from lakehouse.cli.terminal import err, print_line
+    from lakehouse.history.publish import publish as publish_now
+
+    with err.status("dbt is starting") as status:
+        publication = publish_now(load_settings(), wait=wait, progress=lambda line: status.update(escaped(line)))
+    done = f"published {len(publication.snapshots)} tables as {publication.name}"
+    print_line(done, publication.as_dict(), as_json=as_json)
+
+
+@app.command(rich_help_panel=DATA, epilog=examples("lakehouse report", "lakehouse report --json"))
+def report(as_json: Json = False) -> None:
+    """Print the snapshot report, and write it as reports/snapshots.html."""
+    write_report(as_json=as_json)
+
+
+def write_report(*, as_json: bool = False) -> None:
+    """Make the report, write its page, and print it."""
+    from lakehouse.cli.terminal import out, print_json
+    from lakehouse.report import make_report, report_file
+
+    settings = load_settings()
+    made = make_report(settings)
+    path = made.write(report_file())
+    if as_json:
+        print_json(made.json)
+    else:
+        from rich.markdown import Markdown
+
+        out.print(Markdown(made.markdown))
+        out.print(f"\nWritten to {path}", markup=False)

@@ -1,0 +1,197 @@
+"""`landed`, `months`, `history`, `sql`, `tree`, `diff`: they show what is there, and change nothing."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from lakehouse.cli.app import LOOK, VERSION, Json, TableName, app, examples, opened_catalog, opened_engine
+from lakehouse.settings import load_settings
+
+# What a command needs is imported in it: `lakehouse --help` and a no-op load should not wait for dbt or DuckDB.
+# ruff: noqa: PLC0415
+
+
+@app.command(rich_help_panel=LOOK, epilog=examples("lakehouse landed", "lakehouse landed --versions"))
+def landed(
+    *,
+    versions: Annotated[bool, typer.Option("--versions", help="Earlier versions of republished files too.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Which files are landed: from where, when, with which bytes."""
+    from lakehouse.cli.terminal import print_rows
+    from lakehouse.landing import open_landing
+    from lakehouse.landing.land import is_generated
+
+    landing = open_landing(load_settings())
+    current = landing.listing()
+    listed = [v for one in current for v in landing.versions(one.dataset, one.month)] if versions else current
+    print_rows(
+        "Files landed",
+        ("dataset", "month", "landed (UTC)", "bytes", "sha256", "origin"),
+        [
+            (
+                one.dataset,
+                f"{one.month or ''}{' synthetic' if is_generated(one) else ''}",
+                one.landed_at,
+                one.size,
+                f"{one.sha256[:8]}{'' if one in current else ' replaced'}",
+                one.origin,
+            )
+            for one in listed
+        ],
+        data=[
+            {
+                **asdict(one),
+                "month": str(one.month) if one.month else None,
+                "current": one in current,
+                "synthetic": is_generated(one),
+            }
+            for one in listed
+        ],
+        as_json=as_json,
+        empty="No file is landed yet. Begin with: lakehouse load yellow 2024-01",
+    )
+
+
+@app.command(rich_help_panel=LOOK, epilog=examples("lakehouse months", "lakehouse months --json"))
+def months(as_json: Json = False) -> None:
+    """Which months the raw tables hold, and from which bytes."""
+    show_months(as_json=as_json)
+
+
+def show_months(*, as_json: bool = False) -> None:
+    """Print the loaded months."""
+    from lakehouse.cli.terminal import print_rows
+    from lakehouse.history.history import months as months_of
+    from lakehouse.landing import open_landing
+
+    with opened_engine() as (settings, engine):
+        rows = months_of(engine, open_landing(settings))
+    print_rows(
+        "Months loaded",
+        ("dataset", "month", "rows", "snapshot_id", "loaded (UTC)", "sha256"),
+        [
+            (
+                r.dataset,
+                f"{r.month}{' synthetic' if r.synthetic else ''}",
+                r.rows,
+                r.snapshot_id,
+                r.loaded_at,
+                (r.source_sha256 or "mixed")[:8],
+            )
+            for r in rows
+        ],
+        data=[row.as_dict() for row in rows],
+        as_json=as_json,
+        empty="No month is loaded yet. Begin with: lakehouse load yellow 2024-01",
+    )
+
+
+@app.command(
+    rich_help_panel=LOOK,
+    epilog=examples("lakehouse history raw.green_trips", "lakehouse history gold.fct_daily_trips --json"),
+)
+def history(table: TableName, as_json: Json = False) -> None:
+    """A table's snapshots, oldest first: when, by which load, how many rows came and went."""
+    from lakehouse.cli.terminal import print_rows
+    from lakehouse.history.history import history as history_of
+
+    with opened_engine() as (_, engine):
+        rows = history_of(engine, table)
+    print_rows(
+        f"History of {table}",
+        ("snapshot_id", "committed (UTC)", "operation", "month", "added", "deleted", "total", "refs"),
+        [
+            (
+                r.snapshot_id,
+                r.committed_at,
+                r.operation,
+                f"{r.file_month or ''}{' synthetic' if r.synthetic else ''}",
+                r.added_rows,
+                r.deleted_rows,
+                r.total_rows,
+                ", ".join((*r.refs, "rolled back") if r.rolled_back else r.refs),
+            )
+            for r in rows
+        ],
+        data=[row.as_dict() for row in rows],
+        as_json=as_json,
+        empty=f"{table} has no snapshot yet.",
+    )
+
+
+@app.command(
+    rich_help_panel=LOOK,
+    epilog=examples(
+        'lakehouse sql "select count(*) from raw.green_trips"',
+        'lakehouse sql "select count(*) from raw.green_trips" --as-of 2024-03-01T12:00:00',
+        'lakehouse sql "select * from gold.fct_daily_trips" --as-of published --json',
+        'lakehouse sql "select 1 from raw.green_trips" --as-of raw.green_trips@1234567890',
+    ),
+)
+def sql(
+    statement: Annotated[str, typer.Argument(metavar="SQL", help="One statement.")],
+    as_of: Annotated[
+        str | None,
+        typer.Option("--as-of", metavar="REF|TIMESTAMP|TABLE@SNAPSHOT", help="Read every table as of this version."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Read with SQL, by the target's engine, now or as of a version. Nothing is changed."""
+    show_query(statement, as_of=as_of, as_json=as_json)
+
+
+def show_query(statement: str, *, as_of: str | None = None, as_json: bool = False) -> None:
+    """Run one statement that only reads, and print its rows."""
+    from lakehouse.cli.terminal import print_rows
+    from lakehouse.engines.reading import refuse_writing
+
+    with opened_engine() as (_, engine):
+        refuse_writing(statement, engine.name)
+        result = engine.query(statement, as_of=as_of)
+    rows: list[tuple[Any, ...]] = list(zip(*(column.to_pylist() for column in result.columns), strict=True))
+    print_rows("", result.column_names, rows, data=result.to_pylist(), as_json=as_json, empty="No rows.")
+
+
+@app.command(
+    rich_help_panel=LOOK,
+    epilog=examples("lakehouse tree raw.green_trips", "lakehouse tree raw.green_trips --as-of 1234567890"),
+)
+def tree(
+    table: TableName,
+    as_of: Annotated[str | None, typer.Option("--as-of", metavar="VERSION", help=VERSION)] = None,
+    as_json: Json = False,
+) -> None:
+    """A table's own tree: metadata file, snapshot, manifest list, manifests, data files with rows and bounds."""
+    from lakehouse.cli.terminal import print_tree
+    from lakehouse.history.tree import tree as tree_of
+
+    with opened_catalog() as catalog:
+        found = tree_of(catalog, table, as_of)
+    print_tree(found, as_json=as_json)
+
+
+@app.command(
+    rich_help_panel=LOOK,
+    epilog=examples(
+        "lakehouse diff raw.green_trips 1234567890 9876543210",
+        "lakehouse diff gold.fct_daily_trips published main",
+        "lakehouse diff raw.green_trips 2024-03-01T12:00:00 main",
+    ),
+)
+def diff(
+    table: TableName,
+    from_version: Annotated[str, typer.Argument(metavar="FROM", help=VERSION)],
+    to_version: Annotated[str, typer.Argument(metavar="TO", help="Another one.")],
+    as_json: Json = False,
+) -> None:
+    """What changed between two versions: per file month added, removed and changed rows, and the first of each."""
+    from lakehouse.cli.terminal import print_tree
+    from lakehouse.history.diff import diff as diff_of
+
+    with opened_engine() as (_, engine), opened_catalog() as catalog:
+        found = diff_of(engine, catalog, table, from_version, to_version)
+    print_tree(found, as_json=as_json)

@@ -1,0 +1,60 @@
+"""`demo`, `run`: everything from the files to the report in one command."""
+
+from __future__ import annotations
+
+import logging
+from typing import Annotated
+
+import typer
+
+from lakehouse.cli.app import DATA, app, examples
+from lakehouse.datasets.model import DATASETS
+from lakehouse.datasets.months import Month, parse_months
+from lakehouse.errors import LakehouseError
+from lakehouse.settings import load_settings, project_dir
+
+# What a command needs is imported in it: `lakehouse --help` should not wait for Dagster.
+# ruff: noqa: PLC0415
+
+DEMO_MONTHS = ["2024-01", "2024-02"]
+
+
+@app.command(rich_help_panel=DATA, epilog=examples("lakehouse demo", "lakehouse demo green 2023-01 2023-02"))
+def demo(
+    dataset: Annotated[
+        str, typer.Argument(metavar="DATASET", autocompletion=lambda: list(DATASETS), help=f"{' or '.join(DATASETS)}.")
+    ] = "yellow",
+    months: Annotated[
+        list[str] | None, typer.Argument(metavar="MONTH", help=f"{' '.join(DEMO_MONTHS)} unless given.")
+    ] = None,
+) -> None:
+    """Load months, build, report, and travel in time. Generates months if the publisher can't be reached."""
+    from lakehouse.cli.demo import demo as run_demo
+
+    if dataset not in DATASETS:
+        raise typer.BadParameter(f"there is no dataset {dataset!r}; known: {', '.join(DATASETS)}", param_hint="DATASET")
+    run_demo(load_settings(), dataset, _months(months or DEMO_MONTHS))
+
+
+@app.command(rich_help_panel=DATA, epilog=examples("lakehouse run 2024-01 2024-02", "lakehouse run 2024-01..2024-06"))
+def run(
+    months: Annotated[list[str], typer.Argument(metavar="MONTH", help="2024-01, or a span 2024-01..2024-06.")],
+) -> None:
+    """Run the full pipeline by Dagster: land and load all datasets, then dbt and the report once."""
+    from dotenv import load_dotenv
+
+    wanted = _months(months)
+    # DAGSTER_HOME stands in .env; the environment wins.
+    load_dotenv(project_dir() / ".env", override=False)
+    logging.getLogger("trino").setLevel(logging.WARNING)
+    from lakehouse.cli.launch import launch
+
+    if not launch(wanted):
+        raise typer.Exit(1)
+
+
+def _months(words: list[str]) -> list[Month]:
+    try:
+        return list(parse_months(words))
+    except LakehouseError as error:
+        raise typer.BadParameter(str(error), param_hint="MONTH") from None
