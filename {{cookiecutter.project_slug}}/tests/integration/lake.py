@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pytest
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import NamespaceAlreadyExistsError
 from tests.integration.stack import MARK, Stack
@@ -27,10 +26,6 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 GREEN = "raw.green_trips"
-# The walk, and pages that run on `embedded` in every run: minutes each.
-takes_minutes = pytest.mark.skipif(
-    not os.environ.get("LAKEHOUSE_TEST_LONG"), reason="takes minutes: LAKEHOUSE_TEST_LONG=1 runs it, as every night"
-)
 
 
 class Lake:

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.integration.lake import takes_minutes
 from tests.integration.stack import docker_client, free_port, start_reaper, within
+from tests.marks import takes_minutes
 from tests.pages import published, run
 from tests.unit.dagster_project import PROJECT, Project
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.integration.lake import Lake, takes_minutes
+from tests.integration.lake import Lake
+from tests.marks import takes_minutes
 from tests.pages import PAGES, five_questions
 from tests.unit.dagster_project import Project
 

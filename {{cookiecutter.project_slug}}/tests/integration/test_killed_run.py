@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from docker.errors import NotFound  # type: ignore[import-untyped]
-from tests.integration.lake import takes_minutes
 from tests.integration.stack import PROJECT, Stack, docker_client, within
+from tests.marks import takes_minutes
 
 WHILE_IT_STARTS = """
 import json, time

@@ -8,7 +8,8 @@ import pytest
 from tests.browser.driver import CHROMIUM, DRIVER
 from tests.browser.test_walk import assert_all_was_done
 from tests.browser.walk import walk
-from tests.integration.lake import Lake, takes_minutes
+from tests.integration.lake import Lake
+from tests.marks import takes_minutes
 
 
 @pytest.mark.slow
