@@ -18,8 +18,8 @@ from pathlib import Path
 import duckdb
 import pyarrow.parquet as pq
 
-from lakehouse.datasets.model import DATASETS
 from lakehouse.datasets.months import Month
+from lakehouse.datasets.registry import DATASETS
 from lakehouse.engines.duckdb import literal
 from lakehouse.settings import load_settings, project_dir
 from lakehouse.synthetic.generate import write_month, write_zones

@@ -26,8 +26,8 @@ from pyiceberg.table import Table
 from tests.lake import Lake
 from tests.property.odd_files import TIMES, WHOLE, published_names
 
-from lakehouse.datasets.model import DATASETS
 from lakehouse.datasets.months import Month
+from lakehouse.datasets.registry import DATASETS
 from lakehouse.errors import LakehouseError, LandingError, RefusedError
 from lakehouse.landing import Landed
 from lakehouse.landing.bucket import PREFIX, s3_client

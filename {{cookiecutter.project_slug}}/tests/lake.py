@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 
-from lakehouse.datasets.model import DATASETS
 from lakehouse.datasets.months import Month
+from lakehouse.datasets.registry import DATASETS
 from lakehouse.engines import Engine, open_engine
 from lakehouse.history.history import HistoryRow, history
 from lakehouse.iceberg.catalog import open_catalog

@@ -155,8 +155,7 @@ def own_dataset(project: Project) -> None:
     pq.write_table(for_hire_month(), folder / "fhv_tripdata_2024-01.parquet")
     page = (PROJECT / "docs" / "your-own-dataset.md").read_text(encoding="utf-8")
     (declaration,) = (code for *_, language, code in _PART.findall(page) if language == "python")
-    with (project.root / "src" / "lakehouse" / "datasets" / "model.py").open("a", encoding="utf-8") as declarations:
-        declarations.write(declaration.partition("\n\n")[2])  # without its imports: the file has these names
+    (project.root / "src" / "lakehouse" / "datasets" / "fhv.py").write_text(declaration, encoding="utf-8")
 
     said = run(project, "docs/your-own-dataset.md")
 

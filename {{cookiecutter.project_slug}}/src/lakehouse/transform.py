@@ -16,7 +16,7 @@ from typing import Any
 from pyiceberg.catalog import Catalog
 
 from lakehouse import children, dbt_process
-from lakehouse.datasets.model import DATASETS
+from lakehouse.datasets.registry import DATASETS
 from lakehouse.engines import open_engine
 from lakehouse.errors import LockedError, ServiceError, TransformError
 from lakehouse.iceberg.catalog import open_catalog, service_errors

@@ -16,8 +16,9 @@ from tests.dbt.conftest import Build
 from tests.dbt.raw import AMOUNTS, put_zones
 from tests.lake import Lake
 
-from lakehouse.datasets.model import DATASETS, LARGEST_CODE, Column
+from lakehouse.datasets.model import LARGEST_CODE, Column
 from lakehouse.datasets.months import Month
+from lakehouse.datasets.registry import DATASETS
 from lakehouse.errors import RefusedError
 
 ROWS = 20

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from lakehouse.datasets.model import DATASETS
+from lakehouse.datasets.registry import DATASETS
 from lakehouse.settings import project_dir
 
 Node = dict[str, Any]

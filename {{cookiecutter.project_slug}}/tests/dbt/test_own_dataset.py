@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.dbt.conftest import Build
@@ -13,7 +14,8 @@ from tests.dbt.raw import made_up_rows, put_month, put_zones
 from tests.lake import Lake
 from tests.pages import for_hire_month
 
-from lakehouse.datasets.model import DATASETS, Dataset
+from lakehouse.datasets.model import Dataset
+from lakehouse.datasets.registry import DATASETS
 from lakehouse.errors import TransformError
 from lakehouse.settings import project_dir
 
@@ -24,7 +26,9 @@ PAGE = project_dir() / "docs" / "your-own-dataset.md"
 def fhv() -> Iterator[Dataset]:
     """The page's declaration."""
     (declaration,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
-    exec(declaration, {})  # noqa: S102 - the page is ours
+    names: dict[str, Any] = {}
+    exec(declaration, names)  # noqa: S102 - the page is ours
+    DATASETS["fhv"] = names["FHV"]
     yield DATASETS["fhv"]
     del DATASETS["fhv"]
 

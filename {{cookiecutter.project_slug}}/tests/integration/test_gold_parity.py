@@ -13,8 +13,8 @@ from tests import lake as embedded
 from tests.dbt.raw import made_up_rows, put_month, put_zones, remove_month, silver_row
 from tests.integration.lake import GREEN, Lake
 
-from lakehouse.datasets.model import DATASETS
 from lakehouse.datasets.months import Month
+from lakehouse.datasets.registry import DATASETS
 from lakehouse.engines import Engine
 from lakehouse.landing import Landing
 from lakehouse.loading.load import load

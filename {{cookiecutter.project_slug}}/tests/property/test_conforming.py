@@ -18,8 +18,8 @@ from tests.lake import Lake
 from tests.property.odd_files import CANONICAL, OddFile, odd_files
 from tests.property.profiles import settings_of
 
-from lakehouse.datasets.model import DATASETS
 from lakehouse.datasets.months import Month, parse_months
+from lakehouse.datasets.registry import DATASETS
 from lakehouse.errors import RefusedError
 from lakehouse.loading.conform import Conformer, plan
 from lakehouse.settings import Settings

@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 
 from lakehouse.datasets.describe import eras, tables, write
-from lakehouse.datasets.model import YELLOW
 from lakehouse.datasets.months import Month
+from lakehouse.datasets.yellow import YELLOW
 from lakehouse.settings import project_dir
 
 

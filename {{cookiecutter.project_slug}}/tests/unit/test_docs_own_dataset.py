@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import dagster as dg
 import pytest
 from tests.lake import Lake
 from tests.pages import for_hire_month
 
-from lakehouse.datasets.model import DATASETS, Dataset, Name
+from lakehouse.datasets.model import Dataset, Name
 from lakehouse.datasets.months import Month
+from lakehouse.datasets.registry import DATASETS
 from lakehouse.errors import RefusedError
 from lakehouse.report import make_report
 from lakehouse.settings import project_dir
@@ -22,7 +24,9 @@ from lakehouse.settings import project_dir
 def fhv() -> Iterator[Dataset]:
     page = (project_dir() / "docs" / "your-own-dataset.md").read_text(encoding="utf-8")
     (declaration,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    exec(declaration, {})  # noqa: S102 - the page is ours
+    names: dict[str, Any] = {}
+    exec(declaration, names)  # noqa: S102 - the page is ours
+    DATASETS["fhv"] = names["FHV"]
     yield DATASETS["fhv"]
     del DATASETS["fhv"]
 

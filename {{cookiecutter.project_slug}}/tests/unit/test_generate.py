@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lakehouse.datasets.model import DATASETS, normalised
+from lakehouse.datasets.model import normalised
 from lakehouse.datasets.months import Month, parse_months
+from lakehouse.datasets.registry import DATASETS
 from lakehouse.errors import SettingsError
 from lakehouse.synthetic.eras import published_fields, published_schema
 from lakehouse.synthetic.generate import is_synthetic, write_month, write_zones

@@ -13,8 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 from tests.lake import Lake
 
-from lakehouse.datasets.model import DATASETS, GREEN, Column
+from lakehouse.datasets.green import GREEN
+from lakehouse.datasets.model import Column
 from lakehouse.datasets.months import Month
+from lakehouse.datasets.registry import DATASETS
 from lakehouse.errors import LandingError, RefusedError
 from lakehouse.iceberg.writer import Totals
 from lakehouse.landing.folder import sha256_of

@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 from tests.lake import Lake
 
-from lakehouse.datasets.model import DATASETS
 from lakehouse.datasets.months import Month
+from lakehouse.datasets.registry import DATASETS
 from lakehouse.errors import SourceError
 from lakehouse.landing.land import land
 from lakehouse.loading.conform import plan

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from lakehouse.cli.logs import print_anything, show_own_only
-from lakehouse.datasets.model import DATASETS
+from lakehouse.datasets.registry import DATASETS
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import Settings, load_settings, project_dir
 

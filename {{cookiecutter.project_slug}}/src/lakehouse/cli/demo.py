@@ -18,8 +18,8 @@ from typing import Any
 from lakehouse.cli.load import build_and_report, load_line, write_report
 from lakehouse.cli.look import show_months, show_query
 from lakehouse.cli.terminal import download_bar, err, out, rows_bar
-from lakehouse.datasets.model import ZONES_DATASET, dataset_named
 from lakehouse.datasets.months import Month
+from lakehouse.datasets.registry import ZONES_DATASET, dataset_named
 from lakehouse.engines import open_engine
 from lakehouse.errors import NotPublishedError, UnreachableError
 from lakehouse.history.history import months as loaded_months
@@ -177,16 +177,17 @@ def demo(settings: Settings, dataset: str, months: Sequence[Month]) -> None:
     build_and_report()
     write_report()
     show_months()
-    _travel(settings, dataset_named(dataset).table, {str(month) for month in months})
+    _travel(settings, dataset, {str(month) for month in months})
 
 
-def _travel(settings: Settings, table: str, months: set[str]) -> None:
+def _travel(settings: Settings, dataset: str, months: set[str]) -> None:
     """The same question to the table as each of these months' loads left it, as commands that can be typed again."""
     engine = open_engine(settings)
     try:
-        loads = [row for row in loaded_months(engine) if row.month in months and table == f"raw.{row.dataset}_trips"]
+        loads = [row for row in loaded_months(engine) if row.month in months and row.dataset == dataset]
     finally:
         engine.close()
+    table = dataset_named(dataset).table
     statement = f"select count(*) as trips, min(file_month) as from_month, max(file_month) as to_month from {table}"
     for row in sorted(loads, key=lambda row: str(row.loaded_at)):
         if row.snapshot_id is not None:

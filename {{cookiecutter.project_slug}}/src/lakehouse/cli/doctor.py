@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from lakehouse.datasets.model import ZONES_DATASET
+from lakehouse.datasets.registry import ZONES_DATASET
 from lakehouse.errors import BoundaryError, LakehouseError
 from lakehouse.network import proxy_for
 from lakehouse.settings import Settings, project_dir

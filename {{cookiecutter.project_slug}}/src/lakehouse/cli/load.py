@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lakehouse.cli.app import DATA, Json, Wait, app, escaped, examples
-from lakehouse.datasets.model import DATASETS, ZONES_DATASET, dataset_named
 from lakehouse.datasets.months import Month, parse_months
+from lakehouse.datasets.registry import DATASETS, ZONES_DATASET, dataset_named
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import load_settings
 

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from lakehouse.cli.app import DATA, app, examples
-from lakehouse.datasets.model import DATASETS
 from lakehouse.datasets.months import Month, parse_months
+from lakehouse.datasets.registry import DATASETS
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import load_settings, project_dir
 

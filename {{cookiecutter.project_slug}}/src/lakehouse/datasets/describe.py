@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from lakehouse.datasets.model import BEGINNING, DATASETS, END, Column, Dataset
+from lakehouse.datasets.model import BEGINNING, END, Column, Dataset
 from lakehouse.datasets.months import Month
+from lakehouse.datasets.registry import DATASETS
 from lakehouse.errors import SettingsError
 
-BEGIN, FINISH = "<!-- made by `make docs` from src/lakehouse/datasets/model.py -->", "<!-- end of what is made -->"
+BEGIN, FINISH = "<!-- made by `make docs` from src/lakehouse/datasets -->", "<!-- end of what is made -->"
 
 
 def tables() -> str:

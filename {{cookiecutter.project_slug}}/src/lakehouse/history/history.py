@@ -8,8 +8,8 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from lakehouse.datasets.model import DATASETS
 from lakehouse.datasets.months import Month
+from lakehouse.datasets.registry import DATASETS
 from lakehouse.engines import Engine, MonthFiles, Snapshot
 from lakehouse.landing import Landed, Landing
 from lakehouse.landing.land import is_generated

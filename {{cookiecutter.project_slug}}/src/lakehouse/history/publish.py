@@ -32,7 +32,7 @@ from pyiceberg.table.update import (
     TableUpdate,
 )
 
-from lakehouse.datasets.model import DATASETS
+from lakehouse.datasets.registry import DATASETS
 from lakehouse.engines import Engine, open_engine
 from lakehouse.engines.duckdb import table_names
 from lakehouse.errors import CommitError, TransformError

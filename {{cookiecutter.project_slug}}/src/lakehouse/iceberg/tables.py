@@ -15,7 +15,8 @@ from pyiceberg.table import Table
 from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import DateType, DoubleType, IcebergType, LongType, NestedField, StringType, TimestampType
 
-from lakehouse.datasets.model import DATASETS, Dataset
+from lakehouse.datasets.model import Dataset
+from lakehouse.datasets.registry import DATASETS
 from lakehouse.iceberg.catalog import settings_of
 from lakehouse.iceberg.identity import check_pair, identify
 

@@ -7,8 +7,8 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-from lakehouse.datasets.model import DATASETS, ZONES_DATASET, dataset_named
 from lakehouse.datasets.months import Month
+from lakehouse.datasets.registry import DATASETS, ZONES_DATASET, dataset_named
 from lakehouse.errors import LandingError, SettingsError
 from lakehouse.landing.zone import Landed
 from lakehouse.sources.file import PublishedFile

@@ -20,8 +20,9 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.utils.concurrent import ExecutorFactory
 
-from lakehouse.datasets.model import DATASETS, Dataset
+from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.months import Month
+from lakehouse.datasets.registry import DATASETS
 from lakehouse.errors import RefusedError
 from lakehouse.iceberg.commit import Replacement
 from lakehouse.iceberg.files import file_hash, live_files, month_is, prefix_of_hash

@@ -26,8 +26,9 @@ from pyiceberg.io.pyarrow import schema_to_pyarrow
 from pyiceberg.partitioning import PartitionFieldValue, PartitionKey
 from pyiceberg.table import Table
 
-from lakehouse.datasets.model import ZONES_DATASET, Dataset, dataset_named
+from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.months import Month
+from lakehouse.datasets.registry import ZONES_DATASET, dataset_named
 from lakehouse.errors import LakehouseError, LandingError, RefusedError
 from lakehouse.iceberg.catalog import service_errors
 from lakehouse.iceberg.commit import commit, discarding

@@ -8,8 +8,8 @@ from typing import Any
 
 from pyiceberg.catalog import Catalog
 
-from lakehouse.datasets.model import DATASETS
 from lakehouse.datasets.months import Month
+from lakehouse.datasets.registry import DATASETS
 from lakehouse.engines import Engine
 from lakehouse.history.history import HistoryRow, MonthRow, history, months
 from lakehouse.history.tree import TableTree, tree

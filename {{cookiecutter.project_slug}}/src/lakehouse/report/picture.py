@@ -8,7 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from lakehouse.datasets.model import DATASETS
+from lakehouse.datasets.registry import DATASETS
 from lakehouse.report.charts import SHOWN_SNAPSHOTS, short
 from lakehouse.report.collect import Facts
 

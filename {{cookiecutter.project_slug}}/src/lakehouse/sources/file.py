@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lakehouse.datasets.model import dataset_named
 from lakehouse.datasets.months import Month
+from lakehouse.datasets.registry import dataset_named
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class PublishedFile:
     @property
     def path(self) -> str:
         """Where the site has it, below its base URL."""
-        return f"misc/{self.name}" if self.month is None else f"trip-data/{self.name}"
+        return f"{'misc' if self.month is None else dataset_named(self.dataset).folder}/{self.name}"
 
     @property
     def words(self) -> str:

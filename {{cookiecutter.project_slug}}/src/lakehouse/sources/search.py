@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lakehouse.datasets.model import DATASETS, ZONES_DATASET
 from lakehouse.datasets.months import Month
+from lakehouse.datasets.registry import DATASETS, ZONES_DATASET
 from lakehouse.errors import NotPublishedError, SettingsError, SourceError
 from lakehouse.sources.file import PublishedFile
 

@@ -4,7 +4,7 @@
 
 import dagster as dg
 
-from lakehouse.datasets.model import DATASETS
+from lakehouse.datasets.registry import DATASETS
 from lakehouse.defs.automation.jobs import lakehouse_full_pipeline
 from lakehouse.defs.months import MONTHS
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import dagster as dg
 
-from lakehouse.datasets.model import DATASETS, ZONES_DATASET, Dataset
+from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.months import Month
+from lakehouse.datasets.registry import DATASETS, ZONES_DATASET
 from lakehouse.defs.common import OWNERS, month_metadata, store_kind
 from lakehouse.defs.failures import failures
 from lakehouse.defs.months import MONTHS, ONE_RUN

@@ -10,8 +10,9 @@ from typing import Any
 import dagster as dg
 from pyiceberg.catalog import Catalog
 
-from lakehouse.datasets.model import DATASETS, ZONES_DATASET, Dataset
+from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.months import Month
+from lakehouse.datasets.registry import DATASETS, ZONES_DATASET
 from lakehouse.defs.common import OWNERS, markdown_table, month_metadata, preview, store_kind, table_metadata
 from lakehouse.defs.failures import failures
 from lakehouse.defs.months import MONTHS, ONE_RUN
@@ -76,7 +77,7 @@ def require_landed(context: dg.AssetExecutionContext, zone: Landing, dataset: st
 
 def raw_asset(dataset: Dataset) -> dg.AssetsDefinition:
     """The asset of a dataset's raw table."""
-    key = dg.AssetKey(["raw", f"{dataset.name}_trips"])
+    key = dg.AssetKey(dataset.table.split("."))
 
     @dg.asset(
         key=key,

@@ -1,0 +1,54 @@
+"""The datasets that are declared: a file of this folder that holds a `Dataset` is found by being there."""
+
+from __future__ import annotations
+
+import pkgutil
+from importlib import import_module
+from pathlib import Path
+
+from lakehouse.datasets.model import Dataset
+from lakehouse.errors import SettingsError
+
+ZONES_DATASET = "zones"
+# Files of this folder that read the declarations.
+_READERS = {"describe", "registry"}
+
+
+def declared() -> dict[str, Dataset]:
+    """Read every declaration of this folder, by name; datasets that begin first come first.
+
+    Raises:
+        SettingsError: two declarations have one name or one table.
+    """
+    found: dict[str, Dataset] = {}
+    files: dict[str, str] = {}
+    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
+        if module.name in _READERS:
+            continue
+        for value in vars(import_module(f"{__package__}.{module.name}")).values():
+            if not isinstance(value, Dataset) or value is found.get(value.name):
+                continue
+            for mark in (value.name, value.table):
+                if mark in files:
+                    raise SettingsError(
+                        f"datasets/{files[mark]}.py and datasets/{module.name}.py both declare {mark}. Rename one."
+                    )
+                files[mark] = module.name
+            found[value.name] = value
+    return dict(sorted(found.items(), key=lambda item: (item[1].first_month, item[0])))
+
+
+DATASETS: dict[str, Dataset] = declared()
+
+
+def dataset_named(name: str) -> Dataset:
+    """Find the declaration called `name`.
+
+    Raises:
+        SettingsError: no such dataset; the message lists them.
+    """
+    try:
+        return DATASETS[name]
+    except KeyError:
+        known = ", ".join([*DATASETS, ZONES_DATASET])
+        raise SettingsError(f"There is no dataset {name!r}. Known: {known}.") from None
