@@ -70,10 +70,11 @@ bench: install ## The benchmarks, in a baked project
 bench-stack: install ## What the real services cost, in a baked project (needs Docker)
 	@project=$$($(call bake,demo)) && $(MAKE) --no-print-directory -C "$$project" bench-stack
 
-lint: install ## ruff and mypy here, then every linter of a baked project in it
+lint: install ## ruff, mypy and plain words here, then every linter of a baked project in it
 	$(BIN)/ruff check hooks tests
 	$(BIN)/ruff format --check hooks tests
 	$(BIN)/mypy
+	$(BIN)/python -m tests.words
 	@project=$$($(call bake,lint)) && $(MAKE) --no-print-directory -C "$$project" lint
 
 fix: install ## Repair what make lint can repair, here and in the project's files

@@ -39,7 +39,7 @@ def problems(answers: dict[str, str], today: date) -> list[str]:
     slug = answers["project_slug"]
     if not SLUG.fullmatch(slug) or len(slug) > LONGEST_SLUG:
         found.append(
-            f"The project slug {slug!r} can't name a folder, a Python distribution and containers at once; begin with "
+            f"The project slug {slug!r} can't name a folder, a Python distribution and containers at once. Begin with "
             f"a lower-case letter and use lower-case letters, digits and single - or _, at most {LONGEST_SLUG} of them."
         )
     elif slug in TAKEN:

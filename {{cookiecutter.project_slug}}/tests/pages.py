@@ -184,7 +184,7 @@ FIVE = (
     "Where does a month come from, and can I prove it?",
     "What has changed since then?",
     "How do I get the number back that I reported then?",
-    "What if a load is killed, or a file is published anew?",
+    "What if a load is killed, or a file is published again?",
     "How do I move to the real stack, and bring my own data?",
 )
 

@@ -27,7 +27,7 @@ _PASSED_PREFIX = "LC_"
 def environment(variables: Mapping[str, str]) -> dict[str, str]:
     """The whole environment of a Python child: what is passed on, then `variables`.
 
-    The child imports this very package, wherever the caller found it, and never a file of the current folder.
+    The child imports the package that the caller imported, and never a file of the current folder.
     """
     passed = {
         name: value

@@ -1,8 +1,8 @@
 """dbt in a process that ends with the one that started it, and that holds the lock of a build for as long as it lives.
 
-`python -m lakehouse.dbt_process ARGUMENTS`, or the program `lakehouse-dbt`, take dbt's own arguments. Whoever starts a
-build gives two variables: `LAKEHOUSE_DBT_PARENT`, the process to end with, and `LAKEHOUSE_DBT_LOCK`, the lock file.
-A lock of the parent's would be free once the parent is killed, while dbt still writes.
+`python -m lakehouse.dbt_process ARGUMENTS`, or the program `lakehouse-dbt`, take dbt's own arguments. The process that
+starts a build gives two variables: `LAKEHOUSE_DBT_PARENT`, the process to end with, and `LAKEHOUSE_DBT_LOCK`, the lock
+file. A lock of the parent's would be free once the parent is killed, while dbt still writes.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ class LakehouseError(Exception):
 
 
 class SettingsError(LakehouseError):
-    """A setting is missing or can't be meant."""
+    """A setting is missing or invalid."""
 
 
 class BoundaryError(LakehouseError):

@@ -17,7 +17,7 @@ def s3_refuses(said: str) -> bool:
 
 
 def refused_user(name: str) -> str:
-    """Which user of the object store that was, by its settings, and the way out."""
+    """Which user of the object store that was, by its settings, and the fix."""
     setting = _USERS[name]
     return (
         f"The object store refuses the user of the {name}: correct {setting}_ACCESS_KEY and {setting}_SECRET_KEY. "

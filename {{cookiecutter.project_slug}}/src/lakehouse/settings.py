@@ -69,7 +69,7 @@ class Settings(BaseSettings):
         try:
             return Month.parse(value)
         except SettingsError as error:
-            raise ValueError(str(error)) from None  # as pydantic wants it, to be told with the variable's name
+            raise ValueError(str(error)) from None  # as pydantic wants it, which adds the variable's name
 
     @field_validator("home", "trino_ca_file", mode="before")
     @classmethod
@@ -144,15 +144,15 @@ class Settings(BaseSettings):
 
 
 def _from_root(path: Path) -> Path:
-    """Absolute, counted from the project's root; `~` is the home of whoever runs this."""
+    """Absolute, counted from the project's root; `~` is the home of the user who runs this."""
     try:
         return (project_dir() / path.expanduser()).resolve()
     except RuntimeError as error:
-        raise ValueError(f"{error}: nobody here is called that") from None
+        raise ValueError(f"{error}: no such user on this machine") from None
 
 
 def _variable(loc: int | str) -> str:
-    """A setting's variable; of a default that can't be used, pydantic tells the field."""
+    """A setting's variable; of a default that can't be used, pydantic names the field."""
     field = Settings.model_fields.get(str(loc))
     return (field and field.alias) or str(loc)
 
@@ -162,7 +162,7 @@ def load_settings() -> Settings:
     """The settings of this process.
 
     Raises:
-        SettingsError: a variable has a value that can't be meant (the message names each), or `.env` can't be read.
+        SettingsError: a variable has an invalid value (the message names each), or `.env` can't be read.
     """
     return settings_with({})
 

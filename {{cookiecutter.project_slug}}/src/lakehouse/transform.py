@@ -73,8 +73,8 @@ def build(
         progress: called with a line for each model and test that is done.
 
     Raises:
-        TransformError: a model or test failed (the message names each) or did not run, nothing was selected, the zone
-            lookup is missing, or another build of this lakehouse is running (the message names its process).
+        TransformError: a model or test failed or did not run; the message names each. Or nothing was selected, the
+            zone lookup is missing, or another build of this lakehouse is running; the message names its process.
         ServiceError: the catalog or Trino does not answer, or Trino went away.
     """
     started = time.monotonic()
@@ -104,7 +104,7 @@ def build(
 
 @contextmanager
 def prepared(settings: Settings, *, wait: float = 0.0) -> Iterator[Catalog]:
-    """What a run of dbt needs, whoever starts it: raw tables, the zone lookup, and no other build at the same time.
+    """What every run of dbt needs: raw tables, the zone lookup, and no other build at the same time.
 
     Waits up to `wait` seconds for another build.
 

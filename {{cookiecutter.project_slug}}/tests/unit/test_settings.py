@@ -1,4 +1,4 @@
-"""Settings: paths count from the project's root, and what can't be meant is told with its variable's name."""
+"""Settings: paths count from the project's root, and an invalid value is reported with its variable's name."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def settings(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Settings:
         ("LAKEHOUSE_FIRST_MONTH", "junk", "'junk' is not a month"),
         ("LAKEHOUSE_FIRST_MONTH", "0000-01", "'0000-01' is not a month"),
         ("LAKEHOUSE_FIRST_MONTH", "9999-12", "'9999-12' is not a month"),
-        ("LAKEHOUSE_HOME", "~nobody-is-called-this/lake", "nobody here is called that"),
-        ("TLC_SOURCE", "~nobody-is-called-this/taxi", "nobody here is called that"),
+        ("LAKEHOUSE_HOME", "~nobody-is-called-this/lake", "no such user on this machine"),
+        ("TLC_SOURCE", "~nobody-is-called-this/taxi", "no such user on this machine"),
         ("TLC_SOURCE", "http://[::1", "Invalid IPv6 URL"),
         ("TLC_SOURCE", "https://tlc.example:port", "Port could not be cast"),
         ("S3_URL", "127.0.0.1:9000", r"http://host:port .*'127.0.0.1:9000'"),

@@ -37,7 +37,7 @@ from lakehouse.synthetic.generate import write_month, write_zones
 
 ROWS = {"yellow": 200_000, "green": 60_000}
 LAG_MONTHS = 2  # the TLC publishes a month about two months after its end
-# Whoever tries this on a train should not wait for minutes.
+# A person who tries this on a train should not wait for minutes.
 DEMO_PATIENCE = Patience(connect=3.0, silence=15.0, tries=3, connect_tries=2, longest_wait=5.0)
 KILLED_DEMO = timedelta(minutes=1)  # a demo that runs holds a lock from its folder's first second on
 ZONES = PublishedFile(ZONES_DATASET, None)
@@ -113,8 +113,8 @@ def _generate(
         _could_be_published(file)
     err.print(
         f"\nThe publisher can't be reached: {reason}\n\nThis demo takes GENERATED months instead. They look like "
-        "taxi trips and are none: they are marked synthetic wherever they show, and the next `make demo` replaces them "
-        "as soon as the published ones can be had.\n",
+        "taxi trips and are none: every command marks them as synthetic. The next `make demo` "
+        "replaces them as soon as it can download the published ones.\n",
         markup=False,
         soft_wrap=True,
     )

@@ -35,7 +35,7 @@ def launch(months: Sequence[Month]) -> bool:
             "DAGSTER_HOME is not set. Write the absolute path of a folder for Dagster's runs and logs into .env, for "
             f"example DAGSTER_HOME={project_dir() / '.dagster'}"
         )
-    # Here, so that a wrong setting and a dbt project that can't be parsed are told as one message too.
+    # Imported here, so that a wrong setting and a dbt project that can't be parsed are one message too.
     from lakehouse.definitions import defs  # noqa: PLC0415
     from lakehouse.defs.months import MONTHS, partition_key  # noqa: PLC0415
 

@@ -50,10 +50,15 @@ def load(
     ] = False,
     again: Annotated[
         bool,
-        typer.Option("--again", help="Load even these very bytes; `build --full-refresh` takes them to silver then."),
+        typer.Option(
+            "--again", help="Reload a file that is already loaded. `build --full-refresh` then takes it to silver."
+        ),
     ] = False,
     allow_shrink: Annotated[
-        bool, typer.Option("--allow-shrink", help="0 rows, or fewer than half of what is replaced, are meant.")
+        bool,
+        typer.Option(
+            "--allow-shrink", help="Accept a file with no rows, or with fewer than half of the rows it replaces."
+        ),
     ] = False,
     allow_strays: Annotated[
         bool,

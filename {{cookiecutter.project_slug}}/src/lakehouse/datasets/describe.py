@@ -59,7 +59,7 @@ def _required(dataset: Dataset, column: Column) -> str:
 
 
 def eras(dataset: Dataset) -> list[Month]:
-    """The first month of each era: wherever a name or a duty of some column begins or ends."""
+    """The first month of each era. An era begins where the name or the duty of a column begins or ends."""
     edges = {dataset.first_month}
     for column in dataset.columns:
         for name in column.names:

@@ -39,7 +39,7 @@ class Column:
 
     Names match without regard to case and underscores. A file of the months `required_since` to `required_until` that
     lacks the column is refused; in other months the column may be absent and becomes null. Where it is required and
-    `never_empty`, a file without a single value in it is refused too: no trip could be told from such a file. A number
+    `never_empty`, a file without a single value in it is refused too: such a file holds no usable trip. A number
     that is larger than `largest`, or less than its negative, is refused.
     """
 

@@ -68,7 +68,7 @@ def replace_all(cursor: duckdb.DuckDBPyConnection, catalog: Catalog, model: Mode
 
 
 def replace_if_different(cursor: duckdb.DuckDBPyConnection, catalog: Catalog, model: Model) -> int | None:
-    """`replace_all`, unless the table holds these very rows already. Returns None then."""
+    """Replace all rows, unless the table holds the same rows already. Returns None then."""
     wanted = _columns(cursor, model)
     table = _table(catalog, model, wanted)
     if table.current_snapshot() is not None and not _changes(table.schema(), wanted):
@@ -176,7 +176,7 @@ def _table(catalog: Catalog, model: Model, wanted: Sequence[NestedField]) -> Tab
 
 
 def _changes(held: Schema, wanted: Iterable[NestedField]) -> str:
-    """Which columns came, went or changed, in words; empty when they are the same in the same order."""
+    """List as text which columns were added, removed or changed; empty if they are the same in the same order."""
     old = [(f.name, f.field_type) for f in held.fields]
     new = [(f.name, f.field_type) for f in wanted]
     words = [f"+{n} {k}" for n, k in new if (n, k) not in old] + [f"-{n} {k}" for n, k in old if (n, k) not in new]

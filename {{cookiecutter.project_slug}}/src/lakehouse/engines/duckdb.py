@@ -164,7 +164,7 @@ def _duckdb_type(table: str, field: Any) -> str:
     try:
         return DUCKDB_TYPES[type(field.field_type)]
     except KeyError:
-        raise QueryError(f"{table}.{field.name} is {field.field_type}, which is not read here.") from None
+        raise QueryError(f"{table}.{field.name}: this engine does not support the type {field.field_type}.") from None
 
 
 def local_path(location: str) -> str:

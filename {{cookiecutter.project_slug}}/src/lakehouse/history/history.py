@@ -19,7 +19,7 @@ from lakehouse.landing.land import is_generated
 class HistoryRow:
     """One snapshot. Counts are rows and data files; None where the writer did not say. Provenance is of loads only.
 
-    `refs` are the branches and tags that name it; `current` marks the one that a plain query reads, `in_line` those
+    `refs` are the branches and tags that name it. `current` marks the one that a plain query reads; `in_line` those
     that it came from, itself included, as far as they still exist. `rolled_back` marks those that were current once
     and that a rollback took back.
     """

@@ -178,7 +178,7 @@ def _by_trino(engine: Engine, table: str, keep: timedelta, unreferenced: timedel
     """Trino's procedures; those that need no room first."""
     schema, _, name = table.partition(".")
     target = f'alter table {CATALOG}."{schema}"."{name}" execute'
-    # Trino refuses ages below its floor of 7 days unless the session says that a shorter one is meant.
+    # Trino refuses ages below its floor of 7 days unless the session allows a shorter one.
     engine.query(f"set session {CATALOG}.expire_snapshots_min_retention = '{_trino(min(keep, KEEP))}'")
     engine.query(f"set session {CATALOG}.remove_orphan_files_min_retention = '{_trino(min(unreferenced, KEEP))}'")
     removed = _metric(

@@ -1,6 +1,6 @@
 """Publishing: gold's `main` is a candidate; the branch `published` is what readers see, once its checks are green.
 
-Every table gets the branch (nobody writes it) and a tag with the publication's name, so `--as-of published` moves the
+Every table gets the branch (nobody writes it) and a tag with the publication's name. So `--as-of published` moves the
 whole lakehouse, raw tables included, and a tag brings back any of the last publications. On `trino` all tables move in
 one commit of the catalog; on `embedded` one by one, and views of schema `published` follow a manifest that is replaced
 in one step.

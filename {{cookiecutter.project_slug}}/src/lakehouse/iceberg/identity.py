@@ -259,7 +259,7 @@ def _path(location: str) -> str:
 
 
 def own_location(settings: Settings, location: str, table: str) -> str:
-    """Where a file of `table` (`schema/table`) lies in this home, whichever home its address names."""
+    """Where a file of `table` (`schema/table`) lies in this home, also if its address names another home."""
     found = location.rpartition(f"{WAREHOUSE}{table}")
     rest = found[2]
     if not found[1] or (rest and not rest.startswith("/")):

@@ -56,7 +56,7 @@ class Totals:
         self.rows += length
 
     def differences(self, other: Totals) -> list[str]:
-        """Where two runs differ, in words; empty when they hold the same rows."""
+        """List as text where two runs differ; empty when they hold the same rows."""
         if self.rows != other.rows:
             return [f"{self.rows:,} rows against {other.rows:,}"]
         return [

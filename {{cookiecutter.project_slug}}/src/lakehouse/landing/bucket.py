@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 PREFIX = "raw_data/"
 WAREHOUSE_PREFIX = "iceberg/"  # where the catalog puts its tables
-DEFAULT_REGION = "us-east-1"  # that S3 must not be told as a bucket's place; every other it must
+DEFAULT_REGION = "us-east-1"  # S3 refuses this region as a bucket's location, and needs every other one
 CHUNK = 1 << 20
 # Three tries of these stay below half a minute: a store that is away is one clear error, soon.
 CONNECT_SECONDS, READ_SECONDS, TRIES = 3, 8, 3

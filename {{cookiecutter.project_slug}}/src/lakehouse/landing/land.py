@@ -96,7 +96,7 @@ def _refuse_to_mix(landing: Landing, file: PublishedFile, origin: str, together:
     if file.month is None:
         return
     # A record that can't be read says nothing of its month, and must not keep the others out: the month itself is
-    # refused until it is landed anew.
+    # refused until it is landed again.
     listed = landing.listing(skip_broken=True)
     others = [x for x in listed if x.month and PublishedFile(x.dataset, x.month) not in {file, *together}]
     made = origin.startswith(GENERATED)
@@ -185,18 +185,18 @@ def _carried(version: Version, copy: Path) -> Version:
     except (LandingError, OSError) as error:
         raise SourceError(
             f"{record}, which notes where {found.name} came from, can't be read. Nothing was landed; restore it, or "
-            "remove it if the file is meant as it is."
+            "remove it to accept the file as it is."
         ) from error
     if landed.sha256 != sha256_of(copy):
         raise SourceError(
             f"{found} is not what was landed there: {record.name} notes SHA-256 {landed.sha256[:12]}…, and the bytes "
-            "have another. Nothing was landed; restore the file, or remove the record if the new bytes are meant."
+            "have another. Nothing was landed; restore the file, or remove the record to accept the new bytes."
         )
     return Version(landed.origin, landed.etag, landed.last_modified)
 
 
 def _generated_or_not(version: Version, file: PublishedFile, copy: Path) -> Version:
-    """A month that says of itself that it was generated is a generated one, whichever way it came."""
+    """A month that says of itself that it was generated is a generated one, from any source."""
     if file.month is None or version.origin.startswith(GENERATED):
         return version
     try:

@@ -71,7 +71,7 @@ def from_json(data: bytes, uri: str) -> Landed:
 
 
 def again(landed: Landed) -> str:
-    """The command that lands this file anew."""
+    """The command that lands this file again."""
     return _again(PublishedFile(landed.dataset, landed.month))
 
 

@@ -51,7 +51,7 @@ class Change:
 
     @property
     def what(self) -> str:
-        """It in words, for messages."""
+        """Its name as on the command line: `green 2024-01`."""
         return f"{self.dataset} {self.month}" if self.month else self.dataset
 
     @property
@@ -104,10 +104,10 @@ class Change:
         return None
 
     def check_size(self, table: Table, rows: int, file: str) -> None:
-        """Refuse an empty file, or one that is plainly cut short, unless that is meant.
+        """Refuse an empty file, or one that is plainly cut short, unless the user accepts that.
 
         Raises:
-            RefusedError: names both counts and the way out.
+            RefusedError: names both counts and the fix.
         """
         if self.allow_shrink:
             return
@@ -116,7 +116,7 @@ class Change:
         if rows == 0 or rows < share * held:
             than = f", fewer than {share:.0%} of the {held:,} it would replace" if held else ""
             raise RefusedError(
-                f"{file} has {rows:,} rows{than}. Nothing was loaded; if that is meant, load it with --allow-shrink."
+                f"{file} has {rows:,} rows{than}. Nothing was loaded. To accept the file, load it with --allow-shrink."
             )
 
 
@@ -150,7 +150,7 @@ def still_meant(landing: Landing, landed: Landed, change: Change, rows: int) -> 
     def check(table: Table) -> None:
         if superseded(landing, landed):
             raise RefusedError(
-                f"{landed.name} was landed anew while it was being loaded. Nothing was loaded; run the same command "
+                f"{landed.name} was landed again while it was being loaded. Nothing was loaded; run the same command "
                 "again."
             )
         change.check_size(table, rows, landed.name)
@@ -280,5 +280,5 @@ def _time(value: datetime) -> pa.Scalar[Any]:
 
 
 def _percent(part: int, whole: int) -> str:
-    """A share in words; never 100 % unless it is all of them."""
+    """A share as text; never 100 % unless it is all of them."""
     return "100 %" if part == whole else f"{min(100 * part / whole, 99.9):.1f} %"

@@ -33,7 +33,7 @@ _WAY_OUT = (
 
 
 def expected(column: Column) -> str:
-    """What a column's values must be, in words for messages."""
+    """What a column's values must be, as text for messages."""
     if column.type == "string":
         return "text"
     if column.type == "timestamp":
@@ -54,7 +54,7 @@ def plan(dataset: Dataset, month: Month, schema: pa.Schema, file: str) -> Match:
     """Match a file's columns by name, case, era and type.
 
     Raises:
-        RefusedError: a required column is missing, two columns claim one meaning, or a type can't be meant.
+        RefusedError: a required column is missing, two columns claim one meaning, or a type is not accepted.
     """
     sources: dict[str, str | None] = {column.name: None for column in dataset.columns}
     unknown: list[str] = []
@@ -125,14 +125,14 @@ def _check_type(column: Column, published: pa.Field[Any], file: str) -> None:
     empty = pa.types.is_null(kind) and column.role not in ("pickup", "dropoff")
     if not (fits or empty):
         raise RefusedError(
-            f"{file}: the column {published.name!r} has the type {published.type}, which can't be meant as "
-            f"{column.name}; expected {expected(column)}. {_WAY_OUT}"
+            f"{file}: the column {published.name!r} has the type {published.type}, which {column.name} "
+            f"does not accept; expected {expected(column)}. {_WAY_OUT}"
         )
 
 
 @dataclass
 class Conformer:
-    """Turns a file's batches into the raw table's columns, and counts what shows that a file can't be meant.
+    """Turns a file's batches into the raw table's columns, and counts what shows that a file is wrong.
 
     `month_of` and `file` only serve messages. After the last batch, call `finish`.
     """
@@ -152,7 +152,7 @@ class Conformer:
         """One array a declared column, in declared order, of the declared type; as many rows as `batch`.
 
         Raises:
-            RefusedError: a value that can't be meant; names file, column, first row and what was expected.
+            RefusedError: a value that is invalid; names file, column, first row and what was expected.
         """
         arrays: dict[str, pa.Array[Any]] = {}
         for column in self.dataset.columns:

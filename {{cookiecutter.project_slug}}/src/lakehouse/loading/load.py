@@ -85,7 +85,7 @@ def load(
         dataset: a declared dataset, or `zones`.
         month: whose file; None for `zones`.
         again: load even if the table already holds these bytes, for a declaration that has changed.
-        allow_shrink: 0 rows, or fewer than half of the rows replaced, are meant.
+        allow_shrink: accept a file with no rows, or with fewer than half of the rows it replaces.
         allow_strays: most rows may be of another month, and the bytes may be loaded as another month already.
         run_id: recorded in the snapshot's summary; made up if absent.
         progress: called with rows done and rows in the file.
@@ -153,7 +153,7 @@ def _load(
 def _overtaken(landing: Landing, landed: Landed) -> bool:
     """Whether another version has landed since this one was loaded.
 
-    No, where the landing zone does not say: a load that is done must not be told as one that failed.
+    False if the landing zone does not answer: a load that is done must not be reported as failed.
     """
     try:
         return superseded(landing, landed)
@@ -256,7 +256,7 @@ def _result(
 def _opened(path: Path, landed: Landed) -> Iterator[tuple[pq.ParquetFile, _Check]]:
     """The landed file, open for reading, while a thread takes its SHA-256.
 
-    What is refused while it is open may be damage that looks like a wrong value: changed bytes are told first.
+    What is refused while it is open may be damage that looks like a wrong value: changed bytes are reported first.
     """
     with _both(path, landed) as (file, source), ThreadPoolExecutor(1, thread_name_prefix="sha256") as pool:
         check = _Check(landed, pool.submit(sha256_of, file))
@@ -275,14 +275,14 @@ def _opened(path: Path, landed: Landed) -> Iterator[tuple[pq.ParquetFile, _Check
 
 @contextmanager
 def _both(path: Path, landed: Landed) -> Iterator[tuple[BufferedReader, Any]]:
-    """The same file opened twice, to be hashed and to be read: one that is landed anew takes its name at any time.
+    """The same file opened twice, to be hashed and to be read: one that is landed meanwhile takes its name.
 
     Raises:
         LandingError: it was, between the two.
     """
     with path.open("rb") as file, pa.OSFile(str(path), "r") as source:
         if not os.path.sameopenfile(file.fileno(), source.fileno()):
-            raise LandingError(f"{landed.name} was landed anew while it was being opened. Run the same command again.")
+            raise LandingError(f"{landed.name} was landed again while it was being opened. Run the same command again.")
         yield file, source
 
 
@@ -339,8 +339,7 @@ def _as_the_table_has_them(
 ) -> Iterator[list[pa.Array[Any]]]:
     """Batches in the order of the table's columns, which is not the declaration's once that has gained or lost one.
 
-    A column that is added comes last in a table, wherever it is declared; one that is declared no more stays, and is
-    null from then on.
+    A column that is added comes last in a table. One that is no longer declared stays, and is null from then on.
     """
     place = {column.name: i for i, column in enumerate(raw_schema(dataset).fields)}
     fields = list(schema_to_pyarrow(table.schema()))

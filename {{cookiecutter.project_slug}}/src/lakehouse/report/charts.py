@@ -139,7 +139,7 @@ def daily(days: Sequence[Day], service: str) -> Plot:
 
 
 def _runs(days: Sequence[date]) -> list[list[date]]:
-    """Days in order, cut wherever one is missing: months that were not loaded draw no line."""
+    """Days in order, cut where one is missing: months that were not loaded draw no line."""
     runs: list[list[date]] = []
     for day in days:
         if runs and (day - runs[-1][-1]).days == 1:

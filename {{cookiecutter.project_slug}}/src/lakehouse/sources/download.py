@@ -101,7 +101,7 @@ class Download:
             raise SourceError(f"{self.url} is no address ({error}). Nothing was landed; check TLC_SOURCE.") from error
         except _AgainError as error:
             raise UnreachableError(
-                f"{self.words} can't be had from {self.url}: {error}. "
+                f"{self.words} could not be downloaded from {self.url}: {error}. "
                 "Nothing was landed; look at the network and TLC_SOURCE and run the same command again"
                 f"{' (it goes on where this one stopped)' if self._part.exists() else ''}, "
                 "or set TLC_SOURCE to a folder that holds the file."
@@ -171,8 +171,8 @@ class Download:
             raise _AgainError(f"the publisher answers {status} {response.reason_phrase}", wait=_retry_after(response))
         if status not in (httpx.codes.OK, httpx.codes.PARTIAL_CONTENT):
             raise SourceError(
-                f"{self.words} can't be had from {self.url}: the answer is {status} {response.reason_phrase}. "
-                "Nothing was landed; check TLC_SOURCE."
+                f"{self.words} could not be downloaded from {self.url}: the answer is {status} "
+                f"{response.reason_phrase}. Nothing was landed; check TLC_SOURCE."
             )
         if response.headers.get("content-type", "").startswith(("text/html", "application/xhtml")):
             raise UnreachableError(
@@ -186,7 +186,7 @@ class Download:
             )
 
     def _receive(self, response: httpx.Response, marks: tuple[str, str], have: int) -> int | None:
-        """Append to what is there (or start anew), up to the end of the answer; the length that was promised."""
+        """Append to what is there (or start again), up to the end of the answer; the length that was promised."""
         length = response.headers.get("content-length")
         total = have + int(length) if length and length.isdigit() else None
         if not have:

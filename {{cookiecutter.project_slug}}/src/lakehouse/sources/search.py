@@ -41,7 +41,7 @@ def find(folder: Path, wanted: PublishedFile) -> Path:
 
     Raises:
         NotPublishedError: it is not there; the message names files of a similar name.
-        SourceError: it can't be told which file it is, or a subfolder can't be read.
+        SourceError: two different files have this name, or a subfolder can't be read.
     """
     seen = _look(folder, wanted)
     for candidates in (seen.exact, seen.near):

@@ -130,7 +130,7 @@ class FolderSource:
         with _reading(found):
             after = found.stat()
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or copied != before.st_size:
-            raise SourceError(f"{found} changed while it was read. Load again once whoever writes it is done.")
+            raise SourceError(f"{found} changed while it was read. Load again when it is written completely.")
         check(target, wanted, str(found))
         return Version(found.absolute().as_uri())
 

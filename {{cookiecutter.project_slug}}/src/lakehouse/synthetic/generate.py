@@ -37,10 +37,10 @@ def write_month(
         path: where the parquet file goes.
         dataset: `yellow` or `green`.
         month: any month since the dataset's first.
-        rows: how many, strays and reversals included.
+        rows: how many, with rows of other months and reversals.
         seed: another seed gives other rows.
-        dirt: negative reversals, absurd distances, endless trips, unknown zones. Without it (and without strays) silver
-            accepts every row; the block of rows whose counts are null is there either way, as it is in real files.
+        dirt: negative reversals, absurd distances, endless trips, unknown zones. Without it, and without `strays`,
+            silver accepts every row. The block of rows whose counts are null is always there, as in real files.
         strays: a few rows whose pickup lies outside the month, as every real file has them.
         row_group_rows: rows in one row group, 1,048,576 unless said. Memory grows with it, not with `rows`.
 

@@ -181,7 +181,7 @@ def _spoil(random: np.random.Generator, trips: Trips) -> None:
     for what, values in trips.items():
         if what != "index":
             negated = what in _AMOUNTS or what == "total"
-            # Plus nothing: minus zero would be another value to whoever compares bits.
+            # Plus nothing: minus zero would be another value to a reader that compares bits.
             values[taken_back] = -values[taken_back - 1] + 0.0 if negated else values[taken_back - 1]
 
     fate = random.random(count)

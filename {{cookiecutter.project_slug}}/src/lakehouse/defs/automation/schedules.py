@@ -19,7 +19,7 @@ NEWEST_MONTHS = 3
     default_status=dg.DefaultScheduleStatus.STOPPED,
     description=(
         f"Asks the publisher for the newest {NEWEST_MONTHS} months: one that is not there yet is skipped, "
-        "one that was published anew is loaded again, one that has not changed makes no snapshot."
+        "one that was published again is loaded again, one that has not changed makes no snapshot."
     ),
 )
 def newest_months(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:

@@ -52,6 +52,6 @@ def described(events: Iterator[Any], describe: Callable[[dg.Output[Any]], None],
                     describe(event)
             yield event
     except ServiceError:
-        with suppress(DagsterDbtCliRuntimeError):  # what became of the build: it is made anew
+        with suppress(DagsterDbtCliRuntimeError):  # the outcome of the build: it is repeated
             deque(events, maxlen=0)
         raise

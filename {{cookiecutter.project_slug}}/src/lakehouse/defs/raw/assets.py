@@ -85,7 +85,7 @@ def raw_asset(dataset: Dataset) -> dg.AssetsDefinition:
         group_name="bronze",
         description=(
             f"{dataset.title}: the published files, typed. Same rows, same order, one snapshot a month; "
-            "a month that is published anew replaces the old one in one commit."
+            "a month that is published again replaces the old one in one commit."
         ),
         partitions_def=MONTHS,
         backfill_policy=ONE_RUN,

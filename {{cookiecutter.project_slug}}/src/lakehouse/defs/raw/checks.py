@@ -70,7 +70,7 @@ def check_results(
 
 
 def month_facts(engine: Engine, dataset: Dataset, month: Month) -> dict[str, int]:
-    """Rows of a month, distinct keys, strays, and rows without a passenger count, as the table has them.
+    """Count the rows of a month, distinct keys, rows of other months, and rows without a passenger count.
 
     A dataset that declares no passenger count lacks none.
     """
