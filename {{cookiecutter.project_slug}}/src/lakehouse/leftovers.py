@@ -51,9 +51,9 @@ def remove_leftovers(settings: Settings, age: timedelta) -> list[Leftover]:
     found += _remove(_children(home / "dbt" / "runs"), limit)
     found += _remove((home / "dbt").glob("tmp????????"), limit)  # a parse that was killed
     if settings.target == "trino":
-        from lakehouse.landing.bucket import BucketLanding  # noqa: PLC0415 - boto3 is slow to import
+        from lakehouse.landing.bucket import BucketStore  # noqa: PLC0415 - boto3 is slow to import
 
-        aborted = BucketLanding(settings).abort_uploads(datetime.fromtimestamp(limit, UTC))
+        aborted = BucketStore(settings).abort_uploads(datetime.fromtimestamp(limit, UTC))
         found += [Leftover(uri, 0) for uri in aborted]
     return sorted(found, key=lambda one: one.path)
 

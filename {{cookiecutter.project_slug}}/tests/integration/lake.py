@@ -59,7 +59,7 @@ class Lake:
     @property
     def s3(self) -> S3Client:
         """The loader's client of the object store."""
-        return self.landing._s3
+        return self.landing.store.s3
 
     def close(self) -> None:
         """Give back connections."""
@@ -100,7 +100,7 @@ class Lake:
 
     def keys(self, prefix: str) -> list[str]:
         """Names of the objects below `prefix`."""
-        return self.landing._keys(prefix)
+        return self.landing.store.objects(prefix)
 
     def empty(self) -> None:
         """Drop all tables and views, and delete every object: the test begins with nothing."""

@@ -376,9 +376,9 @@ def _store_answers(stack: Stack) -> None:
     """A bucket round trip, as the loader."""
     landing = BucketLanding(stack.settings(Path("data")))
     key = f"raw_data/ready/{uuid.uuid4().hex}"
-    landing._s3.put_object(Bucket=landing.bucket, Key=key, Body=b"ready")
-    assert landing._s3.get_object(Bucket=landing.bucket, Key=key)["Body"].read() == b"ready"
-    landing._s3.delete_object(Bucket=landing.bucket, Key=key)
+    landing.store.s3.put_object(Bucket=landing.store.bucket, Key=key, Body=b"ready")
+    assert landing.store.s3.get_object(Bucket=landing.store.bucket, Key=key)["Body"].read() == b"ready"
+    landing.store.s3.delete_object(Bucket=landing.store.bucket, Key=key)
 
 
 def _postgres_answers(container: Any) -> bool:

@@ -164,16 +164,16 @@ class TestBucket:
 
     def test_uploads_that_never_ended_are_given_up(self, settings: Settings) -> None:
         landing = BucketLanding(settings)
-        landing.ensure_bucket()
+        landing.store.ensure_bucket()
         ours = ("raw_data/green_trips/green_tripdata_2024-01.parquet", "iceberg/raw/green_trips/data/x.parquet")
         for key in (*ours, "somebody/else.bin"):
-            landing._s3.create_multipart_upload(Bucket="warehouse", Key=key)
+            landing.store.s3.create_multipart_upload(Bucket="warehouse", Key=key)
 
-        assert landing.abort_uploads(datetime(2000, 1, 1, tzinfo=UTC)) == []
+        assert landing.store.abort_uploads(datetime(2000, 1, 1, tzinfo=UTC)) == []
         removed = remove_leftovers(settings, NOW)
 
         assert [one.path for one in removed] == [f"s3://warehouse/{key}" for key in sorted(ours)]
-        (left,) = landing._s3.list_multipart_uploads(Bucket="warehouse")["Uploads"]
+        (left,) = landing.store.s3.list_multipart_uploads(Bucket="warehouse")["Uploads"]
         assert left["Key"] == "somebody/else.bin"
 
     def test_a_bucket_that_does_not_exist_yet_has_none(self, settings: Settings) -> None:

@@ -69,7 +69,7 @@ def bytes_of(landing: FolderLanding, landed: Landed) -> bytes:
 
 
 def nothing_landed(landing: FolderLanding) -> bool:
-    return landing.listing() == [] and not list(landing.root.glob("green_trips/*.parquet"))
+    return landing.listing() == [] and not list(landing.store.root.glob("green_trips/*.parquet"))
 
 
 def test_a_published_month_lands_with_its_origin_and_the_publishers_marks(
@@ -120,7 +120,7 @@ def test_refresh_of_a_damaged_file_gets_it_anew_though_the_publisher_has_no_newe
     landing: FolderLanding, publisher: Publisher, months: list[bytes]
 ) -> None:
     landed = land_january(landing, publisher)
-    path = landing.root / "green_trips" / landed.name
+    path = landing.store.root / "green_trips" / landed.name
     path.write_bytes(bytes([path.read_bytes()[0] ^ 1]) + months[0][1:])
 
     again = land_january(landing, publisher, refresh=True)
@@ -132,7 +132,7 @@ def test_a_record_that_cannot_be_read_keeps_no_other_month_out_and_refresh_repai
     landing: FolderLanding, publisher: Publisher, months: list[bytes]
 ) -> None:
     first = land_january(landing, publisher)
-    (landing.root / "green_trips" / f"{first.name}.json").write_bytes(b"")
+    (landing.store.root / "green_trips" / f"{first.name}.json").write_bytes(b"")
     publisher.publish("trip-data/green_tripdata_2023-02.parquet", months[1])
 
     february = land(landing, publisher.url, "green", Month(2023, 2), patience=HASTE)
@@ -396,7 +396,7 @@ class TestFolder:
         second = land_january(landing, publisher, refresh=True)
         other = FolderLanding(tmp_path / "other")
 
-        landed = land(other, str(landing.root), "green", JANUARY)
+        landed = land(other, str(landing.store.root), "green", JANUARY)
 
         assert (
             first.sha256
@@ -411,20 +411,20 @@ class TestFolder:
         self, landing: FolderLanding, publisher: Publisher, months: list[bytes], tmp_path: Path
     ) -> None:
         landed = land_january(landing, publisher)
-        (landing.root / "green_trips" / landed.name).write_bytes(months[1])
+        (landing.store.root / "green_trips" / landed.name).write_bytes(months[1])
 
         with pytest.raises(SourceError, match="not what was landed there"):
-            land(FolderLanding(tmp_path / "other"), str(landing.root), "green", JANUARY)
+            land(FolderLanding(tmp_path / "other"), str(landing.store.root), "green", JANUARY)
 
     def test_a_record_there_that_cannot_be_read_is_told(
         self, landing: FolderLanding, publisher: Publisher, tmp_path: Path
     ) -> None:
         land_january(landing, publisher)
-        record = next(landing.root.rglob("*.parquet.json"))
+        record = next(landing.store.root.rglob("*.parquet.json"))
         record.write_text("")
 
         with pytest.raises(SourceError, match=rf"{record.name}.*restore it, or remove it"):
-            land(FolderLanding(tmp_path / "other"), str(landing.root), "green", JANUARY)
+            land(FolderLanding(tmp_path / "other"), str(landing.store.root), "green", JANUARY)
 
     def test_a_link_to_nowhere_is_the_sources_fault(self, landing: FolderLanding, tmp_path: Path) -> None:
         link = tmp_path / "green_tripdata_2023-01.parquet"
@@ -542,7 +542,7 @@ class TestGenerated:
 def test_the_record_keeps_the_marks(landing: FolderLanding, publisher: Publisher) -> None:
     landed = land_january(landing, publisher)
 
-    record = json.loads((landing.root / "green_trips" / f"{landed.name}.json").read_text())
+    record = json.loads((landing.store.root / "green_trips" / f"{landed.name}.json").read_text())
 
     assert record["etag"] == landed.etag
     assert record["last_modified"] == landed.last_modified

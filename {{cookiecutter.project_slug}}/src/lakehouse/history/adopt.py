@@ -230,9 +230,9 @@ def _with_own_addresses(value: Any, own: Callable[[str], str]) -> Any:
 
 def _adopt_bucket(settings: Settings, catalog: Catalog) -> Adopted:
     """Check that every file which the catalog's tables need is in the bucket, and write one identity on both sides."""
-    from lakehouse.landing.bucket import BucketLanding  # noqa: PLC0415 - boto3 is slow to import, and one target needs it
+    from lakehouse.landing.bucket import BucketStore  # noqa: PLC0415 - boto3 is slow to import, and one target needs it
 
-    keys = set(BucketLanding(settings).objects("iceberg/"))
+    keys = set(BucketStore(settings).objects("iceberg/"))
     names = list(_own_tables(catalog))
     prefix = f"s3://{settings.s3_bucket}/"
     for name in names:

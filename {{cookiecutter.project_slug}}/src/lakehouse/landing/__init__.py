@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lakehouse.landing.zone import SHA256_LENGTH, Landed, Landing
+from lakehouse.landing.record import SHA256_LENGTH, Landed
+from lakehouse.landing.zone import Landing
 
 if TYPE_CHECKING:
     from lakehouse.settings import Settings

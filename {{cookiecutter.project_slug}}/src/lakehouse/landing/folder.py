@@ -1,11 +1,6 @@
 """The landing zone as a folder: `{root}/green_trips/green_tripdata_2024-01.parquet`, its record beside it.
 
-A file counts as landed once its record is there; both arrive by rename, the record last. Bytes that a later version
-replaces move to `versions/{sha256}/` first. So whatever a killed `put` leaves behind, `find` tells the state before it
-or the state after it:
-
-- a data file without a record, or a temporary file: not landed; the next `put` writes over it, or clears it away;
-- new data beside the old record: the old bytes are read from `versions/`, which `local` looks at first.
+A file arrives by rename, from a temporary file beside it. A killed `put` may leave one; the next `put` removes it.
 """
 
 from __future__ import annotations
@@ -14,17 +9,14 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from datetime import UTC, datetime
 from io import BufferedReader
 from pathlib import Path
 from uuid import uuid4
 
-from lakehouse.datasets.months import Month
 from lakehouse.errors import LandingError
 from lakehouse.filesystem import sync, sync_folder
-from lakehouse.landing.record import SUFFIX, VERSIONS, again, file_name, folder_name, from_json, to_json
-from lakehouse.landing.zone import Landed
+from lakehouse.landing.store import Incoming
+from lakehouse.landing.zone import Landing
 from lakehouse.locks import held
 
 CHUNK = 1 << 20
@@ -33,8 +25,8 @@ LOCK = ".lock"
 LOCK_SECONDS = 300.0  # copying and hashing one file takes seconds
 
 
-class FolderLanding:
-    """Landed files under `root`. Any number of processes may use one folder at once."""
+class FolderStore:
+    """Files under `root`; see `Store`. One process at a time writes into a dataset's folder."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -44,53 +36,29 @@ class FolderLanding:
         """On the same disk as the files themselves."""
         return self.root / ".staging"
 
-    def find(self, dataset: str, month: Month | None) -> Landed | None:
-        """What is landed, by its record; None where file or record is missing.
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """See `Store.errors`."""
+        try:
+            yield
+        except OSError as error:
+            raise LandingError(
+                f"The landing zone {error.filename or self.root} can't be read: {error.strerror or error}."
+            ) from error
 
-        Raises:
-            LandingError: the record can't be read.
-        """
-        return _read(self._path(dataset, month))
-
-    def put(
-        self,
-        dataset: str,
-        month: Month | None,
-        file: Path,
-        origin: str,
-        *,
-        etag: str = "",
-        last_modified: str = "",
-    ) -> Landed:
-        """Land `file`; see `Landing.put`.
-
-        Raises:
-            LandingError: the disk did not take it; what was landed before is as it was.
-            LockedError: another process still lands a file in this folder after five minutes.
-        """
-        path = self._path(dataset, month)
+    @contextmanager
+    def incoming(self, key: str, file: Path) -> Iterator[Incoming]:
+        """Copy `file` beside its place; see `Store.incoming`."""
+        path = self.root / key
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with held(path.parent / LOCK, f"The landing folder {path.parent}", wait=LOCK_SECONDS):
-                # Who holds the lock is the only writer: any temporary file is what a killed one left.
+                # The lock's holder is the only writer: a killed process left any temporary file.
                 for leftover in path.parent.rglob(TEMPORARY + "*"):
                     leftover.unlink(missing_ok=True)
-                temporary = path.parent / f"{TEMPORARY}{uuid4().hex}"
+                temporary = _temporary(path)
                 try:
-                    size, sha256 = _copy(file, temporary)
-                    landed = Landed(
-                        dataset=dataset,
-                        month=month,
-                        name=path.name,
-                        uri=path.absolute().as_uri(),
-                        size=size,
-                        sha256=sha256,
-                        origin=origin,
-                        landed_at=datetime.now(UTC),
-                        etag=etag,
-                        last_modified=last_modified,
-                    )
-                    return self._take(landed, temporary, path)
+                    yield Incoming(temporary, *_copy(file, temporary))
                 finally:
                     temporary.unlink(missing_ok=True)
         except OSError as error:
@@ -99,63 +67,90 @@ class FolderLanding:
                 "What was landed before is as it was; free or repair the disk and load again."
             ) from error
 
-    @contextmanager
-    def local(self, landed: Landed) -> Iterator[Path]:
-        """The landed file itself, its length compared with the record; see `Landing.local`."""
-        path = self._path(landed.dataset, landed.month)
-        kept = path.parent / VERSIONS / landed.sha256 / path.name
-        where = kept if kept.exists() else path
+    def take(self, key: str, incoming: Incoming) -> None:
+        """See `Store.take`."""
+        incoming.path.replace(self.root / key)
+        sync_folder((self.root / key).parent)
+
+    def write(self, key: str, content: bytes) -> None:
+        """See `Store.write`."""
+        path = self.root / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _temporary(path)
         try:
-            size = where.stat().st_size
-        except FileNotFoundError:
-            raise LandingError(f"The landed file {where} is gone. Land it again: `{again(landed)}`.") from None
-        if size != landed.size:
-            raise LandingError(
-                f"The landed file {where} has {size:,} bytes, {landed.size:,} were landed: it was changed or cut short "
-                f"after landing. Nothing was loaded from it. Land it again: `{again(landed)}`."
-            )
-        yield where
-
-    def listing(self, *, skip_broken: bool = False) -> list[Landed]:
-        """All that is landed, by dataset and month; files without a record are not. See `Landing.listing`.
-
-        Raises:
-            LandingError: a record can't be read.
-        """
-        records = sorted(self.root.glob(f"[!.]*/*{SUFFIX}"))
-        found = (_read(Path(str(r).removesuffix(SUFFIX)), broken_is_none=skip_broken) for r in records)
-        return sorted((f for f in found if f), key=lambda f: (f.dataset, str(f.month or "")))
-
-    def versions(self, dataset: str, month: Month | None) -> list[Landed]:
-        """Every version kept of one file, oldest first, the current one last."""
-        path = self._path(dataset, month)
-        current = _read(path)
-        kept = (_read(data) for data in path.parent.glob(f"{VERSIONS}/*/{path.name}"))
-        earlier = [k for k in kept if k and (current is None or k.sha256 != current.sha256)]
-        return sorted(earlier, key=lambda k: k.landed_at) + ([current] if current else [])
-
-    def _path(self, dataset: str, month: Month | None) -> Path:
-        return self.root / folder_name(dataset) / file_name(dataset, month)
-
-    def _take(self, new: Landed, temporary: Path, path: Path) -> Landed:
-        """Make `temporary`, whose bytes `new` describes, the current version."""
-        old = _read(path, broken_is_none=True)
-        old_is_whole = old is not None and _holds(path, old)
-        earlier = path.parent / VERSIONS / new.sha256 / path.name
-        if old is not None and old_is_whole and old.sha256 == new.sha256:
-            earlier.unlink(missing_ok=True)
-            if (old.etag, old.last_modified) == (new.etag, new.last_modified):
-                return old
-            kept = replace(old, etag=new.etag, last_modified=new.last_modified)
-            _write(to_json(kept), path)
-            return kept
-        if old is not None and old_is_whole:
-            _keep(old, path)
-        temporary.replace(path)
+            with temporary.open("xb") as file:
+                file.write(content)
+                file.flush()
+                sync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
         sync_folder(path.parent)
-        _write(to_json(new), path)
-        earlier.unlink(missing_ok=True)  # a version that came back is the current one, and lies in one place
-        return new
+
+    def copy(self, key: str, target: str) -> None:
+        """See `Store.copy`."""
+        path, new = self.root / key, self.root / target
+        new.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _temporary(path)
+        try:
+            os.link(path, temporary)
+        except OSError:  # a file system without hard links
+            _copy(path, temporary)
+        temporary.replace(new)
+        sync_folder(new.parent)
+
+    def delete(self, key: str) -> None:
+        """See `Store.delete`."""
+        (self.root / key).unlink(missing_ok=True)
+
+    def read(self, key: str) -> bytes | None:
+        """See `Store.read`."""
+        try:
+            return (self.root / key).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def size(self, key: str) -> int | None:
+        """See `Store.size`."""
+        try:
+            return (self.root / key).stat().st_size
+        except FileNotFoundError:
+            return None
+
+    def sha256(self, key: str) -> str | None:
+        """See `Store.sha256`."""
+        try:
+            return sha256_of(self.root / key)
+        except FileNotFoundError:
+            return None
+
+    def listed(self, prefix: str = "") -> list[str]:
+        """See `Store.listed`. Folders whose names begin with a dot are ours."""
+        folder = self.root / prefix
+        found = folder.rglob("*") if prefix else (file for part in self.root.glob("[!.]*") for file in part.rglob("*"))
+        return [path.relative_to(self.root).as_posix() for path in found if path.is_file()]
+
+    def uri(self, key: str) -> str:
+        """See `Store.uri`."""
+        return (self.root / key).absolute().as_uri()
+
+    def place(self, key: str) -> str:
+        """See `Store.place`."""
+        return str(self.root / key)
+
+    @contextmanager
+    def local(self, key: str) -> Iterator[tuple[Path, None]]:
+        """The file itself; see `Store.local`."""
+        yield self.root / key, None
+
+
+class FolderLanding(Landing):
+    """Landed files under `root`."""
+
+    store: FolderStore
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(FolderStore(root))
 
 
 def sha256_of(file: Path | BufferedReader) -> str:
@@ -166,42 +161,8 @@ def sha256_of(file: Path | BufferedReader) -> str:
     return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _read(path: Path, *, broken_is_none: bool = False) -> Landed | None:
-    record = Path(f"{path}{SUFFIX}")
-    try:
-        data = record.read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise LandingError(f"The landing zone {path.parent} can't be read: {error.strerror or error}.") from error
-    if not path.exists():
-        return None
-    try:
-        return from_json(data, path.absolute().as_uri())
-    except LandingError:
-        if broken_is_none:
-            return None
-        raise
-
-
-def _holds(path: Path, landed: Landed) -> bool:
-    return path.stat().st_size == landed.size and sha256_of(path) == landed.sha256
-
-
-def _keep(old: Landed, path: Path) -> None:
-    """Keep the current bytes under their hash. The data last: a version without its record is none."""
-    folder = path.parent / VERSIONS / old.sha256
-    if (folder / path.name).exists() and _holds(folder / path.name, old):
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    _write(to_json(old), folder / path.name)
-    temporary = path.parent / f"{TEMPORARY}{uuid4().hex}"
-    try:
-        os.link(path, temporary)
-    except OSError:  # a file system without hard links
-        _copy(path, temporary)
-    temporary.replace(folder / path.name)
-    sync_folder(folder)
+def _temporary(path: Path) -> Path:
+    return path.parent / f"{TEMPORARY}{uuid4().hex}"
 
 
 def _copy(source: Path, target: Path) -> tuple[int, str]:
@@ -215,17 +176,3 @@ def _copy(source: Path, target: Path) -> tuple[int, str]:
         outgoing.flush()
         sync(outgoing.fileno())
     return size, digest.hexdigest()
-
-
-def _write(record: bytes, path: Path) -> None:
-    """Put the record beside `path`, by rename."""
-    temporary = path.parent / f"{TEMPORARY}{uuid4().hex}"
-    try:
-        with temporary.open("xb") as file:
-            file.write(record)
-            file.flush()
-            sync(file.fileno())
-        temporary.replace(f"{path}{SUFFIX}")
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync_folder(path.parent)

@@ -13,8 +13,8 @@ import pyarrow as pa
 from lakehouse.datasets.months import Month
 from lakehouse.errors import LandingError, SourceError
 from lakehouse.landing.folder import sha256_of
-from lakehouse.landing.record import SUFFIX, from_json
-from lakehouse.landing.zone import Landed, Landing
+from lakehouse.landing.record import SUFFIX, Landed, from_json
+from lakehouse.landing.zone import Landing
 from lakehouse.locks import held
 from lakehouse.sources.download import PATIENCE, Patience
 from lakehouse.sources.file import PublishedFile

@@ -1,20 +1,40 @@
-"""What a landing zone notes beside each file: one JSON object per file, the same in a folder and in a bucket."""
+"""A landed file, and the record beside it: one JSON object, the same in a folder and in a bucket."""
 
 from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from lakehouse.datasets.months import Month
 from lakehouse.datasets.registry import DATASETS, ZONES_DATASET, dataset_named
 from lakehouse.errors import LandingError, SettingsError
-from lakehouse.landing.zone import Landed
 from lakehouse.sources.file import PublishedFile
 
+SHA256_LENGTH = 64  # in hex
 SUFFIX = ".json"
 VERSIONS = "versions"
+
+
+@dataclass(frozen=True)
+class Landed:
+    """One landed file. `month` is None for the zone lookup; `sha256` is of the bytes as they arrived.
+
+    `etag` and `last_modified` are the publisher's own words for this version, empty where it gave none.
+    """
+
+    dataset: str
+    month: Month | None
+    name: str
+    uri: str
+    size: int
+    sha256: str
+    origin: str
+    landed_at: datetime
+    etag: str = ""
+    last_modified: str = ""
 
 
 def file_name(dataset: str, month: Month | None) -> str:

@@ -1,48 +1,47 @@
-"""A landed file, and what every landing zone does with it."""
+"""The landing zone: published files, byte for byte, each with a record beside it. One set of rules for every store.
+
+A file counts as landed once its record is there. The order of writes makes the rest: bytes that a later version
+replaces are first copied to `versions/{sha256}/`, then the new data arrives, then its record. So `find` tells the state
+before a killed `put` or the state after it:
+
+- data without a record: not landed; the next `put` writes over it;
+- new data beside the old record: the old bytes are read from `versions/`, where `local` looks first.
+"""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
 from lakehouse.datasets.months import Month
-
-SHA256_LENGTH = 64  # in hex
-
-
-@dataclass(frozen=True)
-class Landed:
-    """One landed file. `month` is None for the zone lookup; `sha256` is of the bytes as they arrived.
-
-    `etag` and `last_modified` are the publisher's own words for this version, empty where it gave none.
-    """
-
-    dataset: str
-    month: Month | None
-    name: str
-    uri: str
-    size: int
-    sha256: str
-    origin: str
-    landed_at: datetime
-    etag: str = ""
-    last_modified: str = ""
+from lakehouse.errors import LandingError
+from lakehouse.landing.record import SUFFIX, VERSIONS, Landed, again, file_name, folder_name, from_json, to_json
+from lakehouse.landing.store import Incoming, Store
 
 
-class Landing(Protocol):
-    """Where landed files live: a folder or a bucket."""
+class Landing:
+    """Landed files in a store. Any number of processes may read, and land, at once."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
 
     @property
     def staging(self) -> Path:
-        """A local folder for files on their way in; it outlives the process: a download can be taken up again."""
-        ...
+        """A local folder for files on their way in; it outlives the process, so a download can be resumed."""
+        return self.store.staging
 
     def find(self, dataset: str, month: Month | None) -> Landed | None:
-        """What is landed for this month, or None."""
-        ...
+        """What is landed for this month; None where data or record is missing.
+
+        Raises:
+            LandingError: the record or the landing zone can't be read.
+            ServiceError: the store does not answer.
+        """
+        with self.store.errors():
+            return self._read(_key(dataset, month))
 
     def put(
         self,
@@ -54,34 +53,144 @@ class Landing(Protocol):
         etag: str = "",
         last_modified: str = "",
     ) -> Landed:
-        """Land `file`: whole or not at all. The same bytes again change nothing (but the publisher's ETag is kept).
+        """Land `file`: whole or not at all. The same bytes again change nothing but the publisher's own marks.
 
         Other bytes take the place of what was landed; the earlier version is kept, by its hash.
 
         Raises:
-            LandingError: the file can't be stored; what was landed before is as it was.
+            LandingError: the store did not take it; what was landed before is as it was.
+            LockedError: another process still lands a file beside it after five minutes.
+            ServiceError: the store does not answer.
         """
-        ...
+        key = _key(dataset, month)
+        with self.store.incoming(key, file) as incoming:
+            new = Landed(
+                dataset=dataset,
+                month=month,
+                name=file_name(dataset, month),
+                uri=self.store.uri(key),
+                size=incoming.size,
+                sha256=incoming.sha256,
+                origin=origin,
+                landed_at=datetime.now(UTC),
+                etag=etag,
+                last_modified=last_modified,
+            )
+            return self._take(key, new, incoming)
 
-    def local(self, landed: Landed) -> AbstractContextManager[Path]:
+    @contextmanager
+    def local(self, landed: Landed) -> Iterator[Path]:
         """The landed bytes as a local file, for as long as the context lasts.
 
-        `landed` may be an earlier version of a republished month. Who reads the bytes compares their SHA-256 while
-        reading; only the length is looked at here where the file is local already.
+        `landed` may be an earlier version of a republished month. A caller that reads the bytes compares their SHA-256
+        while reading; where the file is local already, only its length is compared here.
 
         Raises:
             LandingError: gone, or length or SHA-256 differ from what was recorded at landing.
+            ServiceError: the store does not answer.
         """
-        ...
+        key = _key(landed.dataset, landed.month)
+        with self.store.errors():
+            kept = _version(key, landed.sha256)
+            where = kept if self.store.size(kept) is not None else key
+            size = self.store.size(where)
+        place = self.store.place(where)
+        if size is None:
+            raise LandingError(f"The landed file {place} is gone. Land it again: `{again(landed)}`.")
+        if size != landed.size:
+            raise LandingError(
+                f"The landed file {place} has {size:,} bytes, {landed.size:,} were landed: it was changed or cut short "
+                f"after landing. Nothing was loaded from it. Land it again: `{again(landed)}`."
+            )
+        with self.store.local(where) as (path, sha256):
+            if sha256 is not None and sha256 != landed.sha256:
+                raise LandingError(
+                    f"The landed file {place} has SHA-256 {sha256[:12]}…, and bytes with {landed.sha256[:12]}… were "
+                    "landed: it was changed after landing. Nothing was loaded from it. Land it again: "
+                    f"`{again(landed)}`."
+                )
+            yield path
 
     def listing(self, *, skip_broken: bool = False) -> list[Landed]:
         """All that is landed, by dataset and month; with `skip_broken`, all whose record can be read.
 
         Raises:
-            LandingError: a record can't be read.
+            LandingError: a record or the landing zone can't be read.
+            ServiceError: the store does not answer.
         """
-        ...
+        with self.store.errors():
+            records = [key for key in self.store.listed() if key.endswith(SUFFIX) and key.count("/") == 1]
+            found = [self._read(key.removesuffix(SUFFIX), broken_is_none=skip_broken) for key in sorted(records)]
+        return sorted((one for one in found if one), key=lambda one: (one.dataset, str(one.month or "")))
 
     def versions(self, dataset: str, month: Month | None) -> list[Landed]:
-        """Every version kept of one file, oldest first, the current one last."""
-        ...
+        """Every version kept of one file, oldest first, the current one last.
+
+        Raises:
+            LandingError: a record or the landing zone can't be read.
+            ServiceError: the store does not answer.
+        """
+        key = _key(dataset, month)
+        folder, name = key.rsplit("/", 1)
+        with self.store.errors():
+            current = self._read(key)
+            kept = [self._read(k) for k in self.store.listed(f"{folder}/{VERSIONS}/") if k.endswith(f"/{name}")]
+        earlier = [one for one in kept if one and (current is None or one.sha256 != current.sha256)]
+        return sorted(earlier, key=lambda one: one.landed_at) + ([current] if current else [])
+
+    def _take(self, key: str, new: Landed, incoming: Incoming) -> Landed:
+        """Make the incoming bytes, which `new` describes, the current version."""
+        old = self._read(key, broken_is_none=True)  # a broken record describes nothing that could be kept
+        old = old if old and self._holds(key, old) else None
+        if old and old.sha256 == new.sha256:
+            self._drop_version(key, new.sha256)
+            if (old.etag, old.last_modified) == (new.etag, new.last_modified):
+                return old
+            marked = replace(old, etag=new.etag, last_modified=new.last_modified)
+            self.store.write(key + SUFFIX, to_json(marked))
+            return marked
+        if old:
+            self._keep(key, old)
+        self.store.take(key, incoming)
+        self.store.write(key + SUFFIX, to_json(new))
+        self._drop_version(key, new.sha256)
+        return new
+
+    def _keep(self, key: str, old: Landed) -> None:
+        """Keep the current bytes under their hash. The data last: a version without its data is none."""
+        version = _version(key, old.sha256)
+        if self._holds(version, old):
+            return
+        self.store.write(version + SUFFIX, to_json(old))
+        self.store.copy(key, version)
+
+    def _drop_version(self, key: str, sha256: str) -> None:
+        """A version that came back is the current one, and lies in one place. The data first: see `_keep`."""
+        version = _version(key, sha256)
+        if self.store.size(version) is not None or self.store.size(version + SUFFIX) is not None:
+            self.store.delete(version)
+            self.store.delete(version + SUFFIX)
+
+    def _holds(self, key: str, landed: Landed) -> bool:
+        """Whether these are the bytes that were landed: damage need not change their length."""
+        return self.store.size(key) == landed.size and self.store.sha256(key) == landed.sha256
+
+    def _read(self, key: str, *, broken_is_none: bool = False) -> Landed | None:
+        record = self.store.read(key + SUFFIX)
+        if record is None or self.store.size(key) is None:
+            return None
+        try:
+            return from_json(record, self.store.uri(key))
+        except LandingError:
+            if broken_is_none:
+                return None
+            raise
+
+
+def _key(dataset: str, month: Month | None) -> str:
+    return f"{folder_name(dataset)}/{file_name(dataset, month)}"
+
+
+def _version(key: str, sha256: str) -> str:
+    folder, name = key.rsplit("/", 1)
+    return f"{folder}/{VERSIONS}/{sha256}/{name}"
