@@ -16,8 +16,8 @@ from typing import Any
 READER = "dagster._core.secrets.env_file"
 
 
-class _Mender:
-    """Finds Dagster's reader of `.env` like any other module, and mends it once it is loaded."""
+class _Patcher:
+    """Finds Dagster's reader of `.env` like any other module, and patches it once it is loaded."""
 
     def find_spec(self, name: str, path: Any = None, _target: Any = None) -> ModuleSpec | None:
         """The module's own spec, loading it as ever; None for all others."""
@@ -30,13 +30,13 @@ class _Mender:
 
             def exec_module(module: Any) -> None:
                 load(module)
-                _mend(module)
+                _patch(module)
 
             spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec
 
 
-def _mend(module: Any) -> None:
+def _patch(module: Any) -> None:
     read = module.get_env_var_dict
 
     def get_env_var_dict(base_dir: str) -> dict[str, str]:
@@ -46,10 +46,10 @@ def _mend(module: Any) -> None:
     module.get_env_var_dict = get_env_var_dict
 
 
-def mend_dagster() -> None:
+def patch_dagster() -> None:
     """Make Dagster's reader leave alone what the environment says. Once is enough."""
-    if READER not in sys.modules and not any(isinstance(finder, _Mender) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Mender())
+    if READER not in sys.modules and not any(isinstance(finder, _Patcher) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Patcher())
 
 
-mend_dagster()
+patch_dagster()

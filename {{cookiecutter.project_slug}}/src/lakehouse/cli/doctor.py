@@ -66,11 +66,13 @@ def _lakehouse(settings: Settings) -> list[Finding]:
         return [Finding("lakehouse", "missing", error.found, error.fix)]
     except LakehouseError as error:
         return [Finding("lakehouse", "missing", str(error), "")]
-    told = [
-        Finding("clock", "warn", warning, "See that every machine that writes has its clock right.")
-        for warning in clocks
+    if identity is None:
+        return []
+    fix = "See that every machine that writes has its clock right."
+    return [
+        Finding("lakehouse", "ok", f"{identity.place}, {len(names)} tables, all here"),
+        *(Finding("clock", "warn", warning, fix) for warning in clocks),
     ]
-    return [Finding("lakehouse", "ok", f"{identity.place}, {len(names)} tables, all here"), *told] if identity else []
 
 
 def _python() -> Finding:

@@ -40,10 +40,10 @@ def launch(months: Sequence[Month]) -> bool:
     from lakehouse.defs.months import MONTHS, partition_key  # noqa: PLC0415
 
     known = set(MONTHS.get_partition_keys())
-    if strange := [str(month) for month in months if partition_key(month) not in known]:
+    if not_offered := [str(month) for month in months if partition_key(month) not in known]:
         first = load_settings().first_month
         raise SettingsError(
-            f"Dagster does not offer {', '.join(strange)}: only months that have ended, from LAKEHOUSE_FIRST_MONTH "
+            f"Dagster does not offer {', '.join(not_offered)}: only months that have ended, from LAKEHOUSE_FIRST_MONTH "
             f"({first}) on. Set that to an earlier month, or use the command line: `lakehouse load`."
         )
     found = defs()

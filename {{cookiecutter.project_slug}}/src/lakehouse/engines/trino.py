@@ -192,7 +192,7 @@ class TrinoEngine:
         return rows
 
     def _run(self, sql: str, parameters: Sequence[Any]) -> pa.Table:
-        with self._told(), closing(self._connection.cursor()) as cursor:
+        with self._translated(), closing(self._connection.cursor()) as cursor:
             for attempt in Retrying(
                 retry=retry_if_exception(partial(_is_starting, cursor)),
                 stop=stop_after_delay(STARTING_SECONDS),
@@ -206,7 +206,7 @@ class TrinoEngine:
             return arrow_table([c[0] for c in columns], [c[1] for c in columns], batches)
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _translated(self) -> Iterator[None]:
         """Trino's own errors as ours."""
         try:
             yield

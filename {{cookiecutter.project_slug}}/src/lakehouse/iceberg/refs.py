@@ -90,7 +90,7 @@ def rollback(catalog: Catalog, name: str, version: AsOf | int | str, *, expect: 
             f"{name} is at snapshot {current}, not at {expect} as expected: someone else changed it. Nothing was "
             f"rolled back; look again with `lakehouse history {name}`."
         )
-    target = _meant(table, version)
+    target = _snapshot_named(table, version)
     if target == current:
         return target
     change = table.manage_snapshots().set_current_snapshot(snapshot_id=target)
@@ -121,12 +121,12 @@ def _commit(catalog: Catalog, name: str, change: Callable[[], object], is_made: 
         ) from error
 
 
-def _meant(table: Table, version: AsOf | int | str) -> int:
+def _snapshot_named(table: Table, version: AsOf | int | str) -> int:
     return version_of(table, version) if isinstance(version, str) else snapshot_at(table, version)
 
 
 def tag(catalog: Catalog, name: str, tag_name: str, version: AsOf | int | str | None = None) -> int:
-    """Name a snapshot (the current one unless told). A tag keeps its snapshot from expiry; it never moves.
+    """Name a snapshot (the current one unless given). A tag keeps its snapshot from expiry; it never moves.
 
     Returns:
         The snapshot's id.
@@ -136,7 +136,7 @@ def tag(catalog: Catalog, name: str, tag_name: str, version: AsOf | int | str | 
         CommitError: the table moved meanwhile.
     """
     table = load_table(catalog, name)
-    target = _meant(table, version) if version is not None else table.metadata.current_snapshot_id
+    target = _snapshot_named(table, version) if version is not None else table.metadata.current_snapshot_id
     if target is None:
         raise QueryError(f"{name} has no snapshot to tag yet.")
     _check_tag_name(tag_name)

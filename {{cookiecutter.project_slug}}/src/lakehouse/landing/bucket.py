@@ -264,7 +264,7 @@ class BucketStore:
                 "command again."
             )
         message = str(error.response.get("Error", {}).get("Message", ""))
-        # MinIO says so beforehand with a code of its own, or in mid-write with what the system told it.
+        # MinIO says so beforehand with a code of its own, or in mid-write with the text of the system.
         if code in _FULL or "no space left" in message.lower():
             return LandingError(
                 f"The object store at {self.endpoint} has no room left ({code}). What was landed before is as it was; "

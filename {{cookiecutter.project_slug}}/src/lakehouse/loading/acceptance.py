@@ -140,7 +140,7 @@ def superseded(landing: Landing, landed: Landed) -> bool:
     return newest is not None and newest.sha256 != landed.sha256
 
 
-def still_meant(landing: Landing, landed: Landed, change: Change, rows: int) -> Callable[[Table], None]:
+def still_current(landing: Landing, landed: Landed, change: Change, rows: int) -> Callable[[Table], None]:
     """What `commit` asks of each handle: while a load conformed, another may have landed and loaded a newer version.
 
     Raises, when called:

@@ -26,7 +26,7 @@ ARROW_TYPES: dict[str, Any] = {
     "string": pa.string(),
     "timestamp": pa.timestamp("us"),
 }
-_WAY_OUT = (
+_FIX = (
     "Nothing was loaded; get the published file again with --refresh, or mend this one and land the mended file with "
     "--refresh (TLC_SOURCE may be its folder)."
 )
@@ -67,8 +67,7 @@ def plan(dataset: Dataset, month: Month, schema: pa.Schema, file: str) -> Match:
         taken = sources[column.name]
         if taken is not None:
             raise RefusedError(
-                f"{file}: the columns {taken!r} and {published.name!r} both mean {column.name}. "
-                f"Only one may. {_WAY_OUT}"
+                f"{file}: the columns {taken!r} and {published.name!r} both mean {column.name}. Only one may. {_FIX}"
             )
         sources[column.name] = published.name
         _check_type(column, published, file)
@@ -126,7 +125,7 @@ def _check_type(column: Column, published: pa.Field[Any], file: str) -> None:
     if not (fits or empty):
         raise RefusedError(
             f"{file}: the column {published.name!r} has the type {published.type}, which {column.name} "
-            f"does not accept; expected {expected(column)}. {_WAY_OUT}"
+            f"does not accept; expected {expected(column)}. {_FIX}"
         )
 
 
@@ -177,7 +176,7 @@ class Conformer:
                 raise RefusedError(
                     f"{self.file}: the column {self.match.sources[name]!r} has no value in any of its {self.rows:,} "
                     f"rows, and {self.dataset.name} files of {self.month} must have some (as {expected(column)}). "
-                    f"{_WAY_OUT}"
+                    f"{_FIX}"
                 )
         if self._both_times and self._swapped > self.dataset.swapped_share * self._both_times:
             pickup, dropoff = (
@@ -238,7 +237,7 @@ class Conformer:
     def _refusal(self, column: Column, source: str, values: pa.Array[Any], position: int) -> RefusedError:
         return RefusedError(
             f"{self.file}: the column {source!r} has {_shown(values, position)} in row {self.rows + position} "
-            f"(counted from 0); expected {expected(column)} for {column.name}. {_WAY_OUT}"
+            f"(counted from 0); expected {expected(column)} for {column.name}. {_FIX}"
         )
 
 

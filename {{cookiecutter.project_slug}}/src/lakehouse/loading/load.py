@@ -37,7 +37,7 @@ from lakehouse.iceberg.timeline import skew
 from lakehouse.iceberg.writer import BATCH_ROWS, audit, write_data_file
 from lakehouse.landing import Landed, Landing
 from lakehouse.landing.folder import sha256_of
-from lakehouse.loading.acceptance import Change, OtherMonths, PickupMonths, check_bytes, still_meant, superseded
+from lakehouse.loading.acceptance import Change, OtherMonths, PickupMonths, check_bytes, still_current, superseded
 from lakehouse.loading.conform import Conformer, plan
 from lakehouse.loading.zones import load_zones
 from lakehouse.synthetic.generate import SYNTHETIC_KEY
@@ -218,7 +218,7 @@ def _load_month(
                 check.bytes()
         else:
             check.bytes()
-    still = still_meant(landing, landed, change, rows)
+    still = still_current(landing, landed, change, rows)
 
     def check_again(handle: Table) -> None:
         still(handle)

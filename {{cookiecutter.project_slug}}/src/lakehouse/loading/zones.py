@@ -19,13 +19,13 @@ from lakehouse.iceberg.tables import ZONE_COLUMNS, ZONES_TABLE
 from lakehouse.iceberg.writer import audit, write_data_file
 from lakehouse.landing import Landed, Landing
 from lakehouse.landing.land import is_generated
-from lakehouse.loading.acceptance import Change, check_bytes, still_meant
+from lakehouse.loading.acceptance import Change, check_bytes, still_current
 from lakehouse.loading.conform import whole_numbers
 
 # its stubs know no plain Python values
 pc: Any = compute
 
-_WAY_OUT = "Nothing was loaded; get the published lookup again with `lakehouse load zones --refresh`."
+_FIX = "Nothing was loaded; get the published lookup again with `lakehouse load zones --refresh`."
 
 
 def load_zones(catalog: Catalog, landing: Landing, landed: Landed, change: Change) -> tuple[int | None, int]:
@@ -47,7 +47,7 @@ def load_zones(catalog: Catalog, landing: Landing, landed: Landed, change: Chang
     zones = read_zones(content, landed.name)
     rows = len(zones)
     change.check_size(table, rows, landed.name)
-    check_again = still_meant(landing, landed, change, rows)
+    check_again = still_current(landing, landed, change, rows)
     zones = zones.append_column("source_sha256", pa.array([landed.sha256] * rows))
     zones = zones.cast(schema_to_pyarrow(table.schema(), include_field_ids=False))
     if not rows:
@@ -74,28 +74,26 @@ def read_zones(content: bytes, name: str) -> pa.Table:
     try:
         text = csv.read_csv(io.BytesIO(content), convert_options=csv.ConvertOptions(column_types=_all_text(content)))
     except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
-        raise RefusedError(f"{name}: this is not a CSV file ({str(error).splitlines()[0]}). {_WAY_OUT}") from error
+        raise RefusedError(f"{name}: this is not a CSV file ({str(error).splitlines()[0]}). {_FIX}") from error
     found = {name: [c for c in text.column_names if normalised(c) == normalised(name)] for name in wanted}
     if several := [(name, columns) for name, columns in found.items() if len(columns) > 1]:
         name_of, (one, other, *_) = several[0]
-        raise RefusedError(f"{name}: the columns {one!r} and {other!r} both mean {name_of}. {_WAY_OUT}")
+        raise RefusedError(f"{name}: the columns {one!r} and {other!r} both mean {name_of}. {_FIX}")
     missing = [name for name, columns in found.items() if not columns]
     if missing:
         raise RefusedError(
-            f"{name}: the column {missing[0]!r} is missing; the file has {', '.join(text.column_names)}. {_WAY_OUT}"
+            f"{name}: the column {missing[0]!r} is missing; the file has {', '.join(text.column_names)}. {_FIX}"
         )
     zones = text.select([column for columns in found.values() for column in columns]).rename_columns(wanted)
     try:
         ids = whole_numbers(zones["location_id"].combine_chunks())
     except pa.ArrowInvalid as error:
-        raise RefusedError(
-            f"{name}: the column 'LocationID' holds what is no whole number: {error}. {_WAY_OUT}"
-        ) from error
+        raise RefusedError(f"{name}: the column 'LocationID' holds what is no whole number: {error}. {_FIX}") from error
     counted = pc.value_counts(ids)
     twice = [entry["values"].as_py() for entry in counted if entry["counts"].as_py() > 1]
     if ids.null_count or twice:
         what = f"{twice[0]} twice" if twice else "no value in some row"
-        raise RefusedError(f"{name}: the column 'LocationID' has {what}; ids are keys. {_WAY_OUT}")
+        raise RefusedError(f"{name}: the column 'LocationID' has {what}; ids are keys. {_FIX}")
     return zones.set_column(0, "location_id", ids)
 
 

@@ -170,7 +170,7 @@ def check(file: Path, wanted: PublishedFile, origin: str) -> None:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """The source's own faults, told apart from those of the disk that a copy goes to."""
+    """The source's own faults, apart from those of the disk that a copy goes to."""
     try:
         yield
     except OSError as error:

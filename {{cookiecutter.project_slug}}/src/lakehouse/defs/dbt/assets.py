@@ -12,7 +12,7 @@ import dagster as dg
 from dagster_dbt import DbtCliResource, dbt_assets
 
 from lakehouse.defs.common import table_metadata
-from lakehouse.defs.dbt.events import described, told
+from lakehouse.defs.dbt.events import dagster_events, described
 from lakehouse.defs.dbt.manifest import manifest, start_from_parsed, tidy
 from lakehouse.defs.dbt.translator import TableNames
 from lakehouse.defs.failures import failures
@@ -53,7 +53,7 @@ def dbt_models(
 
         with _environment(variables(trino.settings())):
             run = dbt.cli(["build", "--exclude-resource-type", "unit_test"], context=context, target_path=target_path)
-        yield from described(told(run, trino.settings()), describe, iceberg)
+        yield from described(dagster_events(run, trino.settings()), describe, iceberg)
     tidy(target_path)
 
 

@@ -18,8 +18,8 @@ from lakehouse.settings import Settings
 from lakehouse.transform import trino_lost
 
 
-def told(run: DbtCliInvocation, settings: Settings) -> Iterator[Any]:
-    """What a run of dbt tells Dagster: its own `stream`, with a look at Trino after what failed.
+def dagster_events(run: DbtCliInvocation, settings: Settings) -> Iterator[Any]:
+    """Turn a run of dbt into Dagster's events, as its own `stream` does, and ask Trino after a failure.
 
     Raises:
         ServiceError: Trino went away. dbt has ended by then.
