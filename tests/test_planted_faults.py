@@ -171,7 +171,7 @@ FAULTS = (
     Fault(
         "months loaded in another order than asked for",
         "cli/load.py",
-        (("    return list(found)\n", "    return sorted(found)\n"),),
+        (("for month in found]\n", "for month in sorted(found)]\n"),),
         "test_cli.py::test_months_are_loaded_in_the_order_given",
         r"assert \['2023-12', .*\] == \['2024-02', ",
     ),
@@ -180,7 +180,7 @@ FAULTS = (
         ACCEPTANCE,
         (
             ("import AlwaysTrue, BooleanExpression", "import AlwaysFalse, BooleanExpression"),
-            ("if self.month else AlwaysTrue()", "if self.month else AlwaysFalse()"),
+            ("if self.file.month else AlwaysTrue()", "if self.file.month else AlwaysFalse()"),
         ),
         "test_zones.py::test_the_same_lookup_again_makes_no_snapshot_and_a_newer_one_replaces_it_whole",
         r"assert \('loaded', 'loaded', 'loaded'\) == \('loaded', 'unchanged', 'loaded'\)",

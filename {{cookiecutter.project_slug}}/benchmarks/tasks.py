@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.catalog import Catalog
 
+from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
 from lakehouse.engines import open_engine
 from lakehouse.history.history import history, months
@@ -76,10 +77,10 @@ def ours(folder: Path, file: str) -> None:
     """A load: the landed file to the commit, audit included."""
     settings = fresh(folder / "ours")
     landing = open_landing(settings)
-    landing.put(DATASET, MONTH, Path(file), "benchmark")
+    landing.put(DatasetFile(DATASET, MONTH), Path(file), "benchmark")
     catalog = open_catalog(settings)
     with timed():
-        load(catalog, landing, DATASET, MONTH)
+        load(catalog, landing, DatasetFile(DATASET, MONTH))
 
 
 def no_op(folder: Path, file: str) -> None:
@@ -88,7 +89,7 @@ def no_op(folder: Path, file: str) -> None:
     settings = lake_in(folder / "ours")
     catalog, landing = open_catalog(settings), open_landing(settings)
     with timed():
-        load(catalog, landing, DATASET, MONTH)
+        load(catalog, landing, DatasetFile(DATASET, MONTH))
 
 
 def as_user(folder: Path, file: str, method: str) -> None:
@@ -129,7 +130,7 @@ def eight_months(folder: Path, processes: str) -> None:
         file = folder / f"eight-{m}.parquet"
         if not file.exists():
             write_month(file, DATASET, Month(2024, m), 250_000, seed=m)
-        landing.put(DATASET, Month(2024, m), file, "benchmark")
+        landing.put(DatasetFile(DATASET, Month(2024, m)), file, "benchmark")
     count = int(processes)
     with timed():
         workers = [
@@ -153,7 +154,7 @@ def load_months(folder: Path, *numbers: str) -> None:
     catalog, landing = open_catalog(settings), open_landing(settings)
     with timed():
         for number in numbers:
-            load(catalog, landing, DATASET, Month(2024, int(number)))
+            load(catalog, landing, DatasetFile(DATASET, Month(2024, int(number))))
 
 
 def look(folder: Path, what: str, snapshots: str) -> None:
@@ -168,8 +169,8 @@ def look(folder: Path, what: str, snapshots: str) -> None:
             file = folder / f"look-{month}.parquet"
             if not file.exists():
                 write_month(file, DATASET, month, 100)
-            landing.put(DATASET, month, file, "benchmark")
-            load(catalog, landing, DATASET, month, again=True)
+            landing.put(DatasetFile(DATASET, month), file, "benchmark")
+            load(catalog, landing, DatasetFile(DATASET, month), again=True)
     engine = open_engine(settings)
     with timed():
         if what == "history":

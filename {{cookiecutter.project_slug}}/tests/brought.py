@@ -31,7 +31,6 @@ from lakehouse.datasets.registry import DATASETS
 from lakehouse.errors import LakehouseError, LandingError, RefusedError
 from lakehouse.landing import Landed
 from lakehouse.landing.bucket import PREFIX, s3_client
-from lakehouse.landing.record import folder_name
 from lakehouse.loading import load as loading
 
 ROWS, HELD = 40, 60
@@ -159,7 +158,7 @@ def rewrite(lake: Lake, landed: Landed, change: Callable[[bytes], bytes]) -> Non
         path.write_bytes(change(path.read_bytes()))
         return
     client = s3_client(lake.settings)
-    place = {"Bucket": lake.settings.s3_bucket, "Key": f"{PREFIX}{folder_name(landed.dataset)}/{landed.name}"}
+    place = {"Bucket": lake.settings.s3_bucket, "Key": f"{PREFIX}{landed.file.key}"}
     content = client.get_object(**place)["Body"].read()  # type: ignore[arg-type]
     client.put_object(**place, Body=change(content))  # type: ignore[arg-type]
 

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 
+from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.engines import Engine, open_engine
@@ -65,13 +66,13 @@ class Lake:
 
     def land(self, dataset: str, month: str, file: Path, origin: str = "test") -> Landed:
         """Land a file, or a newer version of it."""
-        return self.landing.put(dataset, Month.parse(month), file, origin)
+        return self.landing.put(DatasetFile(dataset, Month.parse(month)), file, origin)
 
     def load(self, dataset: str, month: str, file: Path | None = None, **options: Any) -> LoadResult:
         """Load a month; with `file`, land that first."""
         if file is not None:
             self.land(dataset, month, file)
-        return load(self.catalog, self.landing, dataset, Month.parse(month), **options)
+        return load(self.catalog, self.landing, DatasetFile(dataset, Month.parse(month)), **options)
 
     def history(self, table: str) -> list[HistoryRow]:
         """The table's snapshots, oldest first."""

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
+from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
 from lakehouse.errors import LakehouseError
 from lakehouse.iceberg.catalog import open_catalog
@@ -111,7 +112,7 @@ def main() -> None:
     print("ready", flush=True)
     sys.stdin.readline()
     try:
-        result = load(catalog, landing, dataset, Month.parse(month))
+        result = load(catalog, landing, DatasetFile(dataset, Month.parse(month)))
     except LakehouseError as error:
         print(f"refused {error}", flush=True)
         sys.exit(1)

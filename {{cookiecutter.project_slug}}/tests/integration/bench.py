@@ -18,6 +18,7 @@ from typing import Any
 from tests.integration.lake import Lake
 from tests.integration.stack import started
 
+from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month, parse_months
 from lakehouse.iceberg.catalog import open_catalog
 from lakehouse.iceberg.tables import ensure_raw_tables
@@ -45,9 +46,9 @@ def timed(action: Callable[[], Any]) -> float:
 def load_seconds(settings: Settings, file: Path) -> float:
     """Load a landed file into empty tables."""
     landing = open_landing(settings)
-    landing.put("yellow", MONTH, file, "bench")
+    landing.put(DatasetFile("yellow", MONTH), file, "bench")
     ensure_raw_tables(open_catalog(settings))
-    return timed(lambda: load(open_catalog(settings), landing, "yellow", MONTH))
+    return timed(lambda: load(open_catalog(settings), landing, DatasetFile("yellow", MONTH)))
 
 
 def insert_values(lake: Lake) -> float:

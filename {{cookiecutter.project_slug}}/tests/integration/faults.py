@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 import pytest
 from tests.integration.lake import Lake
 
+from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
 from lakehouse.errors import LakehouseError
 from lakehouse.iceberg.catalog import open_catalog
@@ -61,7 +62,7 @@ class Restatement:
     def load(self, **changes: object) -> LoadResult:
         """Load the newer version, through services as `changes` name them."""
         settings: Settings = self.lake.stack.settings(self.lake.folder / "home", **changes)
-        return load(open_catalog(settings), BucketLanding(settings), "green", Month(2023, 1))
+        return load(open_catalog(settings), BucketLanding(settings), DatasetFile("green", Month(2023, 1)))
 
     def refused(self, fault: str, attempt: Callable[[], object]) -> LakehouseError:
         """`attempt` ends in one clear error, soon; returns that."""

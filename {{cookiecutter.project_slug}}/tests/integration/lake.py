@@ -12,6 +12,7 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import NamespaceAlreadyExistsError
 from tests.integration.stack import MARK, Stack
 
+from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
 from lakehouse.engines.trino import TrinoEngine
 from lakehouse.iceberg.catalog import open_catalog
@@ -82,7 +83,7 @@ class Lake:
             write_zones(file)
         else:
             write_month(file, dataset, Month.parse(month), rows, seed=seed)
-        self.landing.put(dataset, Month.parse(month) if month else None, file, f"generated:{seed}")
+        self.landing.put(DatasetFile(dataset, Month.parse(month) if month else None), file, f"generated:{seed}")
 
     def load(self, dataset: str, month: str | None, rows: int = 1000, seed: int = 0, **options: Any) -> LoadResult:
         """Land a generated month and load it."""
@@ -91,7 +92,7 @@ class Lake:
 
     def reload(self, dataset: str, month: str | None, **options: Any) -> LoadResult:
         """Load what is landed."""
-        return load(self.catalog, self.landing, dataset, Month.parse(month) if month else None, **options)
+        return load(self.catalog, self.landing, DatasetFile(dataset, Month.parse(month) if month else None), **options)
 
     def scan(self, table: str, snapshot_id: int | None = None) -> pa.Table:
         """A table's rows as PyIceberg reads them, in order."""

@@ -24,6 +24,7 @@ from tests.integration.lake import GREEN, Lake
 from tests.integration.stack import within
 from tests.loads import at_once
 
+from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
 from lakehouse.engines.trino import TrinoEngine
 from lakehouse.errors import QueryError, ServiceError, TransformError
@@ -143,7 +144,7 @@ def reader_in_a_loop(lake: Lake) -> Iterator[list[dict[str, tuple[int, str]]]]:
 
 def landed(lake: Lake, month: str) -> str:
     """The SHA-256 of what is landed."""
-    found = lake.landing.find("green", Month.parse(month))
+    found = lake.landing.find(DatasetFile("green", Month.parse(month)))
     assert found is not None
     return found.sha256
 

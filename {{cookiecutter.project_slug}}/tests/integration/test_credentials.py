@@ -12,6 +12,7 @@ from tests.integration.lake import GREEN, Lake
 from tests.integration.stack import SECRETS, Stack
 from tests.integration.test_faults import before_commit
 
+from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
 from lakehouse.errors import CommitError, LakehouseError, ServiceError
 from lakehouse.iceberg.catalog import open_catalog
@@ -62,7 +63,7 @@ def test_keys_of_the_loader_that_open_the_landing_zone_alone(lake: Lake, months:
 
     error = months.refused(
         "wrong credentials of the loader, for tables",
-        lambda: load(open_catalog(wrong), BucketLanding(right), "green", Month(2023, 1)),
+        lambda: load(open_catalog(wrong), BucketLanding(right), DatasetFile("green", Month(2023, 1))),
     )
 
     assert isinstance(error, ServiceError)

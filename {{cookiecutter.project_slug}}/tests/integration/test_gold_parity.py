@@ -13,6 +13,7 @@ from tests import lake as embedded
 from tests.dbt.raw import made_up_rows, put_month, put_zones, remove_month, silver_row
 from tests.integration.lake import GREEN, Lake
 
+from lakehouse.datasets.file import ZONES_FILE, DatasetFile
 from lakehouse.datasets.months import Month
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.engines import Engine
@@ -93,15 +94,15 @@ def test_real_months_of_different_eras_are_the_same_on_both_targets(
 
 def load_real(lake: Lake | embedded.Lake, landing: Landing, folder: Path) -> None:
     [zones] = folder.rglob("taxi_zone_lookup.csv")
-    landing.put("zones", None, zones, "test")
-    load(lake.catalog, landing, "zones", None)
+    landing.put(ZONES_FILE, zones, "test")
+    load(lake.catalog, landing, ZONES_FILE)
     for dataset, text in REAL:
         month = Month.parse(text)
         file = next(folder.rglob(DATASETS[dataset].file_name(month)), None)
         if file is None:
             pytest.skip(f"TLC_DATA has no {dataset} {text}")
-        landing.put(dataset, month, file, "test")
-        load(lake.catalog, landing, dataset, month)
+        landing.put(DatasetFile(dataset, month), file, "test")
+        load(lake.catalog, landing, DatasetFile(dataset, month))
 
 
 def put(lake: Lake, month: str, count: int, seed: int = 0) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.integration.lake import Lake
 
+from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
 from lakehouse.errors import LandingError
 
@@ -23,13 +24,13 @@ def test_a_month_that_many_land_at_once_is_whole_or_refused_and_the_next_mends_i
 
     for _ in range(5):
         with ThreadPoolExecutor(6) as pool:
-            list(pool.map(lambda file: landing.put("green", JANUARY, file, file.name), files))
-        found = landing.find("green", JANUARY)
+            list(pool.map(lambda file: landing.put(DatasetFile("green", JANUARY), file, file.name), files))
+        found = landing.find(DatasetFile("green", JANUARY))
         assert found is not None
         # A mixture of two is noticed by its hash, and never handed out.
         with suppress(LandingError), landing.local(found) as path:
             assert path.read_bytes() in whole
 
-    last = landing.put("green", JANUARY, files[3], "o")
+    last = landing.put(DatasetFile("green", JANUARY), files[3], "o")
     with landing.local(last) as path:
         assert path.read_bytes() == whole[3]

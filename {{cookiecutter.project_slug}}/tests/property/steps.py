@@ -12,6 +12,7 @@ from multiprocessing import get_context
 from types import FrameType
 from typing import Any
 
+from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
 from lakehouse.iceberg.catalog import open_catalog
 from lakehouse.landing import open_landing
@@ -60,4 +61,6 @@ def killed_load(settings: Settings, dataset: str, month: str, step: int) -> bool
 
 def _load_and_die(settings: Settings, dataset: str, month: str, step: int) -> None:
     with at_step(step, lambda: os.kill(os.getpid(), signal.SIGKILL), within=ALL, threads=True):
-        load(open_catalog(settings), open_landing(settings), dataset, Month.parse(month), allow_shrink=True)
+        load(
+            open_catalog(settings), open_landing(settings), DatasetFile(dataset, Month.parse(month)), allow_shrink=True
+        )

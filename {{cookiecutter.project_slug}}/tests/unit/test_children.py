@@ -14,6 +14,7 @@ from tests.kills import Kills
 from tests.lake import Lake
 from tests.unit.dagster_project import Project
 
+from lakehouse.datasets.file import ZONES_FILE
 from lakehouse.datasets.months import Month
 from lakehouse.loading.load import load
 from lakehouse.settings import Settings
@@ -42,8 +43,8 @@ STEERING = {
 def loaded(lake: Lake) -> Lake:
     """A month and the zone lookup."""
     lake.load("green", "2024-01", lake.generate("green", "2024-01", ROWS))
-    lake.landing.put("zones", None, write_zones(lake.scratch / "zones.csv"), "test")
-    load(lake.catalog, lake.landing, "zones", None)
+    lake.landing.put(ZONES_FILE, write_zones(lake.scratch / "zones.csv"), "test")
+    load(lake.catalog, lake.landing, ZONES_FILE)
     return lake
 
 

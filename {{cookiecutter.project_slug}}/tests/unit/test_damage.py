@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from tests.lake import Lake
 
+from lakehouse.datasets.file import ZONES_FILE
 from lakehouse.errors import LandingError, RefusedError
 from lakehouse.loading import load as loading
 from lakehouse.synthetic.generate import write_zones
@@ -30,7 +31,7 @@ def test_no_flipped_bit_of_a_landed_file_is_loaded(lake: Lake) -> None:
     chance = random.Random(2)  # noqa: S311 - places to damage
     lake.load("green", "2024-02", lake.generate("green", "2024-02", 200))
     landed = lake.land("green", "2024-01", lake.generate("green", "2024-01", 2_000))
-    path = lake.settings.landing_dir / "green_trips" / landed.name
+    path = lake.settings.landing_dir / "green_trips" / landed.file.name
 
     for place in chance.sample(range(8 * landed.size), FLIPS):
         flip(path, place)
@@ -43,15 +44,15 @@ def test_no_flipped_bit_of_a_landed_file_is_loaded(lake: Lake) -> None:
 
 
 def test_no_flipped_bit_of_a_landed_zone_lookup_is_loaded(lake: Lake, tmp_path: Path) -> None:
-    landed = lake.landing.put("zones", None, write_zones(tmp_path / "taxi_zone_lookup.csv"), "test")
-    path = lake.settings.landing_dir / "taxi_zones" / landed.name
+    landed = lake.landing.put(ZONES_FILE, write_zones(tmp_path / "taxi_zone_lookup.csv"), "test")
+    path = lake.settings.landing_dir / "taxi_zones" / landed.file.name
 
     flip(path, 8 * landed.size - 80)
     with pytest.raises(RefusedError, match="are not those that landed"):
-        loading.load(lake.catalog, lake.landing, "zones", None)
+        loading.load(lake.catalog, lake.landing, ZONES_FILE)
     flip(path, 8 * landed.size - 80)
 
-    assert loading.load(lake.catalog, lake.landing, "zones", None).rows == 265
+    assert loading.load(lake.catalog, lake.landing, ZONES_FILE).rows == 265
 
 
 def test_a_flipped_bit_of_a_staged_file_is_refused_or_changes_nothing_that_is_read(

@@ -11,6 +11,7 @@ import pytest
 from tests.lake import Lake
 from tests.unit.failing_catalog import failing_catalog
 
+from lakehouse.datasets.file import ZONES_FILE, DatasetFile
 from lakehouse.datasets.months import Month
 from lakehouse.defs.dbt.events import described
 from lakehouse.errors import ServiceError
@@ -47,8 +48,8 @@ def materialized(lake: Lake) -> dict[str, dict[str, Any]]:
 
 
 def test_a_month_that_is_loaded_already_has_the_snapshot_of_its_table_on_record(lake: Lake) -> None:
-    lake.landing.put("green", Month(2024, 1), lake.generate("green", "2024-01", 50), "test")
-    lake.landing.put("zones", None, write_zones(lake.scratch / "taxi_zone_lookup.csv"), "test")
+    lake.landing.put(DatasetFile("green", Month(2024, 1)), lake.generate("green", "2024-01", 50), "test")
+    lake.landing.put(ZONES_FILE, write_zones(lake.scratch / "taxi_zone_lookup.csv"), "test")
 
     loaded, unchanged = materialized(lake), materialized(lake)
 
@@ -68,8 +69,8 @@ def test_a_catalog_that_is_away_is_asked_again(
     from lakehouse.defs.raw.schemas import iceberg_schemas
     from lakehouse.defs.resources import ObjectStore, resources
 
-    lake.landing.put("green", Month(2024, 1), lake.generate("green", "2024-01", 50), "test")
-    lake.landing.put("zones", None, write_zones(lake.scratch / "taxi_zone_lookup.csv"), "test")
+    lake.landing.put(DatasetFile("green", Month(2024, 1)), lake.generate("green", "2024-01", 50), "test")
+    lake.landing.put(ZONES_FILE, write_zones(lake.scratch / "taxi_zone_lookup.csv"), "test")
     landed = ObjectStore(target="embedded", home=str(lake.settings.home))
     monkeypatch.setattr("lakehouse.defs.failures.FIRST_WAIT_SECONDS", 0)
     away = "http://127.0.0.1:9"

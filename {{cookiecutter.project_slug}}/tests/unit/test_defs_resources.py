@@ -11,6 +11,7 @@ import pytest
 from tests.lake import Lake
 from tests.unit.dagster_project import Project
 
+from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month, parse_months
 from lakehouse.defs.failures import failures
 from lakehouse.errors import LakehouseError, NotPublishedError, RefusedError, ServiceError, SourceError
@@ -59,7 +60,7 @@ def test_a_resource_can_be_swapped(lake: Lake, tmp_path: Path) -> None:
             selection=["landing/green_trips"],
         )
 
-    landed = lake.landing.find("green", Month(2024, 1))
+    landed = lake.landing.find(DatasetFile("green", Month(2024, 1)))
     assert result.success
     assert landed is not None
     assert landed.size == file.stat().st_size

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from tests.unit.misbehaving_publisher import Publisher, as_published, cut_after, running, status, web_page
 
-from lakehouse.cli.demo import ZONES, bring
+from lakehouse.cli.demo import bring
+from lakehouse.datasets.file import ZONES_FILE, DatasetFile
 from lakehouse.datasets.months import Month
 from lakehouse.engines import open_engine
 from lakehouse.errors import LandingError, NotPublishedError, SourceError, UnreachableError
@@ -20,10 +21,9 @@ from lakehouse.landing.land import generated, land
 from lakehouse.loading.load import load
 from lakehouse.settings import Settings
 from lakehouse.sources.download import Patience
-from lakehouse.sources.file import PublishedFile
 from lakehouse.synthetic.generate import write_month, write_zones
 
-JANUARY, FEBRUARY, MARCH = (PublishedFile("green", Month(2023, n)) for n in (1, 2, 3))
+JANUARY, FEBRUARY, MARCH = (DatasetFile("green", Month(2023, n)) for n in (1, 2, 3))
 HASTE = Patience(connect=1, silence=1, first_wait=0.01, longest_wait=0.1, tries=2, connect_tries=1)
 
 
@@ -67,13 +67,13 @@ class DemoLake:
     def settings(self, source: str) -> Settings:
         return Settings(LAKEHOUSE_TARGET="embedded", LAKEHOUSE_HOME=self.home, TLC_SOURCE=source)
 
-    def demo(self, source: str, *wanted: PublishedFile) -> None:
+    def demo(self, source: str, *wanted: DatasetFile) -> None:
         settings = self.settings(source)
         for file, replaces in bring(settings, self.landing, wanted, HASTE).items():
-            load(open_catalog(settings), self.landing, file.dataset, file.month, allow_shrink=replaces)
+            load(open_catalog(settings), self.landing, file, allow_shrink=replaces)
 
     def generated(self) -> set[str]:
-        return {landed.name for landed in generated(self.landing)}
+        return {landed.file.name for landed in generated(self.landing)}
 
     def loaded(self) -> dict[str, int]:
         engine = open_engine(self.settings("unused"))
@@ -100,7 +100,7 @@ def test_published_months_and_zones_are_taken_where_they_can_be_had(lake: DemoLa
 
     assert lake.loaded() == {"2023-01": 500, "2023-02": 501}
     assert lake.generated() == set()
-    assert lake.landing.find("zones", None) is not None
+    assert lake.landing.find(ZONES_FILE) is not None
 
 
 def test_a_home_whose_path_has_spaces_and_signs_is_the_folder_used(
@@ -173,7 +173,7 @@ def test_nothing_is_generated_beside_published_months(lake: DemoLake, nowhere: s
         lake.demo(nowhere, JANUARY, FEBRUARY)
 
     assert lake.loaded() == {"2023-01": 500}
-    assert lake.landing.find("green", Month(2023, 2)) is None
+    assert lake.landing.find(DatasetFile("green", Month(2023, 2))) is None
 
 
 def test_a_network_that_fails_half_way_mixes_nothing(lake: DemoLake, publisher: Publisher) -> None:
@@ -198,9 +198,9 @@ def test_one_who_answers_for_the_publisher_is_not_the_publisher(
 
 def test_a_month_that_is_not_published_is_not_generated(lake: DemoLake, publisher: Publisher, nowhere: str) -> None:
     with pytest.raises(NotPublishedError, match="green 2023-04 is not published"):
-        lake.demo(publisher.url, PublishedFile("green", Month(2023, 4)))
+        lake.demo(publisher.url, DatasetFile("green", Month(2023, 4)))
     with pytest.raises(NotPublishedError, match="green 2999-01 can't be published yet"):
-        lake.demo(nowhere, PublishedFile("green", Month(2999, 1)))
+        lake.demo(nowhere, DatasetFile("green", Month(2999, 1)))
 
     assert lake.landing.listing() == []
 
@@ -222,8 +222,8 @@ def test_a_plain_load_never_takes_a_generated_month(lake: DemoLake, publisher: P
     lake.demo(nowhere, JANUARY)
 
     with pytest.raises(UnreachableError):
-        land(lake.landing, nowhere, "green", Month(2023, 1), patience=HASTE)
-    landed = land(lake.landing, publisher.url, "green", Month(2023, 1), patience=HASTE)
+        land(lake.landing, nowhere, DatasetFile("green", Month(2023, 1)), patience=HASTE)
+    landed = land(lake.landing, publisher.url, DatasetFile("green", Month(2023, 1)), patience=HASTE)
 
     assert landed.origin.startswith(publisher.url)
 
@@ -235,7 +235,7 @@ def test_a_plain_load_does_not_leave_a_published_month_beside_a_generated_one(
 
     for month in (JANUARY.month, MARCH.month):
         with pytest.raises(LandingError, match=r"generated months \(.*green 2023-02\).*make demo"):
-            land(lake.landing, publisher.url, "green", month, patience=HASTE)
+            land(lake.landing, publisher.url, DatasetFile("green", month), patience=HASTE)
 
     assert len(lake.generated()) == 3
 
@@ -248,12 +248,12 @@ def test_generated_months_move_to_another_lakehouse_and_stay_marked_unless_it_ha
     empty, real = DemoLake(tmp_path / "empty"), DemoLake(tmp_path / "real")
     real.demo(publisher.url, MARCH)
 
-    for file in (ZONES, JANUARY, FEBRUARY):
-        land(empty.landing, source, file.dataset, file.month)
-        load(open_catalog(empty.settings(source)), empty.landing, file.dataset, file.month)
+    for file in (ZONES_FILE, JANUARY, FEBRUARY):
+        land(empty.landing, source, file)
+        load(open_catalog(empty.settings(source)), empty.landing, file)
 
     assert empty.snapshots() == [("2023-01", True), ("2023-02", True)]
     assert len(empty.generated()) == 3
     with pytest.raises(LandingError, match=r"generated month .*published ones \(green 2023-03\)"):
-        land(real.landing, source, "green", JANUARY.month)
+        land(real.landing, source, JANUARY)
     assert real.generated() == set()

@@ -13,6 +13,7 @@ import pytest
 from tests.lake import Lake
 from tests.unit.dagster_project import Project
 
+from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
 from lakehouse.settings import Settings
 from lakehouse.synthetic.generate import write_month
@@ -73,7 +74,7 @@ def test_a_run_writes_the_lakehouse_that_the_environment_names(tmp_path: Path, c
 
     assert done.returncode == 0, done.stdout + done.stderr
     settings = Settings(LAKEHOUSE_TARGET="embedded", LAKEHOUSE_HOME=tmp_path / "home")
-    assert Lake(settings, tmp_path / "scratch").landing.find("green", Month(2023, 1))
+    assert Lake(settings, tmp_path / "scratch").landing.find(DatasetFile("green", Month(2023, 1)))
     assert not (tmp_path / "other").exists()
     with dg.DagsterInstance.from_config(str(tmp_path / "dagster")) as instance:
         assert len(instance.get_runs()) == 1

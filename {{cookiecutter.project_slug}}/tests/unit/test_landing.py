@@ -14,6 +14,7 @@ import pytest
 from moto import mock_aws
 from pydantic import SecretStr
 
+from lakehouse.datasets.file import ZONES_FILE, DatasetFile
 from lakehouse.datasets.months import Month
 from lakehouse.errors import LandingError
 from lakehouse.landing.bucket import BucketLanding
@@ -58,63 +59,63 @@ def content(landing: Landing, version: Any) -> bytes:
 def test_a_file_lands_byte_for_byte_with_its_record_beside_it(landing: Landing, tmp_path: Path) -> None:
     file = given(tmp_path, b"trips")
 
-    landed = landing.put("green", JANUARY, file, "https://tlc.example/x", etag='"x"')
+    landed = landing.put(DatasetFile("green", JANUARY), file, "https://tlc.example/x", etag='"x"')
 
     assert {key for key in landing.store.listed() if not key.endswith(".lock")} == {KEY, RECORD}
     assert (landed.size, landed.sha256, landed.etag) == (5, sha256_of(file), '"x"')
-    assert landing.find("green", JANUARY) == landed
+    assert landing.find(DatasetFile("green", JANUARY)) == landed
     assert content(landing, landed) == b"trips"
 
 
 def test_the_zone_lookup_has_no_month(landing: Landing, tmp_path: Path) -> None:
-    landed = landing.put("zones", None, given(tmp_path, b"1,EWR"), "https://tlc.example/zones")
+    landed = landing.put(ZONES_FILE, given(tmp_path, b"1,EWR"), "https://tlc.example/zones")
 
-    assert landed.month is None
+    assert landed.file.month is None
     assert landing.store.size("taxi_zones/taxi_zone_lookup.csv") == 5
-    assert landing.find("zones", None) == landed
+    assert landing.find(ZONES_FILE) == landed
 
 
 def test_the_same_bytes_again_change_nothing_but_the_etag(landing: Landing, tmp_path: Path) -> None:
     file = given(tmp_path, b"trips")
-    first = landing.put("green", JANUARY, file, "https://one.example", etag='"1"')
+    first = landing.put(DatasetFile("green", JANUARY), file, "https://one.example", etag='"1"')
 
-    same = landing.put("green", JANUARY, file, "https://two.example", etag='"1"')
-    newer = landing.put("green", JANUARY, file, "https://two.example", etag='"2"')
+    same = landing.put(DatasetFile("green", JANUARY), file, "https://two.example", etag='"1"')
+    newer = landing.put(DatasetFile("green", JANUARY), file, "https://two.example", etag='"2"')
 
     assert same == first
     assert (newer.origin, newer.landed_at, newer.etag) == (first.origin, first.landed_at, '"2"')
-    assert len(landing.versions("green", JANUARY)) == 1
+    assert len(landing.versions(DatasetFile("green", JANUARY))) == 1
 
 
 def test_a_republished_month_keeps_the_earlier_version_readable(landing: Landing, tmp_path: Path) -> None:
-    old = landing.put("green", JANUARY, given(tmp_path, b"first"), "o")
-    new = landing.put("green", JANUARY, given(tmp_path, b"second"), "o")
+    old = landing.put(DatasetFile("green", JANUARY), given(tmp_path, b"first"), "o")
+    new = landing.put(DatasetFile("green", JANUARY), given(tmp_path, b"second"), "o")
 
-    assert landing.find("green", JANUARY) == new
+    assert landing.find(DatasetFile("green", JANUARY)) == new
     assert landing.listing() == [new]
-    assert [v.sha256 for v in landing.versions("green", JANUARY)] == [old.sha256, new.sha256]
+    assert [v.sha256 for v in landing.versions(DatasetFile("green", JANUARY))] == [old.sha256, new.sha256]
     assert (content(landing, old), content(landing, new)) == (b"first", b"second")
 
 
 def test_a_version_that_comes_back_lies_in_one_place(landing: Landing, tmp_path: Path) -> None:
-    first = landing.put("green", JANUARY, given(tmp_path, b"first"), "o")
-    second = landing.put("green", JANUARY, given(tmp_path, b"second"), "o")
+    first = landing.put(DatasetFile("green", JANUARY), given(tmp_path, b"first"), "o")
+    second = landing.put(DatasetFile("green", JANUARY), given(tmp_path, b"second"), "o")
 
-    back = landing.put("green", JANUARY, given(tmp_path, b"first"), "o")
+    back = landing.put(DatasetFile("green", JANUARY), given(tmp_path, b"first"), "o")
 
-    assert landing.find("green", JANUARY) == back
+    assert landing.find(DatasetFile("green", JANUARY)) == back
     assert back.sha256 == first.sha256
-    assert [v.sha256 for v in landing.versions("green", JANUARY)] == [second.sha256, first.sha256]
+    assert [v.sha256 for v in landing.versions(DatasetFile("green", JANUARY))] == [second.sha256, first.sha256]
     assert not [key for key in landing.store.listed() if first.sha256 in key]
 
 
 def test_a_file_without_its_record_is_not_landed(landing: Landing, tmp_path: Path) -> None:
-    landed = landing.put("green", JANUARY, given(tmp_path, b"trips"), "o")
+    landed = landing.put(DatasetFile("green", JANUARY), given(tmp_path, b"trips"), "o")
     landing.store.delete(RECORD)
 
-    assert landing.find("green", JANUARY) is None
+    assert landing.find(DatasetFile("green", JANUARY)) is None
     assert landing.listing() == []
-    assert landing.put("green", JANUARY, given(tmp_path, b"trips"), "o").sha256 == landed.sha256
+    assert landing.put(DatasetFile("green", JANUARY), given(tmp_path, b"trips"), "o").sha256 == landed.sha256
 
 
 @pytest.mark.parametrize(
@@ -125,22 +126,22 @@ def test_a_broken_record_says_how_to_land_again_and_a_listing_can_skip_it(
     landing: Landing, tmp_path: Path, dataset: str, month: Month | None, command: str
 ) -> None:
     file = given(tmp_path, b"trips")
-    landing.put(dataset, month, file, "o")
-    other = landing.put("yellow", JANUARY, file, "o")
+    landing.put(DatasetFile(dataset, month), file, "o")
+    other = landing.put(DatasetFile("yellow", JANUARY), file, "o")
     (record,) = [key for key in landing.store.listed() if key.endswith(".json") and "yellow" not in key]
     landing.store.write(record, b'{"dataset": "green"')
 
     with pytest.raises(LandingError, match=f"`{command}`"):
-        landing.find(dataset, month)
+        landing.find(DatasetFile(dataset, month))
     with pytest.raises(LandingError, match=f"`{command}`"):
         landing.listing()
 
     assert landing.listing(skip_broken=True) == [other]
-    assert landing.put(dataset, month, file, "o") == landing.find(dataset, month)
+    assert landing.put(DatasetFile(dataset, month), file, "o") == landing.find(DatasetFile(dataset, month))
 
 
 def test_a_broken_record_of_an_undeclared_file_is_to_be_restored_or_removed(landing: Landing, tmp_path: Path) -> None:
-    landing.put("green", JANUARY, given(tmp_path, b"trips"), "o")
+    landing.put(DatasetFile("green", JANUARY), given(tmp_path, b"trips"), "o")
     for key in ("green_trips/red_tripdata_2023-01.parquet", "green_trips/red_tripdata_2023-01.parquet.json"):
         landing.store.write(key, b"")
 
@@ -149,18 +150,18 @@ def test_a_broken_record_of_an_undeclared_file_is_to_be_restored_or_removed(land
 
 
 def test_a_broken_record_of_an_earlier_version_is_to_be_restored_or_removed(landing: Landing, tmp_path: Path) -> None:
-    first = landing.put("green", JANUARY, given(tmp_path, b"trips"), "o")
-    landing.put("green", JANUARY, given(tmp_path, b"more trips"), "o")
+    first = landing.put(DatasetFile("green", JANUARY), given(tmp_path, b"trips"), "o")
+    landing.put(DatasetFile("green", JANUARY), given(tmp_path, b"more trips"), "o")
     (record,) = [key for key in landing.store.listed() if first.sha256 in key and key.endswith(".json")]
     landing.store.write(record, b"")
 
     with pytest.raises(LandingError, match=f"versions/{first.sha256}/.*Restore it, or remove it and the file"):
-        landing.versions("green", JANUARY)
+        landing.versions(DatasetFile("green", JANUARY))
 
 
 @pytest.mark.parametrize("damage", [b"", b"trip", b"tripss"])
 def test_a_landed_file_of_another_length_is_refused(landing: Landing, tmp_path: Path, damage: bytes) -> None:
-    landed = landing.put("green", JANUARY, given(tmp_path, b"trips"), "o")
+    landed = landing.put(DatasetFile("green", JANUARY), given(tmp_path, b"trips"), "o")
     landing.store.write(KEY, damage)
 
     with pytest.raises(LandingError, match=r"5 were landed.*lakehouse load green 2023-01 --refresh"):
@@ -168,7 +169,7 @@ def test_a_landed_file_of_another_length_is_refused(landing: Landing, tmp_path: 
 
 
 def test_a_landed_file_that_is_gone_is_refused(landing: Landing, tmp_path: Path) -> None:
-    landed = landing.put("green", JANUARY, given(tmp_path, b"trips"), "o")
+    landed = landing.put(DatasetFile("green", JANUARY), given(tmp_path, b"trips"), "o")
     landing.store.delete(KEY)
 
     with pytest.raises(LandingError, match=r"is gone.*lakehouse load green 2023-01 --refresh"):
@@ -177,23 +178,23 @@ def test_a_landed_file_that_is_gone_is_refused(landing: Landing, tmp_path: Path)
 
 @pytest.mark.parametrize("damage", [b"TRIPS", b"", b"trips and more"])
 def test_a_damaged_file_is_landed_again_and_is_no_version(landing: Landing, tmp_path: Path, damage: bytes) -> None:
-    landed = landing.put("green", JANUARY, given(tmp_path, b"trips"), "o")
+    landed = landing.put(DatasetFile("green", JANUARY), given(tmp_path, b"trips"), "o")
     landing.store.write(KEY, damage)
 
-    again = landing.put("green", JANUARY, given(tmp_path, b"trips"), "o")
+    again = landing.put(DatasetFile("green", JANUARY), given(tmp_path, b"trips"), "o")
 
     assert again.sha256 == landed.sha256
     assert content(landing, again) == b"trips"
-    assert landing.versions("green", JANUARY) == [again]
+    assert landing.versions(DatasetFile("green", JANUARY)) == [again]
 
 
 def test_damaged_bytes_are_not_kept_under_the_hash_of_the_landed_ones(landing: Landing, tmp_path: Path) -> None:
-    landing.put("green", JANUARY, given(tmp_path, b"trips"), "o")
+    landing.put(DatasetFile("green", JANUARY), given(tmp_path, b"trips"), "o")
     landing.store.write(KEY, b"TRIPS")
 
-    restated = landing.put("green", JANUARY, given(tmp_path, b"other"), "o")
+    restated = landing.put(DatasetFile("green", JANUARY), given(tmp_path, b"other"), "o")
 
-    assert landing.versions("green", JANUARY) == [restated]
+    assert landing.versions(DatasetFile("green", JANUARY)) == [restated]
 
 
 class Killed(BaseException):
@@ -220,7 +221,7 @@ def put_and_die(landing: Landing, file: Path, step: int, *, late: bool) -> bool:
         for name in CHANGES:
             patch.setattr(landing.store, name, partial(call, getattr(landing.store, name)))
         try:
-            landing.put("green", JANUARY, file, "o")
+            landing.put(DatasetFile("green", JANUARY), file, "o")
         except Killed:
             return False
     return True
@@ -236,19 +237,19 @@ def test_a_put_killed_at_any_change_leaves_the_old_file_or_the_new_one(
     outcomes = set()
     for step in range(1, 20):
         if comes_back:
-            landing.put("green", JANUARY, new, "o")
-        landing.put("green", JANUARY, old, "o")
+            landing.put(DatasetFile("green", JANUARY), new, "o")
+        landing.put(DatasetFile("green", JANUARY), old, "o")
 
         ended = put_and_die(landing, new, step, late=late)
 
-        found = landing.find("green", JANUARY)
+        found = landing.find(DatasetFile("green", JANUARY))
         assert found is not None
         outcomes.add(content(landing, found))
-        for version in landing.versions("green", JANUARY):
+        for version in landing.versions(DatasetFile("green", JANUARY)):
             assert content(landing, version) == {sha256_of(old): b"first", sha256_of(new): b"second"}[version.sha256]
-        again = landing.put("green", JANUARY, new, "o")
-        assert landing.find("green", JANUARY) == again
-        assert {version.sha256 for version in landing.versions("green", JANUARY)} == hashes
+        again = landing.put(DatasetFile("green", JANUARY), new, "o")
+        assert landing.find(DatasetFile("green", JANUARY)) == again
+        assert {version.sha256 for version in landing.versions(DatasetFile("green", JANUARY))} == hashes
         if ended:
             break
     else:
@@ -260,15 +261,15 @@ def test_the_listing_says_what_is_landed_from_where_and_when(landing: Landing, t
     file = given(tmp_path, b"trips")
     assert landing.listing() == []
     landed = [
-        landing.put("yellow", Month(2024, 2), file, "https://tlc.example/2"),
-        landing.put("green", Month(2023, 1), file, "https://tlc.example/1"),
-        landing.put("zones", None, file, "https://tlc.example/z"),
+        landing.put(DatasetFile("yellow", Month(2024, 2)), file, "https://tlc.example/2"),
+        landing.put(DatasetFile("green", Month(2023, 1)), file, "https://tlc.example/1"),
+        landing.put(ZONES_FILE, file, "https://tlc.example/z"),
     ]
-    landing.put("green", Month(2023, 1), given(tmp_path, b"newer"), "https://tlc.example/1")
+    landing.put(DatasetFile("green", Month(2023, 1)), given(tmp_path, b"newer"), "https://tlc.example/1")
 
     listing = landing.listing()
 
-    assert [(one.dataset, str(one.month), one.origin) for one in listing] == [
+    assert [(one.file.dataset, str(one.file.month), one.origin) for one in listing] == [
         ("green", "2023-01", "https://tlc.example/1"),
         ("yellow", "2024-02", "https://tlc.example/2"),
         ("zones", "None", "https://tlc.example/z"),

@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 from pydantic import SecretStr
 
+from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
 from lakehouse.errors import LandingError, ServiceError
 from lakehouse.landing.bucket import BucketLanding, s3_client
@@ -52,13 +53,13 @@ def objects_in(landing: BucketLanding) -> set[str]:
 
 
 def test_a_file_lands_byte_for_byte_with_its_record_beside_it(landing: BucketLanding, tmp_path: Path) -> None:
-    landed = landing.put("green", JANUARY, given(tmp_path, b"trips"), "https://tlc.example/x", etag='"x"')
+    landed = landing.put(DatasetFile("green", JANUARY), given(tmp_path, b"trips"), "https://tlc.example/x", etag='"x"')
 
     assert objects_in(landing) == {DATA, f"{DATA}.json"}
     record = json.loads(landing.store.s3.get_object(Bucket="warehouse", Key=f"{DATA}.json")["Body"].read())
     assert (record["dataset"], record["month"], record["size"], record["etag"]) == ("green", "2023-01", 5, '"x"')
     assert landed.uri == f"s3://warehouse/{DATA}"
-    assert landing.find("green", JANUARY) == landed
+    assert landing.find(DatasetFile("green", JANUARY)) == landed
     with landing.local(landed) as path:
         assert path.read_bytes() == b"trips"
     assert not path.exists()
@@ -67,20 +68,20 @@ def test_a_file_lands_byte_for_byte_with_its_record_beside_it(landing: BucketLan
 def test_a_large_file_goes_up_in_parts(landing: BucketLanding, tmp_path: Path) -> None:
     content = bytes(range(256)) * (160 << 10)  # 40 MB
 
-    landed = landing.put("green", JANUARY, given(tmp_path, content), "o")
+    landed = landing.put(DatasetFile("green", JANUARY), given(tmp_path, content), "o")
 
     with landing.local(landed) as path:
         assert path.read_bytes() == content
 
 
 def test_nothing_is_landed_in_a_bucket_that_does_not_exist_yet(landing: BucketLanding) -> None:
-    assert landing.find("green", JANUARY) is None
+    assert landing.find(DatasetFile("green", JANUARY)) is None
     assert landing.listing() == []
-    assert landing.versions("green", JANUARY) == []
+    assert landing.versions(DatasetFile("green", JANUARY)) == []
 
 
 def test_bytes_that_changed_after_landing_are_refused(landing: BucketLanding, tmp_path: Path) -> None:
-    landed = landing.put("green", JANUARY, given(tmp_path, b"trips"), "o")
+    landed = landing.put(DatasetFile("green", JANUARY), given(tmp_path, b"trips"), "o")
     landing.store.s3.put_object(Bucket="warehouse", Key=DATA, Body=b"tripz")
 
     with (
@@ -98,9 +99,9 @@ def test_a_store_that_is_away_is_one_error_that_names_it(tmp_path: Path) -> None
         start = time.monotonic()
 
         with pytest.raises(ServiceError, match=url):
-            landing.find("green", JANUARY)
+            landing.find(DatasetFile("green", JANUARY))
         with pytest.raises(ServiceError, match=url):
-            landing.put("green", JANUARY, given(tmp_path, b"trips"), "o")
+            landing.put(DatasetFile("green", JANUARY), given(tmp_path, b"trips"), "o")
 
     assert time.monotonic() - start < 30
 
@@ -116,7 +117,7 @@ def test_a_store_that_is_away_is_one_error_that_names_it(tmp_path: Path) -> None
 def test_a_store_without_room_says_so_however_it_puts_it(
     landing: BucketLanding, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, message: str
 ) -> None:
-    old = landing.put("green", JANUARY, given(tmp_path, b"first"), "o")
+    old = landing.put(DatasetFile("green", JANUARY), given(tmp_path, b"first"), "o")
 
     def full(**_: object) -> None:
         raise ClientError({"Error": {"Code": code, "Message": message}}, "PutObject")
@@ -124,9 +125,9 @@ def test_a_store_without_room_says_so_however_it_puts_it(
     monkeypatch.setattr(landing.store.s3, "put_object", full)
 
     with pytest.raises(LandingError, match="no room left"):
-        landing.put("green", JANUARY, given(tmp_path, b"second"), "o")
+        landing.put(DatasetFile("green", JANUARY), given(tmp_path, b"second"), "o")
 
-    assert landing.find("green", JANUARY) == old
+    assert landing.find(DatasetFile("green", JANUARY)) == old
 
 
 @pytest.mark.parametrize("region", ["us-east-1", "eu-west-1"])
@@ -141,7 +142,7 @@ def test_a_bucket_is_made_in_the_region_that_is_set(tmp_path: Path, region: str)
 
 
 def test_a_home_that_takes_no_file_is_told(landing: BucketLanding, tmp_path: Path) -> None:
-    landed = landing.put("green", JANUARY, given(tmp_path, b"trips"), "o")
+    landed = landing.put(DatasetFile("green", JANUARY), given(tmp_path, b"trips"), "o")
     (tmp_path / "home").touch()
 
     with pytest.raises(LandingError, match=rf"{tmp_path}.home.staging: .*LAKEHOUSE_HOME"), landing.local(landed):
@@ -151,7 +152,7 @@ def test_a_home_that_takes_no_file_is_told(landing: BucketLanding, tmp_path: Pat
 def test_a_disk_that_is_full_is_told_and_what_a_reader_raises_is_its_own(
     landing: BucketLanding, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    landed = landing.put("green", JANUARY, given(tmp_path, b"trips"), "o")
+    landed = landing.put(DatasetFile("green", JANUARY), given(tmp_path, b"trips"), "o")
 
     def full(_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

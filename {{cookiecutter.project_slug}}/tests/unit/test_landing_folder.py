@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
 from lakehouse.errors import LandingError, LockedError
 from lakehouse.landing import folder
@@ -48,7 +49,9 @@ def files_in(landing: FolderLanding) -> set[str]:
 def test_a_file_lands_byte_for_byte_with_its_origin_and_hash_beside_it(landing: FolderLanding, tmp_path: Path) -> None:
     file = given(tmp_path, b"trips")
 
-    landed = landing.put("green", JANUARY, file, "https://tlc.example/green_tripdata_2023-01.parquet", etag='"x"')
+    landed = landing.put(
+        DatasetFile("green", JANUARY), file, "https://tlc.example/green_tripdata_2023-01.parquet", etag='"x"'
+    )
 
     assert files_in(landing) == {
         "green_trips/green_tripdata_2023-01.parquet",
@@ -58,7 +61,7 @@ def test_a_file_lands_byte_for_byte_with_its_origin_and_hash_beside_it(landing: 
     record = json.loads((landing.store.root / "green_trips/green_tripdata_2023-01.parquet.json").read_text())
     assert record["sha256"] == sha256_of(file) == landed.sha256
     assert (record["dataset"], record["month"], record["size"], record["etag"]) == ("green", "2023-01", 5, '"x"')
-    assert landing.find("green", JANUARY) == landed
+    assert landing.find(DatasetFile("green", JANUARY)) == landed
     with landing.local(landed) as path:
         assert path.read_bytes() == b"trips"
 
@@ -66,7 +69,7 @@ def test_a_file_lands_byte_for_byte_with_its_origin_and_hash_beside_it(landing: 
 def test_a_full_disk_leaves_what_was_landed(
     landing: FolderLanding, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old = landing.put("green", JANUARY, given(tmp_path, b"first"), "o")
+    old = landing.put(DatasetFile("green", JANUARY), given(tmp_path, b"first"), "o")
     before = files_in(landing)
 
     def full(descriptor: int) -> None:
@@ -74,10 +77,10 @@ def test_a_full_disk_leaves_what_was_landed(
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(LandingError, match=r"No space left on device.*as it was"):
-        landing.put("green", JANUARY, given(tmp_path, b"second"), "o")
+        landing.put(DatasetFile("green", JANUARY), given(tmp_path, b"second"), "o")
 
     assert files_in(landing) == before
-    assert landing.find("green", JANUARY) == old
+    assert landing.find(DatasetFile("green", JANUARY)) == old
 
 
 def _put_and_die(root: Path, file: Path, step: int) -> None:
@@ -96,7 +99,7 @@ def _put_and_die(root: Path, file: Path, step: int) -> None:
 
     for name in ("fsync", "replace", "link"):
         setattr(os, name, counted(getattr(os, name)))
-    FolderLanding(root).put("green", JANUARY, file, "o")
+    FolderLanding(root).put(DatasetFile("green", JANUARY), file, "o")
     os._exit(0)
 
 
@@ -107,7 +110,7 @@ def test_a_put_killed_at_any_step_leaves_the_old_file_or_the_new_one(tmp_path: P
     outcomes = set()
     for step in range(1, 40):
         landing = FolderLanding(tmp_path / f"landing-{step}")
-        landing.put("green", JANUARY, old_file, "o")
+        landing.put(DatasetFile("green", JANUARY), old_file, "o")
 
         process = multiprocessing.get_context("fork").Process(
             target=_put_and_die, args=(landing.store.root, new_file, step)
@@ -115,15 +118,17 @@ def test_a_put_killed_at_any_step_leaves_the_old_file_or_the_new_one(tmp_path: P
         process.start()
         process.join(30)
 
-        found = landing.find("green", JANUARY)
+        found = landing.find(DatasetFile("green", JANUARY))
         assert found is not None
         with landing.local(found) as path:
             assert sha256_of(path) == found.sha256
         outcomes.add(path.read_bytes())
 
-        new = landing.put("green", JANUARY, new_file, "o")
-        assert landing.find("green", JANUARY) == new
-        assert [sha256_of(old_file), sha256_of(new_file)] == [v.sha256 for v in landing.versions("green", JANUARY)]
+        new = landing.put(DatasetFile("green", JANUARY), new_file, "o")
+        assert landing.find(DatasetFile("green", JANUARY)) == new
+        assert [sha256_of(old_file), sha256_of(new_file)] == [
+            v.sha256 for v in landing.versions(DatasetFile("green", JANUARY))
+        ]
         assert not [f for f in files_in(landing) if ".landing-" in f]
         if process.exitcode == 0:
             break
@@ -133,7 +138,7 @@ def test_a_put_killed_at_any_step_leaves_the_old_file_or_the_new_one(tmp_path: P
 
 
 def _put(root: Path, file: Path) -> None:
-    FolderLanding(root).put("green", JANUARY, file, file.name)
+    FolderLanding(root).put(DatasetFile("green", JANUARY), file, file.name)
 
 
 @forks
@@ -149,7 +154,7 @@ def test_many_processes_that_land_the_same_month_leave_one_whole_file(tmp_path: 
         process.join(60)
 
     assert [p.exitcode for p in processes] == [0] * 6
-    versions = landing.versions("green", JANUARY)
+    versions = landing.versions(DatasetFile("green", JANUARY))
     assert {v.sha256 for v in versions} == {sha256_of(f) for f in files}
     for version in versions:
         with landing.local(version) as path:
@@ -175,9 +180,9 @@ def test_folders_that_cannot_be_synced_take_files(
     sync_fails(monkeypatch, getattr(errno, number))
 
     for content in (b"first", b"second"):
-        landing.put("green", JANUARY, given(tmp_path, content), "o")
+        landing.put(DatasetFile("green", JANUARY), given(tmp_path, content), "o")
 
-    assert len(landing.versions("green", JANUARY)) == 2
+    assert len(landing.versions(DatasetFile("green", JANUARY))) == 2
 
 
 @pytest.mark.parametrize("number", ["EIO", "ENOSPC"])
@@ -187,7 +192,7 @@ def test_a_broken_disk_is_an_error_when_a_folder_syncs(
     sync_fails(monkeypatch, getattr(errno, number))
 
     with pytest.raises(LandingError, match=os.strerror(getattr(errno, number))):
-        landing.put("green", JANUARY, given(tmp_path, b"trips"), "o")
+        landing.put(DatasetFile("green", JANUARY), given(tmp_path, b"trips"), "o")
 
 
 def test_files_that_cannot_be_synced_land(
@@ -198,7 +203,9 @@ def test_files_that_cannot_be_synced_land(
 
     monkeypatch.setattr(os, "fsync", fsync)
 
-    assert landing.put("green", JANUARY, given(tmp_path, b"trips"), "o") == landing.find("green", JANUARY)
+    assert landing.put(DatasetFile("green", JANUARY), given(tmp_path, b"trips"), "o") == landing.find(
+        DatasetFile("green", JANUARY)
+    )
 
 
 def test_a_landing_folder_held_elsewhere_says_by_whom(
@@ -211,4 +218,4 @@ def test_a_landing_folder_held_elsewhere_says_by_whom(
         held(landing.store.root / "green_trips" / ".lock", "It"),
         pytest.raises(LockedError, match=rf"green_trips is still locked after .* by process {os.getpid()} on host"),
     ):
-        landing.put("green", JANUARY, given(tmp_path, b"trips"), "o")
+        landing.put(DatasetFile("green", JANUARY), given(tmp_path, b"trips"), "o")

@@ -15,6 +15,7 @@ from tests.lake import Lake
 from tests.loads import landing_process
 
 from lakehouse.cli import app
+from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
 from lakehouse.landing.bucket import BucketLanding
 from lakehouse.landing.folder import LOCK
@@ -144,7 +145,9 @@ def test_a_load_killed_while_it_lands_leaves_nothing_for_long(lake: Lake, tmp_pa
 
     assert "green_tripdata_2024-01.parquet" in {Path(one.path).name for one in removed}
     assert [path.name for path in lake.landing.staging.iterdir()] == ["green_tripdata_2024-01.parquet.lock"]
-    assert land(lake.landing, str(source), "green", Month(2024, 1)) == lake.landing.find("green", Month(2024, 1))
+    assert land(lake.landing, str(source), DatasetFile("green", Month(2024, 1))) == lake.landing.find(
+        DatasetFile("green", Month(2024, 1))
+    )
 
 
 class TestBucket:
@@ -182,7 +185,7 @@ class TestBucket:
     def test_a_copy_that_a_load_reads_stays(self, settings: Settings, tmp_path: Path) -> None:
         landing = BucketLanding(settings)
         make(tmp_path, "incoming")
-        landed = landing.put("green", Month(2024, 1), tmp_path / "incoming", "o")
+        landed = landing.put(DatasetFile("green", Month(2024, 1)), tmp_path / "incoming", "o")
 
         with landing.local(landed) as path:
             grow_old(settings.home)

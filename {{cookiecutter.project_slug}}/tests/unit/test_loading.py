@@ -173,7 +173,7 @@ def test_a_month_emptied_on_purpose_is_known(lake: Lake) -> None:
 
 def test_bytes_that_changed_since_landing_are_refused(lake: Lake) -> None:
     landed = lake.land("green", "2024-01", lake.generate("green", "2024-01", 5_000))
-    path = lake.settings.landing_dir / "green_trips" / landed.name
+    path = lake.settings.landing_dir / "green_trips" / landed.file.name
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)

@@ -14,6 +14,7 @@ from botocore.config import Config
 from tests.recorder import PROXIES, Recorder
 
 from lakehouse import children
+from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
 from lakehouse.engines.trino import TrinoEngine
 from lakehouse.errors import LakehouseError
@@ -45,7 +46,7 @@ def asked_all(settings: Settings) -> list[str]:
     said = []
     for ask in (
         lambda: open_catalog(settings),
-        lambda: open_landing(settings).find("green", Month(2024, 1)),
+        lambda: open_landing(settings).find(DatasetFile("green", Month(2024, 1))),
         lambda: TrinoEngine(settings).query("select 1"),
     ):
         with pytest.raises(LakehouseError) as error:

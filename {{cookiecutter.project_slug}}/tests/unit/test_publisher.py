@@ -24,6 +24,7 @@ from tests.unit.misbehaving_publisher import (
     web_page,
 )
 
+from lakehouse.datasets.file import ZONES_FILE, DatasetFile
 from lakehouse.datasets.months import Month
 from lakehouse.errors import LandingError, NotPublishedError, SettingsError, SourceError, UnreachableError
 from lakehouse.landing import Landed
@@ -60,7 +61,7 @@ def landing(tmp_path: Path) -> FolderLanding:
 
 
 def land_january(landing: FolderLanding, publisher: Publisher, *, refresh: bool = False) -> Landed:
-    return land(landing, publisher.url, "green", JANUARY, refresh=refresh, patience=HASTE)
+    return land(landing, publisher.url, DatasetFile("green", JANUARY), refresh=refresh, patience=HASTE)
 
 
 def bytes_of(landing: FolderLanding, landed: Landed) -> bytes:
@@ -78,7 +79,10 @@ def test_a_published_month_lands_with_its_origin_and_the_publishers_marks(
     calls: list[tuple[int, int]] = []
 
     landed = land(
-        landing, publisher.url + "/", "green", JANUARY, progress=lambda done, total: calls.append((done, total))
+        landing,
+        publisher.url + "/",
+        DatasetFile("green", JANUARY),
+        progress=lambda done, total: calls.append((done, total)),
     )
 
     assert bytes_of(landing, landed) == months[0]
@@ -120,7 +124,7 @@ def test_refresh_of_a_damaged_file_gets_it_anew_though_the_publisher_has_no_newe
     landing: FolderLanding, publisher: Publisher, months: list[bytes]
 ) -> None:
     landed = land_january(landing, publisher)
-    path = landing.store.root / "green_trips" / landed.name
+    path = landing.store.root / "green_trips" / landed.file.name
     path.write_bytes(bytes([path.read_bytes()[0] ^ 1]) + months[0][1:])
 
     again = land_january(landing, publisher, refresh=True)
@@ -132,10 +136,10 @@ def test_a_record_that_cannot_be_read_keeps_no_other_month_out_and_refresh_repai
     landing: FolderLanding, publisher: Publisher, months: list[bytes]
 ) -> None:
     first = land_january(landing, publisher)
-    (landing.store.root / "green_trips" / f"{first.name}.json").write_bytes(b"")
+    (landing.store.root / "green_trips" / f"{first.file.name}.json").write_bytes(b"")
     publisher.publish("trip-data/green_tripdata_2023-02.parquet", months[1])
 
-    february = land(landing, publisher.url, "green", Month(2023, 2), patience=HASTE)
+    february = land(landing, publisher.url, DatasetFile("green", Month(2023, 2)), patience=HASTE)
     with pytest.raises(LandingError, match="`lakehouse load green 2023-01 --refresh`"):
         land_january(landing, publisher)
     again = land_january(landing, publisher, refresh=True)
@@ -151,7 +155,7 @@ def test_a_month_that_is_not_published_is_an_answer_and_asked_for_once(
     publisher.always["trip-data/green_tripdata_2026-12.parquet"] = status(code, b"<Error>AccessDenied</Error>")
 
     with pytest.raises(NotPublishedError, match=rf"green 2026-12 is not published at {publisher.url}.*{code}"):
-        land(landing, publisher.url, "green", Month(2026, 12), patience=HASTE)
+        land(landing, publisher.url, DatasetFile("green", Month(2026, 12)), patience=HASTE)
 
     assert len(publisher.requests) == 1
     assert nothing_landed(landing)
@@ -289,7 +293,7 @@ def test_a_publisher_that_is_not_there_is_told_soon(landing: FolderLanding) -> N
     started = time.monotonic()
 
     with pytest.raises(UnreachableError, match="no connection"):
-        land(landing, f"http://127.0.0.1:{port}", "green", JANUARY, patience=HASTE)
+        land(landing, f"http://127.0.0.1:{port}", DatasetFile("green", JANUARY), patience=HASTE)
 
     assert time.monotonic() - started < 5
 
@@ -309,7 +313,7 @@ def test_a_failed_refresh_leaves_what_is_landed(landing: FolderLanding, publishe
     with pytest.raises(UnreachableError):
         land_january(landing, publisher, refresh=True)
 
-    assert landing.find("green", JANUARY) == landed
+    assert landing.find(DatasetFile("green", JANUARY)) == landed
 
 
 def test_the_zone_lookup_lands_and_a_page_in_its_place_does_not(
@@ -320,8 +324,8 @@ def test_the_zone_lookup_lands_and_a_page_in_its_place_does_not(
 
     publisher.faults[path] = [web_page("text/csv")]
     with pytest.raises(SourceError, match="not the zone lookup"):
-        land(landing, publisher.url, "zones", None, patience=HASTE)
-    landed = land(landing, publisher.url, "zones", None, patience=HASTE)
+        land(landing, publisher.url, ZONES_FILE, patience=HASTE)
+    landed = land(landing, publisher.url, ZONES_FILE, patience=HASTE)
 
     assert bytes_of(landing, landed) == publisher.files[path].content
 
@@ -349,11 +353,11 @@ class TestFolder:
         file.write_bytes(months[0])
         (folder / "green_tripdata_2023-01.pandas-rewrite.parquet").write_bytes(months[1])
 
-        landed = land(landing, str(folder), "green", JANUARY)
+        landed = land(landing, str(folder), DatasetFile("green", JANUARY))
 
         assert bytes_of(landing, landed) == months[0]
         assert landed.origin == file.as_uri()
-        assert land(landing, folder.as_uri(), "green", JANUARY, refresh=True) == landed
+        assert land(landing, folder.as_uri(), DatasetFile("green", JANUARY), refresh=True) == landed
 
     def test_two_different_files_of_one_name_are_an_error_that_names_both(
         self, landing: FolderLanding, folder: Path, months: list[bytes]
@@ -361,21 +365,21 @@ class TestFolder:
         one, other = (folder / where / "green_tripdata_2023-01.parquet" for where in ("deep", "deep/er"))
         one.write_bytes(months[0])
         other.write_bytes(months[0])
-        land(landing, str(folder), "green", JANUARY)
+        land(landing, str(folder), DatasetFile("green", JANUARY))
 
         other.write_bytes(months[1])
         with pytest.raises(SourceError) as caught:
-            land(landing, str(folder), "green", JANUARY, refresh=True)
+            land(landing, str(folder), DatasetFile("green", JANUARY), refresh=True)
         assert str(one) in str(caught.value)
         assert str(other) in str(caught.value)
 
     def test_a_month_that_is_not_there_is_not_published(self, landing: FolderLanding, folder: Path) -> None:
         with pytest.raises(NotPublishedError, match=r"green 2023-01 is not in .*source"):
-            land(landing, str(folder), "green", JANUARY)
+            land(landing, str(folder), DatasetFile("green", JANUARY))
 
     def test_a_folder_that_is_not_there_is_told(self, landing: FolderLanding, tmp_path: Path) -> None:
         with pytest.raises(SourceError, match="does not exist"):
-            land(landing, str(tmp_path / "nowhere"), "green", JANUARY)
+            land(landing, str(tmp_path / "nowhere"), DatasetFile("green", JANUARY))
 
     @pytest.mark.parametrize("size", [11, 40_000, -1])
     def test_a_file_cut_short_does_not_land(
@@ -384,7 +388,7 @@ class TestFolder:
         (folder / "green_tripdata_2023-01.parquet").write_bytes(months[0][:size])
 
         with pytest.raises(SourceError, match="cut short"):
-            land(landing, str(folder), "green", JANUARY)
+            land(landing, str(folder), DatasetFile("green", JANUARY))
 
         assert nothing_landed(landing)
 
@@ -396,25 +400,25 @@ class TestFolder:
         second = land_january(landing, publisher, refresh=True)
         other = FolderLanding(tmp_path / "other")
 
-        landed = land(other, str(landing.store.root), "green", JANUARY)
+        landed = land(other, str(landing.store.root), DatasetFile("green", JANUARY))
 
         assert (
             first.sha256
             != second.sha256
             == landed.sha256
-            == sha256_of(tmp_path / "other" / "green_trips" / landed.name)
+            == sha256_of(tmp_path / "other" / "green_trips" / landed.file.name)
         )
         assert (landed.origin, landed.etag) == (second.origin, second.etag)
-        assert land(other, publisher.url, "green", JANUARY, refresh=True) == landed
+        assert land(other, publisher.url, DatasetFile("green", JANUARY), refresh=True) == landed
 
     def test_a_landing_zone_whose_file_was_changed_is_no_source(
         self, landing: FolderLanding, publisher: Publisher, months: list[bytes], tmp_path: Path
     ) -> None:
         landed = land_january(landing, publisher)
-        (landing.store.root / "green_trips" / landed.name).write_bytes(months[1])
+        (landing.store.root / "green_trips" / landed.file.name).write_bytes(months[1])
 
         with pytest.raises(SourceError, match="not what was landed there"):
-            land(FolderLanding(tmp_path / "other"), str(landing.store.root), "green", JANUARY)
+            land(FolderLanding(tmp_path / "other"), str(landing.store.root), DatasetFile("green", JANUARY))
 
     def test_a_record_there_that_cannot_be_read_is_told(
         self, landing: FolderLanding, publisher: Publisher, tmp_path: Path
@@ -424,14 +428,14 @@ class TestFolder:
         record.write_text("")
 
         with pytest.raises(SourceError, match=rf"{record.name}.*restore it, or remove it"):
-            land(FolderLanding(tmp_path / "other"), str(landing.store.root), "green", JANUARY)
+            land(FolderLanding(tmp_path / "other"), str(landing.store.root), DatasetFile("green", JANUARY))
 
     def test_a_link_to_nowhere_is_the_sources_fault(self, landing: FolderLanding, tmp_path: Path) -> None:
         link = tmp_path / "green_tripdata_2023-01.parquet"
         link.symlink_to(tmp_path / "gone")
 
         with pytest.raises(SourceError, match=rf"{link} can't be read: No such file.*TLC_SOURCE"):
-            land(landing, str(tmp_path), "green", JANUARY)
+            land(landing, str(tmp_path), DatasetFile("green", JANUARY))
 
     def test_a_file_that_cannot_be_read_is_the_sources_fault(
         self, landing: FolderLanding, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -448,13 +452,13 @@ class TestFolder:
         monkeypatch.setattr(Path, "open", denied)
 
         with pytest.raises(SourceError, match=rf"{file} can't be read: Permission denied.*TLC_SOURCE"):
-            land(landing, str(tmp_path), "green", JANUARY)
+            land(landing, str(tmp_path), DatasetFile("green", JANUARY))
 
 
 @pytest.mark.parametrize("source", ["http://[::1", "http://127.0.0.1:port"])
 def test_an_address_that_is_none_is_told(landing: FolderLanding, source: str) -> None:
     with pytest.raises(SourceError, match=r"TLC_SOURCE.* no address|no address.*TLC_SOURCE"):
-        land(landing, source, "green", JANUARY, patience=HASTE)
+        land(landing, source, DatasetFile("green", JANUARY), patience=HASTE)
 
 
 @pytest.mark.parametrize(
@@ -485,7 +489,7 @@ class TestGenerated:
     @pytest.fixture
     def generated(self, landing: FolderLanding, tmp_path: Path) -> Landed:
         file = write_month(tmp_path / "generated.parquet", "green", JANUARY, 100)
-        return landing.put("green", JANUARY, file, "generated://green/2023-01")
+        return landing.put(DatasetFile("green", JANUARY), file, "generated://green/2023-01")
 
     def test_it_gives_way_to_the_published_one(
         self, landing: FolderLanding, publisher: Publisher, generated: Landed
@@ -511,10 +515,10 @@ class TestGenerated:
         publisher.publish("trip-data/green_tripdata_2023-02.parquet", months[1])
 
         with pytest.raises(LandingError, match=r"green 2023-01.*make demo"):
-            land(landing, publisher.url, "green", Month(2023, 2), patience=HASTE)
+            land(landing, publisher.url, DatasetFile("green", Month(2023, 2)), patience=HASTE)
 
         land_january(landing, publisher)
-        land(landing, publisher.url, "green", Month(2023, 2), patience=HASTE)
+        land(landing, publisher.url, DatasetFile("green", Month(2023, 2)), patience=HASTE)
 
     def test_it_is_known_by_what_it_says_of_itself_and_kept_apart(
         self, landing: FolderLanding, publisher: Publisher, tmp_path: Path
@@ -527,22 +531,22 @@ class TestGenerated:
         other = FolderLanding(tmp_path / "other")
 
         with pytest.raises(LandingError, match=r"green 2023-02 is a generated .*published ones \(green 2023-01\)"):
-            land(landing, str(folder), "green", Month(2023, 2))
-        made = [land(other, str(folder), "green", Month(2023, month)) for month in (1, 2)]
+            land(landing, str(folder), DatasetFile("green", Month(2023, 2)))
+        made = [land(other, str(folder), DatasetFile("green", Month(2023, month))) for month in (1, 2)]
         with pytest.raises(LandingError, match=r"generated months \(green 2023-02\); green 2023-01"):
             land_january(other, publisher)
 
         assert [landed.origin for landed in made] == [
             f"generated://trip-data/green_tripdata_2023-0{month}.parquet" for month in (1, 2)
         ]
-        assert [landed.month for landed in landing.listing()] == [JANUARY]
+        assert [landed.file.month for landed in landing.listing()] == [JANUARY]
         assert other.listing() == made
 
 
 def test_the_record_keeps_the_marks(landing: FolderLanding, publisher: Publisher) -> None:
     landed = land_january(landing, publisher)
 
-    record = json.loads((landing.store.root / "green_trips" / f"{landed.name}.json").read_text())
+    record = json.loads((landing.store.root / "green_trips" / f"{landed.file.name}.json").read_text())
 
     assert record["etag"] == landed.etag
     assert record["last_modified"] == landed.last_modified

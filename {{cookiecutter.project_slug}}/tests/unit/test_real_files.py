@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from tests.lake import Lake
 
+from lakehouse.datasets.file import ZONES_FILE, DatasetFile
 from lakehouse.datasets.months import Month
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.errors import SourceError
@@ -77,9 +78,9 @@ def test_every_real_zone_lookup_is_loaded_row_by_row_as_published(lake: Lake, tl
     for path in lookups:
         with path.open(encoding="utf-8-sig", newline="") as text:
             _, *published = csv.reader(text)
-        lake.landing.put("zones", None, path, path.as_uri())
+        lake.landing.put(ZONES_FILE, path, path.as_uri())
 
-        result = load(lake.catalog, lake.landing, "zones", None)
+        result = load(lake.catalog, lake.landing, ZONES_FILE)
 
         rows = lake.rows("select location_id, borough, zone, service_zone from raw.taxi_zones order by location_id")
         assert [[str(value) for value in row.values()] for row in rows] == sorted(published, key=lambda r: int(r[0]))
@@ -97,7 +98,7 @@ def test_a_file_cut_short_does_not_even_land(lake: Lake, tlc_data: Path, tmp_pat
         shutil.copyfile(path, folder / DATASETS[name].file_name(Month.parse(month)))
 
         with pytest.raises(SourceError, match="cut short"):
-            land(lake.landing, str(folder), name, Month.parse(month))
+            land(lake.landing, str(folder), DatasetFile(name, Month.parse(month)))
 
     assert lake.landing.listing() == []
 
@@ -106,7 +107,7 @@ def test_two_consecutive_months_load_across_a_real_change_of_types(lake: Lake, t
     for month in ("2023-01", "2023-02"):
         if not list(tlc_data.rglob(f"green_tripdata_{month}.parquet")):
             pytest.skip(f"TLC_DATA holds no green {month}")
-        land(lake.landing, str(tlc_data), "green", Month.parse(month))
+        land(lake.landing, str(tlc_data), DatasetFile("green", Month.parse(month)))
         lake.load("green", month)
 
     assert [row.total_rows for row in lake.history("raw.green_trips")] == [68_211, 133_020]

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from lakehouse.cli.doctor import examine
+from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
 from lakehouse.errors import NotPublishedError, SourceError
 from lakehouse.settings import Settings
-from lakehouse.sources.file import PublishedFile
 from lakehouse.sources.search import contents, find
 
-GREEN = PublishedFile("green", Month(2024, 1))
-ZONES = PublishedFile("zones", None)
+GREEN = DatasetFile("green", Month(2024, 1))
+ZONES = DatasetFile("zones", None)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tests.lake import Lake
 
+from lakehouse.datasets.file import ZONES_FILE
 from lakehouse.errors import RefusedError
 from lakehouse.history.diff import MonthDiff, diff
 from lakehouse.loading.load import LoadResult, load
@@ -23,8 +24,8 @@ def renamed(lookup: Path, to: Path) -> Path:
 
 
 def load_zones(lake: Lake, file: Path) -> LoadResult:
-    lake.landing.put("zones", None, file, "test")
-    return load(lake.catalog, lake.landing, "zones", None)
+    lake.landing.put(ZONES_FILE, file, "test")
+    return load(lake.catalog, lake.landing, ZONES_FILE)
 
 
 def test_the_same_lookup_again_makes_no_snapshot_and_a_newer_one_replaces_it_whole(lake: Lake, tmp_path: Path) -> None:

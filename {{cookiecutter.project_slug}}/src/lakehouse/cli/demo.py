@@ -18,8 +18,9 @@ from typing import Any
 from lakehouse.cli.load import build_and_report, load_line, write_report
 from lakehouse.cli.look import show_months, show_query
 from lakehouse.cli.terminal import download_bar, err, out, rows_bar
+from lakehouse.datasets.file import ZONES_FILE, DatasetFile
 from lakehouse.datasets.months import Month
-from lakehouse.datasets.registry import ZONES_DATASET, dataset_named
+from lakehouse.datasets.registry import dataset_named
 from lakehouse.engines import open_engine
 from lakehouse.errors import NotPublishedError, UnreachableError
 from lakehouse.history.history import months as loaded_months
@@ -32,7 +33,6 @@ from lakehouse.loading.load import load
 from lakehouse.locks import held
 from lakehouse.settings import Settings
 from lakehouse.sources.download import Patience
-from lakehouse.sources.file import PublishedFile
 from lakehouse.synthetic.generate import write_month, write_zones
 
 ROWS = {"yellow": 200_000, "green": 60_000}
@@ -40,12 +40,11 @@ LAG_MONTHS = 2  # the TLC publishes a month about two months after its end
 # A person who tries this on a train should not wait for minutes.
 DEMO_PATIENCE = Patience(connect=3.0, silence=15.0, tries=3, connect_tries=2, longest_wait=5.0)
 KILLED_DEMO = timedelta(minutes=1)  # a demo that runs holds a lock from its folder's first second on
-ZONES = PublishedFile(ZONES_DATASET, None)
 
 
 def bring(
-    settings: Settings, landing: Landing, wanted: Sequence[PublishedFile], patience: Patience = DEMO_PATIENCE
-) -> dict[PublishedFile, bool]:
+    settings: Settings, landing: Landing, wanted: Sequence[DatasetFile], patience: Patience = DEMO_PATIENCE
+) -> dict[DatasetFile, bool]:
     """Land `wanted` and the zone lookup: published files, or all generated where the publisher can't be asked.
 
     Returns:
@@ -56,9 +55,9 @@ def bring(
         UnreachableError: the publisher can't be asked, and real months are here, with which nothing generated is mixed.
         SourceError: the publisher can be asked, and does not give a file.
     """
-    made = {PublishedFile(g.dataset, g.month) for g in generated(landing)}
-    asked = [ZONES, *wanted, *sorted(made - {ZONES, *wanted}, key=lambda file: file.name)]
-    absent = [file for file in asked if file in made or landing.find(file.dataset, file.month) is None]
+    made = {landed.file for landed in generated(landing)}
+    asked = [ZONES_FILE, *wanted, *sorted(made - {ZONES_FILE, *wanted}, key=lambda file: file.name)]
+    absent = [file for file in asked if file in made or landing.find(file) is None]
     if not absent:
         return dict.fromkeys(asked, False)
     landing.staging.mkdir(parents=True, exist_ok=True)
@@ -74,30 +73,30 @@ def bring(
             _generate(settings, landing, [file for file in absent if file not in made], Path(folder), error)
             return dict.fromkeys(asked, False)
         for file in absent:
-            landed = land(landing, folder, file.dataset, file.month, together=absent)
+            landed = land(landing, folder, file, together=absent)
             replaced = ", in place of the generated one" if file in made else ""
-            _say(f"{file.words}: {landed.size:,} bytes from {landed.origin}{replaced}")
+            _say(f"{file.label}: {landed.size:,} bytes from {landed.origin}{replaced}")
     return {file: file in made for file in asked}
 
 
-def _fetch(aside: FolderLanding, source: str, files: Sequence[PublishedFile], patience: Patience) -> None:
+def _fetch(aside: FolderLanding, source: str, files: Sequence[DatasetFile], patience: Patience) -> None:
     """Fetch every file.
 
     Raises:
         UnreachableError: one can't be asked for; an answer that the zone lookup does not exist is not the TLC's own.
     """
     for file in files:
-        with download_bar(f"fetching {file.words}", quiet=False) as progress:
+        with download_bar(f"fetching {file.label}", quiet=False) as progress:
             try:
-                land(aside, source, file.dataset, file.month, progress=progress, patience=patience)
+                land(aside, source, file, progress=progress, patience=patience)
             except NotPublishedError as error:
-                if file == ZONES and source.startswith(("http://", "https://")):
+                if file == ZONES_FILE and source.startswith(("http://", "https://")):
                     raise UnreachableError(str(error)) from error
                 raise
 
 
 def _generate(
-    settings: Settings, landing: Landing, files: Sequence[PublishedFile], folder: Path, reason: UnreachableError
+    settings: Settings, landing: Landing, files: Sequence[DatasetFile], folder: Path, reason: UnreachableError
 ) -> None:
     """Land generated files, and say so.
 
@@ -124,11 +123,11 @@ def _generate(
             write_zones(path)
         else:
             write_month(path, file.dataset, file.month, ROWS[file.dataset])
-        landing.put(file.dataset, file.month, path, f"{GENERATED}{file.path}")
-        _say(f"{file.words}: generated")
+        landing.put(file, path, f"{GENERATED}{file.path}")
+        _say(f"{file.label}: generated")
 
 
-def _could_be_published(file: PublishedFile) -> None:
+def _could_be_published(file: DatasetFile) -> None:
     """Generate nothing that no published file could ever replace.
 
     Raises:
@@ -142,7 +141,7 @@ def _could_be_published(file: PublishedFile) -> None:
     first = dataset_named(file.dataset).first_month
     if not first <= file.month <= newest:
         raise NotPublishedError(
-            f"{file.words} can't be published yet, or never was: {file.dataset} begins with {first}, and a month is "
+            f"{file.label} can't be published yet, or never was: {file.dataset} begins with {first}, and a month is "
             "published about two months after its end. Choose others with MONTHS=."
         )
 
@@ -151,7 +150,7 @@ def _real_months(settings: Settings, landing: Landing) -> list[str]:
     """The published months that are landed or loaded here."""
     listed = landing.listing()
     made = {landed.sha256 for landed in listed if is_generated(landed)}
-    real = {PublishedFile(x.dataset, x.month).words for x in listed if x.month and not is_generated(x)}
+    real = {x.file.label for x in listed if x.file.month and not is_generated(x)}
     engine = open_engine(settings)
     try:
         loaded = loaded_months(engine)
@@ -167,13 +166,13 @@ def demo(settings: Settings, dataset: str, months: Sequence[Month]) -> None:
     Raises:
         LakehouseError: the message says what to do.
     """
-    wanted = [PublishedFile(dataset_named(dataset).name, month) for month in months]
+    wanted = [DatasetFile(dataset_named(dataset).name, month) for month in months]
     landing, catalog = open_landing(settings), open_catalog(settings)
     for file, replaces in bring(settings, landing, wanted).items():
-        with rows_bar(f"loading {file.words}", quiet=False) as progress:
+        with rows_bar(f"loading {file.label}", quiet=False) as progress:
             # A published month may well be smaller than the generated one that it replaces.
-            result = load(catalog, landing, file.dataset, file.month, allow_shrink=replaces, progress=progress)
-        _say(load_line(file.words, result))
+            result = load(catalog, landing, file, allow_shrink=replaces, progress=progress)
+        _say(load_line(result))
     build_and_report()
     write_report()
     show_months()

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lakehouse.cli.app import DATA, Json, Wait, app, escaped, examples
-from lakehouse.datasets.months import Month, parse_months
+from lakehouse.datasets.file import ZONES_FILE, DatasetFile
+from lakehouse.datasets.months import parse_months
 from lakehouse.datasets.registry import DATASETS, ZONES_DATASET, dataset_named
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import load_settings
@@ -74,42 +75,40 @@ def load(
     from lakehouse.iceberg.catalog import open_catalog
     from lakehouse.landing import open_landing
     from lakehouse.landing.land import land
-    from lakehouse.loading.load import load as load_month
+    from lakehouse.loading.load import load as load_file
 
-    wanted = _wanted(dataset, months or [])
+    files = _files(dataset, months or [])
     settings = load_settings()
     landing = open_landing(settings)
     catalog = open_catalog(settings)
     results: list[LoadResult] = []
     try:
-        for month in wanted:
-            what = f"{dataset} {month}" if month else dataset
-            with download_bar(f"landing {what}", quiet=as_json) as progress:
-                land(landing, settings.tlc_source, dataset, month, refresh=refresh, progress=progress)
-            with rows_bar(f"loading {what}", quiet=as_json) as progress:
-                result = load_month(
+        for file in files:
+            with download_bar(f"landing {file.label}", quiet=as_json) as progress:
+                land(landing, settings.tlc_source, file, refresh=refresh, progress=progress)
+            with rows_bar(f"loading {file.label}", quiet=as_json) as progress:
+                result = load_file(
                     catalog,
                     landing,
-                    dataset,
-                    month,
+                    file,
                     again=again,
                     allow_shrink=allow_shrink,
                     allow_strays=allow_strays,
                     progress=progress,
                 )
             results.append(result)
-            _report_load(what, result, quiet=as_json)
+            _report_load(result, quiet=as_json)
     finally:
         if as_json and results:  # also of months before one that failed
-            print_json([{**asdict(r), "month": str(r.month) if r.month else None} for r in results])
+            print_json([result.as_dict() for result in results])
 
 
-def _wanted(dataset: str, words: list[str]) -> list[Month | None]:
-    """The months to load; [None] for the zone lookup, which has none."""
+def _files(dataset: str, words: list[str]) -> list[DatasetFile]:
+    """The files to load, in the order of the months."""
     if dataset == ZONES_DATASET:
         if words:
             raise typer.BadParameter("the zone lookup has no months: lakehouse load zones", param_hint="MONTH")
-        return [None]
+        return [ZONES_FILE]
     if dataset not in DATASETS:
         known = ", ".join([*DATASETS, ZONES_DATASET])
         raise typer.BadParameter(f"there is no dataset {dataset!r}; known: {known}", param_hint="DATASET")
@@ -122,23 +121,23 @@ def _wanted(dataset: str, words: list[str]) -> list[Month | None]:
     first = dataset_named(dataset).first_month
     if early := [month for month in found if month < first]:
         raise typer.BadParameter(f"{dataset} begins with {first}; there is no {early[0]}", param_hint="MONTH")
-    return list(found)
+    return [DatasetFile(dataset, month) for month in found]
 
 
-def load_line(what: str, result: LoadResult) -> str:
+def load_line(result: LoadResult) -> str:
     """What a load did, in one line."""
     made = f"snapshot {result.snapshot_id}" if result.snapshot_id else "no new snapshot"
-    return f"{what}  {result.action}  {result.rows:,} rows  {made}  {result.seconds:.1f} s"
+    return f"{result.file.label}  {result.action}  {result.rows:,} rows  {made}  {result.seconds:.1f} s"
 
 
-def _report_load(what: str, result: LoadResult, *, quiet: bool) -> None:
+def _report_load(result: LoadResult, *, quiet: bool) -> None:
     from lakehouse.cli.terminal import out, warn
 
     if not quiet:
-        out.print(load_line(what, result), markup=False)
+        out.print(load_line(result), markup=False)
     for column in result.unknown_columns:
         warn(
-            f"{what} brings a column {column!r} that nobody declared; it was loaded without it. "
+            f"{result.file.label} brings a column {column!r} that nobody declared; it was loaded without it. "
             "The landed file keeps it."
         )
     if result.clock:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -27,14 +26,14 @@ def landed(
 
     landing = open_landing(load_settings())
     current = landing.listing()
-    listed = [v for one in current for v in landing.versions(one.dataset, one.month)] if versions else current
+    listed = [v for one in current for v in landing.versions(one.file)] if versions else current
     print_rows(
         "Files landed",
         ("dataset", "month", "landed (UTC)", "bytes", "sha256", "origin"),
         [
             (
-                one.dataset,
-                f"{one.month or ''}{' synthetic' if is_generated(one) else ''}",
+                one.file.dataset,
+                f"{one.file.month or ''}{' synthetic' if is_generated(one) else ''}",
                 one.landed_at,
                 one.size,
                 f"{one.sha256[:8]}{'' if one in current else ' replaced'}",
@@ -42,15 +41,7 @@ def landed(
             )
             for one in listed
         ],
-        data=[
-            {
-                **asdict(one),
-                "month": str(one.month) if one.month else None,
-                "current": one in current,
-                "synthetic": is_generated(one),
-            }
-            for one in listed
-        ],
+        data=[{**one.as_dict(), "current": one in current, "synthetic": is_generated(one)} for one in listed],
         as_json=as_json,
         empty="No file is landed yet. Begin with: lakehouse load yellow 2024-01",
     )

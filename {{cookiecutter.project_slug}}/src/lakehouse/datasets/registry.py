@@ -11,7 +11,7 @@ from lakehouse.errors import SettingsError
 
 ZONES_DATASET = "zones"
 # Files of this folder that read the declarations.
-_READERS = {"describe", "registry"}
+_READERS = {"describe", "file", "registry"}
 
 
 def declared() -> dict[str, Dataset]:

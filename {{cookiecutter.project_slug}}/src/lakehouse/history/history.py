@@ -8,6 +8,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
+from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.engines import Engine, MonthFiles, Snapshot
@@ -211,4 +212,6 @@ def _landed_of(held: MonthFiles, landing: Landing | None, dataset: str) -> list[
     """The landed files with the bytes that are held, replaced ones too."""
     if landing is None:
         return []
-    return [x for x in landing.versions(dataset, Month.of(held.file_month)) if x.sha256 == held.source_sha256]
+    return [
+        x for x in landing.versions(DatasetFile(dataset, Month.of(held.file_month))) if x.sha256 == held.source_sha256
+    ]

@@ -10,14 +10,13 @@ from urllib.request import url2pathname
 
 import pyarrow as pa
 
-from lakehouse.datasets.months import Month
+from lakehouse.datasets.file import DatasetFile
 from lakehouse.errors import LandingError, SourceError
 from lakehouse.landing.folder import sha256_of
 from lakehouse.landing.record import SUFFIX, Landed, from_json
 from lakehouse.landing.zone import Landing
 from lakehouse.locks import held
 from lakehouse.sources.download import PATIENCE, Patience
-from lakehouse.sources.file import PublishedFile
 from lakehouse.sources.site import Progress, Version, open_source
 from lakehouse.synthetic.generate import is_synthetic
 
@@ -28,23 +27,21 @@ LOCK_SUFFIX = ".lock"
 def land(
     landing: Landing,
     source: str,
-    dataset: str,
-    month: Month | None,
+    file: DatasetFile,
     *,
     refresh: bool = False,
-    together: Collection[PublishedFile] = (),
+    together: Collection[DatasetFile] = (),
     progress: Progress | None = None,
     patience: Patience | None = None,
 ) -> Landed:
-    """Land a dataset's month (or, with the dataset `zones` and no month, the zone lookup) if it isn't landed.
+    """Land a file of a dataset if it isn't landed.
 
     Any number of processes may land the same file at once: one fetches it, the others wait for that one.
 
     Args:
         landing: where to.
         source: where from: `TLC_SOURCE`, a base URL or a folder.
-        dataset: `yellow`, `green`, or `zones`.
-        month: which month; None for the zone lookup.
+        file: which file.
         refresh: ask the source even if the file is landed: published files are replaced in place at times.
         together: files that the caller lands in the same go; a generated month among them gives way, like this one.
         progress: called with bytes done and bytes in all (0 where that is not known).
@@ -60,7 +57,6 @@ def land(
         LandingError: the landing zone did not take it, or holds generated months that would stay beside it.
         LockedError: another process still fetches the same file, after half an hour unless `patience` says less.
     """
-    file = PublishedFile(dataset, month)
     if not refresh and (found := _published(landing, file)):
         return found
     try:
@@ -87,7 +83,7 @@ def is_generated(landed: Landed) -> bool:
     return landed.origin.startswith(GENERATED)
 
 
-def _refuse_to_mix(landing: Landing, file: PublishedFile, origin: str, together: Collection[PublishedFile]) -> None:
+def _refuse_to_mix(landing: Landing, file: DatasetFile, origin: str, together: Collection[DatasetFile]) -> None:
     """Refuse a published month while a generated one would stay beside it, and the other way round.
 
     Raises:
@@ -98,31 +94,31 @@ def _refuse_to_mix(landing: Landing, file: PublishedFile, origin: str, together:
     # A record that can't be read says nothing of its month, and must not keep the others out: the month itself is
     # refused until it is landed again.
     listed = landing.listing(skip_broken=True)
-    others = [x for x in listed if x.month and PublishedFile(x.dataset, x.month) not in {file, *together}]
+    others = [x for x in listed if x.file.month and x.file not in {file, *together}]
     made = origin.startswith(GENERATED)
-    stays = ", ".join(PublishedFile(x.dataset, x.month).words for x in others if is_generated(x) != made)
+    stays = ", ".join(x.file.label for x in others if is_generated(x) != made)
     if stays and made:
         raise LandingError(
-            f"{file.words} is a generated month ({origin}), and this lakehouse holds published ones ({stays}): they "
+            f"{file.label} is a generated month ({origin}), and this lakehouse holds published ones ({stays}): they "
             "are not mixed. Load the published month, or generated ones into a lakehouse of their own (LAKEHOUSE_HOME)."
         )
     if stays:
         raise LandingError(
-            f"This lakehouse holds generated months ({stays}); {file.words} is not mixed with them. Run "
+            f"This lakehouse holds generated months ({stays}); {file.label} is not mixed with them. Run "
             "`make demo` again: it replaces them together by the published ones, once all can be had."
         )
 
 
-def _published(landing: Landing, file: PublishedFile) -> Landed | None:
-    found = landing.find(file.dataset, file.month)
+def _published(landing: Landing, file: DatasetFile) -> Landed | None:
+    found = landing.find(file)
     return found if found and not is_generated(found) else None
 
 
 def _fetch(
     landing: Landing,
     source: str,
-    file: PublishedFile,
-    together: Collection[PublishedFile],
+    file: DatasetFile,
+    together: Collection[DatasetFile],
     *,
     refresh: bool,
     progress: Progress | None,
@@ -138,14 +134,13 @@ def _fetch(
         if version is None:
             if known is None:
                 raise SourceError(
-                    f"{source} says that {file.words} has not changed, and nothing is landed. Ask it again."
+                    f"{source} says that {file.label} has not changed, and nothing is landed. Ask it again."
                 )
             return known
         version = _generated_or_not(_carried(version, target), file, target)
         _refuse_to_mix(landing, file, version.origin, together)
         return landing.put(
-            file.dataset,
-            file.month,
+            file,
             target,
             version.origin,
             etag=version.etag,
@@ -155,7 +150,7 @@ def _fetch(
         target.unlink(missing_ok=True)
 
 
-def _known(landing: Landing, file: PublishedFile) -> Landed | None:
+def _known(landing: Landing, file: DatasetFile) -> Landed | None:
     """What is landed and whole: only such a file may be left alone because the publisher still has the same."""
     try:
         found = _published(landing, file)
@@ -195,7 +190,7 @@ def _carried(version: Version, copy: Path) -> Version:
     return Version(landed.origin, landed.etag, landed.last_modified)
 
 
-def _generated_or_not(version: Version, file: PublishedFile, copy: Path) -> Version:
+def _generated_or_not(version: Version, file: DatasetFile, copy: Path) -> Version:
     """A month that says of itself that it was generated is a generated one, from any source."""
     if file.month is None or version.origin.startswith(GENERATED):
         return version

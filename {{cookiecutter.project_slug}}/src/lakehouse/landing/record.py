@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
+from lakehouse.datasets.file import ZONES_FILE, DatasetFile
 from lakehouse.datasets.months import Month
-from lakehouse.datasets.registry import DATASETS, ZONES_DATASET, dataset_named
+from lakehouse.datasets.registry import DATASETS
 from lakehouse.errors import LandingError, SettingsError
-from lakehouse.sources.file import PublishedFile
 
 SHA256_LENGTH = 64  # in hex
 SUFFIX = ".json"
@@ -20,14 +20,12 @@ VERSIONS = "versions"
 
 @dataclass(frozen=True)
 class Landed:
-    """One landed file. `month` is None for the zone lookup; `sha256` is of the bytes as they arrived.
+    """One landed file. `sha256` is of the bytes as they arrived.
 
     `etag` and `last_modified` are the publisher's own words for this version, empty where it gave none.
     """
 
-    dataset: str
-    month: Month | None
-    name: str
+    file: DatasetFile
     uri: str
     size: int
     sha256: str
@@ -36,23 +34,19 @@ class Landed:
     etag: str = ""
     last_modified: str = ""
 
-
-def file_name(dataset: str, month: Month | None) -> str:
-    """The name under which the TLC publishes it: `green_tripdata_2024-01.parquet`, `taxi_zone_lookup.csv`."""
-    return PublishedFile(dataset, month).name
-
-
-def folder_name(dataset: str) -> str:
-    """The folder (or key prefix) of a dataset in the landing zone: `green_trips`, `taxi_zones`."""
-    return "taxi_zones" if dataset == ZONES_DATASET else dataset_named(dataset).landing_key
+    def as_dict(self) -> dict[str, Any]:
+        """For programs."""
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "file"}
+        month = str(self.file.month) if self.file.month else None
+        return {"dataset": self.file.dataset, "month": month, "name": self.file.name, **values}
 
 
 def to_json(landed: Landed) -> bytes:
     """The record of one landed file. Where it lies is not part of it: a landing zone can be moved."""
     record: dict[str, Any] = {
-        "dataset": landed.dataset,
-        "month": None if landed.month is None else str(landed.month),
-        "name": landed.name,
+        "dataset": landed.file.dataset,
+        "month": None if landed.file.month is None else str(landed.file.month),
+        "name": landed.file.name,
         "size": landed.size,
         "sha256": landed.sha256,
         "origin": landed.origin,
@@ -75,9 +69,9 @@ def from_json(data: bytes, uri: str) -> Landed:
         record = json.loads(data)
         landed_at = datetime.fromisoformat(record["landed_at"])
         return Landed(
-            dataset=str(record["dataset"]),
-            month=None if record["month"] is None else Month.parse(str(record["month"])),
-            name=str(record["name"]),
+            file=DatasetFile(
+                str(record["dataset"]), None if record["month"] is None else Month.parse(str(record["month"]))
+            ),
             uri=uri,
             size=int(record["size"]),
             sha256=str(record["sha256"]),
@@ -92,11 +86,11 @@ def from_json(data: bytes, uri: str) -> Landed:
 
 def again(landed: Landed) -> str:
     """The command that lands this file again."""
-    return _again(PublishedFile(landed.dataset, landed.month))
+    return _again(landed.file)
 
 
-def _again(file: PublishedFile) -> str:
-    return f"lakehouse load {file.words} --refresh"
+def _again(file: DatasetFile) -> str:
+    return f"lakehouse load {file.label} --refresh"
 
 
 def _way_out(uri: str) -> str:
@@ -105,7 +99,7 @@ def _way_out(uri: str) -> str:
     return f"Land the file again: `{_again(file)}`." if file else "Restore it, or remove it and the file."
 
 
-def _named(name: str) -> PublishedFile | None:
+def _named(name: str) -> DatasetFile | None:
     month = re.search(r"\d{4}-(0[1-9]|1[0-2])", name)
-    named = [PublishedFile(dataset, Month.parse(month[0])) for dataset in DATASETS] if month else []
-    return next((file for file in (PublishedFile(ZONES_DATASET, None), *named) if file.name == name), None)
+    named = [DatasetFile(dataset, Month.parse(month[0])) for dataset in DATASETS] if month else []
+    return next((file for file in (ZONES_FILE, *named) if file.name == name), None)

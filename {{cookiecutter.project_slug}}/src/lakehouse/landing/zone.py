@@ -16,9 +16,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lakehouse.datasets.months import Month
+from lakehouse.datasets.file import DatasetFile
 from lakehouse.errors import LandingError
-from lakehouse.landing.record import SUFFIX, VERSIONS, Landed, again, file_name, folder_name, from_json, to_json
+from lakehouse.landing.record import SUFFIX, VERSIONS, Landed, again, from_json, to_json
 from lakehouse.landing.store import Incoming, Store
 
 
@@ -33,41 +33,39 @@ class Landing:
         """A local folder for files on their way in; it outlives the process, so a download can be resumed."""
         return self.store.staging
 
-    def find(self, dataset: str, month: Month | None) -> Landed | None:
-        """What is landed for this month; None where data or record is missing.
+    def find(self, file: DatasetFile) -> Landed | None:
+        """What is landed of this file; None where data or record is missing.
 
         Raises:
             LandingError: the record or the landing zone can't be read.
             ServiceError: the store does not answer.
         """
         with self.store.errors():
-            return self._read(_key(dataset, month))
+            return self._read(file.key)
 
     def put(
         self,
-        dataset: str,
-        month: Month | None,
-        file: Path,
+        file: DatasetFile,
+        content: Path,
         origin: str,
         *,
         etag: str = "",
         last_modified: str = "",
     ) -> Landed:
-        """Land `file`: whole or not at all. The same bytes again change nothing but the publisher's own marks.
+        """Land `content` as this file: whole or not at all.
 
-        Other bytes take the place of what was landed; the earlier version is kept, by its hash.
+        The same bytes again change only the publisher's own marks. Other bytes take the place of what was landed; the
+        earlier version is kept, by its hash.
 
         Raises:
             LandingError: the store did not take it; what was landed before is as it was.
             LockedError: another process still lands a file beside it after five minutes.
             ServiceError: the store does not answer.
         """
-        key = _key(dataset, month)
-        with self.store.incoming(key, file) as incoming:
+        key = file.key
+        with self.store.incoming(key, content) as incoming:
             new = Landed(
-                dataset=dataset,
-                month=month,
-                name=file_name(dataset, month),
+                file=file,
                 uri=self.store.uri(key),
                 size=incoming.size,
                 sha256=incoming.sha256,
@@ -89,7 +87,7 @@ class Landing:
             LandingError: gone, or length or SHA-256 differ from what was recorded at landing.
             ServiceError: the store does not answer.
         """
-        key = _key(landed.dataset, landed.month)
+        key = landed.file.key
         with self.store.errors():
             kept = _version(key, landed.sha256)
             where = kept if self.store.size(kept) is not None else key
@@ -121,16 +119,16 @@ class Landing:
         with self.store.errors():
             records = [key for key in self.store.listed() if key.endswith(SUFFIX) and key.count("/") == 1]
             found = [self._read(key.removesuffix(SUFFIX), broken_is_none=skip_broken) for key in sorted(records)]
-        return sorted((one for one in found if one), key=lambda one: (one.dataset, str(one.month or "")))
+        return sorted((one for one in found if one), key=lambda one: (one.file.dataset, str(one.file.month or "")))
 
-    def versions(self, dataset: str, month: Month | None) -> list[Landed]:
+    def versions(self, file: DatasetFile) -> list[Landed]:
         """Every version kept of one file, oldest first, the current one last.
 
         Raises:
             LandingError: a record or the landing zone can't be read.
             ServiceError: the store does not answer.
         """
-        key = _key(dataset, month)
+        key = file.key
         folder, name = key.rsplit("/", 1)
         with self.store.errors():
             current = self._read(key)
@@ -185,10 +183,6 @@ class Landing:
             if broken_is_none:
                 return None
             raise
-
-
-def _key(dataset: str, month: Month | None) -> str:
-    return f"{folder_name(dataset)}/{file_name(dataset, month)}"
 
 
 def _version(key: str, sha256: str) -> str:

@@ -20,6 +20,7 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.utils.concurrent import ExecutorFactory
 
+from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.months import Month
 from lakehouse.datasets.registry import DATASETS
@@ -40,8 +41,7 @@ TOLERANCE = timedelta(days=1)
 class Change:
     """What a load wants the table to hold: a month (or the whole lookup) from these bytes."""
 
-    dataset: str
-    month: Month | None
+    file: DatasetFile
     source: str
     sha256: str
     run_id: str
@@ -50,31 +50,26 @@ class Change:
     allow_strays: bool = False
 
     @property
-    def what(self) -> str:
-        """Its name as on the command line: `green 2024-01`."""
-        return f"{self.dataset} {self.month}" if self.month else self.dataset
-
-    @property
     def predicate(self) -> BooleanExpression:
         """The rows it replaces. Commits to other months don't conflict with it."""
-        return month_is(self.month) if self.month else AlwaysTrue()
+        return month_is(self.file.month) if self.file.month else AlwaysTrue()
 
     def replacement(self, rows: int, *, synthetic: bool = False) -> Replacement:
         """It as `commit` takes it."""
         summary = self.summary(rows, synthetic=synthetic)
-        return Replacement(self.what, self.predicate, summary, lambda table: self.held_rows(table) is not None)
+        return Replacement(self.file.label, self.predicate, summary, lambda table: self.held_rows(table) is not None)
 
     def summary(self, rows: int, *, synthetic: bool) -> dict[str, str]:
         """The snapshot's provenance."""
         words = {
-            "lakehouse.dataset": self.dataset,
+            "lakehouse.dataset": self.file.dataset,
             "lakehouse.source": self.source,
             "lakehouse.source-sha256": self.sha256,
             "lakehouse.source-rows": str(rows),
             "lakehouse.run-id": self.run_id,
         }
-        if self.month:
-            words["lakehouse.file-month"] = str(self.month)
+        if self.file.month:
+            words["lakehouse.file-month"] = str(self.file.month)
         if synthetic:
             words["lakehouse.synthetic"] = "true"
         return words
@@ -95,10 +90,10 @@ class Change:
     def _last_load(self, table: Table) -> dict[str, str] | None:
         """The summary of the newest load of this month that the table's state descends from."""
         snapshot: Snapshot | None = table.current_snapshot()
-        month = str(self.month) if self.month else None
+        month = str(self.file.month) if self.file.month else None
         while snapshot is not None:
             words = dict(snapshot.summary.additional_properties) if snapshot.summary else {}
-            if words.get("lakehouse.dataset") == self.dataset and words.get("lakehouse.file-month") == month:
+            if words.get("lakehouse.dataset") == self.file.dataset and words.get("lakehouse.file-month") == month:
                 return words
             snapshot = table.snapshot_by_id(snapshot.parent_snapshot_id) if snapshot.parent_snapshot_id else None
         return None
@@ -112,7 +107,7 @@ class Change:
         if self.allow_shrink:
             return
         held = sum(f.record_count for f in live_files(table, self.predicate))
-        share = DATASETS[self.dataset].shrink_share if self.dataset in DATASETS else 0.5
+        share = DATASETS[self.file.dataset].shrink_share if self.file.dataset in DATASETS else 0.5
         if rows == 0 or rows < share * held:
             than = f", fewer than {share:.0%} of the {held:,} it would replace" if held else ""
             raise RefusedError(
@@ -128,7 +123,7 @@ def check_bytes(landed: Landed, found: str) -> None:
     """
     if found != landed.sha256:
         raise RefusedError(
-            f"{landed.name}: its bytes are not those that landed on {landed.landed_at:%Y-%m-%d} (SHA-256 "
+            f"{landed.file.name}: its bytes are not those that landed on {landed.landed_at:%Y-%m-%d} (SHA-256 "
             f"{found[:12]}… instead of {landed.sha256[:12]}…). Nothing was loaded; get the "
             "published file again with --refresh."
         )
@@ -136,7 +131,7 @@ def check_bytes(landed: Landed, found: str) -> None:
 
 def superseded(landing: Landing, landed: Landed) -> bool:
     """Whether another version has landed since `landed` was found."""
-    newest = landing.find(landed.dataset, landed.month)
+    newest = landing.find(landed.file)
     return newest is not None and newest.sha256 != landed.sha256
 
 
@@ -150,10 +145,10 @@ def still_current(landing: Landing, landed: Landed, change: Change, rows: int) -
     def check(table: Table) -> None:
         if superseded(landing, landed):
             raise RefusedError(
-                f"{landed.name} was landed again while it was being loaded. Nothing was loaded; run the same command "
-                "again."
+                f"{landed.file.name} was landed again while it was being loaded. Nothing was loaded; run the "
+                "same command again."
             )
-        change.check_size(table, rows, landed.name)
+        change.check_size(table, rows, landed.file.name)
 
     return check
 
@@ -235,7 +230,7 @@ class OtherMonths:
         for manifest, files in read:
             for file in files:
                 month = _month_of(file)
-                if month != self._change.month and self._has_these_bytes(table, file):
+                if month != self._change.file.month and self._has_these_bytes(table, file):
                     raise self._refusal(month)
             self._free.add(manifest.manifest_path)
 
@@ -253,11 +248,11 @@ class OtherMonths:
         return file_hash(table, file) == self._change.sha256
 
     def _refusal(self, month: Month) -> RefusedError:
-        name = self._change.dataset
+        name, wanted = self._change.file.dataset, self._change.file.month
         return RefusedError(
             f"{self._file}: {name} {month} is loaded from the same bytes (SHA-256 {self._change.sha256[:12]}…). "
-            f"Nothing was loaded, because one file can't be that of two months. Get the file of {self._change.month} "
-            f"with `lakehouse load {name} {self._change.month} --refresh`. If {month} is the wrong one, first run "
+            f"Nothing was loaded, because one file can't be that of two months. Get the file of {wanted} "
+            f"with `lakehouse load {name} {wanted} --refresh`. If {month} is the wrong one, first run "
             f"`lakehouse load {name} {month} --refresh`. If both are right, load it with --allow-strays."
         )
 

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date
 from io import BufferedReader
 from pathlib import Path
@@ -26,9 +26,10 @@ from pyiceberg.io.pyarrow import schema_to_pyarrow
 from pyiceberg.partitioning import PartitionFieldValue, PartitionKey
 from pyiceberg.table import Table
 
+from lakehouse.datasets.file import ZONES_FILE, DatasetFile
 from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.months import Month
-from lakehouse.datasets.registry import ZONES_DATASET, dataset_named
+from lakehouse.datasets.registry import dataset_named
 from lakehouse.errors import LakehouseError, LandingError, RefusedError
 from lakehouse.iceberg.catalog import service_errors
 from lakehouse.iceberg.commit import commit, discarding
@@ -53,8 +54,7 @@ class LoadResult:
     `clock` is a warning about clocks that disagree; None where they don't.
     """
 
-    dataset: str
-    month: Month | None
+    file: DatasetFile
     table: str
     action: Literal["loaded", "unchanged"]
     snapshot_id: int | None
@@ -64,12 +64,17 @@ class LoadResult:
     clock: str | None
     seconds: float
 
+    def as_dict(self) -> dict[str, Any]:
+        """For programs."""
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "file"}
+        month = str(self.file.month) if self.file.month else None
+        return {"dataset": self.file.dataset, "month": month, **values}
+
 
 def load(
     catalog: Catalog,
     landing: Landing,
-    dataset: str,
-    month: Month | None,
+    file: DatasetFile,
     *,
     again: bool = False,
     allow_shrink: bool = False,
@@ -77,13 +82,12 @@ def load(
     run_id: str | None = None,
     progress: Progress | None = None,
 ) -> LoadResult:
-    """Load a landed month (or, with the dataset `zones` and no month, the zone lookup) in one snapshot, or none.
+    """Load a landed file in one snapshot, or in none if the table holds it.
 
     Args:
         catalog: where the tables are.
         landing: where the file is.
-        dataset: a declared dataset, or `zones`.
-        month: whose file; None for `zones`.
+        file: which file: a dataset's month, or the zone lookup.
         again: load even if the table already holds these bytes, for a declaration that has changed.
         allow_shrink: accept a file with no rows, or with fewer than half of the rows it replaces.
         allow_strays: most rows may be of another month, and the bytes may be loaded as another month already.
@@ -100,8 +104,7 @@ def load(
         return _load(
             catalog,
             landing,
-            dataset,
-            month,
+            file,
             again=again,
             allow_shrink=allow_shrink,
             allow_strays=allow_strays,
@@ -113,8 +116,7 @@ def load(
 def _load(
     catalog: Catalog,
     landing: Landing,
-    dataset: str,
-    month: Month | None,
+    file: DatasetFile,
     *,
     again: bool,
     allow_shrink: bool,
@@ -124,13 +126,13 @@ def _load(
 ) -> LoadResult:
     started = time.monotonic()
     while True:
-        landed = landing.find(dataset, month)
+        landed = landing.find(file)
         if landed is None:
-            what = f"{dataset} {month}" if month else dataset
-            raise LandingError(f"Nothing is landed for {what}. Run `lakehouse load {what}`, which lands it first.")
+            raise LandingError(
+                f"Nothing is landed for {file.label}. Run `lakehouse load {file.label}`, which lands it first."
+            )
         change = Change(
-            dataset=dataset,
-            month=month,
+            file=file,
             source=landed.origin,
             sha256=landed.sha256,
             run_id=run_id,
@@ -165,19 +167,20 @@ def _load_landed(
     catalog: Catalog, landing: Landing, landed: Landed, change: Change, *, progress: Progress | None, started: float
 ) -> LoadResult:
     ensure_raw_tables(catalog)
-    if change.month:
+    if change.file.month:
         return _load_month(
             catalog,
             landing,
             landed,
             change,
-            dataset_named(change.dataset),
-            month=change.month,
+            dataset_named(change.file.dataset),
+            month=change.file.month,
             progress=progress,
             started=started,
         )
-    if change.dataset != ZONES_DATASET:
-        raise RefusedError(f"{change.dataset} is loaded by the month: `lakehouse load {change.dataset} 2024-01`.")
+    if change.file != ZONES_FILE:
+        name = change.file.dataset
+        raise RefusedError(f"{name} is loaded by the month: `lakehouse load {name} 2024-01`.")
     snapshot_id, rows = load_zones(catalog, landing, landed, change)
     return _result(change, ZONES_TABLE, snapshot_id, rows, started=started)
 
@@ -199,12 +202,12 @@ def _load_month(
         return _result(change, dataset.table, None, held, clock=skew(table), started=started)
     with landing.local(landed) as path, _opened(path, landed) as (parquet, check):
         rows = parquet.metadata.num_rows
-        match = plan(dataset, month, parquet.schema_arrow, landed.name)
-        change.check_size(table, rows, landed.name)
-        others = OtherMonths(change, landed.name, rows)
+        match = plan(dataset, month, parquet.schema_arrow, landed.file.name)
+        change.check_size(table, rows, landed.file.name)
+        others = OtherMonths(change, landed.file.name, rows)
         others.check(table)
         synthetic = SYNTHETIC_KEY.encode() in (parquet.schema_arrow.metadata or {})
-        conformer = Conformer(dataset, month, match, landed.name)
+        conformer = Conformer(dataset, month, match, landed.file.name)
         pickups = PickupMonths(dataset, month)
         file = None
         if rows:
@@ -213,7 +216,7 @@ def _load_month(
             with discarding(table, file):
                 conformer.finish()
                 if not change.allow_strays:
-                    pickups.check(landed.name, match.sources[dataset.pickup])
+                    pickups.check(landed.file.name, match.sources[dataset.pickup])
                 audit(table, file, written)
                 check.bytes()
         else:
@@ -239,8 +242,7 @@ def _result(
     started: float,
 ) -> LoadResult:
     return LoadResult(
-        dataset=change.dataset,
-        month=change.month,
+        file=change.file,
         table=table,
         action="unchanged" if snapshot_id is None else "loaded",
         snapshot_id=snapshot_id,
@@ -282,7 +284,9 @@ def _both(path: Path, landed: Landed) -> Iterator[tuple[BufferedReader, Any]]:
     """
     with path.open("rb") as file, pa.OSFile(str(path), "r") as source:
         if not os.path.sameopenfile(file.fileno(), source.fileno()):
-            raise LandingError(f"{landed.name} was landed again while it was being opened. Run the same command again.")
+            raise LandingError(
+                f"{landed.file.name} was landed again while it was being opened. Run the same command again."
+            )
         yield file, source
 
 
@@ -305,8 +309,8 @@ class _Check:
         except (OSError, pa.ArrowException) as error:
             line = (str(error) or type(error).__name__).splitlines()[0][:200]
             raise RefusedError(
-                f"{self.landed.name}: this is not a whole parquet file ({line}). Nothing was loaded; get the published "
-                "file again with --refresh."
+                f"{self.landed.file.name}: this is not a whole parquet file ({line}). Nothing was loaded; get the "
+                "published file again with --refresh."
             ) from error
 
 
@@ -331,7 +335,9 @@ def _rows(
         if progress:
             progress(done, total)
     if done != total:
-        raise RefusedError(f"{check.landed.name}: {done:,} of its {total:,} rows could be read. Nothing was loaded.")
+        raise RefusedError(
+            f"{check.landed.file.name}: {done:,} of its {total:,} rows could be read. Nothing was loaded."
+        )
 
 
 def _as_the_table_has_them(

@@ -44,9 +44,9 @@ def load_zones(catalog: Catalog, landing: Landing, landed: Landed, change: Chang
     with landing.local(landed) as path:
         content = path.read_bytes()
     check_bytes(landed, hashlib.sha256(content).hexdigest())
-    zones = read_zones(content, landed.name)
+    zones = read_zones(content, landed.file.name)
     rows = len(zones)
-    change.check_size(table, rows, landed.name)
+    change.check_size(table, rows, landed.file.name)
     check_again = still_current(landing, landed, change, rows)
     zones = zones.append_column("source_sha256", pa.array([landed.sha256] * rows))
     zones = zones.cast(schema_to_pyarrow(table.schema(), include_field_ids=False))

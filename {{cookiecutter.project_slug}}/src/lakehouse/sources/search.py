@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lakehouse.datasets.file import ZONES_FILE, DatasetFile
 from lakehouse.datasets.months import Month
 from lakehouse.datasets.registry import DATASETS, ZONES_DATASET
 from lakehouse.errors import NotPublishedError, SettingsError, SourceError
-from lakehouse.sources.file import PublishedFile
 
 CHUNK = 1 << 20
 SKIPPED_FOLDERS = frozenset({"versions", "__pycache__"})
@@ -36,7 +36,7 @@ class _Seen:
     unread: list[OSError] = field(default_factory=list)
 
 
-def find(folder: Path, wanted: PublishedFile) -> Path:
+def find(folder: Path, wanted: DatasetFile) -> Path:
     """The file in `folder` or below it. The published name wins over one that is nearly it, a file over a folder.
 
     Raises:
@@ -53,14 +53,14 @@ def find(folder: Path, wanted: PublishedFile) -> Path:
     if seen.unread:
         where = ", ".join(f"{error.filename} ({error.strerror})" for error in seen.unread[:NAMES_SHOWN])
         raise SourceError(
-            f"{wanted.words} was not found in {folder.absolute()}, and these folders can't be read: {where}. Give "
+            f"{wanted.label} was not found in {folder.absolute()}, and these folders can't be read: {where}. Give "
             "yourself the right to read them, or set TLC_SOURCE to another folder."
         )
     instead = ""
     if seen.similar:
         instead = f" Files of a similar name are there: {_named(seen.similar)}. If one is it, name it {wanted.name}."
     raise NotPublishedError(
-        f"{wanted.words} is not in {folder.absolute()}: no {wanted.name} there or in a subfolder.{instead} "
+        f"{wanted.label} is not in {folder.absolute()}: no {wanted.name} there or in a subfolder.{instead} "
         "Put it there, or set TLC_SOURCE to another folder or to the publisher's address."
     )
 
@@ -70,11 +70,11 @@ def contents(folder: Path) -> dict[str, list[Month]]:
     found: dict[str, set[Month]] = {}
     for _, folders, files in _walk(folder, []):
         for name in map(_plain, (*folders, *files)):
-            if name == PublishedFile(ZONES_DATASET, None).name:
+            if name == ZONES_FILE.name:
                 found.setdefault(ZONES_DATASET, set())
             elif month := _month_in(name):
                 for dataset in DATASETS:
-                    if name == PublishedFile(dataset, month).name:
+                    if name == DatasetFile(dataset, month).name:
                         found.setdefault(dataset, set()).add(month)
     return {dataset: sorted(months) for dataset, months in found.items()}
 
@@ -87,7 +87,7 @@ def _month_in(name: str) -> Month | None:
         return None
 
 
-def _look(folder: Path, wanted: PublishedFile) -> _Seen:
+def _look(folder: Path, wanted: DatasetFile) -> _Seen:
     seen = _Seen()
     letters = _letters(Path(wanted.name).stem)
     for where, folders, files in _walk(folder, seen.unread):
@@ -128,7 +128,7 @@ def _letters(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def _only_part(folder: Path, wanted: PublishedFile) -> Path:
+def _only_part(folder: Path, wanted: DatasetFile) -> Path:
     """The one part file of a folder that Spark wrote.
 
     Raises:
@@ -140,12 +140,12 @@ def _only_part(folder: Path, wanted: PublishedFile) -> Path:
         return parts[0]
     what = f"{len(parts)} part files ({_named(parts)})" if parts else f"no {suffix} file"
     raise SourceError(
-        f"{folder} is a folder with {what}, and {wanted.words} is one file. Write it as one file (in Spark: "
+        f"{folder} is a folder with {what}, and {wanted.label} is one file. Write it as one file (in Spark: "
         f"`coalesce(1)`), or put the published {wanted.name} in its place."
     )
 
 
-def _one_of(found: list[Path], wanted: PublishedFile) -> Path:
+def _one_of(found: list[Path], wanted: DatasetFile) -> Path:
     """The file, which may lie there several times.
 
     Raises:
@@ -154,7 +154,7 @@ def _one_of(found: list[Path], wanted: PublishedFile) -> Path:
     for other in found[1:]:
         if not _same_bytes(found[0], other):
             raise SourceError(
-                f"{wanted.words} is there twice: two different files have this name: {found[0]}, {other}. Remove one."
+                f"{wanted.label} is there twice: two different files have this name: {found[0]}, {other}. Remove one."
             )
     return found[0]
 

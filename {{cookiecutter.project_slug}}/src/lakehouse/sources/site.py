@@ -11,9 +11,9 @@ from typing import Protocol
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from lakehouse.datasets.file import DatasetFile
 from lakehouse.errors import SourceError
 from lakehouse.sources.download import PATIENCE, Download, Patience
-from lakehouse.sources.file import PublishedFile
 from lakehouse.sources.search import find
 
 Progress = Callable[[int, int], None]
@@ -35,7 +35,7 @@ class Source(Protocol):
     """Gives published files."""
 
     def fetch(
-        self, wanted: PublishedFile, target: Path, known: Version | None = None, progress: Progress | None = None
+        self, wanted: DatasetFile, target: Path, known: Version | None = None, progress: Progress | None = None
     ) -> Version | None:
         """Write the file to `target`, whole; None if the source still has the version `known`, and nothing is written.
 
@@ -83,10 +83,10 @@ class SiteSource:
     patience: Patience
 
     def fetch(
-        self, wanted: PublishedFile, target: Path, known: Version | None = None, progress: Progress | None = None
+        self, wanted: DatasetFile, target: Path, known: Version | None = None, progress: Progress | None = None
     ) -> Version | None:
         """Download; see `Source.fetch`. An interrupted download goes on where it stopped, if the file is the same."""
-        download = Download(f"{self.base}/{wanted.path}", wanted.name, wanted.words, target, self.patience, progress)
+        download = Download(f"{self.base}/{wanted.path}", wanted.name, wanted.label, target, self.patience, progress)
         same = (known.etag, known.last_modified) if known and known.origin == download.url else ("", "")
         marks = download.run(*same)
         if marks is None:
@@ -110,7 +110,7 @@ class FolderSource:
 
     def fetch(
         self,
-        wanted: PublishedFile,
+        wanted: DatasetFile,
         target: Path,
         known: Version | None = None,  # noqa: ARG002 - a folder keeps no marks to compare; its bytes are
         progress: Progress | None = None,
@@ -135,7 +135,7 @@ class FolderSource:
         return Version(found.absolute().as_uri())
 
 
-def check(file: Path, wanted: PublishedFile, origin: str) -> None:
+def check(file: Path, wanted: DatasetFile, origin: str) -> None:
     """Whether the bytes are the kind of file that was asked for, from its first byte to its last.
 
     Raises:

@@ -6,9 +6,10 @@ from typing import Any
 
 import dagster as dg
 
+from lakehouse.datasets.file import ZONES_FILE, DatasetFile
 from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.months import Month
-from lakehouse.datasets.registry import DATASETS, ZONES_DATASET
+from lakehouse.datasets.registry import DATASETS
 from lakehouse.defs.common import OWNERS, month_metadata, store_kind
 from lakehouse.defs.failures import failures
 from lakehouse.defs.months import MONTHS, ONE_RUN
@@ -29,7 +30,7 @@ def landed_metadata(landed: Landed) -> dict[str, Any]:
     """What is worth knowing of a landed file."""
     origin = dg.MetadataValue.url(landed.origin) if landed.origin.startswith("http") else landed.origin
     return {
-        "file": landed.name,
+        "file": landed.file.name,
         "bytes": landed.size,
         "sha256": landed.sha256,
         "origin": origin,
@@ -57,8 +58,10 @@ def landing_asset(dataset: Dataset) -> dg.AssetsDefinition:
         zone = object_store.landing()
 
         def one(month: Month) -> dict[str, Any]:
-            landed = land(zone, publisher.source, dataset.name, month, refresh=config.refresh)
-            context.log.info(f"{landed.name}: {landed.size:,} bytes from {landed.origin}, sha256 {landed.sha256[:12]}")
+            landed = land(zone, publisher.source, DatasetFile(dataset.name, month), refresh=config.refresh)
+            context.log.info(
+                f"{landed.file.name}: {landed.size:,} bytes from {landed.origin}, sha256 {landed.sha256[:12]}"
+            )
             return landed_metadata(landed) | month_metadata(month)
 
         with failures(context):
@@ -84,6 +87,6 @@ def landing_zones(
 ) -> dg.MaterializeResult[None]:
     """Land the zone lookup."""
     with failures(context):
-        landed = land(object_store.landing(), publisher.source, ZONES_DATASET, None, refresh=config.refresh)
-    context.log.info(f"{landed.name}: {landed.size:,} bytes from {landed.origin}, sha256 {landed.sha256[:12]}")
+        landed = land(object_store.landing(), publisher.source, ZONES_FILE, refresh=config.refresh)
+    context.log.info(f"{landed.file.name}: {landed.size:,} bytes from {landed.origin}, sha256 {landed.sha256[:12]}")
     return dg.MaterializeResult(metadata=landed_metadata(landed))

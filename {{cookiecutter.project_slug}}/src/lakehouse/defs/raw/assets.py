@@ -10,9 +10,10 @@ from typing import Any
 import dagster as dg
 from pyiceberg.catalog import Catalog
 
+from lakehouse.datasets.file import ZONES_FILE, DatasetFile
 from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.months import Month
-from lakehouse.datasets.registry import DATASETS, ZONES_DATASET
+from lakehouse.datasets.registry import DATASETS, dataset_named
 from lakehouse.defs.common import OWNERS, markdown_table, month_metadata, preview, store_kind, table_metadata
 from lakehouse.defs.failures import failures
 from lakehouse.defs.months import MONTHS, ONE_RUN
@@ -50,28 +51,27 @@ def load_metadata(result: LoadResult) -> dict[str, Any]:
     }
 
 
-def in_words(result: LoadResult) -> str:
-    """The same for the log."""
-    what = f"{result.table} {result.month}" if result.month else result.table
+def load_line(result: LoadResult) -> str:
+    """What a load did, in one line of the log."""
     made = f"snapshot {result.snapshot_id}" if result.snapshot_id else "no new snapshot"
-    return f"{what}: {result.action}, {result.rows:,} rows, {made}"
+    return f"{result.file.label}: {result.action}, {result.rows:,} rows, {made}"
 
 
-def require_landed(context: dg.AssetExecutionContext, zone: Landing, dataset: str, month: Month) -> None:
-    """Stop unless the month's file is landed.
+def require_landed(context: dg.AssetExecutionContext, zone: Landing, file: DatasetFile) -> None:
+    """Stop unless the file is landed.
 
     Raises:
         NotPublishedError: this run has asked the publisher, who has no such month.
         LandingError: nobody has asked yet.
     """
-    if zone.find(dataset, month):
+    if zone.find(file):
         return
-    landing_key = dg.AssetKey(["landing", DATASETS[dataset].landing_key])
+    landing_key = dg.AssetKey(["landing", dataset_named(file.dataset).landing_key])
     if landing_key in context.job_def.asset_layer.executable_asset_keys:
         raise NotPublishedError(f"{landing_key.to_user_string()} has no file for it")
     raise LandingError(
-        f"{DATASETS[dataset].file_name(month)} is not in the landing zone. "
-        f"Materialize {landing_key.to_user_string()} for {month} first, or both together."
+        f"{file.name} is not in the landing zone. "
+        f"Materialize {landing_key.to_user_string()} for {file.month} first, or both together."
     )
 
 
@@ -106,19 +106,19 @@ def raw_asset(dataset: Dataset) -> dg.AssetsDefinition:
         results: list[LoadResult] = []
 
         def one(zone: Landing, iceberg: Catalog, month: Month) -> dict[str, Any]:
-            require_landed(context, zone, dataset.name, month)
+            file = DatasetFile(dataset.name, month)
+            require_landed(context, zone, file)
             result = load(
                 iceberg,
                 zone,
-                dataset.name,
-                month,
+                file,
                 again=config.again,
                 allow_shrink=config.allow_shrink,
                 allow_strays=config.allow_strays,
                 run_id=context.run.run_id,
             )
             results.append(result)
-            context.log.info(in_words(result))
+            context.log.info(load_line(result))
             if result.clock:
                 context.log.warning(result.clock)
             with service_errors(iceberg):
@@ -163,14 +163,13 @@ def raw_zones(
         result = load(
             iceberg,
             object_store.landing(),
-            ZONES_DATASET,
-            None,
+            ZONES_FILE,
             again=config.again,
             allow_shrink=config.allow_shrink,
             allow_strays=config.allow_strays,
             run_id=context.run.run_id,
         )
-        context.log.info(in_words(result))
+        context.log.info(load_line(result))
         with service_errors(iceberg):
             facts = table_metadata(iceberg.load_table(result.table))
     return dg.MaterializeResult(metadata=facts | load_metadata(result))

@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 import pyarrow.parquet as pq
 
+from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.months import Month
 from lakehouse.engines import Engine
@@ -41,10 +42,10 @@ def check_results(
     engine: Engine, zone: Landing, dataset: Dataset, asset: dg.AssetKey, loaded: Sequence[LoadResult]
 ) -> Iterator[dg.AssetCheckResult]:
     """The results for the months that this run loaded; with none of them, all pass and say so."""
-    months = [result.month for result in loaded if result.month]
+    months = [result.file.month for result in loaded if result.file.month]
     facts = {month: month_facts(engine, dataset, month) for month in months}
     files = {month: _file_rows(zone, dataset, month) for month in months}
-    unknown = {str(r.month): list(r.unknown_columns) for r in loaded if r.unknown_columns}
+    unknown = {str(r.file.month): list(r.unknown_columns) for r in loaded if r.unknown_columns}
 
     def result(name: str, wrong: dict[str, Any], found: dict[str, Any]) -> dg.AssetCheckResult:
         severe = name in _BLOCKING
@@ -90,8 +91,9 @@ def month_facts(engine: Engine, dataset: Dataset, month: Month) -> dict[str, int
 
 
 def _file_rows(zone: Landing, dataset: Dataset, month: Month) -> int:
-    landed = zone.find(dataset.name, month)
+    file = DatasetFile(dataset.name, month)
+    landed = zone.find(file)
     if landed is None:
-        raise LandingError(f"{dataset.file_name(month)} went out of the landing zone while it was being checked.")
+        raise LandingError(f"{file.name} went out of the landing zone while it was being checked.")
     with zone.local(landed) as path:
         return pq.read_metadata(path).num_rows

@@ -1,19 +1,19 @@
-"""One published file: what the TLC calls it, and where its site has it."""
+"""One file of a dataset: its name, where the publisher has it, and where it lands."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from lakehouse.datasets.months import Month
-from lakehouse.datasets.registry import dataset_named
+from lakehouse.datasets.registry import ZONES_DATASET, dataset_named
 
 
 @dataclass(frozen=True)
-class PublishedFile:
+class DatasetFile:
     """A dataset's month, or the zone lookup, whose `month` is None."""
 
     dataset: str
-    month: Month | None
+    month: Month | None = None
 
     @property
     def name(self) -> str:
@@ -22,10 +22,19 @@ class PublishedFile:
 
     @property
     def path(self) -> str:
-        """Where the site has it, below its base URL."""
+        """Where the publisher's site has it, below its base URL."""
         return f"{'misc' if self.month is None else dataset_named(self.dataset).folder}/{self.name}"
 
     @property
-    def words(self) -> str:
+    def key(self) -> str:
+        """Where it lands: `green_trips/green_tripdata_2024-01.parquet`."""
+        folder = "taxi_zones" if self.dataset == ZONES_DATASET else dataset_named(self.dataset).landing_key
+        return f"{folder}/{self.name}"
+
+    @property
+    def label(self) -> str:
         """As on the command line: `green 2024-01`, `zones`."""
         return self.dataset if self.month is None else f"{self.dataset} {self.month}"
+
+
+ZONES_FILE = DatasetFile(ZONES_DATASET)
