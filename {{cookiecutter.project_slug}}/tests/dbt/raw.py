@@ -190,11 +190,12 @@ def silver_row(dataset: str, month: str, sha: str, file_row: int, raw: Row) -> R
     row["is_store_and_forward"] = {"Y": True, "N": False}.get(get("store_and_fwd_flag") or "")
     ends = {row["pickup_location_id"], row["dropoff_location_id"]}
     row["is_airport_trip"] = bool(ends & {1, 132, 138}) or row["rate_code_id"] in {2, 3}
-    row["rejection_reason"] = _reason(row, has_coordinates=get("pickup_longitude") is not None)
+    row["has_coordinates"] = get("pickup_longitude") is not None
+    row["rejection_reason"] = _reason(row)
     return row
 
 
-def _reason(row: Row, *, has_coordinates: bool) -> str | None:
+def _reason(row: Row) -> str | None:
     pickup, dropoff = row["pickup_at"], row["dropoff_at"]
     if pickup is None or dropoff is None:
         return "missing_time"
@@ -209,7 +210,7 @@ def _reason(row: Row, *, has_coordinates: bool) -> str | None:
         "too_long": dropoff - pickup > timedelta(hours=12),
         "negative_amount": fare < 0 or total < 0,
         "implausible_distance": not 0 <= miles <= 200,
-        "unknown_zone": any(not has_coordinates if end is None else not 1 <= end <= 265 for end in ends),
+        "unknown_zone": any(not row["has_coordinates"] if end is None else not 1 <= end <= 265 for end in ends),
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
 
