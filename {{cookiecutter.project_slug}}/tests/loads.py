@@ -71,6 +71,7 @@ import sys
 from lakehouse.landing import open_landing
 from lakehouse.landing.land import land
 from lakehouse.settings import load_settings
+from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
 
 def stand_still(done, total):
@@ -78,7 +79,8 @@ def stand_still(done, total):
     sys.stdin.read()
 
 settings = load_settings()
-land(open_landing(settings), settings.tlc_source, sys.argv[1], Month.parse(sys.argv[2]), progress=stand_still)
+file = DatasetFile(sys.argv[1], Month.parse(sys.argv[2]))
+land(open_landing(settings), settings.tlc_source, file, progress=stand_still)
 """
 
 

@@ -173,9 +173,9 @@ def test_what_killed_loads_left_goes_and_nothing_else(lake: Lake) -> None:
     code = (
         "from lakehouse.loading import load; from lakehouse.iceberg.catalog import open_catalog;"
         "from lakehouse.landing import open_landing; from lakehouse.settings import load_settings;"
-        "from lakehouse.datasets.months import Month; import time;"
+        "from lakehouse.datasets.file import DatasetFile; from lakehouse.datasets.months import Month; import time;"
         "load.commit = lambda *a, **k: (print('staged', flush=True), time.sleep(600));"
-        "s = load_settings(); load.load(open_catalog(s), open_landing(s), 'green', Month(2023, 2))"
+        "s = load_settings(); load.load(open_catalog(s), open_landing(s), DatasetFile('green', Month(2023, 2)))"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code], env=lake.environment, stdout=subprocess.PIPE, text=True
