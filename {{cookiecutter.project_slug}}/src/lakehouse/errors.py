@@ -53,7 +53,7 @@ class QueryError(LakehouseError):
 
 
 class TransformError(LakehouseError):
-    """dbt failed; the message names the models and tests."""
+    """A build could not begin, or dbt failed; the message names the models and tests."""
 
 
 class ServiceError(LakehouseError):

@@ -1,6 +1,6 @@
 """What a dataset is: its table, its files, its columns, and what each era calls them and may lack.
 
-Each dataset is declared in a file of its own in this folder; no other code names a column. See registry.py.
+Each dataset is declared in a file of its own in this folder. See registry.py.
 """
 
 from __future__ import annotations

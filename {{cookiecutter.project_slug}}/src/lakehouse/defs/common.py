@@ -25,11 +25,6 @@ def store_kind() -> str:
     return "s3" if load_settings().target == "trino" else "file"
 
 
-def engine_kind() -> str:
-    """The badge of the target's SQL engine."""
-    return "trino" if load_settings().target == "trino" else "duckdb"
-
-
 def month_metadata(month: Month) -> dict[str, Any]:
     """Which month a materialization of a range is about."""
     return {"month": str(month)}

@@ -133,7 +133,7 @@ def _check_type(column: Column, published: pa.Field[Any], file: str) -> None:
 class Conformer:
     """Turns a file's batches into the raw table's columns, and counts what shows that a file is wrong.
 
-    `month_of` and `file` only serve messages. After the last batch, call `finish`.
+    `file` only serves messages. After the last batch, call `finish`.
     """
 
     dataset: Dataset

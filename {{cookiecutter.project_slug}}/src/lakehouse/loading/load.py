@@ -95,10 +95,11 @@ def load(
         progress: called with rows done and rows in the file.
 
     Raises:
-        LandingError: nothing is landed for the month, or its bytes are not those recorded at landing.
-        RefusedError: the file can't be loaded as it is.
-        CommitError: the catalog or store did not take it.
-        ServiceError: the catalog or store does not answer. In all cases the table is as it was.
+        LandingError: nothing is landed for the month, or the landed file is gone or has another length.
+        RefusedError: the file can't be loaded as it is, or its bytes are not those recorded at landing.
+        CommitError: the catalog or store did not take it, or did not answer. If it did not answer, the table holds the
+            old rows or the new ones, whole, and the message says so.
+        ServiceError: the catalog or store does not answer. The table is as it was.
     """
     with service_errors(catalog):
         return _load(
