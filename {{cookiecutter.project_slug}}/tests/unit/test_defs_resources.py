@@ -129,6 +129,17 @@ def test_a_month_that_dagster_does_not_offer_is_one_message(tmp_path: Path) -> N
     assert "Traceback" not in output
 
 
+def test_a_run_with_an_env_file_that_cannot_be_read_is_one_message(tmp_path: Path) -> None:
+    project = Project(tmp_path, {})
+    (project.root / ".env").write_bytes(b"LAKEHOUSE_TARGET=\xff\xfe\n")
+
+    output = project.python("-m", "lakehouse", "run", "2024-01", code=1)
+
+    assert "error: " in output
+    assert ".env" in output
+    assert "Traceback" not in output
+
+
 def test_the_manifest_is_made_again_only_when_dbt_files_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from lakehouse.defs.dbt.manifest import fingerprint
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from moto import mock_aws
-from pydantic import SecretStr
+from tests.buckets import bucket_settings
 
 from lakehouse.datasets.file import ZONES_FILE, DatasetFile
 from lakehouse.datasets.months import Month
@@ -20,7 +20,6 @@ from lakehouse.errors import LandingError
 from lakehouse.landing.bucket import BucketLanding
 from lakehouse.landing.folder import FolderLanding, sha256_of
 from lakehouse.landing.zone import Landing
-from lakehouse.settings import Settings
 
 JANUARY = Month(2023, 1)
 KEY = "green_trips/green_tripdata_2023-01.parquet"
@@ -33,16 +32,7 @@ def landing(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Landing]
         yield FolderLanding(tmp_path / "landing")
         return
     with mock_aws():
-        yield BucketLanding(
-            Settings(
-                LAKEHOUSE_TARGET="trino",
-                LAKEHOUSE_HOME=tmp_path / "home",
-                S3_URL="https://s3.amazonaws.com",
-                S3_BUCKET="warehouse",
-                S3_ACCESS_KEY="loader",
-                S3_SECRET_KEY=SecretStr("secret-of-the-loader"),
-            )
-        )
+        yield BucketLanding(bucket_settings(tmp_path))
 
 
 def given(tmp_path: Path, content: bytes, name: str = "incoming.parquet") -> Path:

@@ -13,33 +13,21 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
-from pydantic import SecretStr
+from tests.buckets import bucket_settings
 
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
 from lakehouse.errors import LandingError, ServiceError
 from lakehouse.landing.bucket import BucketLanding, s3_client
-from lakehouse.settings import Settings
 
 JANUARY = Month(2023, 1)
 DATA = "raw_data/green_trips/green_tripdata_2023-01.parquet"
 
 
-def settings_for(tmp_path: Path, url: str) -> Settings:
-    return Settings(
-        LAKEHOUSE_TARGET="trino",
-        LAKEHOUSE_HOME=tmp_path / "home",
-        S3_URL=url,
-        S3_BUCKET="warehouse",
-        S3_ACCESS_KEY="loader",
-        S3_SECRET_KEY=SecretStr("secret-of-the-loader"),
-    )
-
-
 @pytest.fixture
 def landing(tmp_path: Path) -> Iterator[BucketLanding]:
     with mock_aws():
-        yield BucketLanding(settings_for(tmp_path, "https://s3.amazonaws.com"))
+        yield BucketLanding(bucket_settings(tmp_path))
 
 
 def given(tmp_path: Path, content: bytes) -> Path:
@@ -95,7 +83,7 @@ def test_a_store_that_is_away_is_one_error_that_names_it(tmp_path: Path) -> None
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"  # bound, not listening: refused
-        landing = BucketLanding(settings_for(tmp_path, url))
+        landing = BucketLanding(bucket_settings(tmp_path, url))
         start = time.monotonic()
 
         with pytest.raises(ServiceError, match=url):
@@ -133,7 +121,7 @@ def test_a_store_without_room_says_so_however_it_puts_it(
 @pytest.mark.parametrize("region", ["us-east-1", "eu-west-1"])
 def test_a_bucket_is_made_in_the_region_that_is_set(tmp_path: Path, region: str) -> None:
     with mock_aws():
-        settings = settings_for(tmp_path, "https://s3.amazonaws.com").model_copy(update={"s3_region": region})
+        settings = bucket_settings(tmp_path).model_copy(update={"s3_region": region})
         landing = BucketLanding(settings)
 
         landing.store.ensure_bucket()
@@ -165,6 +153,6 @@ def test_a_disk_that_is_full_is_told_and_what_a_reader_raises_is_its_own(
 
 
 def test_the_secret_is_in_no_message_and_no_repr(tmp_path: Path) -> None:
-    settings = settings_for(tmp_path, "http://127.0.0.1:1")
+    settings = bucket_settings(tmp_path, "http://127.0.0.1:1")
 
     assert "secret-of-the-loader" not in repr(settings) + repr(s3_client(settings))

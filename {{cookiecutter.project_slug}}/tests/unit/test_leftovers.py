@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from moto import mock_aws
-from pydantic import SecretStr
+from tests.buckets import bucket_settings
 from tests.lake import Lake
 from tests.loads import landing_process
 
@@ -156,14 +156,7 @@ class TestBucket:
     @pytest.fixture
     def settings(self, tmp_path: Path) -> Iterator[Settings]:
         with mock_aws():
-            yield Settings(
-                LAKEHOUSE_TARGET="trino",
-                LAKEHOUSE_HOME=tmp_path / "home",
-                S3_URL="https://s3.amazonaws.com",
-                S3_BUCKET="warehouse",
-                S3_ACCESS_KEY="loader",
-                S3_SECRET_KEY=SecretStr("secret"),
-            )
+            yield bucket_settings(tmp_path)
 
     def test_uploads_that_never_ended_are_given_up(self, settings: Settings) -> None:
         landing = BucketLanding(settings)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from lakehouse.cli.logs import print_anything, show_own_only
+from lakehouse.datasets.months import Month, parse_months
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import Settings, load_settings, project_dir
@@ -50,6 +51,26 @@ def table_names(incomplete: str) -> list[str]:
     for schema, folder in (("silver", "staging"), ("gold", "marts")):
         declared += sorted(f"{schema}.{path.stem}" for path in (models / folder).glob("*.sql"))
     return [name for name in declared if name.startswith(incomplete)]
+
+
+def dataset_names(incomplete: str) -> list[str]:
+    """List datasets for the shell's completion."""
+    return [name for name in DATASETS if name.startswith(incomplete)]
+
+
+def require_dataset(name: str, *others: str) -> None:
+    """Refuse a name that is no declared dataset and none of `others`."""
+    if name not in (*DATASETS, *others):
+        known = ", ".join([*DATASETS, *others])
+        raise typer.BadParameter(f"there is no dataset {name!r}; known: {known}", param_hint="DATASET")
+
+
+def months_of(words: list[str]) -> list[Month]:
+    """Read months and spans, as they are typed."""
+    try:
+        return parse_months(words)
+    except LakehouseError as error:
+        raise typer.BadParameter(str(error), param_hint="MONTH") from None
 
 
 def examples(*commands: str) -> str:

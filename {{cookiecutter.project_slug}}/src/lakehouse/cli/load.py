@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lakehouse.cli.app import DATA, Json, Wait, app, escaped, examples
+from lakehouse.cli.app import DATA, Json, Wait, app, dataset_names, escaped, examples, months_of, require_dataset
 from lakehouse.datasets.file import ZONES_FILE, DatasetFile
-from lakehouse.datasets.months import parse_months
 from lakehouse.datasets.registry import DATASETS, ZONES_DATASET, dataset_named
-from lakehouse.errors import LakehouseError
 from lakehouse.settings import load_settings
 
 # What a command needs is imported in it: `lakehouse --help` and a no-op load should not wait for dbt or DuckDB.
@@ -21,9 +19,9 @@ if TYPE_CHECKING:
     from lakehouse.loading.load import LoadResult
 
 
-def _dataset_names(incomplete: str) -> list[str]:
-    """List datasets for the shell's completion."""
-    return [name for name in (*DATASETS, ZONES_DATASET) if name.startswith(incomplete)]
+def _file_names(incomplete: str) -> list[str]:
+    """List what can be loaded, for the shell's completion."""
+    return [*dataset_names(incomplete), *([ZONES_DATASET] if ZONES_DATASET.startswith(incomplete) else [])]
 
 
 @app.command(
@@ -39,7 +37,7 @@ def load(
     dataset: Annotated[
         str,
         typer.Argument(
-            metavar="DATASET", autocompletion=_dataset_names, help=f"{', '.join(DATASETS)} or {ZONES_DATASET}."
+            metavar="DATASET", autocompletion=_file_names, help=f"{', '.join(DATASETS)} or {ZONES_DATASET}."
         ),
     ],
     months: Annotated[
@@ -109,13 +107,8 @@ def _files(dataset: str, words: list[str]) -> list[DatasetFile]:
         if words:
             raise typer.BadParameter("the zone lookup has no months: lakehouse load zones", param_hint="MONTH")
         return [ZONES_FILE]
-    if dataset not in DATASETS:
-        known = ", ".join([*DATASETS, ZONES_DATASET])
-        raise typer.BadParameter(f"there is no dataset {dataset!r}; known: {known}", param_hint="DATASET")
-    try:
-        found = parse_months(words)
-    except LakehouseError as error:
-        raise typer.BadParameter(str(error), param_hint="MONTH") from None
+    require_dataset(dataset, ZONES_DATASET)
+    found = months_of(words)
     if not found:
         raise typer.BadParameter(f"which month? For example: lakehouse load {dataset} 2024-01", param_hint="MONTH")
     first = dataset_named(dataset).first_month
@@ -126,8 +119,7 @@ def _files(dataset: str, words: list[str]) -> list[DatasetFile]:
 
 def load_line(result: LoadResult) -> str:
     """What a load did, in one line."""
-    made = f"snapshot {result.snapshot_id}" if result.snapshot_id else "no new snapshot"
-    return f"{result.file.label}  {result.action}  {result.rows:,} rows  {made}  {result.seconds:.1f} s"
+    return f"{result.file.label}  {result.action}  {result.rows:,} rows  {result.made}  {result.seconds:.1f} s"
 
 
 def _report_load(result: LoadResult, *, quiet: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -143,8 +143,9 @@ def show_query(statement: str, *, as_of: str | None = None, as_json: bool = Fals
     with opened_engine() as (_, engine):
         refuse_writing(statement, engine.name)
         result = engine.query(statement, as_of=as_of)
-    rows: list[tuple[Any, ...]] = list(zip(*(column.to_pylist() for column in result.columns), strict=True))
-    print_rows("", result.column_names, rows, data=result.to_pylist(), as_json=as_json, empty="No rows.")
+    data = result.to_pylist()
+    rows = [tuple(row.values()) for row in data]
+    print_rows("", result.column_names, rows, data=data, as_json=as_json, empty="No rows.")
 
 
 @app.command(

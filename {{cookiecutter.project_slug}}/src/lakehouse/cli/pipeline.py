@@ -7,10 +7,8 @@ from typing import Annotated
 
 import typer
 
-from lakehouse.cli.app import DATA, app, examples
-from lakehouse.datasets.months import Month, parse_months
+from lakehouse.cli.app import DATA, app, dataset_names, examples, months_of, require_dataset
 from lakehouse.datasets.registry import DATASETS
-from lakehouse.errors import LakehouseError
 from lakehouse.settings import load_settings, project_dir
 
 # What a command needs is imported in it: `lakehouse --help` should not wait for Dagster.
@@ -22,7 +20,7 @@ DEMO_MONTHS = ["2024-01", "2024-02"]
 @app.command(rich_help_panel=DATA, epilog=examples("lakehouse demo", "lakehouse demo green 2023-01 2023-02"))
 def demo(
     dataset: Annotated[
-        str, typer.Argument(metavar="DATASET", autocompletion=lambda: list(DATASETS), help=f"{' or '.join(DATASETS)}.")
+        str, typer.Argument(metavar="DATASET", autocompletion=dataset_names, help=f"{' or '.join(DATASETS)}.")
     ] = "yellow",
     months: Annotated[
         list[str] | None, typer.Argument(metavar="MONTH", help=f"{' '.join(DEMO_MONTHS)} unless given.")
@@ -31,9 +29,8 @@ def demo(
     """Load months, build, report, and travel in time. Generates months if the publisher can't be reached."""
     from lakehouse.cli.demo import demo as run_demo
 
-    if dataset not in DATASETS:
-        raise typer.BadParameter(f"there is no dataset {dataset!r}; known: {', '.join(DATASETS)}", param_hint="DATASET")
-    run_demo(load_settings(), dataset, _months(months or DEMO_MONTHS))
+    require_dataset(dataset)
+    run_demo(load_settings(), dataset, months_of(months or DEMO_MONTHS))
 
 
 @app.command(rich_help_panel=DATA, epilog=examples("lakehouse run 2024-01 2024-02", "lakehouse run 2024-01..2024-06"))
@@ -43,7 +40,8 @@ def run(
     """Run the full pipeline by Dagster: land and load all datasets, then dbt and the report once."""
     from dotenv import load_dotenv
 
-    wanted = _months(months)
+    wanted = months_of(months)
+    load_settings()  # a `.env` that can't be read is reported here
     # DAGSTER_HOME stands in .env; the environment wins.
     load_dotenv(project_dir() / ".env", override=False)
     logging.getLogger("trino").setLevel(logging.WARNING)
@@ -51,10 +49,3 @@ def run(
 
     if not launch(wanted):
         raise typer.Exit(1)
-
-
-def _months(words: list[str]) -> list[Month]:
-    try:
-        return list(parse_months(words))
-    except LakehouseError as error:
-        raise typer.BadParameter(str(error), param_hint="MONTH") from None

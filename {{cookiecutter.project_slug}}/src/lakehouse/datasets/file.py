@@ -36,5 +36,9 @@ class DatasetFile:
         """As on the command line: `green 2024-01`, `zones`."""
         return self.dataset if self.month is None else f"{self.dataset} {self.month}"
 
+    def as_dict(self) -> dict[str, str | None]:
+        """For programs, and for records."""
+        return {"dataset": self.dataset, "month": None if self.month is None else str(self.month)}
+
 
 ZONES_FILE = DatasetFile(ZONES_DATASET)

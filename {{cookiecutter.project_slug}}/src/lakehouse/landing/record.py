@@ -37,15 +37,13 @@ class Landed:
     def as_dict(self) -> dict[str, Any]:
         """For programs."""
         values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "file"}
-        month = str(self.file.month) if self.file.month else None
-        return {"dataset": self.file.dataset, "month": month, "name": self.file.name, **values}
+        return {**self.file.as_dict(), "name": self.file.name, **values}
 
 
 def to_json(landed: Landed) -> bytes:
     """The record of one landed file. Where it lies is not part of it: a landing zone can be moved."""
     record: dict[str, Any] = {
-        "dataset": landed.file.dataset,
-        "month": None if landed.file.month is None else str(landed.file.month),
+        **landed.file.as_dict(),
         "name": landed.file.name,
         "size": landed.size,
         "sha256": landed.sha256,

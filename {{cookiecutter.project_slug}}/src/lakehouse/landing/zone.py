@@ -165,6 +165,7 @@ class Landing:
     def _drop_version(self, key: str, sha256: str) -> None:
         """A version that came back is the current one, and lies in one place. The data first: see `_keep`."""
         version = _version(key, sha256)
+        # Asked first: a bucket with versioning notes every delete, also of what is not there.
         if self.store.size(version) is not None or self.store.size(version + SUFFIX) is not None:
             self.store.delete(version)
             self.store.delete(version + SUFFIX)

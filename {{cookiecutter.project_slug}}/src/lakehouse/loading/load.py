@@ -67,8 +67,12 @@ class LoadResult:
     def as_dict(self) -> dict[str, Any]:
         """For programs."""
         values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "file"}
-        month = str(self.file.month) if self.file.month else None
-        return {"dataset": self.file.dataset, "month": month, **values}
+        return {**self.file.as_dict(), **values}
+
+    @property
+    def made(self) -> str:
+        """The snapshot that it made, as text."""
+        return f"snapshot {self.snapshot_id}" if self.snapshot_id else "no new snapshot"
 
 
 def load(

@@ -53,8 +53,7 @@ def load_metadata(result: LoadResult) -> dict[str, Any]:
 
 def load_line(result: LoadResult) -> str:
     """What a load did, in one line of the log."""
-    made = f"snapshot {result.snapshot_id}" if result.snapshot_id else "no new snapshot"
-    return f"{result.file.label}: {result.action}, {result.rows:,} rows, {made}"
+    return f"{result.file.label}: {result.action}, {result.rows:,} rows, {result.made}"
 
 
 def require_landed(context: dg.AssetExecutionContext, zone: Landing, file: DatasetFile) -> None:
