@@ -16,11 +16,11 @@ from typing import Any
 from pyiceberg.catalog import Catalog
 
 from lakehouse import children, dbt_process
-from lakehouse.datasets.registry import DATASETS
+from lakehouse.datasets.registry import DATASETS, dataset_named, monthly
 from lakehouse.engines import open_engine
 from lakehouse.errors import LockedError, ServiceError, TransformError
 from lakehouse.iceberg.catalog import open_catalog, service_errors
-from lakehouse.iceberg.tables import ZONES_TABLE, ensure_raw_tables
+from lakehouse.iceberg.tables import ensure_raw_tables
 from lakehouse.iceberg.timeline import skew
 from lakehouse.locks import held
 from lakehouse.settings import Settings, project_dir
@@ -210,7 +210,7 @@ def _refuse_incomplete(nodes: Mapping[str, Any], results: list[dict[str, Any]], 
 def _raw_snapshots(catalog: Catalog) -> dict[str, int | None]:
     tables = [dataset.table for dataset in DATASETS.values()]
     with service_errors(catalog):
-        return {name: catalog.load_table(name).metadata.current_snapshot_id for name in [*tables, ZONES_TABLE]}
+        return {name: catalog.load_table(name).metadata.current_snapshot_id for name in tables}
 
 
 def _clock_warnings(catalog: Catalog) -> list[str]:
@@ -226,7 +226,7 @@ def _refuse_without_zones(catalog: Catalog) -> None:
         words = snapshot.summary.additional_properties if snapshot and snapshot.summary else {}
         return words.get("total-records", "0") == "0"
 
-    if is_empty(ZONES_TABLE) and not all(is_empty(dataset.table) for dataset in DATASETS.values()):
+    if is_empty(dataset_named("zones").table) and not all(is_empty(dataset.table) for dataset in monthly()):
         raise TransformError(
             "The zone lookup is empty, and gold joins trips with it. Load it first: lakehouse load zones"
         )

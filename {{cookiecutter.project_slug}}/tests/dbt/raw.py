@@ -21,7 +21,7 @@ from pyiceberg.table import Table
 
 from lakehouse.datasets.months import Month
 from lakehouse.datasets.registry import DATASETS
-from lakehouse.iceberg.tables import ZONES_TABLE, ensure_raw_tables
+from lakehouse.iceberg.tables import ensure_raw_tables
 
 Row = dict[str, Any]
 
@@ -80,7 +80,7 @@ def remove_month(catalog: Catalog, dataset: str, month: str) -> None:
 def put_zones(catalog: Catalog, zones: int = 265) -> None:
     """A zone lookup of 265 made-up zones."""
     ensure_raw_tables(catalog)
-    table = catalog.load_table(ZONES_TABLE)
+    table = catalog.load_table("raw.taxi_zones")
     rows = [
         {
             "location_id": i,

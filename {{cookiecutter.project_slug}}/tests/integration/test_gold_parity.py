@@ -13,7 +13,7 @@ from tests import lake as embedded
 from tests.dbt.raw import made_up_rows, put_month, put_zones, remove_month, silver_row
 from tests.integration.lake import GREEN, Lake
 
-from lakehouse.datasets.file import ZONES_FILE, DatasetFile
+from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.engines import Engine
@@ -94,8 +94,8 @@ def test_real_months_of_different_eras_are_the_same_on_both_targets(
 
 def load_real(lake: Lake | embedded.Lake, landing: Landing, folder: Path) -> None:
     [zones] = folder.rglob("taxi_zone_lookup.csv")
-    landing.put(ZONES_FILE, zones, "test")
-    load(lake.catalog, landing, ZONES_FILE)
+    landing.put(DatasetFile("zones"), zones, "test")
+    load(lake.catalog, landing, DatasetFile("zones"))
     for dataset, text in REAL:
         month = Month.parse(text)
         file = next(folder.rglob(DATASETS[dataset].file_name(month)), None)

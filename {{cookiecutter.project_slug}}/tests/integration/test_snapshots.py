@@ -9,7 +9,7 @@ import pytest
 from tests.integration.lake import GREEN, Lake
 from tests.unit.test_zones import renamed
 
-from lakehouse.datasets.file import ZONES_FILE
+from lakehouse.datasets.file import DatasetFile
 from lakehouse.history.diff import MonthDiff, diff
 from lakehouse.history.history import history, months
 from lakehouse.iceberg.refs import rollback
@@ -199,7 +199,7 @@ def test_an_older_zone_lookup_after_the_newer_one_is_one_snapshot_and_the_zones_
     newer = renamed(older, tmp_path / "newer.csv")
     versions = []
     for file in (newer, older):
-        lake.landing.put(ZONES_FILE, file, "test")
+        lake.landing.put(DatasetFile("zones"), file, "test")
         versions.append(str(lake.reload("zones", None).snapshot_id))
 
     again = lake.reload("zones", None)

@@ -19,7 +19,7 @@ from tests.property.odd_files import CANONICAL, OddFile, odd_files
 from tests.property.profiles import settings_of
 
 from lakehouse.datasets.months import Month, parse_months
-from lakehouse.datasets.registry import DATASETS
+from lakehouse.datasets.registry import DATASETS, monthly
 from lakehouse.errors import RefusedError
 from lakehouse.loading.conform import Conformer, plan
 from lakehouse.settings import Settings
@@ -108,7 +108,7 @@ def state(lake: Lake, name: str) -> tuple[int | None, set[str]]:
     return (snapshot.snapshot_id if snapshot else None), files
 
 
-@pytest.mark.parametrize("name", sorted(DATASETS))
+@pytest.mark.parametrize("name", [dataset.name for dataset in monthly()])
 def test_a_generated_month_of_every_era_conforms_with_equal_values(name: str, tmp_path: Path) -> None:
     dataset = DATASETS[name]
     for month in parse_months([f"{dataset.first_month}..2026-12"]):

@@ -14,7 +14,7 @@ from tests.kills import Kills
 from tests.lake import Lake
 from tests.unit.dagster_project import Project
 
-from lakehouse.datasets.file import ZONES_FILE
+from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
 from lakehouse.loading.load import load
 from lakehouse.settings import Settings
@@ -43,8 +43,8 @@ STEERING = {
 def loaded(lake: Lake) -> Lake:
     """A month and the zone lookup."""
     lake.load("green", "2024-01", lake.generate("green", "2024-01", ROWS))
-    lake.landing.put(ZONES_FILE, write_zones(lake.scratch / "zones.csv"), "test")
-    load(lake.catalog, lake.landing, ZONES_FILE)
+    lake.landing.put(DatasetFile("zones"), write_zones(lake.scratch / "zones.csv"), "test")
+    load(lake.catalog, lake.landing, DatasetFile("zones"))
     return lake
 
 

@@ -11,12 +11,12 @@ from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitStateUnknownException, ValidationException
 from tests.lake import Lake
 
-from lakehouse.datasets.file import ZONES_FILE
+from lakehouse.datasets.file import DatasetFile
 from lakehouse.errors import CommitError, RefusedError
 from lakehouse.iceberg import commit as commits
 from lakehouse.iceberg.refs import rollback
 from lakehouse.landing.folder import sha256_of
-from lakehouse.loading import zones
+from lakehouse.loading import load as loading
 from lakehouse.loading.load import load
 from lakehouse.synthetic.generate import write_zones
 
@@ -225,18 +225,18 @@ def test_a_slow_load_of_the_zones_never_puts_an_older_lookup_over_a_newer_one(
 ) -> None:
     older, newer = write_zones(tmp_path / "older.csv"), write_zones(tmp_path / "newer.csv")
     newer.write_bytes(newer.read_bytes() + b'266,"Queens","Somewhere new","Boro Zone"\r\n')
-    lake.landing.put(ZONES_FILE, older, "test")
-    real: Any = zones.__dict__["audit"]
+    lake.landing.put(DatasetFile("zones"), older, "test")
+    real: Any = loading.__dict__["audit"]
     lookups = [newer]
 
     def audit(*arguments: object) -> None:
         if lookups:
-            lake.landing.put(ZONES_FILE, lookups.pop(), "test")
-            load(lake.catalog, lake.landing, ZONES_FILE)
+            lake.landing.put(DatasetFile("zones"), lookups.pop(), "test")
+            load(lake.catalog, lake.landing, DatasetFile("zones"))
         real(*arguments)
 
-    monkeypatch.setattr(zones, "audit", audit)
-    result = load(lake.catalog, lake.landing, ZONES_FILE)
+    monkeypatch.setattr(loading, "audit", audit)
+    result = load(lake.catalog, lake.landing, DatasetFile("zones"))
 
     assert (result.action, result.rows) == ("unchanged", 266)
     assert [row.total_rows for row in lake.history("raw.taxi_zones")] == [266]

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from tests.lake import Lake
 
-from lakehouse.datasets.file import ZONES_FILE
+from lakehouse.datasets.file import DatasetFile
 from lakehouse.errors import LandingError, RefusedError
 from lakehouse.loading import load as loading
 from lakehouse.synthetic.generate import write_zones
@@ -44,15 +44,15 @@ def test_no_flipped_bit_of_a_landed_file_is_loaded(lake: Lake) -> None:
 
 
 def test_no_flipped_bit_of_a_landed_zone_lookup_is_loaded(lake: Lake, tmp_path: Path) -> None:
-    landed = lake.landing.put(ZONES_FILE, write_zones(tmp_path / "taxi_zone_lookup.csv"), "test")
+    landed = lake.landing.put(DatasetFile("zones"), write_zones(tmp_path / "taxi_zone_lookup.csv"), "test")
     path = lake.settings.landing_dir / "taxi_zones" / landed.file.name
 
     flip(path, 8 * landed.size - 80)
     with pytest.raises(RefusedError, match="are not those that landed"):
-        loading.load(lake.catalog, lake.landing, ZONES_FILE)
+        loading.load(lake.catalog, lake.landing, DatasetFile("zones"))
     flip(path, 8 * landed.size - 80)
 
-    assert loading.load(lake.catalog, lake.landing, ZONES_FILE).rows == 265
+    assert loading.load(lake.catalog, lake.landing, DatasetFile("zones")).rows == 265
 
 
 def test_a_flipped_bit_of_a_staged_file_is_refused_or_changes_nothing_that_is_read(

@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 from tests.lake import Lake
 
-from lakehouse.datasets.file import ZONES_FILE
+from lakehouse.datasets.file import DatasetFile
 from lakehouse.iceberg.publication import manifest_file
 from lakehouse.loading.load import load
 from lakehouse.synthetic.generate import write_zones
@@ -28,8 +28,8 @@ def published(lake: Lake) -> dg.ExecuteInProcessResult:
 @pytest.mark.slow
 def test_the_job_shows_readers_what_it_has_built_and_tested(lake: Lake) -> None:
     lake.load("green", "2024-01", lake.generate("green", "2024-01", 400))
-    lake.landing.put(ZONES_FILE, write_zones(lake.scratch / "taxi_zone_lookup.csv"), "test")
-    load(lake.catalog, lake.landing, ZONES_FILE)
+    lake.landing.put(DatasetFile("zones"), write_zones(lake.scratch / "taxi_zone_lookup.csv"), "test")
+    load(lake.catalog, lake.landing, DatasetFile("zones"))
 
     run = published(lake)
 

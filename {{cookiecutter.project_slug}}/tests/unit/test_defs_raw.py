@@ -11,7 +11,7 @@ import pytest
 from tests.lake import Lake
 from tests.unit.failing_catalog import failing_catalog
 
-from lakehouse.datasets.file import ZONES_FILE, DatasetFile
+from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
 from lakehouse.defs.dbt.events import described
 from lakehouse.errors import ServiceError
@@ -28,12 +28,12 @@ pytestmark = [
 
 def materialized(lake: Lake) -> dict[str, dict[str, Any]]:
     """The metadata that a materialization of January and of the zones records, by asset."""
-    from lakehouse.defs.raw.assets import raw_assets, raw_zones
+    from lakehouse.defs.raw.assets import raw_assets
     from lakehouse.defs.resources import resources
 
     with dg.DagsterInstance.ephemeral() as instance:
         result = dg.materialize(
-            [*raw_assets, raw_zones],
+            raw_assets,
             partition_key="2024-01-01",
             resources=resources(lake.settings),
             instance=instance,
@@ -49,7 +49,7 @@ def materialized(lake: Lake) -> dict[str, dict[str, Any]]:
 
 def test_a_month_that_is_loaded_already_has_the_snapshot_of_its_table_on_record(lake: Lake) -> None:
     lake.landing.put(DatasetFile("green", Month(2024, 1)), lake.generate("green", "2024-01", 50), "test")
-    lake.landing.put(ZONES_FILE, write_zones(lake.scratch / "taxi_zone_lookup.csv"), "test")
+    lake.landing.put(DatasetFile("zones"), write_zones(lake.scratch / "taxi_zone_lookup.csv"), "test")
 
     loaded, unchanged = materialized(lake), materialized(lake)
 
@@ -65,12 +65,12 @@ def test_a_month_that_is_loaded_already_has_the_snapshot_of_its_table_on_record(
 def test_a_catalog_that_is_away_is_asked_again(
     lake: Lake, asset: str, opens: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lakehouse.defs.raw.assets import raw_assets, raw_zones
+    from lakehouse.defs.raw.assets import raw_assets
     from lakehouse.defs.raw.schemas import iceberg_schemas
     from lakehouse.defs.resources import ObjectStore, resources
 
     lake.landing.put(DatasetFile("green", Month(2024, 1)), lake.generate("green", "2024-01", 50), "test")
-    lake.landing.put(ZONES_FILE, write_zones(lake.scratch / "taxi_zone_lookup.csv"), "test")
+    lake.landing.put(DatasetFile("zones"), write_zones(lake.scratch / "taxi_zone_lookup.csv"), "test")
     landed = ObjectStore(target="embedded", home=str(lake.settings.home))
     monkeypatch.setattr("lakehouse.defs.failures.FIRST_WAIT_SECONDS", 0)
     away = "http://127.0.0.1:9"
@@ -79,7 +79,7 @@ def test_a_catalog_that_is_away_is_asked_again(
             LAKEHOUSE_TARGET="trino", LAKEHOUSE_HOME=tmp_path, REST_URL=failing if opens else away, S3_URL=away
         )
         result = dg.materialize(
-            [*raw_assets, raw_zones, iceberg_schemas],
+            [*raw_assets, iceberg_schemas],
             partition_key="2024-01-01" if asset == "raw/green_trips" else None,
             resources=resources(settings) | {"object_store": landed},
             instance=instance,

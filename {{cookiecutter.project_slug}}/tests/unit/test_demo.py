@@ -10,7 +10,7 @@ import pytest
 from tests.unit.misbehaving_publisher import Publisher, as_published, cut_after, running, status, web_page
 
 from lakehouse.cli.demo import bring
-from lakehouse.datasets.file import ZONES_FILE, DatasetFile
+from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
 from lakehouse.engines import open_engine
 from lakehouse.errors import LandingError, NotPublishedError, SourceError, UnreachableError
@@ -100,7 +100,7 @@ def test_published_months_and_zones_are_taken_where_they_can_be_had(lake: DemoLa
 
     assert lake.loaded() == {"2023-01": 500, "2023-02": 501}
     assert lake.generated() == set()
-    assert lake.landing.find(ZONES_FILE) is not None
+    assert lake.landing.find(DatasetFile("zones")) is not None
 
 
 def test_a_home_whose_path_has_spaces_and_signs_is_the_folder_used(
@@ -248,7 +248,7 @@ def test_generated_months_move_to_another_lakehouse_and_stay_marked_unless_it_ha
     empty, real = DemoLake(tmp_path / "empty"), DemoLake(tmp_path / "real")
     real.demo(publisher.url, MARCH)
 
-    for file in (ZONES_FILE, JANUARY, FEBRUARY):
+    for file in (DatasetFile("zones"), JANUARY, FEBRUARY):
         land(empty.landing, source, file)
         load(open_catalog(empty.settings(source)), empty.landing, file)
 

@@ -10,7 +10,7 @@ import pytest
 from tests.kills import GOLD, Kills, gold, unknown_files
 from tests.lake import Lake
 
-from lakehouse.datasets.file import ZONES_FILE
+from lakehouse.datasets.file import DatasetFile
 from lakehouse.history.maintenance import maintain
 from lakehouse.loading.load import load
 from lakehouse.synthetic.generate import write_zones
@@ -31,8 +31,8 @@ pytestmark = [
 def states(lake: Lake) -> Lake:
     """A month with two versions, of which the first is loaded, and the zone lookup."""
     lake.scratch.mkdir(parents=True)
-    lake.landing.put(ZONES_FILE, write_zones(lake.scratch / "zones.csv"), "test")
-    load(lake.catalog, lake.landing, ZONES_FILE)
+    lake.landing.put(DatasetFile("zones"), write_zones(lake.scratch / "zones.csv"), "test")
+    load(lake.catalog, lake.landing, DatasetFile("zones"))
     lake.load("green", "2024-02", lake.generate("green", "2024-02", 200))
     turn_to(lake, 0)
     return lake

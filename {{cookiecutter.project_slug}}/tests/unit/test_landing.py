@@ -14,7 +14,7 @@ import pytest
 from moto import mock_aws
 from tests.buckets import bucket_settings
 
-from lakehouse.datasets.file import ZONES_FILE, DatasetFile
+from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
 from lakehouse.errors import LandingError
 from lakehouse.landing.bucket import BucketLanding
@@ -58,11 +58,11 @@ def test_a_file_lands_byte_for_byte_with_its_record_beside_it(landing: Landing, 
 
 
 def test_the_zone_lookup_has_no_month(landing: Landing, tmp_path: Path) -> None:
-    landed = landing.put(ZONES_FILE, given(tmp_path, b"1,EWR"), "https://tlc.example/zones")
+    landed = landing.put(DatasetFile("zones"), given(tmp_path, b"1,EWR"), "https://tlc.example/zones")
 
     assert landed.file.month is None
     assert landing.store.size("taxi_zones/taxi_zone_lookup.csv") == 5
-    assert landing.find(ZONES_FILE) == landed
+    assert landing.find(DatasetFile("zones")) == landed
 
 
 def test_the_same_bytes_again_change_nothing_but_the_etag(landing: Landing, tmp_path: Path) -> None:
@@ -253,7 +253,7 @@ def test_the_listing_says_what_is_landed_from_where_and_when(landing: Landing, t
     landed = [
         landing.put(DatasetFile("yellow", Month(2024, 2)), file, "https://tlc.example/2"),
         landing.put(DatasetFile("green", Month(2023, 1)), file, "https://tlc.example/1"),
-        landing.put(ZONES_FILE, file, "https://tlc.example/z"),
+        landing.put(DatasetFile("zones"), file, "https://tlc.example/z"),
     ]
     landing.put(DatasetFile("green", Month(2023, 1)), given(tmp_path, b"newer"), "https://tlc.example/1")
 

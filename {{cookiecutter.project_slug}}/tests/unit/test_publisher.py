@@ -24,7 +24,7 @@ from tests.unit.misbehaving_publisher import (
     web_page,
 )
 
-from lakehouse.datasets.file import ZONES_FILE, DatasetFile
+from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
 from lakehouse.errors import LandingError, NotPublishedError, SettingsError, SourceError, UnreachableError
 from lakehouse.landing import Landed
@@ -323,9 +323,9 @@ def test_the_zone_lookup_lands_and_a_page_in_its_place_does_not(
     publisher.publish(path, write_zones(tmp_path / "zones.csv").read_bytes())
 
     publisher.faults[path] = [web_page("text/csv")]
-    with pytest.raises(SourceError, match="not the zone lookup"):
-        land(landing, publisher.url, ZONES_FILE, patience=HASTE)
-    landed = land(landing, publisher.url, ZONES_FILE, patience=HASTE)
+    with pytest.raises(SourceError, match=r"not the file taxi_zone_lookup.csv: .* a line that names LocationID"):
+        land(landing, publisher.url, DatasetFile("zones"), patience=HASTE)
+    landed = land(landing, publisher.url, DatasetFile("zones"), patience=HASTE)
 
     assert bytes_of(landing, landed) == publisher.files[path].content
 

@@ -11,7 +11,7 @@ import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 from tests.lake import Lake
 
-from lakehouse.datasets.file import ZONES_FILE
+from lakehouse.datasets.file import DatasetFile
 from lakehouse.errors import CommitError, QueryError, TransformError
 from lakehouse.history import publish as publishing
 from lakehouse.history.publish import publish
@@ -27,8 +27,8 @@ COUNT = "select sum(trips) as n from {}.fct_daily_trips"
 @pytest.fixture
 def built(lake: Lake, tmp_path: Path) -> Lake:
     lake.load("green", "2024-01", lake.generate("green", "2024-01", 400))
-    lake.landing.put(ZONES_FILE, write_zones(tmp_path / "taxi_zone_lookup.csv"), "test")
-    load(lake.catalog, lake.landing, ZONES_FILE)
+    lake.landing.put(DatasetFile("zones"), write_zones(tmp_path / "taxi_zone_lookup.csv"), "test")
+    load(lake.catalog, lake.landing, DatasetFile("zones"))
     return lake
 
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from tests.lake import Lake
 
-from lakehouse.datasets.file import ZONES_FILE, DatasetFile
+from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.errors import SourceError
@@ -78,9 +78,9 @@ def test_every_real_zone_lookup_is_loaded_row_by_row_as_published(lake: Lake, tl
     for path in lookups:
         with path.open(encoding="utf-8-sig", newline="") as text:
             _, *published = csv.reader(text)
-        lake.landing.put(ZONES_FILE, path, path.as_uri())
+        lake.landing.put(DatasetFile("zones"), path, path.as_uri())
 
-        result = load(lake.catalog, lake.landing, ZONES_FILE)
+        result = load(lake.catalog, lake.landing, DatasetFile("zones"))
 
         rows = lake.rows("select location_id, borough, zone, service_zone from raw.taxi_zones order by location_id")
         assert [[str(value) for value in row.values()] for row in rows] == sorted(published, key=lambda r: int(r[0]))

@@ -15,13 +15,14 @@ from lakehouse.settings import project_dir
 FHV = """
 from lakehouse.datasets.model import Column, Dataset
 from lakehouse.datasets.months import Month
+from lakehouse.datasets.parts import Monthly
 
 FHV = Dataset(
     name={name!r},
     title="For-hire vehicle trips",
     table={table!r},
     files="fhv_tripdata_{{month}}.parquet",
-    first_month=Month(2015, 1),
+    parts=Monthly(since=Month(2015, 1)),
     columns=(Column("pickup_datetime", "timestamp", role="pickup"),),
 )
 """
@@ -45,7 +46,7 @@ def names(folder: Path, name: str, table: str) -> subprocess.CompletedProcess[st
 def test_a_file_in_the_folder_is_a_dataset(tmp_path: Path) -> None:
     asked = names(tmp_path, "fhv", "raw.fhv_trips")
 
-    assert asked.stdout.split() == ["yellow", "green", "fhv"], asked.stderr
+    assert asked.stdout.split() == ["yellow", "green", "fhv", "zones"], asked.stderr
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ ROOMS = (
     "iceberg",
     "landing",
     "sources",
+    "formats",
     "synthetic",
     "settings",
     "datasets",

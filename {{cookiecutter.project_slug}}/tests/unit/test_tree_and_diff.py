@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 from tests.lake import Lake
 
-from lakehouse.datasets.file import ZONES_FILE
+from lakehouse.datasets.file import DatasetFile
 from lakehouse.errors import QueryError
 from lakehouse.history.diff import MonthDiff, diff
 from lakehouse.history.tree import tree
@@ -113,8 +113,8 @@ def test_zones_are_compared_by_their_location_id(lake: Lake) -> None:
         file = lake.scratch / "taxi_zone_lookup.csv"
         lines = [f'{i},"B","{name if i == 264 else "Zone"}","S"' for i in range(1, 266)]
         file.write_text("\r\n".join(["LocationID,Borough,Zone,service_zone", *lines, ""]), encoding="utf-8", newline="")
-        lake.landing.put(ZONES_FILE, file, "test")
-        versions.append(str(load(lake.catalog, lake.landing, ZONES_FILE).snapshot_id))
+        lake.landing.put(DatasetFile("zones"), file, "test")
+        versions.append(str(load(lake.catalog, lake.landing, DatasetFile("zones")).snapshot_id))
 
     found = diff(lake.engine, lake.catalog, "raw.taxi_zones", *versions)
 

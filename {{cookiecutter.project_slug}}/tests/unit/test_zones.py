@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.lake import Lake
 
-from lakehouse.datasets.file import ZONES_FILE
+from lakehouse.datasets.file import DatasetFile
 from lakehouse.errors import RefusedError
 from lakehouse.history.diff import MonthDiff, diff
 from lakehouse.loading.load import LoadResult, load
@@ -24,8 +24,8 @@ def renamed(lookup: Path, to: Path) -> Path:
 
 
 def load_zones(lake: Lake, file: Path) -> LoadResult:
-    lake.landing.put(ZONES_FILE, file, "test")
-    return load(lake.catalog, lake.landing, ZONES_FILE)
+    lake.landing.put(DatasetFile("zones"), file, "test")
+    return load(lake.catalog, lake.landing, DatasetFile("zones"))
 
 
 def test_the_same_lookup_again_makes_no_snapshot_and_a_newer_one_replaces_it_whole(lake: Lake, tmp_path: Path) -> None:
@@ -67,10 +67,18 @@ HEADER = '"LocationID","Borough","Zone","service_zone"'
     [
         (HEADER + ',"Zone"', "", "the columns 'Zone' and 'Zone' both mean zone"),
         (HEADER + ',"location_id"', "", "the columns 'LocationID' and 'location_id' both mean location_id"),
-        (HEADER.replace("Borough", "County"), "", "the column 'borough' is missing"),
-        (HEADER, '"0x10A","Queens","266","Boro Zone"', "'LocationID' holds what is no whole number"),
-        (HEADER, '"1.5","Queens","One and a half","Boro Zone"', "'LocationID' holds what is no whole number"),
-        (HEADER, '" ","Queens","None","Boro Zone"', "'LocationID' has no value in some row"),
+        (HEADER.replace("Borough", "County"), "", "the column 'Borough' is missing"),
+        (
+            HEADER,
+            '"0x10A","Queens","266","Boro Zone"',
+            "'LocationID' has '0x10A' in row 265 .*; expected a whole number",
+        ),
+        (
+            HEADER,
+            '"1.5","Queens","One and a half","Boro Zone"',
+            "'LocationID' has '1.5' in row 265 .*; expected a whole number",
+        ),
+        (HEADER, '" ","Queens","None","Boro Zone"', "'LocationID' has no value in row 265"),
         (HEADER, '"7.0","Queens","Seven again","Boro Zone"', "'LocationID' has 7 twice"),
     ],
     ids=["a name twice", "two forms of it", "no borough", "hexadecimal", "a fraction", "no id", "an id twice"],
@@ -89,5 +97,5 @@ def test_a_lookup_that_can_not_be_meant_is_refused_with_the_cause_and_the_way_ou
         load_zones(lake, file)
 
     assert str(caught.value).startswith("taxi_zone_lookup.csv: ")
-    assert "lakehouse load zones --refresh" in str(caught.value)
+    assert "--refresh" in str(caught.value)
     assert [line.total_rows for line in lake.history(TABLE)] == [265]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -15,7 +15,7 @@ import typer
 
 from lakehouse.cli.logs import print_anything, show_own_only
 from lakehouse.datasets.months import Month, parse_months
-from lakehouse.datasets.registry import DATASETS
+from lakehouse.datasets.registry import DATASETS, monthly
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import Settings, load_settings, project_dir
 
@@ -47,7 +47,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 def table_names(incomplete: str) -> list[str]:
     """List tables for the shell's completion: declared ones, since a shell should not wait for a catalog."""
     models = project_dir() / "dbt" / "models"
-    declared = [dataset.table for dataset in DATASETS.values()] + ["raw.taxi_zones"]
+    declared = [dataset.table for dataset in DATASETS.values()]
     for schema, folder in (("silver", "staging"), ("gold", "marts")):
         declared += sorted(f"{schema}.{path.stem}" for path in (models / folder).glob("*.sql"))
     return [name for name in declared if name.startswith(incomplete)]
@@ -58,10 +58,15 @@ def dataset_names(incomplete: str) -> list[str]:
     return [name for name in DATASETS if name.startswith(incomplete)]
 
 
-def require_dataset(name: str, *others: str) -> None:
-    """Refuse a name that is no declared dataset and none of `others`."""
-    if name not in (*DATASETS, *others):
-        known = ", ".join([*DATASETS, *others])
+def monthly_names(incomplete: str = "") -> list[str]:
+    """List the datasets that come by the month, for the shell's completion."""
+    return [dataset.name for dataset in monthly() if dataset.name.startswith(incomplete)]
+
+
+def require_dataset(name: str, among: Iterable[str]) -> None:
+    """Refuse a name that is none of these datasets."""
+    if name not in (names := list(among)):
+        known = ", ".join(names)
         raise typer.BadParameter(f"there is no dataset {name!r}; known: {known}", param_hint="DATASET")
 
 

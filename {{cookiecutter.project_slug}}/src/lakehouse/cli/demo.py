@@ -18,7 +18,7 @@ from typing import Any
 from lakehouse.cli.load import build_and_report, load_line, write_report
 from lakehouse.cli.look import show_months, show_query
 from lakehouse.cli.terminal import download_bar, err, out, rows_bar
-from lakehouse.datasets.file import ZONES_FILE, DatasetFile
+from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
 from lakehouse.datasets.registry import dataset_named
 from lakehouse.engines import open_engine
@@ -39,6 +39,7 @@ ROWS = {"yellow": 200_000, "green": 60_000}
 LAG_MONTHS = 2  # the TLC publishes a month about two months after its end
 # A person who tries this on a train should not wait for minutes.
 DEMO_PATIENCE = Patience(connect=3.0, silence=15.0, tries=3, connect_tries=2, longest_wait=5.0)
+LOOKUP = DatasetFile("zones")
 KILLED_DEMO = timedelta(minutes=1)  # a demo that runs holds a lock from its folder's first second on
 
 
@@ -56,7 +57,7 @@ def bring(
         SourceError: the publisher can be asked, and does not give a file.
     """
     made = {landed.file for landed in generated(landing)}
-    asked = [ZONES_FILE, *wanted, *sorted(made - {ZONES_FILE, *wanted}, key=lambda file: file.name)]
+    asked = [LOOKUP, *wanted, *sorted(made - {LOOKUP, *wanted}, key=lambda file: file.name)]
     absent = [file for file in asked if file in made or landing.find(file) is None]
     if not absent:
         return dict.fromkeys(asked, False)
@@ -90,7 +91,7 @@ def _fetch(aside: FolderLanding, source: str, files: Sequence[DatasetFile], pati
             try:
                 land(aside, source, file, progress=progress, patience=patience)
             except NotPublishedError as error:
-                if file == ZONES_FILE and source.startswith(("http://", "https://")):
+                if file == LOOKUP and source.startswith(("http://", "https://")):
                     raise UnreachableError(str(error)) from error
                 raise
 

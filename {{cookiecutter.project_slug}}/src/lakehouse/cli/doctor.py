@@ -16,7 +16,6 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from lakehouse.datasets.registry import ZONES_DATASET
 from lakehouse.errors import BoundaryError, LakehouseError
 from lakehouse.network import proxy_for
 from lakehouse.settings import Settings, project_dir
@@ -125,7 +124,7 @@ def _source_folder(folder: Path) -> Finding:
     """What a source folder holds."""
     found = contents(folder)
     months = {dataset: months for dataset, months in found.items() if months}
-    lookup = "the zone lookup" if ZONES_DATASET in found else "no zone lookup"
+    lookup = "the zone lookup" if "zones" in found else "no zone lookup"
     held = [f"{dataset}: {len(m)} ({m[0]} to {m[-1]})" for dataset, m in sorted(months.items())]
     if found:
         return Finding("TLC_SOURCE", "ok", f"{folder} holds months of {', '.join(held) or 'nothing'}; {lookup}")

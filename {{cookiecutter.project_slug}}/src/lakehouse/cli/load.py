@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lakehouse.cli.app import DATA, Json, Wait, app, dataset_names, escaped, examples, months_of, require_dataset
-from lakehouse.datasets.file import ZONES_FILE, DatasetFile
-from lakehouse.datasets.registry import DATASETS, ZONES_DATASET, dataset_named
+from lakehouse.datasets.file import DatasetFile
+from lakehouse.datasets.registry import DATASETS, dataset_named, is_monthly
 from lakehouse.settings import load_settings
 
 # What a command needs is imported in it: `lakehouse --help` and a no-op load should not wait for dbt or DuckDB.
@@ -17,11 +17,6 @@ from lakehouse.settings import load_settings
 
 if TYPE_CHECKING:
     from lakehouse.loading.load import LoadResult
-
-
-def _file_names(incomplete: str) -> list[str]:
-    """List what can be loaded, for the shell's completion."""
-    return [*dataset_names(incomplete), *([ZONES_DATASET] if ZONES_DATASET.startswith(incomplete) else [])]
 
 
 @app.command(
@@ -36,9 +31,7 @@ def _file_names(incomplete: str) -> list[str]:
 def load(
     dataset: Annotated[
         str,
-        typer.Argument(
-            metavar="DATASET", autocompletion=_file_names, help=f"{', '.join(DATASETS)} or {ZONES_DATASET}."
-        ),
+        typer.Argument(metavar="DATASET", autocompletion=dataset_names, help=f"{', '.join(DATASETS)}."),
     ],
     months: Annotated[
         list[str] | None, typer.Argument(metavar="MONTH", help="2024-01, or a span 2024-01..2024-06.")
@@ -103,15 +96,16 @@ def load(
 
 def _files(dataset: str, words: list[str]) -> list[DatasetFile]:
     """The files to load, in the order of the months."""
-    if dataset == ZONES_DATASET:
+    require_dataset(dataset, DATASETS)
+    declared = dataset_named(dataset)
+    if not is_monthly(declared):
         if words:
-            raise typer.BadParameter("the zone lookup has no months: lakehouse load zones", param_hint="MONTH")
-        return [ZONES_FILE]
-    require_dataset(dataset, ZONES_DATASET)
+            raise typer.BadParameter(f"{dataset} has no months: lakehouse load {dataset}", param_hint="MONTH")
+        return [DatasetFile(dataset)]
     found = months_of(words)
     if not found:
         raise typer.BadParameter(f"which month? For example: lakehouse load {dataset} 2024-01", param_hint="MONTH")
-    first = dataset_named(dataset).first_month
+    first = declared.first_month
     if early := [month for month in found if month < first]:
         raise typer.BadParameter(f"{dataset} begins with {first}; there is no {early[0]}", param_hint="MONTH")
     return [DatasetFile(dataset, month) for month in found]

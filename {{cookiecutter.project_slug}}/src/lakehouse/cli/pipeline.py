@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lakehouse.cli.app import DATA, app, dataset_names, examples, months_of, require_dataset
-from lakehouse.datasets.registry import DATASETS
+from lakehouse.cli.app import DATA, app, examples, monthly_names, months_of, require_dataset
 from lakehouse.settings import load_settings, project_dir
 
 # What a command needs is imported in it: `lakehouse --help` should not wait for Dagster.
@@ -20,7 +19,7 @@ DEMO_MONTHS = ["2024-01", "2024-02"]
 @app.command(rich_help_panel=DATA, epilog=examples("lakehouse demo", "lakehouse demo green 2023-01 2023-02"))
 def demo(
     dataset: Annotated[
-        str, typer.Argument(metavar="DATASET", autocompletion=dataset_names, help=f"{' or '.join(DATASETS)}.")
+        str, typer.Argument(metavar="DATASET", autocompletion=monthly_names, help=f"{' or '.join(monthly_names())}.")
     ] = "yellow",
     months: Annotated[
         list[str] | None, typer.Argument(metavar="MONTH", help=f"{' '.join(DEMO_MONTHS)} unless given.")
@@ -29,7 +28,7 @@ def demo(
     """Load months, build, report, and travel in time. Generates months if the publisher can't be reached."""
     from lakehouse.cli.demo import demo as run_demo
 
-    require_dataset(dataset)
+    require_dataset(dataset, monthly_names())
     run_demo(load_settings(), dataset, months_of(months or DEMO_MONTHS))
 
 

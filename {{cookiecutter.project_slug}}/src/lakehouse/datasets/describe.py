@@ -10,15 +10,18 @@ from pathlib import Path
 
 from lakehouse.datasets.model import BEGINNING, END, Column, Dataset
 from lakehouse.datasets.months import Month
-from lakehouse.datasets.registry import DATASETS
+from lakehouse.datasets.registry import DATASETS, is_monthly
 from lakehouse.errors import SettingsError
 
 BEGIN, FINISH = "<!-- made by `make docs` from src/lakehouse/datasets -->", "<!-- end of what is made -->"
 
 
 def tables() -> str:
-    """Every dataset: its columns with all their names, then era by era what differs and what the loader does."""
-    return "\n\n".join(part for dataset in DATASETS.values() for part in (_columns(dataset), _eras(dataset)))
+    """Every dataset: its columns with all their names, and era by era, what differs and what the loader does."""
+    parts = []
+    for dataset in DATASETS.values():
+        parts += [_columns(dataset), *([_eras(dataset)] if is_monthly(dataset) else [])]
+    return "\n\n".join(parts)
 
 
 def _columns(dataset: Dataset) -> str:

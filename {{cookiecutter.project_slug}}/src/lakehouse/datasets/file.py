@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lakehouse.datasets.months import Month
-from lakehouse.datasets.registry import ZONES_DATASET, dataset_named
+from lakehouse.datasets.registry import dataset_named
 
 
 @dataclass(frozen=True)
 class DatasetFile:
-    """A dataset's month, or the zone lookup, whose `month` is None."""
+    """One file: a dataset's month, or all of a dataset that does not come by the month (`month` is None)."""
 
     dataset: str
     month: Month | None = None
@@ -18,18 +18,17 @@ class DatasetFile:
     @property
     def name(self) -> str:
         """The file's name: `green_tripdata_2024-01.parquet`, `taxi_zone_lookup.csv`."""
-        return "taxi_zone_lookup.csv" if self.month is None else dataset_named(self.dataset).file_name(self.month)
+        return dataset_named(self.dataset).file_name(self.month)
 
     @property
     def path(self) -> str:
         """Where the publisher's site has it, below its base URL."""
-        return f"{'misc' if self.month is None else dataset_named(self.dataset).folder}/{self.name}"
+        return f"{dataset_named(self.dataset).folder}/{self.name}"
 
     @property
     def key(self) -> str:
         """Where it lands: `green_trips/green_tripdata_2024-01.parquet`."""
-        folder = "taxi_zones" if self.dataset == ZONES_DATASET else dataset_named(self.dataset).landing_key
-        return f"{folder}/{self.name}"
+        return f"{dataset_named(self.dataset).landing_key}/{self.name}"
 
     @property
     def label(self) -> str:
@@ -39,6 +38,3 @@ class DatasetFile:
     def as_dict(self) -> dict[str, str | None]:
         """For programs, and for records."""
         return {"dataset": self.dataset, "month": None if self.month is None else str(self.month)}
-
-
-ZONES_FILE = DatasetFile(ZONES_DATASET)

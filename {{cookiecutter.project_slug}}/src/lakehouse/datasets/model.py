@@ -8,7 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from lakehouse.datasets.formats import Csv, Parquet
 from lakehouse.datasets.months import Month
+from lakehouse.datasets.parts import Monthly, Whole
 
 Type = Literal["long", "double", "string", "timestamp"]
 
@@ -17,7 +19,7 @@ BEGINNING, END = Month(1, 1), Month(9999, 12)
 # amounts and distances as decimal(12,2), gold their sums as decimal(18,2): 100 million rows of the largest amount. A
 # code is kept as bigint and never summed; a count is summed into bigint.
 LARGEST_AMOUNT, LARGEST_CODE, LARGEST_COUNT = 99_999_999.99, 2**63 - 1, 2**31 - 1
-ZONES = range(1, 266)
+ZONE_IDS = range(1, 266)
 
 
 @dataclass(frozen=True)
@@ -28,9 +30,9 @@ class Name:
     since: Month = BEGINNING
     until: Month = END
 
-    def used_in(self, month: Month) -> bool:
-        """Whether this name has this meaning in `month`."""
-        return self.since <= month <= self.until
+    def used_in(self, month: Month | None) -> bool:
+        """Whether this name has this meaning in `month`; in a file that is no month's, it always has."""
+        return month is None or self.since <= month <= self.until
 
 
 @dataclass(frozen=True)
@@ -59,35 +61,45 @@ class Column:
             return LARGEST_AMOUNT
         return LARGEST_COUNT if self.role == "count" else LARGEST_CODE
 
-    def required_in(self, month: Month) -> bool:
-        """Whether a file of `month` must have this column."""
-        return self.required_since is not None and self.required_since <= month <= self.required_until
+    def required_in(self, month: Month | None) -> bool:
+        """Whether a file of `month` must have this column; in one without months, if it ever must."""
+        if self.required_since is None:
+            return False
+        return month is None or self.required_since <= month <= self.required_until
 
-    def published_name(self, month: Month) -> str:
+    def published_name(self, month: Month | None) -> str:
         """How the files of `month` spell it: what an error message should say."""
         return next((n.text for n in self.names if n.used_in(month)), self.name)
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A monthly file series and its raw table. Thresholds are shares of a file's rows.
+    """A series of files and its raw table. Thresholds are shares of a file's rows.
 
-    `table` is the raw table, as `schema.table`. `files` is what the publisher calls a month's file, with `{month}` for
-    the month; `folder` is where its site has these files.
+    `table` is the raw table, as `schema.table`. `parts` says what one file is of it. `files` is what the publisher
+    calls a file, with `{month}` for the month; `folder` is where its site has these files. With a `key`, each row is
+    known by these columns: none may be null, and no two rows may have the same.
     """
 
     name: str
     title: str
     table: str
     files: str
-    first_month: Month
+    parts: Monthly | Whole
     columns: tuple[Column, ...]
+    key: tuple[str, ...] = ()
+    format: Parquet | Csv = field(default_factory=Parquet)
     swapped_share: float = 0.5
     unknown_zone_share: float = 0.5
     shrink_share: float = 0.5
     stray_share: float = 0.5
     folder: str = "trip-data"
     ignored: tuple[str, ...] = field(default=("__index_level_0__",))
+
+    @property
+    def first_month(self) -> Month:
+        """The first month that it has; a dataset that does not come by the month has no beginning."""
+        return self.parts.since if isinstance(self.parts, Monthly) else BEGINNING
 
     @property
     def pickup(self) -> str:
@@ -99,7 +111,7 @@ class Dataset:
         """Its folder in the landing zone."""
         return self.table.partition(".")[2]
 
-    def file_name(self, month: Month) -> str:
+    def file_name(self, month: Month | None = None) -> str:
         """The published file's name."""
         return self.files.format(month=month)
 

@@ -7,15 +7,15 @@ from importlib import import_module
 from pathlib import Path
 
 from lakehouse.datasets.model import Dataset
+from lakehouse.datasets.parts import Monthly
 from lakehouse.errors import SettingsError
 
-ZONES_DATASET = "zones"
 # Files of this folder that read the declarations.
 _READERS = {"describe", "file", "registry"}
 
 
 def declared() -> dict[str, Dataset]:
-    """Read every declaration of this folder, by name; datasets that begin first come first.
+    """Read every declaration of this folder, by name: first what has months, by its first month.
 
     Raises:
         SettingsError: two declarations have one name or one table.
@@ -35,10 +35,20 @@ def declared() -> dict[str, Dataset]:
                     )
                 files[mark] = module.name
             found[value.name] = value
-    return dict(sorted(found.items(), key=lambda item: (item[1].first_month, item[0])))
+    return dict(sorted(found.items(), key=lambda item: (not is_monthly(item[1]), item[1].first_month, item[0])))
+
+
+def is_monthly(dataset: Dataset) -> bool:
+    """Whether its files are months."""
+    return isinstance(dataset.parts, Monthly)
 
 
 DATASETS: dict[str, Dataset] = declared()
+
+
+def monthly() -> list[Dataset]:
+    """The datasets that come by the month."""
+    return [dataset for dataset in DATASETS.values() if is_monthly(dataset)]
 
 
 def dataset_named(name: str) -> Dataset:
@@ -50,5 +60,5 @@ def dataset_named(name: str) -> Dataset:
     try:
         return DATASETS[name]
     except KeyError:
-        known = ", ".join([*DATASETS, ZONES_DATASET])
+        known = ", ".join(DATASETS)
         raise SettingsError(f"There is no dataset {name!r}. Known: {known}.") from None

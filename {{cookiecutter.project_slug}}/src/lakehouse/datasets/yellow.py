@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lakehouse.datasets.model import BEGINNING, Column, Dataset, Name
 from lakehouse.datasets.months import Month
+from lakehouse.datasets.parts import Monthly
 from lakehouse.datasets.tlc import amounts
 
 _TEXT_CODES_END = Month(2010, 12)
@@ -24,7 +25,7 @@ YELLOW = Dataset(
     title="Yellow taxi trips",
     table="raw.yellow_trips",
     files="yellow_tripdata_{month}.parquet",
-    first_month=Month(2009, 1),
+    parts=Monthly(since=Month(2009, 1)),
     columns=(
         Column("vendor_id", "long", (Name("VendorID"),), required_since=_2011, doc="Code of the record's provider."),
         Column(

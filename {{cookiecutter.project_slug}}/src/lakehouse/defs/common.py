@@ -12,7 +12,6 @@ from pyiceberg.expressions import AlwaysTrue
 from pyiceberg.io.pyarrow import ArrowScan
 from pyiceberg.table import Table
 
-from lakehouse.datasets.months import Month
 from lakehouse.settings import load_settings
 
 OWNERS = ["team:lakehouse"]
@@ -23,11 +22,6 @@ READ_BUFFER = 1 << 20
 def store_kind() -> str:
     """The badge of where the target keeps files."""
     return "s3" if load_settings().target == "trino" else "file"
-
-
-def month_metadata(month: Month) -> dict[str, Any]:
-    """Which month a materialization of a range is about."""
-    return {"month": str(month)}
 
 
 def table_metadata(table: Table) -> dict[str, Any]:

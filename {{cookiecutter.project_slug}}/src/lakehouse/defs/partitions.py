@@ -1,4 +1,4 @@
-"""One run over many months: every month its own work and metadata, and a month that was never published is skipped."""
+"""One run over the files of a dataset: each its own work and metadata; a month that was never published is skipped."""
 
 from __future__ import annotations
 
@@ -8,22 +8,30 @@ from typing import Any
 import dagster as dg
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 
+from lakehouse.datasets.file import DatasetFile
+from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.months import Month
+from lakehouse.datasets.registry import is_monthly
 from lakehouse.errors import NotPublishedError
 
 Metadata = Mapping[str, Any]
 
 
-def month_by_month(context: dg.AssetExecutionContext, work: Callable[[Month], Metadata]) -> dg.MaterializeResult[None]:
-    """Do `work` for every month of the run, in their order; what it returns is that month's metadata.
+def file_by_file(
+    context: dg.AssetExecutionContext, dataset: Dataset, work: Callable[[DatasetFile], Metadata]
+) -> dg.MaterializeResult[None]:
+    """Do `work` for every file of the run, in the months' order; what it returns is that file's metadata.
 
     A month for which `work` raises NotPublishedError is skipped: a warning says so, and no materialization is recorded.
     """
+    if not is_monthly(dataset):
+        return dg.MaterializeResult(metadata=work(DatasetFile(dataset.name)))
     done: dict[str, Metadata] = {}
     skipped = []
     for key in context.partition_keys:
         try:
-            done[key] = work(Month.parse(key))
+            month = Month.parse(key)
+            done[key] = {"month": str(month), **work(DatasetFile(dataset.name, month))}
         except NotPublishedError as answer:
             skipped.append(key)
             context.log.warning(f"{context.asset_key.to_user_string()} {key[:7]} is skipped: {answer}")

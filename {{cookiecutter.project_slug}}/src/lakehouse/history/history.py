@@ -10,7 +10,7 @@ from typing import Any
 
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
-from lakehouse.datasets.registry import DATASETS
+from lakehouse.datasets.registry import DATASETS, monthly
 from lakehouse.engines import Engine, MonthFiles, Snapshot
 from lakehouse.landing import Landed, Landing
 from lakehouse.landing.land import is_generated
@@ -160,12 +160,7 @@ def months(engine: Engine, landing: Landing | None = None) -> list[MonthRow]:
         landing: asked whether bytes were generated, where the snapshot that says so has expired.
     """
     known = set(engine.tables())
-    return [
-        row
-        for dataset in DATASETS.values()
-        if dataset.table in known
-        for row in _months_of(engine, landing, dataset.name)
-    ]
+    return [row for dataset in monthly() if dataset.table in known for row in _months_of(engine, landing, dataset.name)]
 
 
 def _months_of(engine: Engine, landing: Landing | None, dataset: str) -> list[MonthRow]:

@@ -32,7 +32,7 @@ from pyiceberg.table.update import (
     TableUpdate,
 )
 
-from lakehouse.datasets.registry import DATASETS
+from lakehouse.datasets.registry import monthly
 from lakehouse.engines import Engine, open_engine
 from lakehouse.engines.duckdb import table_names
 from lakehouse.errors import CommitError, TransformError
@@ -98,7 +98,7 @@ def _refuse_miscounted(engine: Engine) -> None:
     gold = {(row["service_type"], row["file_month"]): int(row["trips"]) for row in counted.to_pylist()}
     raw = {
         (dataset.name, month.file_month): month.rows
-        for dataset in DATASETS.values()
+        for dataset in monthly()
         for month in engine.month_files(dataset.table)
         if month.rows
     }

@@ -16,12 +16,11 @@ from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import DateType, DoubleType, IcebergType, LongType, NestedField, StringType, TimestampType
 
 from lakehouse.datasets.model import Dataset
-from lakehouse.datasets.registry import DATASETS
+from lakehouse.datasets.registry import DATASETS, is_monthly
 from lakehouse.iceberg.catalog import settings_of
 from lakehouse.iceberg.identity import check_pair, identify
 
 NAMESPACES = ("raw", "silver", "gold")
-ZONES_TABLE = "raw.taxi_zones"
 TYPES: dict[str, IcebergType] = {
     "long": LongType(),
     "double": DoubleType(),
@@ -44,30 +43,29 @@ PROPERTIES = {
     "commit.retry.min-wait-ms": "50",
     "commit.retry.max-wait-ms": "2000",
 }
-KEY_COLUMNS: tuple[tuple[str, IcebergType, str], ...] = (
-    ("file_month", DateType(), "First day of the month whose file the row came in."),
-    ("file_row", LongType(), "The row's position in that file, from 0."),
-    ("source_sha256", StringType(), "SHA-256 of that file."),
+# Where a row came from. Rows without a key are known by their file's part and their place in it.
+FILE_MONTH: tuple[str, IcebergType, str] = (
+    "file_month",
+    DateType(),
+    "First day of the month whose file the row came in.",
 )
-ZONE_COLUMNS: tuple[tuple[str, IcebergType, str], ...] = (
-    ("location_id", LongType(), "The taxi zone's id, 1 to 265."),
-    ("borough", StringType(), ""),
-    ("zone", StringType(), "Its name."),
-    ("service_zone", StringType(), ""),
-    ("source_sha256", StringType(), "SHA-256 of the lookup file."),
-)
+FILE_ROW: tuple[str, IcebergType, str] = ("file_row", LongType(), "The row's position in that file, from 0.")
+SOURCE: tuple[str, IcebergType, str] = ("source_sha256", StringType(), "SHA-256 of that file.")
 
 
 def raw_schema(dataset: Dataset) -> Schema:
-    """The Iceberg schema of a dataset's raw table: the key, the provenance, then the declared columns."""
-    columns = [*KEY_COLUMNS, *((c.name, TYPES[c.type], c.doc) for c in dataset.columns)]
-    return _schema(columns, required=len(KEY_COLUMNS))
+    """The Iceberg schema of a dataset's raw table: what a row is known by comes first, and may not be null."""
+    declared = [(c.name, TYPES[c.type], c.doc) for c in dataset.columns]
+    if dataset.key:
+        return _schema([*declared, SOURCE], required=dataset.key)
+    known_by = [*([FILE_MONTH] if is_monthly(dataset) else []), FILE_ROW, SOURCE]
+    return _schema([*known_by, *declared], required=tuple(name for name, *_ in known_by))
 
 
-def _schema(columns: list[tuple[str, IcebergType, str]], required: int) -> Schema:
+def _schema(columns: list[tuple[str, IcebergType, str]], required: tuple[str, ...]) -> Schema:
     return Schema(
         *(
-            NestedField(i, name, kind, required=i <= required, doc=doc or None)
+            NestedField(i, name, kind, required=name in required, doc=doc or None)
             for i, (name, kind, doc) in enumerate(columns, start=1)
         )
     )
@@ -93,21 +91,19 @@ def ensure_raw_tables(catalog: Catalog) -> list[str]:
             except NamespaceAlreadyExistsError:
                 pass  # another process was quicker
     for dataset in DATASETS.values():
-        done += _ensure(catalog, dataset.table, raw_schema(dataset), by_month=True)
-    done += _ensure(catalog, ZONES_TABLE, _schema(list(ZONE_COLUMNS), required=1), by_month=False)
+        done += _ensure(catalog, dataset)
     identify(settings, catalog)  # last: the tables that were there are inside this home or bucket
     return done
 
 
-def _ensure(catalog: Catalog, name: str, schema: Schema, *, by_month: bool) -> list[str]:
+def _ensure(catalog: Catalog, dataset: Dataset) -> list[str]:
+    name, schema = dataset.table, raw_schema(dataset)
     try:
         table = catalog.load_table(name)
     except NoSuchTableError:
-        spec = (
-            PartitionSpec(PartitionField(1, 1000, IdentityTransform(), "file_month")) if by_month else PartitionSpec()
-        )
+        fields = [PartitionField(1, 1000, IdentityTransform(), "file_month")] if is_monthly(dataset) else []
         try:
-            catalog.create_table(name, schema, partition_spec=spec, properties=PROPERTIES)
+            catalog.create_table(name, schema, partition_spec=PartitionSpec(*fields), properties=PROPERTIES)
         except TableAlreadyExistsError:
             return []  # another process was quicker
         return [f"table {name}"]

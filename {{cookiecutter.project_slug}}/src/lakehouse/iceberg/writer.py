@@ -28,9 +28,9 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.typedef import Record
 
 from lakehouse.errors import CommitError, RefusedError
+from lakehouse.formats.protocol import BATCH_ROWS
 
 ROW_GROUP_ROWS = 1_048_576
-BATCH_ROWS = 131_072
 REMOVE_SECONDS = 5.0
 
 

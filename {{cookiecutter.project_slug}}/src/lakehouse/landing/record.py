@@ -8,9 +8,9 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
-from lakehouse.datasets.file import ZONES_FILE, DatasetFile
+from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
-from lakehouse.datasets.registry import DATASETS
+from lakehouse.datasets.registry import DATASETS, is_monthly
 from lakehouse.errors import LandingError, SettingsError
 
 SHA256_LENGTH = 64  # in hex
@@ -99,5 +99,6 @@ def _way_out(uri: str) -> str:
 
 def _named(name: str) -> DatasetFile | None:
     month = re.search(r"\d{4}-(0[1-9]|1[0-2])", name)
-    named = [DatasetFile(dataset, Month.parse(month[0])) for dataset in DATASETS] if month else []
-    return next((file for file in (ZONES_FILE, *named) if file.name == name), None)
+    found = Month.parse(month[0]) if month else None
+    named = [DatasetFile(x.name, found if is_monthly(x) else None) for x in DATASETS.values()]
+    return next((file for file in named if file.name == name), None)

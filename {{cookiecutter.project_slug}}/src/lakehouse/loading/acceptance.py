@@ -6,7 +6,7 @@ A file of another month has the right columns, types and values. Only its times,
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -23,7 +23,7 @@ from pyiceberg.utils.concurrent import ExecutorFactory
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.months import Month
-from lakehouse.datasets.registry import DATASETS
+from lakehouse.datasets.registry import dataset_named
 from lakehouse.errors import RefusedError
 from lakehouse.iceberg.commit import Replacement
 from lakehouse.iceberg.files import file_hash, live_files, month_is, prefix_of_hash
@@ -32,6 +32,7 @@ from lakehouse.landing import Landed, Landing
 # its stubs know no plain Python values
 pc: Any = compute
 
+_FIX = "Nothing was loaded; get the published file again with --refresh."
 EPOCH = date(1970, 1, 1)
 # Files hold the last minutes of their neighbours; silver accepts pickups up to a day outside the month.
 TOLERANCE = timedelta(days=1)
@@ -39,7 +40,7 @@ TOLERANCE = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Change:
-    """What a load wants the table to hold: a month (or the whole lookup) from these bytes."""
+    """What a load wants the table to hold: a month (or, without months, all of it) from these bytes."""
 
     file: DatasetFile
     source: str
@@ -107,7 +108,7 @@ class Change:
         if self.allow_shrink:
             return
         held = sum(f.record_count for f in live_files(table, self.predicate))
-        share = DATASETS[self.file.dataset].shrink_share if self.file.dataset in DATASETS else 0.5
+        share = dataset_named(self.file.dataset).shrink_share
         if rows == 0 or rows < share * held:
             than = f", fewer than {share:.0%} of the {held:,} it would replace" if held else ""
             raise RefusedError(
@@ -151,6 +152,53 @@ def still_current(landing: Landing, landed: Landed, change: Change, rows: int) -
         change.check_size(table, rows, landed.file.name)
 
     return check
+
+
+class Keys:
+    """Looks at the key of each row, batch by batch: none may be null, no two rows may have the same. Holds all keys.
+
+    `sources` are the file's own names of the columns.
+    """
+
+    def __init__(self, dataset: Dataset, file: str, sources: Mapping[str, str | None]) -> None:
+        self._file = file
+        self._sources = sources
+        names = [column.name for column in dataset.columns]
+        self._places = {name: names.index(name) for name in dataset.key}
+        self._found: list[pa.Table] = []
+        self._rows = 0
+
+    def add(self, arrays: list[pa.Array[Any]]) -> None:
+        """Take the keys of one conformed batch.
+
+        Raises:
+            RefusedError: a row has none.
+        """
+        for name, place in self._places.items():
+            if arrays[place].null_count:
+                row = self._rows + int(pc.index(arrays[place].is_null(), True).as_py())
+                raise RefusedError(
+                    f"{self._file}: the column {self._sources[name]!r} has no value in row {row} (counted from 0), and "
+                    f"rows are known by it. {_FIX}"
+                )
+        if self._places:
+            self._found.append(pa.table([arrays[place] for place in self._places.values()], names=list(self._places)))
+        self._rows += len(arrays[0])
+
+    def check(self) -> None:
+        """Refuse a file in which two rows have the same key.
+
+        Raises:
+            RefusedError: names the columns, and the first value that stands twice.
+        """
+        if not self._found:
+            return
+        names = list(self._places)
+        counted = pa.concat_tables(self._found).group_by(names).aggregate([([], "count_all")])
+        twice = counted.filter(pc.greater(counted["count_all"], 1)).slice(0, 1).to_pylist()
+        if twice:
+            what = " and ".join(f"{self._sources[name]!r} has {twice[0][name]}" for name in names)
+            raise RefusedError(f"{self._file}: {what} twice, and rows are known by it. {_FIX}")
 
 
 class PickupMonths:
@@ -204,7 +252,7 @@ class OtherMonths:
     at all: one with a single file of another number of rows can't hold them.
     """
 
-    def __init__(self, change: Change, file: str, rows: int) -> None:
+    def __init__(self, change: Change, file: str, rows: int | None) -> None:
         self._change = change
         self._file = file
         self._rows = rows
@@ -217,7 +265,7 @@ class OtherMonths:
             RefusedError: names the other month.
         """
         snapshot = table.current_snapshot()
-        if self._change.allow_strays or snapshot is None:
+        if self._change.allow_strays or self._change.file.month is None or snapshot is None:
             return
         unread = [
             manifest
@@ -238,7 +286,7 @@ class OtherMonths:
         """Whether the manifest list leaves it open; a load writes one file, in a manifest of its own."""
         files = (manifest.added_files_count or 0) + (manifest.existing_files_count or 0)
         rows = (manifest.added_rows_count or 0) + (manifest.existing_rows_count or 0)
-        return files != 1 or rows == self._rows
+        return files != 1 or self._rows in (None, rows)
 
     def _has_these_bytes(self, table: Table, file: DataFile) -> bool:
         # A compaction by Trino cuts the hash in the metrics. The column is read only where the rest may be the same.

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import compute
 
-from lakehouse.datasets.model import LARGEST_CODE, ZONES, Column, Dataset, Name, normalised
+from lakehouse.datasets.model import LARGEST_CODE, ZONE_IDS, Column, Dataset, Name, normalised
 from lakehouse.datasets.months import Month
 from lakehouse.errors import RefusedError
 
@@ -50,7 +50,7 @@ class Match:
     unknown: tuple[str, ...]
 
 
-def plan(dataset: Dataset, month: Month, schema: pa.Schema, file: str) -> Match:
+def plan(dataset: Dataset, month: Month | None, schema: pa.Schema, file: str) -> Match:
     """Match a file's columns by name, case, era and type.
 
     Raises:
@@ -74,14 +74,18 @@ def plan(dataset: Dataset, month: Month, schema: pa.Schema, file: str) -> Match:
     for column in dataset.columns:
         if sources[column.name] is None and column.required_in(month):
             raise RefusedError(
-                f"{file}: the column {column.published_name(month)!r} is missing, and {dataset.name} files of {month} "
+                f"{file}: the column {column.published_name(month)!r} is missing, and {_files_of(dataset, month)} "
                 f"must have it (as {expected(column)}). The file has: {', '.join(schema.names) or 'no columns'}. "
                 "Nothing was loaded; check that this is the right file, or get it again with --refresh."
             )
     return Match(sources, tuple(unknown))
 
 
-def _column_for(dataset: Dataset, month: Month, published: pa.Field[Any]) -> Column | None:
+def _files_of(dataset: Dataset, month: Month | None) -> str:
+    return f"{dataset.name} files of {month}" if month else f"a file of {dataset.name}"
+
+
+def _column_for(dataset: Dataset, month: Month | None, published: pa.Field[Any]) -> Column | None:
     """The declared column that this one means in this month. Text codes and number codes share names in 2010."""
     found = [
         column
@@ -137,7 +141,7 @@ class Conformer:
     """
 
     dataset: Dataset
-    month: Month
+    month: Month | None
     match: Match
     file: str
     rows: int = 0
@@ -175,7 +179,7 @@ class Conformer:
                 column = next(c for c in self.dataset.columns if c.name == name)
                 raise RefusedError(
                     f"{self.file}: the column {self.match.sources[name]!r} has no value in any of its {self.rows:,} "
-                    f"rows, and {self.dataset.name} files of {self.month} must have some (as {expected(column)}). "
+                    f"rows, and {_files_of(self.dataset, self.month)} must have some (as {expected(column)}). "
                     f"{_FIX}"
                 )
         if self._both_times and self._swapped > self.dataset.swapped_share * self._both_times:
@@ -190,23 +194,24 @@ class Conformer:
         for name, unknown in self._unknown_zones.items():
             if unknown > self.dataset.unknown_zone_share * self._zones[name]:
                 raise RefusedError(
-                    f"{self.file}: {self.match.sources[name]!r} is outside {ZONES.start} to {ZONES.stop - 1} in "
+                    f"{self.file}: {self.match.sources[name]!r} is outside {ZONE_IDS.start} to {ZONE_IDS.stop - 1} in "
                     f"{unknown:,} of {self._zones[name]:,} rows; these are no taxi zones. Nothing was loaded; get the "
                     "published file again with --refresh."
                 )
 
     def _look(self, arrays: dict[str, pa.Array[Any]]) -> None:
         times = {c.role: arrays[c.name] for c in self.dataset.columns if c.role in ("pickup", "dropoff")}
-        earlier = pc.less(times["dropoff"], times["pickup"])
-        self._both_times += len(earlier) - earlier.null_count
-        self._swapped += earlier.true_count
+        if len(times) == 2:
+            earlier = pc.less(times["dropoff"], times["pickup"])
+            self._both_times += len(earlier) - earlier.null_count
+            self._swapped += earlier.true_count
         for column in self.dataset.columns:
             if column.never_empty and column.required_in(self.month):
                 values = arrays[column.name]
                 self._values[column.name] = self._values.get(column.name, 0) + len(values) - values.null_count
             if column.role == "zone" and self.match.sources[column.name] is not None:
                 ids = arrays[column.name]
-                inside = pc.and_(pc.greater_equal(ids, ZONES.start), pc.less(ids, ZONES.stop))
+                inside = pc.and_(pc.greater_equal(ids, ZONE_IDS.start), pc.less(ids, ZONE_IDS.stop))
                 known = len(ids) - ids.null_count
                 self._zones[column.name] = self._zones.get(column.name, 0) + known
                 self._unknown_zones[column.name] = self._unknown_zones.get(column.name, 0) + known - inside.true_count

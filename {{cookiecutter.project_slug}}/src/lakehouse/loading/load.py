@@ -1,4 +1,4 @@
-"""Loading one month: given the landed file, exactly one new snapshot, or none.
+"""Loading one file: given the landed file, exactly one new snapshot, or none.
 
 The steps: is it there already? · conform in bounded batches · write beside the table's data · audit · one commit.
 A kill at any point leaves the table as it was, and the next run puts it right.
@@ -11,39 +11,47 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, fields
 from datetime import date
 from io import BufferedReader
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyiceberg.catalog import Catalog
 from pyiceberg.io.pyarrow import schema_to_pyarrow
 from pyiceberg.partitioning import PartitionFieldValue, PartitionKey
 from pyiceberg.table import Table
 
-from lakehouse.datasets.file import ZONES_FILE, DatasetFile
+from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.months import Month
-from lakehouse.datasets.registry import dataset_named
+from lakehouse.datasets.registry import dataset_named, is_monthly
 from lakehouse.errors import LakehouseError, LandingError, RefusedError
+from lakehouse.formats import open_reader
+from lakehouse.formats.protocol import Reader
 from lakehouse.iceberg.catalog import service_errors
 from lakehouse.iceberg.commit import commit, discarding
-from lakehouse.iceberg.tables import ZONES_TABLE, ensure_raw_tables, raw_schema
+from lakehouse.iceberg.tables import ensure_raw_tables, raw_schema
 from lakehouse.iceberg.timeline import skew
-from lakehouse.iceberg.writer import BATCH_ROWS, audit, write_data_file
+from lakehouse.iceberg.writer import audit, write_data_file
 from lakehouse.landing import Landed, Landing
 from lakehouse.landing.folder import sha256_of
-from lakehouse.loading.acceptance import Change, OtherMonths, PickupMonths, check_bytes, still_current, superseded
+from lakehouse.landing.land import is_generated
+from lakehouse.loading.acceptance import (
+    Change,
+    Keys,
+    OtherMonths,
+    PickupMonths,
+    check_bytes,
+    still_current,
+    superseded,
+)
 from lakehouse.loading.conform import Conformer, plan
-from lakehouse.loading.zones import load_zones
-from lakehouse.synthetic.generate import SYNTHETIC_KEY
 
-READ_BYTES = 1 << 20
 Progress = Callable[[int, int], None]
 
 
@@ -91,7 +99,7 @@ def load(
     Args:
         catalog: where the tables are.
         landing: where the file is.
-        file: which file: a dataset's month, or the zone lookup.
+        file: which file: a dataset's month, or all of a dataset that has no months.
         again: load even if the table already holds these bytes, for a declaration that has changed.
         allow_shrink: accept a file with no rows, or with fewer than half of the rows it replaces.
         allow_strays: most rows may be of another month, and the bytes may be loaded as another month already.
@@ -172,68 +180,50 @@ def _load_landed(
     catalog: Catalog, landing: Landing, landed: Landed, change: Change, *, progress: Progress | None, started: float
 ) -> LoadResult:
     ensure_raw_tables(catalog)
-    if change.file.month:
-        return _load_month(
-            catalog,
-            landing,
-            landed,
-            change,
-            dataset_named(change.file.dataset),
-            month=change.file.month,
-            progress=progress,
-            started=started,
-        )
-    if change.file != ZONES_FILE:
-        name = change.file.dataset
-        raise RefusedError(f"{name} is loaded by the month: `lakehouse load {name} 2024-01`.")
-    snapshot_id, rows = load_zones(catalog, landing, landed, change)
-    return _result(change, ZONES_TABLE, snapshot_id, rows, started=started)
-
-
-def _load_month(
-    catalog: Catalog,
-    landing: Landing,
-    landed: Landed,
-    change: Change,
-    dataset: Dataset,
-    *,
-    month: Month,
-    progress: Progress | None,
-    started: float,
-) -> LoadResult:
+    dataset, month = dataset_named(change.file.dataset), change.file.month
+    if is_monthly(dataset) != (month is not None):
+        example = f"{dataset.name} 2024-01" if is_monthly(dataset) else dataset.name
+        raise RefusedError(f"{change.file.label} is no file of {dataset.name}: `lakehouse load {example}`.")
     table = catalog.load_table(dataset.table)
     held = change.held_rows(table)
     if held is not None:
         return _result(change, dataset.table, None, held, clock=skew(table), started=started)
-    with landing.local(landed) as path, _opened(path, landed) as (parquet, check):
-        rows = parquet.metadata.num_rows
-        match = plan(dataset, month, parquet.schema_arrow, landed.file.name)
-        change.check_size(table, rows, landed.file.name)
-        others = OtherMonths(change, landed.file.name, rows)
+    name = landed.file.name
+    with landing.local(landed) as path, _opened(path, landed, dataset) as (reader, check):
+        match = plan(dataset, month, reader.schema, name)
+        if reader.rows is not None:  # as early as it can be known
+            change.check_size(table, reader.rows, name)
+        others = OtherMonths(change, name, reader.rows)
         others.check(table)
-        synthetic = SYNTHETIC_KEY.encode() in (parquet.schema_arrow.metadata or {})
-        conformer = Conformer(dataset, month, match, landed.file.name)
-        pickups = PickupMonths(dataset, month)
+        read = _Read(reader, Conformer(dataset, month, match, name), check, progress)
+        batches = read.batches()
+        first = next(batches, None)
         file = None
-        if rows:
-            arrays = _as_the_table_has_them(table, dataset, _rows(parquet, conformer, pickups, check, progress))
-            file, written = write_data_file(table, arrays, f"{month}-{landed.sha256[:8]}", _partition(table, month))
+        if first is not None:
+            arrays = _as_the_table_has_them(table, dataset, chain([first], batches))
+            file, written = write_data_file(
+                table, arrays, f"{month or dataset.name}-{landed.sha256[:8]}", _partition(table, month)
+            )
             with discarding(table, file):
-                conformer.finish()
+                read.conformer.finish()
                 if not change.allow_strays:
-                    pickups.check(landed.file.name, match.sources[dataset.pickup])
+                    read.check_months()
+                read.keys.check()
                 audit(table, file, written)
                 check.bytes()
         else:
             check.bytes()
-    still = still_current(landing, landed, change, rows)
+    still = still_current(landing, landed, change, read.rows)
 
     def check_again(handle: Table) -> None:
         still(handle)
         others.check(handle)
 
-    snapshot_id = commit(catalog, dataset.table, file, change.replacement(rows, synthetic=synthetic), check=check_again)
-    return _result(change, dataset.table, snapshot_id, rows, unknown=match.unknown, clock=skew(table), started=started)
+    replacement = change.replacement(read.rows, synthetic=reader.is_synthetic or is_generated(landed))
+    snapshot_id = commit(catalog, dataset.table, file, replacement, check=check_again)
+    return _result(
+        change, dataset.table, snapshot_id, read.rows, unknown=match.unknown, clock=skew(table), started=started
+    )
 
 
 def _result(
@@ -260,21 +250,18 @@ def _result(
 
 
 @contextmanager
-def _opened(path: Path, landed: Landed) -> Iterator[tuple[pq.ParquetFile, _Check]]:
+def _opened(path: Path, landed: Landed, dataset: Dataset) -> Iterator[tuple[Reader, _Check]]:
     """The landed file, open for reading, while a thread takes its SHA-256.
 
     What is refused while it is open may be damage that looks like a wrong value: changed bytes are reported first.
     """
     with _both(path, landed) as (file, source), ThreadPoolExecutor(1, thread_name_prefix="sha256") as pool:
-        check = _Check(landed, pool.submit(sha256_of, file))
+        check = _Check(landed, dataset.format.title, pool.submit(sha256_of, file))
         try:
             with check.reading():
-                # A buffer, or each column of a row group is read whole: a published file can be one group.
-                parquet = pq.ParquetFile(
-                    source, pre_buffer=False, buffer_size=READ_BYTES, page_checksum_verification=True
-                )
-            with parquet:
-                yield parquet, check
+                reader = open_reader(dataset.format, source)
+            with closing(reader):
+                yield reader, check
         except RefusedError:
             check.bytes()
             raise
@@ -300,6 +287,7 @@ class _Check:
     """Whether the landed bytes are those that were recorded, and whether they can be read."""
 
     landed: Landed
+    kind: str
     sha256: Future[str]
 
     def bytes(self) -> None:
@@ -314,35 +302,66 @@ class _Check:
         except (OSError, pa.ArrowException) as error:
             line = (str(error) or type(error).__name__).splitlines()[0][:200]
             raise RefusedError(
-                f"{self.landed.file.name}: this is not a whole parquet file ({line}). Nothing was loaded; get the "
+                f"{self.landed.file.name}: this is not a whole {self.kind} ({line}). Nothing was loaded; get the "
                 "published file again with --refresh."
             ) from error
 
 
-def _rows(
-    parquet: pq.ParquetFile, conformer: Conformer, pickups: PickupMonths, check: _Check, progress: Progress | None
-) -> Iterator[list[pa.Array[Any]]]:
-    """The file's rows as the raw table has them: key and provenance, then the conformed columns."""
-    total = parquet.metadata.num_rows
-    columns = [source for source in conformer.match.sources.values() if source is not None]
-    # by batch, never by row group: a published file can be one row group of 12 million rows
-    batches = parquet.iter_batches(BATCH_ROWS, columns=columns)
-    done = 0
-    while True:
-        with check.reading():
-            batch = next(batches, None)
-        if batch is None:
-            break
-        conformed = conformer.conform(batch)
-        pickups.add(conformed)
-        yield [*_key(conformer.month, check.landed.sha256, done, len(batch)), *conformed]
-        done += len(batch)
-        if progress:
-            progress(done, total)
-    if done != total:
-        raise RefusedError(
-            f"{check.landed.file.name}: {done:,} of its {total:,} rows could be read. Nothing was loaded."
-        )
+class _Read:
+    """Reads and conforms a file's rows, batch by batch, and counts what shows that the file is wrong."""
+
+    def __init__(self, reader: Reader, conformer: Conformer, check: _Check, progress: Progress | None) -> None:
+        self.reader = reader
+        self.conformer = conformer
+        self.check = check
+        self.progress = progress
+        self.rows = 0
+        self.keys = Keys(conformer.dataset, conformer.file, conformer.match.sources)
+        self.pickups = PickupMonths(conformer.dataset, conformer.month) if conformer.month else None
+
+    def batches(self) -> Iterator[list[pa.Array[Any]]]:
+        """The rows as the raw table has them: what they are known by, where they came from, the declared columns."""
+        total = self.reader.rows
+        sources = self.conformer.match.sources
+        incoming = self.reader.batches([source for source in sources.values() if source is not None])
+        while True:
+            with self.check.reading():
+                batch = next(incoming, None)
+            if batch is None:
+                break
+            if not len(batch):
+                continue
+            conformed = self.conformer.conform(batch)
+            self.keys.add(conformed)
+            if self.pickups:
+                self.pickups.add(conformed)
+            yield self._as_declared(conformed, len(batch))
+            self.rows += len(batch)
+            if self.progress:
+                self.progress(self.rows, total or self.rows)
+        if total is not None and self.rows != total:
+            raise RefusedError(
+                f"{self.conformer.file}: {self.rows:,} of its {total:,} rows could be read. Nothing was loaded."
+            )
+
+    def check_months(self) -> None:
+        """Refuse a file of another month.
+
+        Raises:
+            RefusedError: most of its rows are.
+        """
+        if self.pickups:
+            sources = self.conformer.match.sources
+            self.pickups.check(self.conformer.file, sources[self.conformer.dataset.pickup])
+
+    def _as_declared(self, conformed: list[pa.Array[Any]], rows: int) -> list[pa.Array[Any]]:
+        """One batch in the order of `raw_schema`."""
+        source = pa.DictionaryArray.from_arrays(np.zeros(rows, dtype=np.int32), pa.array([self.check.landed.sha256]))
+        if self.conformer.dataset.key:
+            return [*conformed, source]
+        row = pa.array(np.arange(self.rows, self.rows + rows, dtype=np.int64))
+        month = self.conformer.month
+        return [*([_days(month, rows)] if month else []), row, source, *conformed]
 
 
 def _as_the_table_has_them(
@@ -359,16 +378,16 @@ def _as_the_table_has_them(
         yield [arrays[place[f.name]] if f.name in place else pa.nulls(rows, f.type) for f in fields]
 
 
-def _key(month: Month, sha256: str, first_row: int, rows: int) -> list[pa.Array[Any]]:
+def _days(month: Month, rows: int) -> pa.Array[Any]:
+    """The month's first day, for each row."""
     days = (month.first_day - date(1970, 1, 1)).days
-    return [
-        pa.array(np.full(rows, days, dtype=np.int32)).cast(pa.date32()),
-        pa.array(np.arange(first_row, first_row + rows, dtype=np.int64)),
-        pa.DictionaryArray.from_arrays(np.zeros(rows, dtype=np.int32), pa.array([sha256])),
-    ]
+    return pa.array(np.full(rows, days, dtype=np.int32)).cast(pa.date32())
 
 
-def _partition(table: Table, month: Month) -> PartitionKey:
+def _partition(table: Table, month: Month | None) -> PartitionKey | None:
+    """The partition of a month's rows; None for a table without months."""
+    if month is None:
+        return None
     spec, schema = table.spec(), table.schema()
     values = [PartitionFieldValue(spec.fields[0], month.first_day)]
     return PartitionKey(field_values=values, partition_spec=spec, schema=schema)

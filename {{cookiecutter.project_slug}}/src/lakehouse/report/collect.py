@@ -9,7 +9,7 @@ from typing import Any
 from pyiceberg.catalog import Catalog
 
 from lakehouse.datasets.months import Month
-from lakehouse.datasets.registry import DATASETS
+from lakehouse.datasets.registry import monthly
 from lakehouse.engines import Engine
 from lakehouse.history.history import HistoryRow, MonthRow, history, months
 from lakehouse.history.tree import TableTree, tree
@@ -133,7 +133,7 @@ def _travel(engine: Engine, tables: dict[str, TableHistory]) -> Travel | None:
     """
     loads = [
         (dataset, s)
-        for dataset in DATASETS.values()
+        for dataset in monthly()
         if dataset.table in tables
         for s in tables[dataset.table].snapshots
         if s.file_month

@@ -8,6 +8,7 @@ from itertools import groupby
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from lakehouse.datasets.registry import monthly
 from lakehouse.history.tree import size
 from lakehouse.report.charts import ACCEPTED, WIDTH, daily, growth, reasons_of, rejected, short
 from lakehouse.report.collect import MART, Facts
@@ -38,7 +39,7 @@ def _environment() -> Environment:
 
 def as_page(facts: Facts) -> str:
     """The page's text."""
-    raw = [t for t in facts.tables if t.table.startswith("raw.") and t.table != "raw.taxi_zones"]
+    raw = [t for t in facts.tables if t.table in {dataset.table for dataset in monthly()}]
     travel_services = sorted({d.service_type for d in facts.travel.days}) if facts.travel else []
     services = sorted({q.service_type for q in facts.quality})
     all_rows = sum(q.trips for q in facts.quality)

@@ -8,7 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from lakehouse.datasets.registry import DATASETS
+from lakehouse.datasets.registry import monthly
 from lakehouse.report.charts import SHOWN_SNAPSHOTS, short
 from lakehouse.report.collect import Facts
 
@@ -20,7 +20,7 @@ def growth_png(facts: Facts) -> bytes:
 
     A snapshot that a rollback took back is an outline.
     """
-    tables = {dataset.table: dataset.name for dataset in DATASETS.values()}
+    tables = {dataset.table: dataset.name for dataset in monthly()}
     found = [t for t in facts.tables if t.table in tables]
     figure = Figure(figsize=(7.2, 2.6 * max(len(found), 1)), layout="constrained")
     FigureCanvasAgg(figure)

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lakehouse.datasets.file import ZONES_FILE, DatasetFile
+from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
-from lakehouse.datasets.registry import DATASETS, ZONES_DATASET
+from lakehouse.datasets.registry import DATASETS, is_monthly
 from lakehouse.errors import NotPublishedError, SettingsError, SourceError
 
 CHUNK = 1 << 20
@@ -66,16 +66,14 @@ def find(folder: Path, wanted: DatasetFile) -> Path:
 
 
 def contents(folder: Path) -> dict[str, list[Month]]:
-    """The months that `find` would look at in a folder, by dataset; the zone lookup is `zones`, with no month."""
+    """The months that `find` would look at in a folder, by dataset; none for a dataset that has no months."""
     found: dict[str, set[Month]] = {}
     for _, folders, files in _walk(folder, []):
         for name in map(_plain, (*folders, *files)):
-            if name == ZONES_FILE.name:
-                found.setdefault(ZONES_DATASET, set())
-            elif month := _month_in(name):
-                for dataset in DATASETS:
-                    if name == DatasetFile(dataset, month).name:
-                        found.setdefault(dataset, set()).add(month)
+            for dataset in DATASETS.values():
+                month = _month_in(name) if is_monthly(dataset) else None
+                if name == dataset.file_name(month):
+                    found.setdefault(dataset.name, set()).update([month] if month else [])
     return {dataset: sorted(months) for dataset, months in found.items()}
 
 

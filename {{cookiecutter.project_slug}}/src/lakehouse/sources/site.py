@@ -12,6 +12,9 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from lakehouse.datasets.file import DatasetFile
+from lakehouse.datasets.formats import Csv
+from lakehouse.datasets.model import normalised
+from lakehouse.datasets.registry import dataset_named
 from lakehouse.errors import SourceError
 from lakehouse.sources.download import PATIENCE, Download, Patience
 from lakehouse.sources.search import find
@@ -147,11 +150,15 @@ def check(file: Path, wanted: DatasetFile, origin: str) -> None:
         content.seek(max(0, size - 8))
         tail = content.read()
     page = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<"
-    if wanted.month is None:
-        if page or b"locationid" not in head.lower():
+    dataset = dataset_named(wanted.dataset)
+    if isinstance(dataset.format, Csv):
+        first = next(
+            column.published_name(wanted.month) for column in dataset.columns if column.required_in(wanted.month)
+        )
+        if page or normalised(first) not in normalised(head.decode("utf-8", "replace")):
             raise SourceError(
-                f"{origin} is not the zone lookup: it begins with {head[:40]!r}, not with a line that names "
-                "LocationID. Nothing was landed; check TLC_SOURCE."
+                f"{origin} is not the file {wanted.name}: it begins with {head[:40]!r}, not with a line that names "
+                f"{first}. Nothing was landed; check TLC_SOURCE."
             )
         return
     if head[:4] != PARQUET:

@@ -4,7 +4,7 @@
 
 import dagster as dg
 
-from lakehouse.datasets.registry import DATASETS
+from lakehouse.datasets.registry import monthly
 from lakehouse.defs.automation.jobs import lakehouse_full_pipeline
 from lakehouse.defs.months import MONTHS
 
@@ -31,5 +31,5 @@ def newest_months(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.S
     return dg.RunRequest(
         run_key=keys[-1],
         tags={"dagster/asset_partition_range_start": keys[0], "dagster/asset_partition_range_end": keys[-1]},
-        run_config={"ops": {f"landing__{d.landing_key}": refresh for d in DATASETS.values()}},
+        run_config={"ops": {f"landing__{d.landing_key}": refresh for d in monthly()}},
     )

@@ -1,4 +1,4 @@
-"""The landing zone as assets: one per dataset, and the zone lookup."""
+"""The landing zone as assets: one for each dataset."""
 
 # No postponed annotations here: Dagster reads them while it decorates.
 
@@ -6,14 +6,13 @@ from typing import Any
 
 import dagster as dg
 
-from lakehouse.datasets.file import ZONES_FILE, DatasetFile
+from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.model import Dataset
-from lakehouse.datasets.months import Month
-from lakehouse.datasets.registry import DATASETS
-from lakehouse.defs.common import OWNERS, month_metadata, store_kind
+from lakehouse.datasets.registry import DATASETS, is_monthly
+from lakehouse.defs.common import OWNERS, store_kind
 from lakehouse.defs.failures import failures
-from lakehouse.defs.months import MONTHS, ONE_RUN
-from lakehouse.defs.partitions import month_by_month
+from lakehouse.defs.months import ONE_RUN, partitions_of
+from lakehouse.defs.partitions import file_by_file
 from lakehouse.defs.resources import ObjectStore, Publisher
 from lakehouse.landing import Landed
 from lakehouse.landing.land import land
@@ -41,14 +40,15 @@ def landed_metadata(landed: Landed) -> dict[str, Any]:
 
 def landing_asset(dataset: Dataset) -> dg.AssetsDefinition:
     """The asset of a dataset's published files."""
+    files = "the monthly files" if is_monthly(dataset) else "the file"
 
     @dg.asset(
         key=["landing", dataset.landing_key],
         group_name="landing",
-        description=f"{dataset.title}: the monthly files as published, byte for byte, with origin and SHA-256.",
-        partitions_def=MONTHS,
+        description=f"{dataset.title}: {files} as published, byte for byte, with origin and SHA-256.",
+        partitions_def=partitions_of(dataset),
         backfill_policy=ONE_RUN,
-        kinds={"parquet", store_kind()},
+        kinds={dataset.format.suffix, store_kind()},
         owners=OWNERS,
         code_version="1",
     )
@@ -57,36 +57,17 @@ def landing_asset(dataset: Dataset) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult[None]:
         zone = object_store.landing()
 
-        def one(month: Month) -> dict[str, Any]:
-            landed = land(zone, publisher.source, DatasetFile(dataset.name, month), refresh=config.refresh)
+        def one(file: DatasetFile) -> dict[str, Any]:
+            landed = land(zone, publisher.source, file, refresh=config.refresh)
             context.log.info(
                 f"{landed.file.name}: {landed.size:,} bytes from {landed.origin}, sha256 {landed.sha256[:12]}"
             )
-            return landed_metadata(landed) | month_metadata(month)
+            return landed_metadata(landed)
 
         with failures(context):
-            return month_by_month(context, one)
+            return file_by_file(context, dataset, one)
 
     return landing
 
 
 landing_assets = [landing_asset(dataset) for dataset in DATASETS.values()]
-
-
-@dg.asset(
-    key=["landing", "taxi_zones"],
-    group_name="landing",
-    description="The zone lookup as published: a CSV file, replaced in place when the TLC changes a name.",
-    kinds={"csv", store_kind()},
-    backfill_policy=ONE_RUN,
-    owners=OWNERS,
-    code_version="1",
-)
-def landing_zones(
-    context: dg.AssetExecutionContext, config: LandConfig, publisher: Publisher, object_store: ObjectStore
-) -> dg.MaterializeResult[None]:
-    """Land the zone lookup."""
-    with failures(context):
-        landed = land(object_store.landing(), publisher.source, ZONES_FILE, refresh=config.refresh)
-    context.log.info(f"{landed.file.name}: {landed.size:,} bytes from {landed.origin}, sha256 {landed.sha256[:12]}")
-    return dg.MaterializeResult(metadata=landed_metadata(landed))

@@ -1,4 +1,4 @@
-"""Bronze as assets: one Iceberg table per dataset, a month of it per partition, and the zone lookup."""
+"""Bronze as assets: one Iceberg table for each dataset, a month of it per partition where it has months."""
 
 # No postponed annotations here: Dagster reads them while it decorates.
 
@@ -10,22 +10,19 @@ from typing import Any
 import dagster as dg
 from pyiceberg.catalog import Catalog
 
-from lakehouse.datasets.file import ZONES_FILE, DatasetFile
+from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.model import Dataset
-from lakehouse.datasets.months import Month
-from lakehouse.datasets.registry import DATASETS, dataset_named
-from lakehouse.defs.common import OWNERS, markdown_table, month_metadata, preview, store_kind, table_metadata
+from lakehouse.datasets.registry import DATASETS, dataset_named, is_monthly
+from lakehouse.defs.common import OWNERS, markdown_table, preview, store_kind, table_metadata
 from lakehouse.defs.failures import failures
-from lakehouse.defs.months import MONTHS, ONE_RUN
-from lakehouse.defs.partitions import month_by_month
+from lakehouse.defs.months import ONE_RUN, partitions_of
+from lakehouse.defs.partitions import file_by_file
 from lakehouse.defs.raw.checks import check_results, check_specs
 from lakehouse.defs.resources import IcebergCatalog, ObjectStore, Trino
 from lakehouse.errors import LandingError, NotPublishedError
 from lakehouse.iceberg.catalog import service_errors
 from lakehouse.landing import Landing
 from lakehouse.loading.load import LoadResult, load
-
-ZONES_KEY = dg.AssetKey(["raw", "taxi_zones"])
 
 
 class LoadConfig(dg.Config):
@@ -70,13 +67,14 @@ def require_landed(context: dg.AssetExecutionContext, zone: Landing, file: Datas
         raise NotPublishedError(f"{landing_key.to_user_string()} has no file for it")
     raise LandingError(
         f"{file.name} is not in the landing zone. "
-        f"Materialize {landing_key.to_user_string()} for {file.month} first, or both together."
+        f"Materialize {landing_key.to_user_string()} for {file.label} first, or both together."
     )
 
 
 def raw_asset(dataset: Dataset) -> dg.AssetsDefinition:
     """The asset of a dataset's raw table."""
     key = dg.AssetKey(dataset.table.split("."))
+    months = is_monthly(dataset)
 
     @dg.asset(
         key=key,
@@ -85,15 +83,18 @@ def raw_asset(dataset: Dataset) -> dg.AssetsDefinition:
         description=(
             f"{dataset.title}: the published files, typed. Same rows, same order, one snapshot a month; "
             "a month that is published again replaces the old one in one commit."
+            if months
+            else f"{dataset.title}, typed: the whole published file, replaced in one commit when it has changed."
         ),
-        partitions_def=MONTHS,
+        partitions_def=partitions_of(dataset),
         backfill_policy=ONE_RUN,
         kinds={"iceberg", "python", store_kind()},
         owners=OWNERS,
         # A declaration that has changed makes the asset stale: load with `again`.
         code_version=hashlib.sha256(repr(dataset).encode()).hexdigest()[:12],
-        metadata={"partition_expr": "file_month", "dagster/table_name": f"iceberg.{dataset.table}"},
-        check_specs=check_specs(key),
+        metadata={"dagster/table_name": f"iceberg.{dataset.table}"}
+        | ({"partition_expr": "file_month"} if months else {}),
+        check_specs=check_specs(key) if months else None,
     )
     def raw(
         context: dg.AssetExecutionContext,
@@ -104,8 +105,7 @@ def raw_asset(dataset: Dataset) -> dg.AssetsDefinition:
     ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
         results: list[LoadResult] = []
 
-        def one(zone: Landing, iceberg: Catalog, month: Month) -> dict[str, Any]:
-            file = DatasetFile(dataset.name, month)
+        def one(zone: Landing, iceberg: Catalog, file: DatasetFile) -> dict[str, Any]:
             require_landed(context, zone, file)
             result = load(
                 iceberg,
@@ -122,53 +122,21 @@ def raw_asset(dataset: Dataset) -> dg.AssetsDefinition:
                 context.log.warning(result.clock)
             with service_errors(iceberg):
                 table = iceberg.load_table(dataset.table)
-                rows = preview(table, f"file_month = '{month.first_day}'")
+                rows = preview(table, f"file_month = '{file.month.first_day}'" if file.month else None)
                 return (
                     table_metadata(table)
                     | load_metadata(result)
-                    | month_metadata(month)
                     | {"preview": dg.MetadataValue.md(markdown_table(rows))}
                 )
 
         with failures(context):
             zone = object_store.landing()
-            yield month_by_month(context, partial(one, zone, catalog.open()))
-            with trino.engine() as engine:
-                yield from check_results(engine, zone, dataset, key, results)
+            yield file_by_file(context, dataset, partial(one, zone, catalog.open()))
+            if months:
+                with trino.engine() as engine:
+                    yield from check_results(engine, zone, dataset, key, results)
 
     return raw
 
 
 raw_assets = [raw_asset(dataset) for dataset in DATASETS.values()]
-
-
-@dg.asset(
-    key=ZONES_KEY,
-    deps=[["landing", "taxi_zones"], "iceberg_schemas"],
-    group_name="bronze",
-    description="The zone lookup, typed: borough, zone and service zone of each of the 265 location ids.",
-    kinds={"iceberg", "python", store_kind()},
-    backfill_policy=ONE_RUN,
-    owners=OWNERS,
-    code_version="1",
-    metadata={"dagster/table_name": "iceberg.raw.taxi_zones"},
-)
-def raw_zones(
-    context: dg.AssetExecutionContext, config: LoadConfig, object_store: ObjectStore, catalog: IcebergCatalog
-) -> dg.MaterializeResult[None]:
-    """Load the zone lookup."""
-    with failures(context):
-        iceberg = catalog.open()
-        result = load(
-            iceberg,
-            object_store.landing(),
-            ZONES_FILE,
-            again=config.again,
-            allow_shrink=config.allow_shrink,
-            allow_strays=config.allow_strays,
-            run_id=context.run.run_id,
-        )
-        context.log.info(load_line(result))
-        with service_errors(iceberg):
-            facts = table_metadata(iceberg.load_table(result.table))
-    return dg.MaterializeResult(metadata=facts | load_metadata(result))

@@ -6,17 +6,17 @@ import base64
 
 import dagster as dg
 
+from lakehouse.datasets.registry import monthly
 from lakehouse.defs.common import OWNERS
 from lakehouse.defs.dbt import assets as models
 from lakehouse.defs.failures import failures
 from lakehouse.defs.months import ONE_RUN
-from lakehouse.defs.raw import assets as raw
 from lakehouse.defs.resources import IcebergCatalog, Trino
 from lakehouse.report import make_report, report_file
 from lakehouse.report.picture import growth_png
 
 _READ = [
-    *(asset.key for asset in raw.raw_assets),
+    *(dg.AssetKey(dataset.table.split(".")) for dataset in monthly()),
     *sorted(key for key in models.dbt_models.keys if key.path[0] == "gold"),
 ]
 

@@ -1,0 +1,21 @@
+"""Formats: how a file is read, in batches of bounded size. Each reader is in a file of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lakehouse.datasets.formats import Csv, Parquet
+from lakehouse.formats.csv import CsvReader
+from lakehouse.formats.parquet import ParquetReader
+from lakehouse.formats.protocol import Reader
+
+_READERS: dict[type[Parquet | Csv], type[ParquetReader | CsvReader]] = {Parquet: ParquetReader, Csv: CsvReader}
+
+
+def open_reader(declared: Parquet | Csv, source: Any) -> Reader:
+    """Read an open file as it is declared.
+
+    Raises:
+        pa.ArrowException, OSError: it is damaged, or no such file.
+    """
+    return _READERS[type(declared)](source)

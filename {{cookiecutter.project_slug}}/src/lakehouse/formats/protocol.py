@@ -1,0 +1,37 @@
+"""What the loader asks of a file, whatever its format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import pyarrow as pa
+
+BATCH_ROWS = 131_072
+
+
+class Reader(Protocol):
+    """An open file: its columns, and its rows batch by batch. Its methods raise Arrow's errors for damaged content."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns as the file has them."""
+        ...
+
+    @property
+    def rows(self) -> int | None:
+        """How many rows it says it has; None where only reading it tells."""
+        ...
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether the file says of itself that it was generated."""
+        ...
+
+    def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Its rows in their order, with these columns."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it."""
+        ...
