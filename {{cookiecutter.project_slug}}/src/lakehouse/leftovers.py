@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from lakehouse.errors import LockedError
+from lakehouse.landing import open_landing
 from lakehouse.landing.folder import LOCK, TEMPORARY, FolderLanding
 from lakehouse.landing.land import LOCK_SUFFIX
 from lakehouse.locks import HOLDER_SUFFIX, Lock
@@ -50,11 +51,8 @@ def remove_leftovers(settings: Settings, age: timedelta) -> list[Leftover]:
     found += _remove(_children(home / "tmp"), limit)  # DuckDB's spilled data
     found += _remove(_children(home / "dbt" / "runs"), limit)
     found += _remove((home / "dbt").glob("tmp????????"), limit)  # a parse that was killed
-    if settings.target == "trino":
-        from lakehouse.landing.bucket import BucketStore  # noqa: PLC0415 - boto3 is slow to import
-
-        aborted = BucketStore(settings).abort_uploads(datetime.fromtimestamp(limit, UTC))
-        found += [Leftover(uri, 0) for uri in aborted]
+    aborted = open_landing(settings).store.abort_uploads(datetime.fromtimestamp(limit, UTC))
+    found += [Leftover(uri, 0) for uri in aborted]
     return sorted(found, key=lambda one: one.path)
 
 

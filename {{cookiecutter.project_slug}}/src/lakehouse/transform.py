@@ -17,7 +17,7 @@ from pyiceberg.catalog import Catalog
 
 from lakehouse import children, dbt_process
 from lakehouse.datasets.registry import DATASETS, dataset_named, monthly
-from lakehouse.engines import open_engine
+from lakehouse.engines import engine_lost, open_engine
 from lakehouse.errors import LockedError, ServiceError, TransformError
 from lakehouse.iceberg.catalog import open_catalog, service_errors
 from lakehouse.iceberg.tables import ensure_raw_tables
@@ -116,9 +116,8 @@ def prepared(settings: Settings, *, wait: float = 0.0) -> Iterator[Catalog]:
     with service_errors(catalog):
         ensure_raw_tables(catalog)
         _refuse_without_zones(catalog)
-    if settings.target == "trino":
-        with closing(open_engine(settings)) as engine:
-            engine.query("select 1")  # dbt would say it with each model, and at length
+    with closing(open_engine(settings)) as engine:
+        engine.query("select 1")  # where no engine answers, dbt would say it with each model, and at length
     with _only_build(settings, wait):
         yield catalog
 
@@ -254,7 +253,7 @@ def _run(settings: Settings, command: list[str], progress: Progress | None, kind
                 errors.append(said[-1])
             if progress and _outcome(event):
                 progress(said[-1])
-            if lost := trino_lost(settings, event):
+            if lost := lost_engine(settings, event):
                 process.kill()
                 raise lost
     if not run_results.exists():
@@ -294,21 +293,12 @@ def _outcome(event: Mapping[str, Any]) -> str:
     return str(event["info"].get("level", "")) if event["info"].get("name") in done else ""
 
 
-def trino_lost(settings: Settings, event: Mapping[str, Any]) -> ServiceError | None:
-    """What to end dbt with when this event of it says that a model or test failed, and Trino is not up.
+def lost_engine(settings: Settings, event: Mapping[str, Any]) -> ServiceError | None:
+    """What to end dbt with when this event of it says that a model or test failed, and the engine is away.
 
-    Every model and test that is left would wait for Trino, and fail.
+    Every model and test that is left would wait for it, and fail.
     """
-    if settings.target != "trino" or _outcome(event) != "error":
-        return None
-    from lakehouse.engines.trino import is_up  # noqa: PLC0415 - one target needs one engine
-
-    if is_up(settings):
-        return None
-    return ServiceError(
-        f"Trino at {settings.trino_url} went away during the build. Every table holds all of what a model made or "
-        "nothing of it; start Trino (`make stack-up`) and build again."
-    )
+    return engine_lost(settings) if _outcome(event) == "error" else None
 
 
 def _raise_failures(results: list[dict[str, Any]]) -> None:

@@ -8,6 +8,8 @@ from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+import pytest
+
 from lakehouse.settings import project_dir
 
 SOURCE = project_dir() / "src"
@@ -114,3 +116,42 @@ def test_no_room_holds_more_than_its_share_of_the_code() -> None:
         lines[room(name)] = lines.get(room(name), 0) + len(path.read_text(encoding="utf-8").splitlines())
 
     assert max(lines.values()) <= LARGEST_SHARE * sum(lines.values()), lines
+
+
+# Above the protocols of engine, catalog and store, nothing asks which target it is on. These do, and say why.
+TARGETS = {
+    "cli.doctor": "tells what the target needs",
+    "defs.resources": "shows in Dagster what the target uses",
+    "history.adopt": "a folder's files name their own place, and a bucket's don't: two different jobs",
+}
+CONCRETE = {"DuckDBEngine", "TrinoEngine", "SqlCatalog", "SqliteCatalog", "RestCatalog", "FolderStore", "BucketStore"}
+
+
+def decides_by_target(text: str) -> bool:
+    """Whether a module compares the target, or an engine's name, or asks for the class of an engine or catalog."""
+    for node in ast.walk(ast.parse(text)):
+        match node:
+            case ast.Compare(left=ast.Attribute(attr="target")):
+                return True
+            case ast.Compare(left=ast.Attribute(attr="name"), comparators=[ast.Constant(value="trino" | "duckdb")]):
+                return True
+            case ast.Call(func=ast.Name(id="isinstance"), args=[_, ast.Name(id=name)]) if name in CONCRETE:
+                return True
+            case _:
+                pass
+    return False
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["if settings.target == 'trino': pass", "x = engine.name == 'duckdb'", "x = isinstance(catalog, RestCatalog)"],
+)
+def test_a_decision_by_target_is_found(line: str) -> None:
+    assert decides_by_target(line)
+
+
+def test_no_decision_by_target_above_the_protocols() -> None:
+    above = ROOMS[: ROOMS.index("engines")]
+    found = {n for n, p in modules().items() if room(n) in above and decides_by_target(p.read_text(encoding="utf-8"))}
+
+    assert found == set(TARGETS)

@@ -48,10 +48,10 @@ def examine(settings: Settings) -> list[Finding]:
 def _lakehouse(settings: Settings) -> list[Finding]:
     """Whether home, bucket and catalog are of one lakehouse and whole; nothing before the first load."""
     from lakehouse.iceberg.catalog import OWN_NAMESPACES, open_catalog, service_errors  # noqa: PLC0415 - slow to import
-    from lakehouse.iceberg.identity import check_pair, in_catalog  # noqa: PLC0415
+    from lakehouse.iceberg.identity import check_pair, in_catalog, is_new  # noqa: PLC0415
     from lakehouse.iceberg.timeline import skew  # noqa: PLC0415
 
-    if settings.target == "embedded" and not settings.catalog_file.exists() and not settings.warehouse_dir.exists():
+    if is_new(settings):
         return []
     try:
         catalog = open_catalog(settings)

@@ -12,6 +12,7 @@ from pyiceberg.expressions import AlwaysTrue
 from pyiceberg.io.pyarrow import ArrowScan
 from pyiceberg.table import Table
 
+from lakehouse import landing
 from lakehouse.settings import load_settings
 
 OWNERS = ["team:lakehouse"]
@@ -21,7 +22,7 @@ READ_BUFFER = 1 << 20
 
 def store_kind() -> str:
     """The badge of where the target keeps files."""
-    return "s3" if load_settings().target == "trino" else "file"
+    return landing.store_kind(load_settings())
 
 
 def table_metadata(table: Table) -> dict[str, Any]:

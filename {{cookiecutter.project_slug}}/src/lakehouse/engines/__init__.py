@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lakehouse.engines.protocol import Engine, MonthFiles, Ref, check_names
+from lakehouse.errors import ServiceError
 from lakehouse.iceberg.versions import Snapshot
 
 if TYPE_CHECKING:
     from lakehouse.settings import Settings
 
-__all__ = ["Engine", "MonthFiles", "Ref", "Snapshot", "check_names", "open_engine"]
+__all__ = ["Engine", "MonthFiles", "Ref", "Snapshot", "check_names", "engine_lost", "open_engine"]
 
 
 def open_engine(settings: Settings) -> Engine:
@@ -22,3 +23,17 @@ def open_engine(settings: Settings) -> Engine:
     from lakehouse.engines.duckdb import DuckDBEngine  # noqa: PLC0415
 
     return DuckDBEngine(settings)
+
+
+def engine_lost(settings: Settings) -> ServiceError | None:
+    """What to say if the target's engine is a service that no longer answers; None if all is well."""
+    if settings.target != "trino":
+        return None
+    from lakehouse.engines.trino import is_up  # noqa: PLC0415 - one target needs one engine
+
+    if is_up(settings):
+        return None
+    return ServiceError(
+        f"Trino at {settings.trino_url} went away during the build. Every table holds all of what a model made or "
+        "nothing of it; start Trino (`make stack-up`) and build again."
+    )

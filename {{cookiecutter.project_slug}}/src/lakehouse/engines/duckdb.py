@@ -193,6 +193,7 @@ class DuckDBEngine:
     """SQL over the embedded lakehouse. Each query opens the catalog afresh, so it sees every commit made before it."""
 
     name = "duckdb"
+    maintains = False
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -265,6 +266,10 @@ class DuckDBEngine:
     def made_current(self, table: str) -> list[int]:
         """See `Engine.made_current`."""
         return [entry.snapshot_id for entry in self._table(table).history()]
+
+    def version_sql(self, table: Table, snapshot_id: int) -> str:
+        """One version of a table, to stand after `from`."""
+        return f"({scan_sql(table, snapshot_id)})"
 
     def close(self) -> None:
         """Nothing is held between queries."""

@@ -12,6 +12,7 @@ from lakehouse.iceberg.versions import Snapshot
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from pyiceberg.table import Table
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class Engine(Protocol):
     """Runs SQL, now or as of a version, and tells a table's history."""
 
     name: str
+    maintains: bool
+    """Whether it has statements of its own that compact tables and remove their files."""
 
     def query(self, sql: str, parameters: Sequence[Any] = (), as_of: str | None = None) -> pa.Table:
         """Rows of one statement. `as_of` moves every table: a ref, a timestamp, or `TABLE@SNAPSHOT`.
@@ -76,6 +79,10 @@ class Engine(Protocol):
 
         An expired one is left out, and an engine may leave out all that was before it.
         """
+        ...
+
+    def version_sql(self, table: Table, snapshot_id: int) -> str:
+        """One version of a table, to stand after `from`: a statement can read two versions."""
         ...
 
     def close(self) -> None:

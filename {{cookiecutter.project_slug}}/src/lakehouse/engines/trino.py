@@ -47,6 +47,7 @@ class TrinoEngine:
     """
 
     name = "trino"
+    maintains = True
 
     def __init__(self, settings: Settings) -> None:
         self.url = settings.trino_url
@@ -143,6 +144,10 @@ class TrinoEngine:
             months,
         )
         return {row["file_month"]: (row["row_count"], row["low"], row["high"]) for row in found.to_pylist()}
+
+    def version_sql(self, table: Table, snapshot_id: int) -> str:
+        """One version of a table, to stand after `from`."""
+        return f"{'.'.join(table.name())} for version as of {snapshot_id}"
 
     def close(self) -> None:
         """Give back the connection."""

@@ -14,8 +14,8 @@ from rich.console import Group
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from lakehouse.datasets.registry import DATASETS
 from lakehouse.engines import Engine
-from lakehouse.engines.duckdb import scan_sql
 from lakehouse.errors import QueryError
 from lakehouse.history.tree import tree
 from lakehouse.iceberg.refs import load_table, version_of
@@ -24,7 +24,7 @@ FIRST_ROWS = 5
 # A row's identity. The TLC gives none: a trip is its place in its file.
 TRIP_KEY = ("file_month", "file_row")
 KEYS: dict[str, tuple[str, ...]] = {
-    "raw.taxi_zones": ("location_id",),
+    **{dataset.table: dataset.key for dataset in DATASETS.values() if dataset.key},
     "silver.stg_taxi_zones": ("location_id",),
     "gold.dim_zones": ("location_id",),
     "gold.fct_daily_trips": ("service_type", "pickup_date"),
@@ -110,7 +110,11 @@ def diff(engine: Engine, catalog: Catalog, table: str, from_version: str, to_ver
     compared = [name for name in before if name in after and name not in key and name not in NOT_COMPARED]
     months = _months_that_differ(catalog, table, old, new)
     question = _Question(
-        old=_at(engine, found, old), new=_at(engine, found, new), key=key, compared=compared, months=months
+        old=engine.version_sql(found, old),
+        new=engine.version_sql(found, new),
+        key=key,
+        compared=compared,
+        months=months,
     )
     nothing: tuple[dict[str, Any], ...] = ()
     differs = months is None or bool(months)
@@ -187,12 +191,6 @@ class _Question:
 
     def _order(self, side: str) -> str:
         return ", ".join(f"{side}.{name}" for name in self.key)
-
-
-def _at(engine: Engine, table: Table, snapshot_id: int) -> str:
-    """A version of the table, to stand after `from`: both versions are read by one statement."""
-    name = ".".join(table.name())
-    return f"({scan_sql(table, snapshot_id)})" if engine.name == "duckdb" else f"{name} for version as of {snapshot_id}"
 
 
 def _columns_of(table: Table, snapshot_id: int) -> list[str]:

@@ -7,7 +7,6 @@ written its file and not committed yet. What needs no room comes first: a full d
 
 from __future__ import annotations
 
-import errno
 import math
 import os
 import time
@@ -34,7 +33,7 @@ from lakehouse.errors import CommitError, QueryError, ServiceError
 from lakehouse.history.tree import size as readable_size
 from lakehouse.iceberg.catalog import is_full, open_catalog, service_errors
 from lakehouse.iceberg.files import referenced
-from lakehouse.iceberg.identity import check_pair
+from lakehouse.iceberg.identity import check_pair, check_writable
 from lakehouse.iceberg.refs import load_table
 from lakehouse.iceberg.tables import METADATA_FILES
 from lakehouse.settings import Settings
@@ -76,8 +75,7 @@ def check_own(settings: Settings) -> Catalog:
     catalog = open_catalog(settings)
     with service_errors(catalog):
         check_pair(settings, catalog)
-        if settings.target == "embedded" and not os.access(settings.warehouse_dir, os.W_OK):
-            raise PermissionError(errno.EACCES, "not writable", str(settings.warehouse_dir))
+        check_writable(settings)
     return catalog
 
 
@@ -128,7 +126,7 @@ def maintain(
                 continue
             before = {snapshot.snapshot_id for snapshot in loaded.snapshots()}
             compacted, removed = 0, _Removed()
-            if settings.target == "trino":
+            if engine.maintains:
                 compacted, removed.files = _by_trino(engine, table, keep, unreferenced)
                 with service_errors(catalog):
                     after = load_table(catalog, table)
@@ -144,8 +142,8 @@ def maintain(
                     len(expired),
                     compacted,
                     removed.files,
-                    removed.freed_bytes if settings.target == "embedded" else None,
-                    removed.waiting_bytes if settings.target == "embedded" else None,
+                    None if engine.maintains else removed.freed_bytes,
+                    None if engine.maintains else removed.waiting_bytes,
                     time.monotonic() - started,
                 )
             )

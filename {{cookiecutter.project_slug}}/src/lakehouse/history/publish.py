@@ -36,7 +36,7 @@ from lakehouse.datasets.registry import monthly
 from lakehouse.engines import Engine, open_engine
 from lakehouse.engines.duckdb import table_names
 from lakehouse.errors import CommitError, TransformError
-from lakehouse.iceberg.catalog import open_catalog, service_errors
+from lakehouse.iceberg.catalog import commits_together, open_catalog, service_errors
 from lakehouse.iceberg.commit import LOST_ANSWER, reloaded
 from lakehouse.iceberg.publication import BRANCH, KEPT, TAG, TAG_PREFIX, manifest_file
 from lakehouse.settings import Settings
@@ -133,7 +133,7 @@ def _publish(settings: Settings, catalog: Catalog, done: BuildResult) -> Publica
     )
     changes = [(table, *_changes(table, publication.name)) for table in tables]
     try:
-        if isinstance(catalog, RestCatalog):
+        if commits_together(catalog):
             _commit_all(catalog, changes, publication)
             _make_views(settings, publication)
         else:

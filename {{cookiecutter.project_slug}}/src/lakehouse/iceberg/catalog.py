@@ -6,7 +6,7 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import pydantic
 from pyarrow.fs import AwsStandardS3RetryStrategy
@@ -85,6 +85,11 @@ class _RestCatalog(RestCatalog):
         session.mount("http://", _Timeouts())
         session.mount("https://", _Timeouts())
         return session
+
+
+def commits_together(catalog: Catalog) -> TypeGuard[RestCatalog]:
+    """Whether one request can change several tables: a REST catalog's can."""
+    return isinstance(catalog, RestCatalog)
 
 
 class SqliteCatalog(SqlCatalog):

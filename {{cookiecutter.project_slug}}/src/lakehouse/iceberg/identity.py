@@ -7,7 +7,9 @@ refused before anything is read or written: its catalog names files of another f
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import uuid
 from collections.abc import Iterator
@@ -191,6 +193,21 @@ def check_pair(settings: Settings, catalog: Catalog) -> None:
             "Restore both from one backup; or, if they belong together, run `lakehouse adopt`, which checks that no "
             "file is missing.",
         )
+
+
+def check_writable(settings: Settings) -> None:
+    """Refuse a home whose tables can't be written. A bucket says so itself, with the first request.
+
+    Raises:
+        PermissionError: names the folder.
+    """
+    if settings.target == "embedded" and not os.access(settings.warehouse_dir, os.W_OK):
+        raise PermissionError(errno.EACCES, "not writable", str(settings.warehouse_dir))
+
+
+def is_new(settings: Settings) -> bool:
+    """Whether nothing is here yet; a catalog that is a service is always asked."""
+    return settings.target == "embedded" and not (settings.catalog_file.exists() or settings.warehouse_dir.exists())
 
 
 def check_table(settings: Settings, table: Table) -> None:

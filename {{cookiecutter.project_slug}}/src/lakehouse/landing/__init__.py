@@ -10,7 +10,12 @@ from lakehouse.landing.zone import Landing
 if TYPE_CHECKING:
     from lakehouse.settings import Settings
 
-__all__ = ["SHA256_LENGTH", "Landed", "Landing", "open_landing"]
+__all__ = ["SHA256_LENGTH", "Landed", "Landing", "open_landing", "store_kind"]
+
+
+def store_kind(settings: Settings) -> str:
+    """What the target keeps files in, as Dagster's badge has it."""
+    return "s3" if settings.target == "trino" else "file"
 
 
 def open_landing(settings: Settings) -> Landing:

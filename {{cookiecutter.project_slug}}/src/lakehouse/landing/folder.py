@@ -9,6 +9,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from io import BufferedReader
 from pathlib import Path
 from uuid import uuid4
@@ -129,6 +130,10 @@ class FolderStore:
         folder = self.root / prefix
         found = folder.rglob("*") if prefix else (file for part in self.root.glob("[!.]*") for file in part.rglob("*"))
         return [path.relative_to(self.root).as_posix() for path in found if path.is_file()]
+
+    def abort_uploads(self, before: datetime) -> list[str]:  # noqa: ARG002 - a bucket's needs it
+        """A folder has no uploads."""
+        return []
 
     def uri(self, key: str) -> str:
         """See `Store.uri`."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -70,6 +71,10 @@ class Store(Protocol):
 
     def listed(self, prefix: str = "") -> list[str]:
         """List all keys that begin with `prefix`."""
+        ...
+
+    def abort_uploads(self, before: datetime) -> list[str]:
+        """Give up uploads that began before that time and never ended; their addresses."""
         ...
 
     def uri(self, key: str) -> str:

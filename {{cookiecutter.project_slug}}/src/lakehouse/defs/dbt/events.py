@@ -15,7 +15,7 @@ from pyiceberg.catalog import Catalog
 from lakehouse.errors import ServiceError
 from lakehouse.iceberg.catalog import service_errors
 from lakehouse.settings import Settings
-from lakehouse.transform import trino_lost
+from lakehouse.transform import lost_engine
 
 
 def dagster_events(run: DbtCliInvocation, settings: Settings) -> Iterator[Any]:
@@ -25,7 +25,7 @@ def dagster_events(run: DbtCliInvocation, settings: Settings) -> Iterator[Any]:
         ServiceError: Trino went away. dbt has ended by then.
     """
     for message in run.stream_raw_events():
-        if lost := trino_lost(settings, message.raw_event):
+        if lost := lost_engine(settings, message.raw_event):
             run.process.kill()
             run.process.wait()
             raise lost
