@@ -82,7 +82,7 @@ FAULTS = (
             ("            if change.is_held(table):\n", "            if 0:\n"),
             (
                 "    old = live_files(table, change.predicate)\n",
-                "    old = [] if lost else live_files(table, change.predicate)\n",
+                "    old = [] if unanswered else live_files(table, change.predicate)\n",
             ),
         ),
         "test_commits.py::test_a_commit_whose_answer_is_lost_leaves_the_month_once[after it was taken]",

@@ -25,7 +25,7 @@ from lakehouse.iceberg.timeline import skew
 from lakehouse.locks import held
 from lakehouse.settings import Settings, project_dir
 
-Progress = Callable[[str], None]
+Tell = Callable[[str], None]
 
 _ENDING = 10.0  # seconds that a dbt whose parent was killed has to end
 _FAILED = frozenset({"error", "fail", "runtime error", "partial success"})
@@ -58,7 +58,7 @@ def build(
     data_tests: bool = True,
     unit_tests: bool = False,
     wait: bool = False,
-    progress: Progress | None = None,
+    progress: Tell | None = None,
 ) -> BuildResult:
     """Make silver and gold and test them. Raw tables that don't exist are made, empty, first.
 
@@ -231,7 +231,7 @@ def _refuse_without_zones(catalog: Catalog) -> None:
         )
 
 
-def _run(settings: Settings, command: list[str], progress: Progress | None, kinds: set[str]) -> list[dict[str, Any]]:
+def _run(settings: Settings, command: list[str], progress: Tell | None, kinds: set[str]) -> list[dict[str, Any]]:
     """Run dbt and give each node's result, or raise with what it said where it did not come to results.
 
     Raises:

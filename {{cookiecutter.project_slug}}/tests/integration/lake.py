@@ -15,9 +15,8 @@ from tests.integration.stack import MARK, Stack
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
 from lakehouse.engines.trino import TrinoEngine
-from lakehouse.iceberg.catalog import open_catalog
+from lakehouse.iceberg.catalog import LAYERS, open_catalog
 from lakehouse.iceberg.identity import FILE
-from lakehouse.iceberg.tables import NAMESPACES
 from lakehouse.landing.bucket import BucketLanding
 from lakehouse.loading.load import LoadResult, load
 from lakehouse.settings import Settings
@@ -112,9 +111,9 @@ class Lake:
                 catalog.drop_view(view)
             for table in catalog.list_tables(namespace):
                 catalog.drop_table(table)
-        for namespace in present - set(NAMESPACES):
+        for namespace in present - set(LAYERS):
             catalog.drop_namespace(namespace)
-        for namespace in NAMESPACES:
+        for namespace in LAYERS:
             try:
                 catalog.create_namespace(namespace, {MARK: "true"})
             except NamespaceAlreadyExistsError:

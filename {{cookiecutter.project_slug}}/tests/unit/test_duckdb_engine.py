@@ -15,11 +15,10 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 from pyiceberg.types import DecimalType, LongType
 
-from lakehouse.engines import duckdb as duckdb_engine
 from lakehouse.engines import open_engine
 from lakehouse.engines.duckdb import DuckDBEngine, connect, register_tables
 from lakehouse.errors import QueryError
-from lakehouse.iceberg.catalog import open_catalog
+from lakehouse.iceberg.catalog import open_catalog, table_names
 from lakehouse.iceberg.publication import manifest_file
 from lakehouse.settings import Settings
 
@@ -250,7 +249,7 @@ def test_every_table_of_the_catalog_is_registered_unless_some_are_named(settings
 
     assert some == {"zones"}
     assert every == {"zones", "trips"}
-    assert duckdb_engine.table_names(catalog) == ["raw.trips", "raw.zones"]
+    assert table_names(catalog) == ["raw.trips", "raw.zones"]
     connection.close()
 
 

@@ -41,6 +41,7 @@ ROOMS = (
     "locks",
     "filesystem",
     "env_file",
+    "progress",
     "errors",
 )
 LARGEST_SHARE = 0.15

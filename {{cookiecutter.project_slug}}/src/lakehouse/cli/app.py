@@ -44,7 +44,7 @@ Wait = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
-def table_names(incomplete: str) -> list[str]:
+def complete_table(incomplete: str) -> list[str]:
     """List tables for the shell's completion: declared ones, since a shell should not wait for a catalog."""
     models = project_dir() / "dbt" / "models"
     declared = [dataset.table for dataset in DATASETS.values()]
@@ -86,7 +86,7 @@ def examples(*commands: str) -> str:
 # Headings of `lakehouse --help`.
 DATA, LOOK, KEEP, MACHINE = "Load and build", "Look", "Keep and undo", "This machine"
 TableName = Annotated[
-    str, typer.Argument(metavar="TABLE", autocompletion=table_names, help="For example raw.yellow_trips.")
+    str, typer.Argument(metavar="TABLE", autocompletion=complete_table, help="For example raw.yellow_trips.")
 ]
 VERSION = "A snapshot's id, a branch or tag, or a time (UTC)."
 

@@ -47,7 +47,7 @@ def examine(settings: Settings) -> list[Finding]:
 
 def _lakehouse(settings: Settings) -> list[Finding]:
     """Whether home, bucket and catalog are of one lakehouse and whole; nothing before the first load."""
-    from lakehouse.iceberg.catalog import OWN_NAMESPACES, open_catalog, service_errors  # noqa: PLC0415 - slow to import
+    from lakehouse.iceberg.catalog import LAYERS, open_catalog, service_errors  # noqa: PLC0415 - slow to import
     from lakehouse.iceberg.identity import check_pair, in_catalog, is_new  # noqa: PLC0415
     from lakehouse.iceberg.timeline import skew  # noqa: PLC0415
 
@@ -58,7 +58,7 @@ def _lakehouse(settings: Settings) -> list[Finding]:
         with service_errors(catalog):
             check_pair(settings, catalog)
             present = {".".join(namespace) for namespace in catalog.list_namespaces()}
-            names = [name for space in OWN_NAMESPACES if space in present for name in catalog.list_tables(space)]
+            names = [name for space in LAYERS if space in present for name in catalog.list_tables(space)]
             clocks = [warning for name in names if (warning := skew(catalog.load_table(name)))]
             identity = in_catalog(catalog)
     except BoundaryError as error:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lakehouse.cli.app import KEEP, VERSION, Json, TableName, app, examples, opened_catalog, table_names
+from lakehouse.cli.app import KEEP, VERSION, Json, TableName, app, complete_table, examples, opened_catalog
 from lakehouse.settings import load_settings
 
 # What a command needs is imported in it: `lakehouse --help` and a no-op load should not wait for dbt or DuckDB.
@@ -81,7 +81,8 @@ def tag(
 )
 def maintain(
     tables: Annotated[
-        list[str] | None, typer.Argument(metavar="TABLE", autocompletion=table_names, help="All tables unless given.")
+        list[str] | None,
+        typer.Argument(metavar="TABLE", autocompletion=complete_table, help="All tables unless given."),
     ] = None,
     *,
     keep_days: Annotated[float, typer.Option(min=0, help="Keep snapshots that are younger than this.")] = 7,

@@ -37,7 +37,7 @@ def launch(months: Sequence[Month]) -> bool:
         )
     # Imported here, so that a wrong setting and a dbt project that can't be parsed are one message too.
     from lakehouse.definitions import defs  # noqa: PLC0415
-    from lakehouse.defs.months import MONTHS, partition_key  # noqa: PLC0415
+    from lakehouse.defs.partitions import MONTHS, partition_key  # noqa: PLC0415
 
     known = set(MONTHS.get_partition_keys())
     if not_offered := [str(month) for month in months if partition_key(month) not in known]:

@@ -33,7 +33,7 @@ from pyiceberg.types import (
 from lakehouse.engines.as_of import reads_catalog, referenced_tables, versions
 from lakehouse.engines.protocol import MonthFiles, Ref, check_names
 from lakehouse.errors import QueryError
-from lakehouse.iceberg.catalog import open_catalog, service_errors
+from lakehouse.iceberg.catalog import open_catalog, service_errors, table_names
 from lakehouse.iceberg.files import file_hash
 from lakehouse.iceberg.publication import BRANCH, published_snapshots, published_tables
 from lakehouse.iceberg.refs import snapshot_at
@@ -86,13 +86,6 @@ def connection_config(settings: Settings) -> dict[str, str | bool | int | float 
         "memory_limit": settings.duckdb_memory_limit,
         "temp_directory": str(spill),
     }
-
-
-def table_names(catalog: Catalog) -> list[str]:
-    """Every table of the catalog, as `schema.table`, sorted."""
-    return sorted(
-        ".".join(identifier) for namespace in catalog.list_namespaces() for identifier in catalog.list_tables(namespace)
-    )
 
 
 def register_tables(

@@ -24,7 +24,7 @@ from pyiceberg.types import StructType
 from sqlalchemy import text
 
 from lakehouse.errors import BoundaryError
-from lakehouse.iceberg.catalog import OWN_NAMESPACES, SqliteCatalog, open_catalog, open_sqlite, service_errors
+from lakehouse.iceberg.catalog import LAYERS, SqliteCatalog, open_catalog, open_sqlite, service_errors
 from lakehouse.iceberg.files import referenced
 from lakehouse.iceberg.identity import (
     BEGIN_AGAIN,
@@ -95,7 +95,7 @@ def _adopt_home(settings: Settings) -> Adopted:
         kept = in_catalog(catalog)
         if kept is None or kept.place != place_of(settings):
             # A copy is another lakehouse than the one it was taken from.
-            catalog.create_namespace_if_not_exists(OWN_NAMESPACES[0])
+            catalog.create_namespace_if_not_exists(LAYERS[0])
             kept = Identity(str(uuid.uuid4()), place_of(settings))
             write_to_catalog(catalog, kept)
         write_beside_files(settings, catalog, kept)
@@ -250,7 +250,7 @@ def _adopt_bucket(settings: Settings, catalog: Catalog) -> Adopted:
             "Restore the catalog's database from the backup that fits; or, to begin again from the files that are "
             "landed, remove what is below `iceberg/`, and load each month again.",
         )
-    catalog.create_namespace_if_not_exists(OWN_NAMESPACES[0])
+    catalog.create_namespace_if_not_exists(LAYERS[0])
     kept = in_catalog(catalog)
     if kept is None or kept.place != place_of(settings):
         write_to_catalog(catalog, Identity(str(uuid.uuid4()), place_of(settings)))
@@ -262,6 +262,6 @@ def _adopt_bucket(settings: Settings, catalog: Catalog) -> Adopted:
 
 def _own_tables(catalog: Catalog) -> Iterator[str]:
     present = {".".join(namespace) for namespace in catalog.list_namespaces()}
-    for namespace in OWN_NAMESPACES:
+    for namespace in LAYERS:
         if namespace in present:
             yield from (".".join(identifier) for identifier in catalog.list_tables(namespace))

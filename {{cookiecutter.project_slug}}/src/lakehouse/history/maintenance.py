@@ -31,7 +31,7 @@ from lakehouse.engines.as_of import CATALOG
 from lakehouse.engines.duckdb import local_path
 from lakehouse.errors import CommitError, QueryError, ServiceError
 from lakehouse.history.tree import size as readable_size
-from lakehouse.iceberg.catalog import is_full, open_catalog, service_errors
+from lakehouse.iceberg.catalog import LAYERS, is_full, open_catalog, service_errors
 from lakehouse.iceberg.files import referenced
 from lakehouse.iceberg.identity import check_pair, check_writable
 from lakehouse.iceberg.refs import load_table
@@ -41,7 +41,6 @@ from lakehouse.settings import Settings
 KEEP = timedelta(days=7)
 UNREFERENCED = timedelta(days=3)
 ATTEMPTS = 5
-LAYERS = ("raw", "silver", "gold")
 
 
 @dataclass(frozen=True)

@@ -34,15 +34,12 @@ from pyiceberg.table.update import (
 
 from lakehouse.datasets.registry import monthly
 from lakehouse.engines import Engine, open_engine
-from lakehouse.engines.duckdb import table_names
 from lakehouse.errors import CommitError, TransformError
-from lakehouse.iceberg.catalog import commits_together, open_catalog, service_errors
+from lakehouse.iceberg.catalog import LAYERS, commits_together, open_catalog, service_errors, table_names
 from lakehouse.iceberg.commit import LOST_ANSWER, reloaded
 from lakehouse.iceberg.publication import BRANCH, KEPT, TAG, TAG_PREFIX, manifest_file
 from lakehouse.settings import Settings
-from lakehouse.transform import BuildResult, Progress, build
-
-LAYERS = ("raw.", "silver.", "gold.")
+from lakehouse.transform import BuildResult, Tell, build
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ class Publication:
         return asdict(self)
 
 
-def publish(settings: Settings, *, wait: bool = False, progress: Progress | None = None) -> Publication:
+def publish(settings: Settings, *, wait: bool = False, progress: Tell | None = None) -> Publication:
     """Build, test, and show the result to readers: the branch `published` of every table moves to what was tested.
 
     Args:
@@ -113,7 +110,7 @@ def _refuse_miscounted(engine: Engine) -> None:
 
 
 def _publish(settings: Settings, catalog: Catalog, done: BuildResult) -> Publication:
-    tables = [catalog.load_table(name) for name in table_names(catalog) if name.startswith(LAYERS)]
+    tables = [catalog.load_table(name) for name in table_names(catalog) if name.partition(".")[0] in LAYERS]
     tables = [table for table in tables if table.metadata.current_snapshot_id is not None]
     moved = [
         name

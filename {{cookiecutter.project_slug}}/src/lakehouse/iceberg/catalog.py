@@ -37,7 +37,7 @@ CONNECT_SECONDS, READ_SECONDS = 5, 8
 STORE_SECONDS, STORE_TRIES = 5, 2
 SQLITE_SECONDS = 25
 NAME = "lakehouse"  # of the catalog, in PyIceberg and in SQLite
-OWN_NAMESPACES = ("raw", "silver", "gold")
+LAYERS = ("raw", "silver", "gold")
 CATALOG_TABLES = 2  # that PyIceberg makes in a new catalog, one after the other
 _FILES = (OSError, ValidationError)  # what a file of a table raises that is gone, is damaged, or can't be written
 
@@ -68,7 +68,7 @@ class _RestCatalog(RestCatalog):
     def load_table(self, identifier: str | Identifier) -> Table:
         """As PyIceberg's. Refuses a table of raw, silver or gold whose files are in another bucket."""
         table: Table = super().load_table(identifier)
-        if table.name()[0] in OWN_NAMESPACES:
+        if table.name()[0] in LAYERS:
             check_table(self.settings, table)
         return table
 
@@ -85,6 +85,13 @@ class _RestCatalog(RestCatalog):
         session.mount("http://", _Timeouts())
         session.mount("https://", _Timeouts())
         return session
+
+
+def table_names(catalog: Catalog) -> list[str]:
+    """Every table of the catalog, as `schema.table`, sorted."""
+    return sorted(
+        ".".join(identifier) for namespace in catalog.list_namespaces() for identifier in catalog.list_tables(namespace)
+    )
 
 
 def commits_together(catalog: Catalog) -> TypeGuard[RestCatalog]:

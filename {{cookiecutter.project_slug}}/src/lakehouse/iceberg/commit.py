@@ -80,10 +80,14 @@ def commit(
     Commits of other rows are rebased over: PyIceberg does that, thanks to the predicate. After a commit of the same
     rows this starts again from the newest state, and stops if that state holds the new rows already.
 
-    An answer can be lost: the catalog took the commit, and the connection broke before it said so. Trying again would
-    then add the rows twice. So the id of the snapshot is noted before the catalog is asked. After an error that leaves
-    it open, the newest state is loaded, and if a noted snapshot is in it, the commit was made and this returns its id.
-    Only if nobody can say, the error says so; the same command, run again, looks first.
+    An answer can be lost: the catalog took the commit, and the connection broke before it said so, or the answer took
+    longer than the client waits (`READ_SECONDS` in catalog.py). So the id of the snapshot is noted before the catalog
+    is asked. After an error that leaves it open, the newest state is loaded, and if a noted snapshot is in it, the
+    commit was made and this returns its id. If it is not, this commits again. A first commit that arrives late can't
+    double the rows: every commit names the snapshot that it follows, and the catalog refuses it once another one has
+    come in between. So either the late one fails, or the second one does, and the next look finds the first.
+    Only if nobody can say, the error says so; the same command, run again, looks first. The staged file is left then,
+    because a late commit may still need it; `lakehouse maintain` removes it if none did.
 
     `check` is asked of each fresh state, also of one that PyIceberg takes to rebase. A commit made after that fails
     with a conflict, so no further check is needed.
@@ -96,7 +100,7 @@ def commit(
         CommitError: the catalog or store did not take it; says whether that is certain.
     """
     table = catalog.load_table(name)
-    lost: set[int] = set()  # snapshots whose commit was not answered
+    unanswered: set[int] = set()  # snapshots whose commit was not answered
     reason: Exception | None = None
     give_up = float("inf")
     for attempt in range(ATTEMPTS):
@@ -104,12 +108,12 @@ def commit(
             if attempt:
                 time.sleep(random.uniform(0.02, 0.1) * min(attempt, 10))  # noqa: S311 - writers out of step
                 table = reloaded(catalog, name)
-            if landed := next((i for i in lost if table.snapshot_by_id(i)), None):
+            if landed := next((i for i in unanswered if table.snapshot_by_id(i)), None):
                 return landed
             if change.is_held(table):
                 _discard(table, file, change)
                 return None
-            with discarding(table, None if lost else file):  # a commit that was not answered may still arrive
+            with discarding(table, None if unanswered else file):  # a commit that was not answered may still arrive
                 check(table)
             if file is not None and not table.io.new_input(file.file_path).exists():
                 raise CommitError(
@@ -117,14 +121,14 @@ def commit(
                     "being loaded, for example by `lakehouse maintain --unreferenced-days 0`. The table is as it was; "
                     "run the same command again."
                 )
-            rebased = _Rebased(table, check, lost)
-            return _replace(rebased, file, change, lost)
+            rebased = _Rebased(table, check, unanswered)
+            return _replace(rebased, file, change, unanswered)
         except (ValidationException, CommitFailedException, OperationalError) as error:
             reason = error  # someone else was quicker, or SQLite stayed locked
         except LOST_ANSWER as error:
             reason = error
             if _is_clock(error):
-                lost.clear()  # refused for its time, so certainly not committed
+                unanswered.clear()  # refused for its time, so certainly not committed
                 break
             give_up = min(give_up, time.monotonic() + LOOK_SECONDS)
             if time.monotonic() >= give_up:
@@ -132,7 +136,7 @@ def commit(
         except (OSError, RESTError, ArrowException) as error:
             reason = error
             break
-    if lost:
+    if unanswered:
         raise CommitError(
             f"{name}: the catalog did not say whether it took {change.what} ({reason}). The table holds the old rows "
             "or the new ones, whole. Run the same command again: it looks first, and loads nothing twice."
@@ -194,8 +198,8 @@ def _is_clock(error: Exception) -> bool:
     return any(words in str(error) for words in _CLOCK)
 
 
-def _replace(table: Table, file: DataFile | None, change: Replacement, lost: set[int]) -> int:
-    """One overwrite snapshot. Its id is in `lost` from just before the catalog is asked until it has answered."""
+def _replace(table: Table, file: DataFile | None, change: Replacement, unanswered: set[int]) -> int:
+    """One overwrite snapshot. Its id is in `unanswered` from just before the catalog is asked until it has answered."""
     old = live_files(table, change.predicate)
     transaction = table.transaction()
     with transaction.update_snapshot(dict(change.summary), branch=MAIN).overwrite() as overwrite:
@@ -204,13 +208,13 @@ def _replace(table: Table, file: DataFile | None, change: Replacement, lost: set
             overwrite.delete_data_file(data_file)
         if file is not None:
             overwrite.append_data_file(file)
-    lost.add(overwrite.snapshot_id)
+    unanswered.add(overwrite.snapshot_id)
     try:
         transaction.commit_transaction()
     except (ValidationException, CommitFailedException, OperationalError, BadRequestError):
-        lost.discard(overwrite.snapshot_id)  # certainly not committed; an earlier one, not answered, may still be
+        unanswered.discard(overwrite.snapshot_id)  # certainly not committed; an earlier one, not answered, may still be
         raise
-    lost.discard(overwrite.snapshot_id)
+    unanswered.discard(overwrite.snapshot_id)
     return overwrite.snapshot_id
 
 

@@ -17,10 +17,9 @@ from pyiceberg.types import DateType, DoubleType, IcebergType, LongType, NestedF
 
 from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.registry import DATASETS, is_monthly
-from lakehouse.iceberg.catalog import settings_of
+from lakehouse.iceberg.catalog import LAYERS, settings_of
 from lakehouse.iceberg.identity import check_pair, identify
 
-NAMESPACES = ("raw", "silver", "gold")
 TYPES: dict[str, IcebergType] = {
     "long": LongType(),
     "double": DoubleType(),
@@ -83,7 +82,7 @@ def ensure_raw_tables(catalog: Catalog) -> list[str]:
     settings = settings_of(catalog)
     check_pair(settings, catalog)
     done = []
-    for namespace in NAMESPACES:
+    for namespace in LAYERS:
         if (namespace,) not in catalog.list_namespaces():
             try:
                 catalog.create_namespace(namespace)

@@ -16,8 +16,9 @@ from lakehouse.landing.folder import sha256_of
 from lakehouse.landing.record import SUFFIX, Landed, from_json
 from lakehouse.landing.zone import Landing
 from lakehouse.locks import held
+from lakehouse.progress import Progress
 from lakehouse.sources.download import PATIENCE, Patience
-from lakehouse.sources.site import Progress, Version, open_source
+from lakehouse.sources.site import Version, open_source
 from lakehouse.synthetic.generate import is_synthetic
 
 GENERATED = "generated://"

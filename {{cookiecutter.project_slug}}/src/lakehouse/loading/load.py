@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, fields
@@ -51,8 +51,7 @@ from lakehouse.loading.acceptance import (
     superseded,
 )
 from lakehouse.loading.conform import Conformer, plan
-
-Progress = Callable[[int, int], None]
+from lakehouse.progress import Progress
 
 
 @dataclass(frozen=True)

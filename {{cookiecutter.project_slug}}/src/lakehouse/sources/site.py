@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedReader
@@ -16,10 +16,9 @@ from lakehouse.datasets.formats import Csv
 from lakehouse.datasets.model import normalised
 from lakehouse.datasets.registry import dataset_named
 from lakehouse.errors import SourceError
+from lakehouse.progress import Progress
 from lakehouse.sources.download import PATIENCE, Download, Patience
 from lakehouse.sources.search import find
-
-Progress = Callable[[int, int], None]
 
 PARQUET = b"PAR1"
 CHUNK = 1 << 20

@@ -6,7 +6,7 @@ import dagster as dg
 
 from lakehouse.datasets.registry import monthly
 from lakehouse.defs.automation.jobs import lakehouse_full_pipeline
-from lakehouse.defs.months import MONTHS
+from lakehouse.defs.partitions import MONTHS
 
 # The TLC publishes a month some 50 days after it has ended, at times 60.
 NEWEST_MONTHS = 3

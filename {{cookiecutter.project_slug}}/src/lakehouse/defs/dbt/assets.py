@@ -16,7 +16,7 @@ from lakehouse.defs.dbt.events import dagster_events, described
 from lakehouse.defs.dbt.manifest import manifest, start_from_parsed, tidy
 from lakehouse.defs.dbt.translator import TableNames
 from lakehouse.defs.failures import failures
-from lakehouse.defs.months import ONE_RUN
+from lakehouse.defs.partitions import ONE_RUN
 from lakehouse.defs.resources import IcebergCatalog, Trino
 from lakehouse.settings import load_settings
 from lakehouse.transform import BUILD_WAIT_SECONDS, build_environment, dbt_environment, prepared

@@ -11,8 +11,8 @@ from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.registry import DATASETS, is_monthly
 from lakehouse.defs.common import OWNERS, store_kind
 from lakehouse.defs.failures import failures
-from lakehouse.defs.months import ONE_RUN, partitions_of
-from lakehouse.defs.partitions import file_by_file
+from lakehouse.defs.one_run import file_by_file
+from lakehouse.defs.partitions import ONE_RUN, partitions_of
 from lakehouse.defs.resources import ObjectStore, Publisher
 from lakehouse.landing import Landed
 from lakehouse.landing.land import land

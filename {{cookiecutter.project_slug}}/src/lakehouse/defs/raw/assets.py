@@ -15,8 +15,8 @@ from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.registry import DATASETS, dataset_named, is_monthly
 from lakehouse.defs.common import OWNERS, markdown_table, preview, store_kind, table_metadata
 from lakehouse.defs.failures import failures
-from lakehouse.defs.months import ONE_RUN, partitions_of
-from lakehouse.defs.partitions import file_by_file
+from lakehouse.defs.one_run import file_by_file
+from lakehouse.defs.partitions import ONE_RUN, partitions_of
 from lakehouse.defs.raw.checks import check_results, check_specs
 from lakehouse.defs.resources import IcebergCatalog, ObjectStore, Trino
 from lakehouse.errors import LandingError, NotPublishedError

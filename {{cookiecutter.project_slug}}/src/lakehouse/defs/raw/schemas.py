@@ -6,7 +6,7 @@ import dagster as dg
 
 from lakehouse.defs.common import OWNERS, store_kind
 from lakehouse.defs.failures import failures
-from lakehouse.defs.months import ONE_RUN
+from lakehouse.defs.partitions import ONE_RUN
 from lakehouse.defs.resources import IcebergCatalog
 from lakehouse.iceberg.catalog import service_errors
 from lakehouse.iceberg.tables import ensure_raw_tables

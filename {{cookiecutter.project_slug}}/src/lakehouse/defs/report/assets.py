@@ -10,7 +10,7 @@ from lakehouse.datasets.registry import monthly
 from lakehouse.defs.common import OWNERS
 from lakehouse.defs.dbt import assets as models
 from lakehouse.defs.failures import failures
-from lakehouse.defs.months import ONE_RUN
+from lakehouse.defs.partitions import ONE_RUN
 from lakehouse.defs.resources import IcebergCatalog, Trino
 from lakehouse.report import make_report, report_file
 from lakehouse.report.picture import growth_png
