@@ -39,7 +39,7 @@ install: ## Make .venv with the template's tools, where it is not up to date
 	    $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock; \
 	    $(INSTALLED) > $(VENV)/installed; }
 
-lock: install ## Make all locks anew (UPGRADE=--upgrade takes newer releases)
+lock: install ## Make all locks again (UPGRADE=--upgrade takes newer releases)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url \
 	    --custom-compile-command "make lock" $(UPGRADE) --group dev pyproject.toml -o requirements-dev.lock >/dev/null
 	project=$$($(call bake,lock)) && $(MAKE) -C "$$project" lock && cd "$$project" && \

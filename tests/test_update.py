@@ -33,9 +33,7 @@ def cruft(*arguments: str, cwd: Path) -> None:
     run(sys.executable, "-m", "cruft", *arguments, cwd=cwd)
 
 
-def test_an_update_brings_the_templates_change_and_leaves_secrets_and_own_work(
-    template: Template, tmp_path: Path
-) -> None:
+def test_an_update_brings_the_change_and_leaves_own_work(template: Template, tmp_path: Path) -> None:
     upstream = tmp_path / "upstream"
     subprocess.run(["cp", "-r", str(template.path), str(upstream)], check=True)
     commit_all(upstream, "first")

@@ -43,3 +43,20 @@ def test_a_page_is_read_without_its_code(tmp_path: Path) -> None:
     path.write_text("# Title\n\n```sh\nland anew\n```\n\nIt is landed anew.\n", encoding="utf-8")
 
     assert [line for line, text in words.texts(path) if list(words.faults(text))] == [7]
+
+
+def test_comments_and_steps_of_yml_and_makefiles_are_read(tmp_path: Path) -> None:
+    workflow, makefile = tmp_path / "nightly.yml", tmp_path / "Makefile"
+    workflow.write_text("# a comment that\n# is landed anew\njobs:\n  - name: land anew\n    run: land anew\n", "utf-8")
+    makefile.write_text("lock: install ## Land anew\n\tland anew\n", "utf-8")
+
+    found = [line for path in (workflow, makefile) for line, text in words.texts(path) if list(words.faults(text))]
+
+    assert found == [1, 4, 1]
+
+
+def test_a_long_name_of_a_test_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "test_code.py"
+    path.write_text(f"def test_short() -> None: ...\n\n\ndef test_{'long_' * 20}name() -> None: ...\n", "utf-8")
+
+    assert [line for line, _ in words.long_names(path)] == [4]

@@ -109,7 +109,7 @@ NIGHTLY = [path for path in WORKFLOWS if path.stem == "nightly"]
 
 
 @pytest.mark.parametrize("nightly", NIGHTLY, ids=lambda path: path.relative_to(TEMPLATE).as_posix())
-def test_every_night_each_pinned_image_is_asked_for_and_the_newest_of_each_tried(nightly: Path) -> None:
+def test_every_night_pinned_and_newest_images_are_tried(nightly: Path) -> None:
     pinned = dict(re.findall(r"^(\w+_IMAGE)=(\S+)$", (TEMPLATE / PROJECT_DIR / "images.env").read_text(), re.MULTILINE))
     found = jobs(nightly)
 

@@ -1,4 +1,6 @@
-"""Plain words: finds hard words and long sentences in docs, docstrings, comments and messages. `make lint` runs it.
+"""Plain words: finds hard words and long sentences in docs, docstrings, comments and messages; long names of tests.
+
+`make lint` runs it.
 
 CONTRIBUTING.md has the words of the project. Most readers had English in school.
 """
@@ -15,6 +17,7 @@ from pathlib import Path
 from tests.baking import PROJECT_DIR, TEMPLATE
 
 LONGEST = 30  # words of a sentence
+LONGEST_NAME = 70  # characters of a test's name; what needs more goes into its docstring
 # What is hard to read, and what to write instead.
 HARD = {
     r"anew": "again",
@@ -93,9 +96,33 @@ def _page(path: Path) -> Iterator[tuple[int, str]]:
         line += part.count("\n")
 
 
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Of yml, Makefiles and settings: comments, a block of them as one text, and what names or describes a step."""
+    block: list[str] = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if line.lstrip().startswith("#"):
+            block.append(line.lstrip(" #"))
+            continue
+        if block:
+            yield number - len(block), "\n".join(block)
+            block = []
+        if named := re.search(r"(?:\bname: |\bdescription: |\s##? )(.+)", line):
+            yield number, named[1]
+    if block:
+        yield number - len(block) + 1, "\n".join(block)
+
+
+def long_names(path: Path) -> Iterator[tuple[int, str]]:
+    """Names of tests that are longer than people read, with their lines."""
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if (name := re.match(r"\s*def (test_\w+)", line)) and len(name[1]) > LONGEST_NAME:
+            yield number, f"a test's name of {len(name[1])} characters; say the rest in its docstring"
+
+
 def texts(path: Path) -> Iterator[tuple[int, str]]:
-    """The texts of a Python file or a page that people read, each with its line."""
-    return _python(path) if path.suffix == ".py" else _page(path)
+    """The texts of a file that people read, each with its line."""
+    read = {".py": _python, ".md": _page}
+    return read.get(path.suffix, _lines)(path)
 
 
 def files() -> list[Path]:
@@ -108,6 +135,9 @@ def files() -> list[Path]:
         *project.glob("*.md"),
         *project.glob("docs/*.md"),
         *project.glob("src/**/*.py"),
+        *(path for root in (TEMPLATE, project) for path in root.glob(".github/**/*.yml")),
+        *(path for root in (TEMPLATE, project) for path in (root / "Makefile", root / "compose.yaml") if path.exists()),
+        *project.glob("dbt/models/**/*.yml"),
     ]
 
 
@@ -118,6 +148,11 @@ def main() -> int:
         for path in sorted(files())
         for line, text in texts(path)
         for fault in faults(text)
+    ]
+    found += [
+        f"{path.relative_to(TEMPLATE)}:{line}: {fault}"
+        for path in sorted([*TEMPLATE.glob("tests/**/*.py"), *(TEMPLATE / PROJECT_DIR).glob("tests/**/*.py")])
+        for line, fault in long_names(path)
     ]
     print(*found, sep="\n", end="\n" if found else "")
     return 1 if found else 0

@@ -54,7 +54,7 @@ def test_pyiceberg_and_trino_write_one_table_and_nothing_is_lost(lake: Lake) -> 
     assert [b.parent_id for a, b in pairwise(snapshots)] == [a.snapshot_id for a, b in pairwise(snapshots)]
 
 
-def test_months_are_loaded_while_trino_compacts_updates_and_deletes_and_nothing_is_lost(lake: Lake) -> None:
+def test_months_loaded_while_trino_writes_lose_nothing(lake: Lake) -> None:
     lake.load("green", "2023-01", 1000)
     lake.sql("update raw.green_trips set passenger_count = 0")
     months = {f"2023-{m:02}": 100 * m for m in range(2, 8)}
@@ -258,7 +258,7 @@ def test_a_build_during_which_raw_moved_says_so(lake: Lake) -> None:
 
 
 @pytest.mark.slow
-def test_a_build_whose_merge_loses_a_race_fails_with_one_clear_error_and_the_next_is_right(lake: Lake) -> None:
+def test_a_build_that_loses_a_race_fails_clearly_and_the_next_is_right(lake: Lake) -> None:
     silver = "silver.stg_green_trips"
     lake.load("zones", None)
     lake.load("green", "2023-01", 60_000)

@@ -185,7 +185,7 @@ def test_on_trino_a_mart_is_replaced_in_one_snapshot_and_its_refs_stay(lake: Lak
     assert lake.value(trips, as_of="audited") == 60
 
 
-def test_dbt_trinos_default_would_lose_a_marts_history_and_the_test_above_would_tell(
+def test_dbt_trinos_default_would_lose_a_marts_history(
     lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy = tmp_path / "project"

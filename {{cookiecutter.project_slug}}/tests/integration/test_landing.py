@@ -15,7 +15,7 @@ from lakehouse.errors import LandingError
 JANUARY = Month(2023, 1)
 
 
-def test_a_month_that_many_land_at_once_is_whole_or_refused_and_the_next_mends_it(lake: Lake, tmp_path: Path) -> None:
+def test_a_month_that_many_land_at_once_is_whole_or_refused(lake: Lake, tmp_path: Path) -> None:
     whole = [bytes([n]) * 300_000 for n in range(6)]
     files = [tmp_path / f"file-{n}" for n in range(6)]
     for file, content in zip(files, whole, strict=True):

@@ -34,7 +34,7 @@ def ours(lake: Lake, *wanted: int | None) -> Rows:
     return [[str(value) for value in lake.sql(f"select {SUMS} from {GREEN}", as_of=one)[0]] for one in as_of]
 
 
-def test_duckdbs_own_iceberg_extension_reads_now_and_every_version_with_equal_sums(
+def test_duckdbs_own_iceberg_extension_reads_every_version(
     lake: Lake, versions: list[Snapshot], tmp_path: Path
 ) -> None:
     environment = others.environment()

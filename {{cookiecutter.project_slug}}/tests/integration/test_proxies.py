@@ -13,7 +13,7 @@ from tests.recorder import PROXIES, Recorder
 from lakehouse.settings import project_dir
 
 
-def test_no_request_of_a_load_a_build_a_query_or_the_doctor_takes_the_proxy(lake: Lake) -> None:
+def test_no_request_to_this_machine_takes_the_proxy(lake: Lake) -> None:
     lake.load("zones", None)
     lake.land("green", "2023-01", 200)
     with closing(Recorder()) as proxy:

@@ -167,7 +167,7 @@ def test_what_a_build_replaced_was_not_rolled_back(lake: Lake) -> None:
     assert rolled_back == [third.snapshot_id]
 
 
-def test_a_scan_planned_before_a_commit_reads_to_its_end_what_it_was_planned_on(lake: Lake) -> None:
+def test_a_scan_reads_to_its_end_the_state_it_was_planned_on(lake: Lake) -> None:
     months = ("2023-01", "2023-02")
     for month in months:
         lake.load("green", month, 500)
@@ -186,7 +186,7 @@ def test_a_scan_planned_before_a_commit_reads_to_its_end_what_it_was_planned_on(
     assert lake.scan(GREEN).num_rows == 1020
 
 
-def test_a_query_that_runs_while_a_commit_is_made_reads_to_its_end_what_it_started_with(lake: Lake) -> None:
+def test_a_query_reads_to_its_end_the_state_it_started_with(lake: Lake) -> None:
     lake.load("green", "2023-01", 60_000)
     # 120 MB: more than Trino and the client keep of a result that nobody fetches
     long = "select file_row, source_sha256, rpad('', 2000, cast(file_row as varchar)) from raw.green_trips"

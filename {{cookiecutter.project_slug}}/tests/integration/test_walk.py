@@ -16,7 +16,7 @@ from tests.marks import takes_minutes
 @takes_minutes
 @pytest.mark.browser
 @pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no Chromium with ChromeDriver on this machine")
-def test_the_walk_from_schemas_over_two_months_to_the_report_on_the_services(lake: Lake, tmp_path: Path) -> None:
+def test_the_walk_from_schemas_to_the_report_on_the_services(lake: Lake, tmp_path: Path) -> None:
     taken = walk(tmp_path, lake.stack.environment, lake.settings, tmp_path / "pictures")
 
     assert_all_was_done(taken, tmp_path)

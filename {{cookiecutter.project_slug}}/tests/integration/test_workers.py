@@ -19,9 +19,7 @@ NODES = "select count(*) n from system.runtime.nodes where state = 'active'"
 
 
 @pytest.mark.slow
-def test_work_is_spread_and_a_worker_killed_in_mid_query_is_one_clear_error(
-    tmp_path: Path, record_property: Record
-) -> None:
+def test_a_worker_killed_in_mid_query_is_one_clear_error(tmp_path: Path, record_property: Record) -> None:
     with started(workers=2) as stack:
         lake = Lake(stack, tmp_path)
         lake.empty()

@@ -68,7 +68,7 @@ def test_an_odd_file_is_conformed_exactly_or_refused_with_the_cause(odd: OddFile
     answer(odd, conformed)
 
 
-def test_an_odd_file_is_loaded_exactly_or_refused_and_the_table_is_as_it_was(tmp_path: Path) -> None:
+def test_an_odd_file_is_loaded_exactly_or_refused(tmp_path: Path) -> None:
     numbers = count()
     lakes: list[Lake] = []
 

@@ -149,9 +149,7 @@ def _no_unknown_metadata(lake: Lake) -> None:
     assert {p.name for p in lake.settings.warehouse_dir.rglob("*.avro")} <= names
 
 
-def test_a_commit_reads_each_manifest_once_and_none_of_other_numbers_of_rows(
-    lake: Lake, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_commit_reads_each_manifest_at_most_once(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     for month, rows in (("2024-02", 20), ("2024-03", 20), ("2024-04", 20), ("2024-05", 30), ("2024-06", 10)):
         lake.load("green", month, lake.generate("green", month, rows))
     read: list[str] = []

@@ -74,7 +74,7 @@ def test_a_view_of_the_last_publication_has_no_versions(text: str) -> None:
         versions("select * from gold.a join published.fct on true", parse_as_of(text), "trino")
 
 
-def test_a_view_of_the_last_publication_is_as_it_is_beside_one_tables_snapshot_and_as_of_itself() -> None:
+def test_a_view_of_the_last_publication_can_be_asked_as_of() -> None:
     sql = "select * from gold.a join published.fct on true"
 
     assert list(versions(sql, parse_as_of("published"), "trino")) == ["gold.a"]
@@ -88,7 +88,7 @@ def test_a_query_that_nothing_would_move_is_refused(sql: str) -> None:
 
 
 @pytest.mark.parametrize("beside", ["", "raw.b, "])
-def test_a_table_that_is_an_argument_is_refused_and_a_query_in_its_place_is_moved(beside: str) -> None:
+def test_a_table_as_an_argument_is_refused_and_a_query_is_moved(beside: str) -> None:
     sql = f"select * from {beside}table(exclude_columns(input => table(%s), columns => descriptor(a)))"
 
     with pytest.raises(QueryError, match=r"table\(select \* from raw\.green_trips\)"):

@@ -104,9 +104,7 @@ def test_a_catalog_that_another_process_holds_is_told(home: Settings, monkeypatc
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{}"], ids=["gone", "empty", "nonsense"])
-def test_a_metadata_file_that_is_gone_or_damaged_is_told_by_whoever_reads_the_table(
-    home: Settings, content: bytes | None
-) -> None:
+def test_each_reader_tells_of_a_lost_or_damaged_metadata_file(home: Settings, content: bytes | None) -> None:
     ensure_raw_tables(open_catalog(home))
     (metadata,) = (home.warehouse_dir / "raw" / "green_trips" / "metadata").glob("*.json")
     metadata.unlink() if content is None else metadata.write_bytes(content)

@@ -54,7 +54,7 @@ def trips(lake: Lake, schema: str) -> int:
 
 
 @pytest.mark.slow
-def test_a_publication_is_the_same_whatever_variables_and_files_the_caller_has(loaded: Lake, tmp_path: Path) -> None:
+def test_a_publication_does_not_depend_on_the_callers_variables(loaded: Lake, tmp_path: Path) -> None:
     here = tmp_path / "here"
     here.mkdir()
     for name in ("duckdb", "dbt", "types", "lakehouse", "logging", "pyarrow"):
@@ -83,7 +83,7 @@ def test_a_publication_is_the_same_whatever_variables_and_files_the_caller_has(l
 
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for processes in /proc")
-def test_dbt_ends_with_a_killed_run_of_dagster_and_the_next_build_needs_no_wait(tmp_path: Path) -> None:
+def test_dbt_ends_with_a_killed_run_of_dagster(tmp_path: Path) -> None:
     published = tmp_path / "published"
     published.mkdir()
     write_month(published / "green_tripdata_2023-01.parquet", "green", Month(2023, 1), ROWS)

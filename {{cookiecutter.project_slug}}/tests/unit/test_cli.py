@@ -102,7 +102,7 @@ def test_load_then_look(lake: Lake, shell: Shell) -> None:
     } <= set(history[0])
 
 
-def test_landed_says_from_where_when_and_which_bytes_earlier_versions_on_request(lake: Lake, shell: Shell) -> None:
+def test_landed_says_from_where_when_and_which_bytes(lake: Lake, shell: Shell) -> None:
     files = [lake.generate("green", "2024-01", rows) for rows in (500, 501)]
     old, new = (lake.land("green", "2024-01", file, origin=file.as_uri()) for file in files)
 
@@ -239,7 +239,7 @@ def test_a_tag_that_finds_no_room_is_one_message(lake: Lake, shell: Shell) -> No
 
 
 @no_limit
-def test_a_report_that_finds_no_room_is_one_message_and_leaves_the_last_one(
+def test_a_report_that_finds_no_room_leaves_the_last_one(
     lake: Lake, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LAKEHOUSE_PROJECT_DIR", str(tmp_path / "project"))
@@ -310,7 +310,7 @@ def test_json_has_every_digit_and_is_json(shell: Shell) -> None:
     }
 
 
-def test_history_says_rolled_back_of_what_was_rolled_back_and_of_nothing_else(lake: Lake, shell: Shell) -> None:
+def test_history_says_rolled_back_of_nothing_else(lake: Lake, shell: Shell) -> None:
     for seed in range(4):
         lake.load("green", "2024-01", lake.generate("green", "2024-01", 50 + seed, seed=seed))
     first, _, third, fourth = (row["snapshot_id"] for row in shell.json("history", "raw.green_trips"))

@@ -51,7 +51,7 @@ def environment(home: Path) -> dict[str, str]:
         (["lakehouse", "load", "--al"], ["--allow-shrink", "--allow-strays"]),
     ],
 )
-def test_bash_completes_commands_datasets_tables_and_options_once_it_is_installed(
+def test_bash_completes_commands_datasets_tables_and_options(
     tmp_path: Path, typed: list[str], offered: list[str]
 ) -> None:
     def bash(script: str) -> str:

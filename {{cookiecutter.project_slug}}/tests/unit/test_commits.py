@@ -55,9 +55,7 @@ def test_a_commit_whose_answer_is_lost_leaves_the_month_once(
     assert lake.table(TABLE).scan().to_arrow()["file_row"].to_pylist() == list(range(520))
 
 
-def test_a_commit_to_another_month_meanwhile_is_rebased_over_and_nothing_starts_again(
-    lake: Lake, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_commit_to_another_month_meanwhile_is_rebased_over(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     lake.load("green", "2024-01", lake.generate("green", "2024-01", 500))
     lake.land("green", "2024-01", lake.generate("green", "2024-01", 520, seed=1))
     february = lake.generate("green", "2024-02", 300)
@@ -131,7 +129,7 @@ def test_a_slow_load_never_puts_an_older_version_over_a_newer_one(lake: Lake) ->
     assert there == known
 
 
-def test_a_newer_version_that_landed_and_is_not_loaded_yet_is_what_a_slow_load_loads(lake: Lake) -> None:
+def test_a_slow_load_loads_the_newest_landed_version(lake: Lake) -> None:
     older, newer = lake.generate("green", "2024-01", 500), lake.generate("green", "2024-01", 520)
     lake.land("green", "2024-01", older)
 
@@ -141,9 +139,7 @@ def test_a_newer_version_that_landed_and_is_not_loaded_yet_is_what_a_slow_load_l
     assert [row.total_rows for row in lake.history(TABLE)] == [520]
 
 
-def test_a_version_that_lands_and_is_held_already_just_before_another_is_committed_stays(
-    lake: Lake, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_version_landed_just_before_another_commit_stays(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     held, other = lake.generate("green", "2024-01", 500), lake.generate("green", "2024-01", 520)
     lake.load("green", "2024-01", held)
     lake.land("green", "2024-01", other)
@@ -163,9 +159,7 @@ def test_a_version_that_lands_and_is_held_already_just_before_another_is_committ
     assert [row.total_rows for row in lake.history(TABLE)] == [500, 520, 500]
 
 
-def test_a_load_that_is_done_says_so_when_the_landing_zone_no_longer_answers(
-    lake: Lake, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_finished_load_says_so_though_the_landing_zone_is_away(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     lake.land("green", "2024-01", lake.generate("green", "2024-01", 500))
     [record] = lake.settings.landing_dir.rglob("green_tripdata_2024-01.parquet.json")
     real: Commit = SqlCatalog.commit_table
@@ -182,9 +176,7 @@ def test_a_load_that_is_done_says_so_when_the_landing_zone_no_longer_answers(
     assert [row.total_rows for row in lake.history(TABLE)] == [500]
 
 
-def test_a_newer_version_takes_the_place_of_one_whose_commit_was_not_answered(
-    lake: Lake, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_newer_version_replaces_one_that_was_not_answered(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     lake.load("green", "2024-01", lake.generate("green", "2024-01", 500))
     lake.land("green", "2024-01", lake.generate("green", "2024-01", 520))
     newer = lake.generate("green", "2024-01", 540)
@@ -206,7 +198,7 @@ def test_a_newer_version_takes_the_place_of_one_whose_commit_was_not_answered(
     assert len(there - known) == 1  # the one not answered for might still have arrived
 
 
-def test_a_month_that_grew_while_a_small_file_was_loaded_is_not_shrunk_by_it(lake: Lake) -> None:
+def test_a_month_that_grew_meanwhile_is_not_shrunk_by_a_small_file(lake: Lake) -> None:
     whole = lake.load("green", "2024-01", lake.generate("green", "2024-01", 500))
     smaller = lake.load("green", "2024-01", lake.generate("green", "2024-01", 260))
     lake.land("green", "2024-01", lake.generate("green", "2024-01", 200))
@@ -220,7 +212,7 @@ def test_a_month_that_grew_while_a_small_file_was_loaded_is_not_shrunk_by_it(lak
     assert there == known
 
 
-def test_a_slow_load_of_the_zones_never_puts_an_older_lookup_over_a_newer_one(
+def test_a_slow_load_never_puts_an_older_lookup_over_a_newer_one(
     lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     older, newer = write_zones(tmp_path / "older.csv"), write_zones(tmp_path / "newer.csv")

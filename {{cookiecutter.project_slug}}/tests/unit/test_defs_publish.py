@@ -43,7 +43,7 @@ def test_the_job_shows_readers_what_it_has_built_and_tested(lake: Lake) -> None:
     assert snapshots["raw.green_trips"] == lake.table("raw.green_trips").metadata.current_snapshot_id
 
 
-def test_a_build_that_is_refused_fails_the_job_with_its_message_and_publishes_nothing(lake: Lake) -> None:
+def test_a_refused_build_fails_the_job_and_publishes_nothing(lake: Lake) -> None:
     lake.load("green", "2024-01", lake.generate("green", "2024-01", 20))  # and no zones
 
     run = published(lake)

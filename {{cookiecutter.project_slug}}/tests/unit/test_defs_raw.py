@@ -47,7 +47,7 @@ def materialized(lake: Lake) -> dict[str, dict[str, Any]]:
     }
 
 
-def test_a_month_that_is_loaded_already_has_the_snapshot_of_its_table_on_record(lake: Lake) -> None:
+def test_a_month_that_is_loaded_already_records_its_snapshot(lake: Lake) -> None:
     lake.landing.put(DatasetFile("green", Month(2024, 1)), lake.generate("green", "2024-01", 50), "test")
     lake.landing.put(DatasetFile("zones"), write_zones(lake.scratch / "taxi_zone_lookup.csv"), "test")
 
@@ -95,7 +95,7 @@ def test_a_catalog_that_is_away_is_asked_again(
     assert all(settings.rest_url in str(error) for error in errors)
 
 
-def test_what_fails_while_a_built_table_is_described_is_told_when_dbt_has_ended(lake: Lake) -> None:
+def test_a_failed_description_is_told_when_dbt_has_ended(lake: Lake) -> None:
     """Another attempt follows, which must not build beside the first."""
     ended = []
 

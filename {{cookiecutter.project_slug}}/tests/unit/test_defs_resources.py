@@ -66,7 +66,7 @@ def test_a_resource_can_be_swapped(lake: Lake, tmp_path: Path) -> None:
     assert landed.size == file.stat().st_size
 
 
-def test_resources_of_trino_take_their_secrets_from_the_environment_when_a_run_starts(
+def test_resources_of_trino_take_secrets_when_a_run_starts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from lakehouse.defs.resources import ObjectStore, resources

@@ -142,9 +142,7 @@ def test_a_second_demo_without_a_publisher_adds_no_snapshot(lake: DemoLake, nowh
     assert lake.snapshots() == [("2023-01", True)]
 
 
-def test_generated_months_give_way_as_soon_as_the_published_ones_can_be_had(
-    lake: DemoLake, nowhere: str, publisher: Publisher
-) -> None:
+def test_generated_months_give_way_to_published_ones(lake: DemoLake, nowhere: str, publisher: Publisher) -> None:
     lake.demo(nowhere, JANUARY)
     lake.demo(nowhere, FEBRUARY)
 
@@ -228,7 +226,7 @@ def test_a_plain_load_never_takes_a_generated_month(lake: DemoLake, publisher: P
     assert landed.origin.startswith(publisher.url)
 
 
-def test_a_plain_load_does_not_leave_a_published_month_beside_a_generated_one(
+def test_a_plain_load_never_mixes_published_and_generated_months(
     lake: DemoLake, publisher: Publisher, nowhere: str
 ) -> None:
     lake.demo(nowhere, JANUARY, FEBRUARY)
@@ -240,7 +238,7 @@ def test_a_plain_load_does_not_leave_a_published_month_beside_a_generated_one(
     assert len(lake.generated()) == 3
 
 
-def test_generated_months_move_to_another_lakehouse_and_stay_marked_unless_it_has_published_ones(
+def test_generated_months_stay_marked_in_another_lakehouse(
     lake: DemoLake, publisher: Publisher, nowhere: str, tmp_path: Path
 ) -> None:
     lake.demo(nowhere, JANUARY, FEBRUARY)

@@ -59,9 +59,7 @@ def trips(catalog: Catalog, *batches: pa.Table) -> Table:
     return table
 
 
-def test_the_engine_of_embedded_reads_what_is_committed_at_the_time_of_the_query(
-    catalog: Catalog, engine: DuckDBEngine
-) -> None:
+def test_the_engine_of_embedded_reads_what_is_committed(catalog: Catalog, engine: DuckDBEngine) -> None:
     table = trips(catalog, rows(id=[1, 2]))
     before = engine.query("select count(*) as n from raw.trips").to_pylist()
 
@@ -124,9 +122,7 @@ def test_an_older_version_has_the_columns_of_its_time(catalog: Catalog, engine: 
     assert engine.query("select * from raw.trips").column_names == ["id", "note"]
 
 
-def test_a_version_that_does_not_exist_is_an_error_that_says_what_there_is(
-    catalog: Catalog, engine: DuckDBEngine
-) -> None:
+def test_an_unknown_version_is_an_error_that_says_what_there_is(catalog: Catalog, engine: DuckDBEngine) -> None:
     trips(catalog, rows(id=[1]))
     first = engine.snapshots("raw.trips")[0]
     sql = "select * from raw.trips"

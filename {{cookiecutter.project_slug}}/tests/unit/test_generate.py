@@ -45,9 +45,7 @@ def column(table: pa.Table, what: str, dataset: str, month: Month) -> Any:
 
 
 @pytest.mark.parametrize(("dataset", "month"), ERAS, ids=str)
-def test_every_era_has_its_own_columns_and_types_and_says_that_it_is_generated(
-    tmp_path: Path, dataset: str, month: Month
-) -> None:
+def test_every_era_has_its_own_columns_and_types(tmp_path: Path, dataset: str, month: Month) -> None:
     path = write_month(tmp_path / "month.parquet", dataset, month, 2_000)
 
     table = pq.read_table(path)
@@ -149,7 +147,7 @@ def test_a_month_that_was_never_published_is_refused(tmp_path: Path) -> None:
         write_month(tmp_path / "m.parquet", "green", Month(2013, 7), 10)
 
 
-def test_a_generated_zone_lookup_has_every_zone_and_says_that_it_is_generated(tmp_path: Path) -> None:
+def test_a_generated_zone_lookup_is_whole_and_says_what_it_is(tmp_path: Path) -> None:
     path = write_zones(tmp_path / "taxi_zone_lookup.csv")
 
     with path.open(encoding="utf-8", newline="") as file:
@@ -160,7 +158,7 @@ def test_a_generated_zone_lookup_has_every_zone_and_says_that_it_is_generated(tm
     assert is_synthetic(path)
 
 
-def test_every_declared_column_appears_in_some_era_and_every_era_is_declared() -> None:
+def test_every_column_appears_in_an_era_and_every_era_is_declared() -> None:
     for dataset in monthly():
         seen = set()
         for month in parse_months([f"{dataset.first_month}..2026-12"]):

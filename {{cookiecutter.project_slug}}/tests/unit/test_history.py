@@ -113,7 +113,7 @@ def test_a_month_is_known_by_its_bytes_where_its_load_is_off_the_line(lake: Lake
     assert (row.rows, row.snapshot_id, row.synthetic) == (51, second, True)
 
 
-def test_after_a_rollback_a_month_is_the_older_loads_also_where_the_bytes_are_the_same(lake: Lake) -> None:
+def test_after_a_rollback_a_month_belongs_to_the_older_load(lake: Lake) -> None:
     first = load(lake, 0)
     lake.load("green", "2024-01", again=True)
     assert month_row(lake).snapshot_id == lake.history(TABLE)[-1].snapshot_id != first

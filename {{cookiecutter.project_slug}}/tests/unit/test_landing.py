@@ -130,7 +130,7 @@ def test_a_broken_record_says_how_to_land_again_and_a_listing_can_skip_it(
     assert landing.put(DatasetFile(dataset, month), file, "o") == landing.find(DatasetFile(dataset, month))
 
 
-def test_a_broken_record_of_an_undeclared_file_is_to_be_restored_or_removed(landing: Landing, tmp_path: Path) -> None:
+def test_a_broken_record_of_an_undeclared_file_says_what_to_do(landing: Landing, tmp_path: Path) -> None:
     landing.put(DatasetFile("green", JANUARY), given(tmp_path, b"trips"), "o")
     for key in ("green_trips/red_tripdata_2023-01.parquet", "green_trips/red_tripdata_2023-01.parquet.json"):
         landing.store.write(key, b"")
@@ -139,7 +139,7 @@ def test_a_broken_record_of_an_undeclared_file_is_to_be_restored_or_removed(land
         landing.listing()
 
 
-def test_a_broken_record_of_an_earlier_version_is_to_be_restored_or_removed(landing: Landing, tmp_path: Path) -> None:
+def test_a_broken_record_of_an_earlier_version_says_what_to_do(landing: Landing, tmp_path: Path) -> None:
     first = landing.put(DatasetFile("green", JANUARY), given(tmp_path, b"trips"), "o")
     landing.put(DatasetFile("green", JANUARY), given(tmp_path, b"more trips"), "o")
     (record,) = [key for key in landing.store.listed() if first.sha256 in key and key.endswith(".json")]

@@ -57,7 +57,7 @@ def test_again_loads_the_same_bytes_in_a_new_snapshot(lake: Lake) -> None:
     assert (second.added_rows, second.deleted_rows, second.parent_id) == (500, 500, first.snapshot_id)
 
 
-def test_a_restated_month_replaces_its_rows_in_one_snapshot_and_no_other_months_files(lake: Lake) -> None:
+def test_a_restated_month_replaces_its_rows_in_one_snapshot(lake: Lake) -> None:
     lake.load("green", "2024-01", lake.generate("green", "2024-01", 500))
     lake.load("green", "2024-02", lake.generate("green", "2024-02", 300))
     before = {f.file.file_path for f in lake.table(TABLE).scan(row_filter="file_month = '2024-02-01'").plan_files()}
@@ -215,7 +215,7 @@ def test_a_column_nobody_declared_is_named_and_left_out(lake: Lake) -> None:
     assert (result.unknown_columns, result.rows) == (("mood",), 50)
 
 
-def test_a_column_declared_between_others_later_on_gets_its_own_values_and_they_theirs(
+def test_a_column_declared_later_between_others_gets_its_own_values(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = lake.generate("green", "2024-01", 50)
@@ -285,7 +285,7 @@ def test_a_month_loads_from_a_copy_of_the_landing_folder(lake: Lake, tmp_path: P
     assert lake.load("green", "2024-01").action == "loaded"
 
 
-def test_a_month_that_is_landed_anew_while_it_is_opened_is_loaded_from_one_version_or_the_other(
+def test_a_month_landed_anew_while_opened_is_loaded_from_one_version(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old, new = (lake.generate("green", "2024-01", rows) for rows in (500, 520))

@@ -67,7 +67,7 @@ def test_no_client_takes_a_proxy_to_this_machine(proxy: Recorder) -> None:
     assert "127.0.0.1" in children.environment({})["NO_PROXY"]
 
 
-def test_a_service_elsewhere_is_asked_through_the_proxy_and_the_proxy_is_named(proxy: Recorder) -> None:
+def test_a_service_elsewhere_is_asked_through_the_named_proxy(proxy: Recorder) -> None:
     urls = dict.fromkeys(("TRINO_URL", "REST_URL", "S3_URL"), "http://services.invalid:1234")
 
     said = asked_all(settings_with({"LAKEHOUSE_TARGET": "trino", "S3_SECRET_KEY": "x" * 8, **urls}))

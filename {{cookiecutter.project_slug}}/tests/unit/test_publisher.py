@@ -120,9 +120,7 @@ def test_refresh_lands_a_republished_file_and_keeps_the_earlier_one(
     assert bytes_of(landing, first) == months[0]
 
 
-def test_refresh_of_a_damaged_file_gets_it_anew_though_the_publisher_has_no_newer(
-    landing: FolderLanding, publisher: Publisher, months: list[bytes]
-) -> None:
+def test_refresh_gets_a_damaged_file_anew(landing: FolderLanding, publisher: Publisher, months: list[bytes]) -> None:
     landed = land_january(landing, publisher)
     path = landing.store.root / "green_trips" / landed.file.name
     path.write_bytes(bytes([path.read_bytes()[0] ^ 1]) + months[0][1:])
@@ -132,7 +130,7 @@ def test_refresh_of_a_damaged_file_gets_it_anew_though_the_publisher_has_no_newe
     assert bytes_of(landing, again) == months[0]
 
 
-def test_a_record_that_cannot_be_read_keeps_no_other_month_out_and_refresh_repairs_it(
+def test_a_broken_record_keeps_no_other_month_out(
     landing: FolderLanding, publisher: Publisher, months: list[bytes]
 ) -> None:
     first = land_january(landing, publisher)
@@ -212,7 +210,7 @@ def test_a_download_that_was_given_up_goes_on_in_the_next_run(
     assert publisher.asked()[asked].headers["range"] == "bytes=20000-"
 
 
-def test_a_download_that_was_given_up_starts_over_if_the_file_was_republished(
+def test_an_abandoned_download_of_a_republished_file_starts_over(
     landing: FolderLanding, publisher: Publisher, months: list[bytes]
 ) -> None:
     publisher.faults[PATH] = [cut_after(20_000), cut_after(0), cut_after(0), cut_after(0)]

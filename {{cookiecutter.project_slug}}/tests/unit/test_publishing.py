@@ -96,9 +96,7 @@ def test_nothing_is_published_while_a_test_of_the_data_is_red(
     assert not [ref for table in built.engine.tables() for ref in built.engine.refs(table) if ref.name != "main"]
 
 
-def test_a_publication_that_stops_half_way_leaves_readers_with_the_one_before(
-    lake: Lake, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_publication_that_stops_half_way_leaves_the_one_before(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of two raw tables, the second of which someone changes while the first is being published."""
     lake.load("green", "2024-01", lake.generate("green", "2024-01", 400))
     lake.load("yellow", "2024-01", lake.generate("yellow", "2024-01", 300))

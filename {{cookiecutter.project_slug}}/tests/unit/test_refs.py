@@ -100,7 +100,7 @@ def test_a_name_that_the_project_itself_gives_is_refused(lake: Lake, versions: l
     assert set(lake.table(TABLE).metadata.refs) == {"main"}
 
 
-def test_a_tag_can_be_taken_away_and_a_branch_or_a_publications_tag_can_not(lake: Lake, versions: list[int]) -> None:
+def test_a_tag_can_be_taken_away_but_no_branch_or_publication(lake: Lake, versions: list[int]) -> None:
     own = "publication-20240101T000000Z"
     tag(lake.catalog, TABLE, "audited", versions[0])
     lake.table(TABLE).manage_snapshots().create_tag(versions[0], own).commit()

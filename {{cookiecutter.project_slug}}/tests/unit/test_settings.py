@@ -65,9 +65,7 @@ def test_the_project_itself_may_lie_where_no_lakehouse_can(monkeypatch: pytest.M
         settings(monkeypatch)
 
 
-def test_relative_paths_count_from_the_project_wherever_a_command_is_typed(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_relative_paths_count_from_the_project(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "taxi").mkdir()
     monkeypatch.chdir(tmp_path)
 
@@ -89,7 +87,7 @@ def test_the_tilde_is_the_home_of_whoever_runs_it(monkeypatch: pytest.MonkeyPatc
     assert (found.home, found.tlc_source) == (tmp_path / "my lake", str(tmp_path / "taxi"))
 
 
-def test_addresses_of_services_stay_as_they_are_and_have_ports_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_addresses_of_services_stay_and_have_ports_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     given = {"TRINO_URL": "https://trino.example", "S3_URL": "http://[::1]:9000/", "S3_BUCKET": "my.lake-1"}
 
     found = settings(monkeypatch, REST_PORT="8282", **given)

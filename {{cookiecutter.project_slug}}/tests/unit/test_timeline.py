@@ -65,7 +65,7 @@ def test_a_state_that_has_expired_is_an_error_that_names_the_nearest(lake: Lake)
     assert rows_at(lake, times(lake)[0]) == 100  # exactly when it became current, it was
 
 
-def test_neighbours_that_nothing_lies_between_answer_every_time_between_them(lake: Lake) -> None:
+def test_every_time_between_two_neighbours_has_an_answer(lake: Lake) -> None:
     ids = [load(lake, rows) for rows in (100, 200, 300, 400)]
     when = times(lake)
     expire(lake, ids[0])

@@ -28,7 +28,7 @@ def load_zones(lake: Lake, file: Path) -> LoadResult:
     return load(lake.catalog, lake.landing, DatasetFile("zones"))
 
 
-def test_the_same_lookup_again_makes_no_snapshot_and_a_newer_one_replaces_it_whole(lake: Lake, tmp_path: Path) -> None:
+def test_the_same_lookup_makes_no_snapshot_and_a_newer_replaces_it(lake: Lake, tmp_path: Path) -> None:
     file = write_zones(tmp_path / "taxi_zone_lookup.csv")
 
     first, again = load_zones(lake, file), load_zones(lake, file)
@@ -42,9 +42,7 @@ def test_the_same_lookup_again_makes_no_snapshot_and_a_newer_one_replaces_it_who
     ]
 
 
-def test_an_older_lookup_after_the_newer_one_is_one_snapshot_and_the_zones_that_changed_are_shown(
-    lake: Lake, tmp_path: Path
-) -> None:
+def test_an_older_lookup_after_a_newer_one_is_one_snapshot(lake: Lake, tmp_path: Path) -> None:
     older = write_zones(tmp_path / "taxi_zone_lookup.csv")
     newer = renamed(older, tmp_path / "newer.csv")
     versions = [load_zones(lake, file) for file in (newer, older)]
@@ -83,7 +81,7 @@ HEADER = '"LocationID","Borough","Zone","service_zone"'
     ],
     ids=["a name twice", "two forms of it", "no borough", "hexadecimal", "a fraction", "no id", "an id twice"],
 )
-def test_a_lookup_that_can_not_be_meant_is_refused_with_the_cause_and_the_way_out(
+def test_a_wrong_lookup_is_refused_with_its_cause(
     lake: Lake, tmp_path: Path, header: str, row: str, message: str
 ) -> None:
     file = write_zones(tmp_path / "taxi_zone_lookup.csv")
