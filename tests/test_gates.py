@@ -1,4 +1,4 @@
-"""The gates of a baked project: `make lint` runs all of them in a bake; here is what they must not do, and Dagster's."""
+"""The gates of a baked project. `make lint` runs them all, in a bake; here is what else they must do."""
 
 from __future__ import annotations
 
