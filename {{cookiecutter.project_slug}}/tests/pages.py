@@ -16,12 +16,15 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from tests.unit.dagster_project import PROJECT, Project
 
+from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.months import Month
+from lakehouse.settings import project_dir
 from lakehouse.synthetic.generate import write_month, write_zones
 
 # A heading, or a block of code with its language; what looks like a heading within a block is none.
@@ -154,13 +157,28 @@ def own_dataset(project: Project) -> None:
     folder = published(project, "green", {})
     pq.write_table(for_hire_month(), folder / "fhv_tripdata_2024-01.parquet")
     page = (PROJECT / "docs" / "your-own-dataset.md").read_text(encoding="utf-8")
-    (declaration,) = (code for *_, language, code in _PART.findall(page) if language == "python")
+    declaration = declaration_of("FHV", page)
     (project.root / "src" / "lakehouse" / "datasets" / "fhv.py").write_text(declaration, encoding="utf-8")
 
     said = run(project, "docs/your-own-dataset.md")
 
     assert "fhv 2024-01  loaded  2 rows" in said["A dataset of your own"]
     assert "raw/fhv_trips" in project.python("-m", "dagster_dg_cli.cli", "list", "defs")
+
+
+def declaration_of(name: str, page: str) -> str:
+    """The block of a page that declares this dataset."""
+    (found,) = (code for *_, language, code in _PART.findall(page) if language == "python" and f"\n{name} = " in code)
+    return str(found)
+
+
+def declared_on_page(name: str) -> Dataset:
+    """The dataset that docs/your-own-dataset.md declares by this name."""
+    page = (project_dir() / "docs" / "your-own-dataset.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {}
+    exec(declaration_of(name, page), names)  # noqa: S102 - the page is ours
+    declared: Dataset = names[name]
+    return declared
 
 
 def for_hire_month() -> pa.Table:

@@ -6,13 +6,12 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.dbt.conftest import Build
 from tests.dbt.raw import made_up_rows, put_month, put_zones
 from tests.lake import Lake
-from tests.pages import for_hire_month
+from tests.pages import declared_on_page, for_hire_month
 
 from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.registry import DATASETS
@@ -25,10 +24,7 @@ PAGE = project_dir() / "docs" / "your-own-dataset.md"
 @pytest.fixture
 def fhv() -> Iterator[Dataset]:
     """The page's declaration."""
-    (declaration,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
-    names: dict[str, Any] = {}
-    exec(declaration, names)  # noqa: S102 - the page is ours
-    DATASETS["fhv"] = names["FHV"]
+    DATASETS["fhv"] = declared_on_page("FHV")
     yield DATASETS["fhv"]
     del DATASETS["fhv"]
 

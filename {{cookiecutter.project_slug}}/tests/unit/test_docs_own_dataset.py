@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import re
+import gzip
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from datetime import datetime
+from pathlib import Path
 
 import dagster as dg
 import pytest
 from tests.lake import Lake
-from tests.pages import for_hire_month
+from tests.pages import declared_on_page, for_hire_month
 
+from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.model import Dataset, Name
 from lakehouse.datasets.months import Month
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.errors import RefusedError
+from lakehouse.landing.land import land
+from lakehouse.loading.load import load
 from lakehouse.report import make_report
-from lakehouse.settings import project_dir
 
 
 @pytest.fixture
 def fhv() -> Iterator[Dataset]:
-    page = (project_dir() / "docs" / "your-own-dataset.md").read_text(encoding="utf-8")
-    (declaration,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    names: dict[str, Any] = {}
-    exec(declaration, names)  # noqa: S102 - the page is ours
-    DATASETS["fhv"] = names["FHV"]
+    DATASETS["fhv"] = declared_on_page("FHV")
     yield DATASETS["fhv"]
     del DATASETS["fhv"]
 
@@ -82,3 +81,16 @@ def test_dagster_has_assets_for_it(fhv: Dataset) -> None:
     from lakehouse.defs.raw.assets import raw_asset
 
     assert raw_asset(fhv).key.to_user_string() == "raw/fhv_trips"
+
+
+def test_the_declared_csv_file_is_loaded(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DATASETS, "orders", declared_on_page("ORDERS"))
+    text = "Orders\n\nOrder No;Date;Net price;remark\n7;31.01.2024 09:30;1234,50;caf\xe9\n"
+    (tmp_path / "orders.csv.gz").write_bytes(gzip.compress(text.encode("latin-1")))
+
+    land(lake.landing, str(tmp_path), DatasetFile("orders"))
+    load(lake.catalog, lake.landing, DatasetFile("orders"))
+
+    assert lake.rows("select number, ordered_at, price, remark from raw.orders") == [
+        {"number": 7, "ordered_at": datetime.fromisoformat("2024-01-31T09:30"), "price": 1234.5, "remark": "caf\xe9"}
+    ]

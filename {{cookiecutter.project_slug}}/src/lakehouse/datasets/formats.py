@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,21 @@ class Parquet:
 
 @dataclass(frozen=True)
 class Csv:
-    """Text with commas, its first line the columns' names. Every value is read as text, and then conformed."""
+    """Text with a line of names. Every value is read as text, and then conformed to its column's type, exactly.
+
+    `encoding` is Python's name of it; a mark at the file's beginning (BOM) is left out. `junk_rows` are the lines
+    before the line of names. `decimal` and `thousands` are the signs in numbers. `times` is the form of times, in the
+    signs of `strptime`; without it they are written as 2024-01-31 23:59:59. A zip file holds one file.
+    """
+
+    delimiter: str = ","
+    quote: str = '"'
+    encoding: str = "utf-8"
+    junk_rows: int = 0
+    decimal: str = "."
+    thousands: str = ""
+    times: str = ""
+    compression: Literal["", "gzip", "zip", "zstd"] = ""
 
     suffix = "csv"
     title = "CSV file"

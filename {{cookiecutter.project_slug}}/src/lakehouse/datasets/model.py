@@ -69,7 +69,11 @@ class Column:
 
     def published_name(self, month: Month | None) -> str:
         """How the files of `month` spell it: what an error message should say."""
-        return next((n.text for n in self.names if n.used_in(month)), self.name)
+        return self.published_names(month)[0]
+
+    def published_names(self, month: Month | None) -> list[str]:
+        """All the ways in which the files of `month` may spell it."""
+        return [*(name.text for name in self.names if name.used_in(month)), self.name]
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,6 @@ from lakehouse.formats.csv import CsvReader
 from lakehouse.formats.parquet import ParquetReader
 from lakehouse.formats.protocol import Reader
 
-_READERS: dict[type[Parquet | Csv], type[ParquetReader | CsvReader]] = {Parquet: ParquetReader, Csv: CsvReader}
-
 
 def open_reader(declared: Parquet | Csv, source: Any) -> Reader:
     """Read an open file as it is declared.
@@ -18,4 +16,8 @@ def open_reader(declared: Parquet | Csv, source: Any) -> Reader:
     Raises:
         pa.ArrowException, OSError: it is damaged, or no such file.
     """
-    return _READERS[type(declared)](source)
+    match declared:
+        case Parquet():
+            return ParquetReader(source)
+        case Csv():
+            return CsvReader(declared, source)

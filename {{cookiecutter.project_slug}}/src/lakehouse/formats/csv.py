@@ -1,26 +1,44 @@
-"""Reading CSV: UTF-8, commas, a line of names first. Every value is text; conforming makes numbers of it."""
+"""Reading CSV: a line of names, then rows. Every value is text; conforming makes numbers and times of it."""
 
 from __future__ import annotations
 
+import csv
+import io
+import zipfile
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
-from pyarrow import csv
+from pyarrow import csv as arrow
+
+from lakehouse.datasets.formats import Csv
+
+LONGEST_NAMES = 1 << 20  # bytes of the line of names, with the lines before it
 
 
 class CsvReader:
     """A CSV file, read block by block. `source` is an open file that can seek."""
 
-    def __init__(self, source: Any) -> None:
-        with csv.open_csv(source) as first_block:
-            names = first_block.schema.names
+    def __init__(self, declared: Csv, source: Any) -> None:
+        names = names_in(declared, source)
         source.seek(0)
         self.schema = pa.schema([(name, pa.string()) for name in names])
         self.rows: int | None = None
         self.is_synthetic = False
-        as_text = csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()))
-        self._reader = csv.open_csv(source, convert_options=as_text)
+        # What this reads from is let go of with it.
+        self._reader = arrow.open_csv(
+            _content(declared, source),
+            read_options=arrow.ReadOptions(
+                column_names=names, skip_rows=declared.junk_rows + 1, encoding=declared.encoding
+            ),
+            parse_options=arrow.ParseOptions(
+                delimiter=declared.delimiter,
+                quote_char=declared.quote or False,
+                newlines_in_values=bool(declared.quote),
+                ignore_empty_lines=len(names) > 1,  # of one column, an empty line is an empty value
+            ),
+            convert_options=arrow.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
+        )
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Its rows in their order, with these columns."""
@@ -30,3 +48,70 @@ class CsvReader:
     def close(self) -> None:
         """Let go of it."""
         self._reader.close()
+
+
+def names_in(declared: Csv, source: Any) -> list[str]:
+    """The names of the columns; nothing after them is read.
+
+    Raises:
+        pa.ArrowInvalid: there is no such line, or it is not written as declared.
+        OSError: it can't be decompressed.
+    """
+    head = io.BytesIO(_content(declared, source).read(LONGEST_NAMES))
+    # What is no text is found with the rows: this reads on beyond the line of names.
+    text = io.TextIOWrapper(head, encoding=_without_mark(declared.encoding), errors="replace", newline="")
+    try:
+        for _ in range(declared.junk_rows):
+            text.readline()
+        lines = csv.reader(
+            text,
+            delimiter=declared.delimiter,
+            quotechar=declared.quote or None,
+            quoting=csv.QUOTE_MINIMAL if declared.quote else csv.QUOTE_NONE,
+            strict=True,
+        )
+        names = next(lines, [])
+    except csv.Error as error:
+        raise pa.ArrowInvalid(f"no line of names: {error}") from error
+    if not names:
+        raise pa.ArrowInvalid("no line of names")
+    return names
+
+
+def _without_mark(encoding: str) -> str:
+    return "utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding
+
+
+def _content(declared: Csv, source: Any) -> Any:
+    """The text's bytes, decompressed as they are read."""
+    match declared.compression:
+        case "":
+            return source
+        case "zip":
+            try:
+                archive = zipfile.ZipFile(source)
+                names = [name for name in archive.namelist() if not name.endswith("/")]
+                if len(names) != 1:
+                    raise pa.ArrowInvalid(f"a zip file must hold one file; this one holds {len(names)}")
+                return archive.open(names[0])
+            except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+                raise pa.ArrowInvalid(f"no zip file that can be read: {error}") from error
+        case kind:
+            return pa.CompressedInputStream(pa.PythonFile(_Kept(source), "r"), kind)
+
+
+class _Kept(io.RawIOBase):
+    """The same open file for a reader that closes what it reads from."""
+
+    def __init__(self, source: Any) -> None:
+        self._source = source
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read on."""
+        data = self._source.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)

@@ -13,9 +13,11 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import compute
 
+from lakehouse.datasets.formats import Csv, Parquet
 from lakehouse.datasets.model import LARGEST_CODE, ZONE_IDS, Column, Dataset, Name, normalised
 from lakehouse.datasets.months import Month
 from lakehouse.errors import RefusedError
+from lakehouse.loading.spelling import example_of_a_number, example_of_a_time, plain
 
 # its stubs know no plain Python values
 pc: Any = compute
@@ -32,14 +34,16 @@ _FIX = (
 )
 
 
-def expected(column: Column) -> str:
+def expected(column: Column, declared: Parquet | Csv) -> str:
     """What a column's values must be, as text for messages."""
     if column.type == "string":
         return "text"
     if column.type == "timestamp":
-        return "a local time such as 2024-01-31 23:59:59"
+        return f"a local time such as {example_of_a_time(declared)}"
     kind = "a whole number" if column.type == "long" else "a number"
-    return kind if column.largest == LARGEST_CODE else f"{kind} from {-column.largest:,} to {column.largest:,}"
+    if column.largest != LARGEST_CODE:
+        kind = f"{kind} from {-column.largest:,} to {column.largest:,}"
+    return f"{kind}{example_of_a_number(declared)}"
 
 
 @dataclass(frozen=True)
@@ -70,12 +74,13 @@ def plan(dataset: Dataset, month: Month | None, schema: pa.Schema, file: str) ->
                 f"{file}: the columns {taken!r} and {published.name!r} both mean {column.name}. Only one may. {_FIX}"
             )
         sources[column.name] = published.name
-        _check_type(column, published, file)
+        _check_type(dataset, column, published, file)
     for column in dataset.columns:
         if sources[column.name] is None and column.required_in(month):
             raise RefusedError(
                 f"{file}: the column {column.published_name(month)!r} is missing, and {_files_of(dataset, month)} "
-                f"must have it (as {expected(column)}). The file has: {', '.join(schema.names) or 'no columns'}. "
+                f"must have it (as {expected(column, dataset.format)}). The file has: "
+                f"{', '.join(schema.names) or 'no columns'}. "
                 "Nothing was loaded; check that this is the right file, or get it again with --refresh."
             )
     return Match(sources, tuple(unknown))
@@ -113,7 +118,7 @@ def _is_text(kind: pa.DataType) -> bool:
     )
 
 
-def _check_type(column: Column, published: pa.Field[Any], file: str) -> None:
+def _check_type(dataset: Dataset, column: Column, published: pa.Field[Any], file: str) -> None:
     kind = published.type
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
@@ -129,7 +134,7 @@ def _check_type(column: Column, published: pa.Field[Any], file: str) -> None:
     if not (fits or empty):
         raise RefusedError(
             f"{file}: the column {published.name!r} has the type {published.type}, which {column.name} "
-            f"does not accept; expected {expected(column)}. {_FIX}"
+            f"does not accept; expected {expected(column, dataset.format)}. {_FIX}"
         )
 
 
@@ -179,7 +184,8 @@ class Conformer:
                 column = next(c for c in self.dataset.columns if c.name == name)
                 raise RefusedError(
                     f"{self.file}: the column {self.match.sources[name]!r} has no value in any of its {self.rows:,} "
-                    f"rows, and {_files_of(self.dataset, self.month)} must have some (as {expected(column)}). "
+                    f"rows, and {_files_of(self.dataset, self.month)} must have some "
+                    f"(as {expected(column, self.dataset.format)}). "
                     f"{_FIX}"
                 )
         if self._both_times and self._swapped > self.dataset.swapped_share * self._both_times:
@@ -217,9 +223,8 @@ class Conformer:
                 self._unknown_zones[column.name] = self._unknown_zones.get(column.name, 0) + known - inside.true_count
 
     def _convert(self, column: Column, source: str, values: pa.Array[Any]) -> pa.Array[Any]:
-        target = ARROW_TYPES[column.type]
         try:
-            converted = _CONVERT[column.type](values, target)
+            converted = self._converted(column, values)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError):
             raise self._refusal(column, source, values, self._first_bad(column, values)) from None
         bad = _first_out_of_range(column, converted)
@@ -227,13 +232,16 @@ class Conformer:
             raise self._refusal(column, source, values, bad)
         return converted
 
+    def _converted(self, column: Column, values: pa.Array[Any]) -> pa.Array[Any]:
+        return _CONVERT[column.type](plain(values, column, self.dataset.format), ARROW_TYPES[column.type])
+
     def _first_bad(self, column: Column, values: pa.Array[Any]) -> int:
         """The position of the first value that does not convert, by halving."""
         first, last = 0, len(values)
         while last - first > 1:
             middle = (first + last) // 2
             try:
-                _CONVERT[column.type](values.slice(first, middle - first), ARROW_TYPES[column.type])
+                self._converted(column, values.slice(first, middle - first))
                 first = middle
             except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError):
                 last = middle
@@ -242,7 +250,7 @@ class Conformer:
     def _refusal(self, column: Column, source: str, values: pa.Array[Any], position: int) -> RefusedError:
         return RefusedError(
             f"{self.file}: the column {source!r} has {_shown(values, position)} in row {self.rows + position} "
-            f"(counted from 0); expected {expected(column)} for {column.name}. {_FIX}"
+            f"(counted from 0); expected {expected(column, self.dataset.format)} for {column.name}. {_FIX}"
         )
 
 

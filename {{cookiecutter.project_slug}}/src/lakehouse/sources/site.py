@@ -11,11 +11,14 @@ from typing import Protocol
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+import pyarrow as pa
+
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.formats import Csv
 from lakehouse.datasets.model import normalised
 from lakehouse.datasets.registry import dataset_named
 from lakehouse.errors import SourceError
+from lakehouse.formats.csv import names_in
 from lakehouse.progress import Progress
 from lakehouse.sources.download import PATIENCE, Download, Patience
 from lakehouse.sources.search import find
@@ -151,13 +154,17 @@ def check(file: Path, wanted: DatasetFile, origin: str) -> None:
     page = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<"
     dataset = dataset_named(wanted.dataset)
     if isinstance(dataset.format, Csv):
-        first = next(
-            column.published_name(wanted.month) for column in dataset.columns if column.required_in(wanted.month)
-        )
-        if page or normalised(first) not in normalised(head.decode("utf-8", "replace")):
+        required = [column for column in dataset.columns if column.required_in(wanted.month)]
+        names = [name for column in required[:1] or dataset.columns for name in column.published_names(wanted.month)]
+        try:
+            with pa.OSFile(str(file), "r") as content:
+                found = {normalised(name) for name in names_in(dataset.format, content)}
+        except (OSError, pa.ArrowException):
+            found = set()
+        if not found & {normalised(name) for name in names}:
             raise SourceError(
                 f"{origin} is not the file {wanted.name}: it begins with {head[:40]!r}, not with a line that names "
-                f"{first}. Nothing was landed; check TLC_SOURCE."
+                f"{names[0]}. Nothing was landed; check TLC_SOURCE."
             )
         return
     if head[:4] != PARQUET:

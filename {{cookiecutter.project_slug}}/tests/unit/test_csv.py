@@ -1,0 +1,179 @@
+"""CSV as suppliers write it: what is declared is read exactly, and what is not as declared is refused."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zipfile
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from tests.lake import Lake
+
+from lakehouse.datasets.file import DatasetFile
+from lakehouse.datasets.formats import Csv
+from lakehouse.datasets.model import BEGINNING, Column, Dataset
+from lakehouse.datasets.parts import Whole
+from lakehouse.datasets.registry import DATASETS
+from lakehouse.errors import RefusedError, SourceError
+from lakehouse.landing.land import land
+from lakehouse.loading.load import LoadResult, load
+
+ORDERS = DatasetFile("orders")
+ROWS = [
+    {"number": 1, "placed": datetime.fromisoformat("2024-01-31T23:59"), "price": 1234.5, "note": "a;b"},
+    {"number": 2, "placed": datetime.fromisoformat("2024-03-01T00:00"), "price": -0.25, "note": "caf\xe9"},
+    {"number": 3, "placed": None, "price": None, "note": ""},
+]
+
+
+def declare(monkeypatch: pytest.MonkeyPatch, declared: Csv) -> None:
+    """Declare a dataset of orders."""
+    columns = (
+        Column("number", "long", required_since=BEGINNING),
+        Column("placed", "timestamp"),
+        Column("price", "double"),
+        Column("note", "string"),
+    )
+    orders = Dataset(
+        name="orders",
+        title="Orders",
+        table="raw.orders",
+        files="orders.csv",
+        parts=Whole(),
+        format=declared,
+        key=("number",),
+        columns=columns,
+    )
+    monkeypatch.setitem(DATASETS, "orders", orders)
+
+
+def loaded(lake: Lake, content: bytes, tmp_path: Path) -> LoadResult:
+    """Land a file as a user does, from a folder, and load it."""
+    folder = tmp_path / "source"
+    folder.mkdir(exist_ok=True)
+    (folder / "orders.csv").write_bytes(content)
+    land(lake.landing, str(folder), ORDERS, refresh=True)
+    return load(lake.catalog, lake.landing, ORDERS)
+
+
+def rows(lake: Lake) -> list[dict[str, Any]]:
+    """What the table holds."""
+    return lake.rows("select number, placed, price, note from raw.orders order by number")
+
+
+def zipped(*files: str) -> bytes:
+    """A zip file."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for number, content in enumerate(files):
+            archive.writestr(f"{number}.csv", content)
+    return out.getvalue()
+
+
+PLAIN = "number,placed,price,note\r\n1,2024-01-31 23:59:00,1234.5,a;b\r\n2,2024-03-01 00:00:00,-.25,caf\xe9\r\n3,,,\r\n"
+GERMAN = (
+    "Orders of Smith & Co\n\nnumber;placed;price;note\n"
+    "1;31.01.2024 23:59;1.234,50;'a;b'\n2;1.3.2024 00:00;-0,25;caf\xe9\n3;;;\n"
+)
+GERMAN_FORM = Csv(
+    delimiter=";", quote="'", encoding="latin-1", junk_rows=2, decimal=",", thousands=".", times="%d.%m.%Y %H:%M"
+)
+
+
+@pytest.mark.parametrize(
+    ("declared", "content"),
+    [
+        (Csv(), PLAIN.encode()),
+        (Csv(), PLAIN.encode("utf-8-sig")),
+        (Csv(encoding="utf-16"), PLAIN.encode("utf-16")),
+        (Csv(delimiter="\t"), PLAIN.replace(",", "\t").encode()),
+        (GERMAN_FORM, GERMAN.encode("latin-1")),
+        (Csv(compression="gzip"), gzip.compress(PLAIN.encode())),
+        (Csv(compression="zstd"), pa.compress(PLAIN.encode(), codec="zstd", asbytes=True)),
+        (Csv(compression="zip"), zipped(PLAIN)),
+    ],
+    ids=["plain", "a mark", "utf-16", "tabs", "german", "gzip", "zstd", "zip"],
+)
+def test_each_way_to_write_it_gives_the_same_rows(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, declared: Csv, content: bytes
+) -> None:
+    declare(monkeypatch, declared)
+
+    result = loaded(lake, content, tmp_path)
+
+    assert (result.action, result.rows) == ("loaded", 3)
+    assert rows(lake) == ROWS
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("4;31.02.2024 10:00;1;x", r"'placed' has '31.02.2024 10:00' in row 3 .* such as 31.01.2024 23:59 for placed"),
+        ("4;31.04.2024 10:00;1;x", r"'placed' has '31.04.2024 10:00'"),
+        ("4;2024-01-31 10:00;1;x", r"'placed' has '2024-01-31 10:00'"),
+        ("4;31.01.2024 10:00x;1;x", r"'placed' has '31.01.2024 10:00x'"),
+        ("4;;1.5;x", r"'price' has '1.5' in row 3 .* written as 1.234,5 for price"),
+        ("4;;12.34,5;x", r"'price' has '12.34,5'"),
+        ("4;;1,234.5;x", r"'price' has '1,234.5'"),
+        ("1.0;;1;x", r"'number' has '1.0'"),
+        ("4;;1", r"not a whole CSV file .*Expected 4 columns, got 3"),
+    ],
+)
+def test_a_value_that_is_not_as_declared_is_refused(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, message: str
+) -> None:
+    declare(monkeypatch, GERMAN_FORM)
+    loaded(lake, GERMAN.encode("latin-1"), tmp_path)
+
+    with pytest.raises(RefusedError, match=message):
+        loaded(lake, f"{GERMAN}{line}\n".encode("latin-1"), tmp_path)
+
+    assert rows(lake) == ROWS
+
+
+def test_bytes_of_another_encoding_are_refused(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    declare(monkeypatch, Csv())
+
+    with pytest.raises(RefusedError, match=r"orders.csv: this is not a whole CSV file .*invalid UTF8"):
+        loaded(lake, PLAIN.encode("latin-1"), tmp_path)
+
+    assert lake.history("raw.orders") == []
+
+
+def test_a_compressed_file_that_is_cut_short_is_refused(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declare(monkeypatch, Csv(compression="gzip"))
+    many = "".join(f"{number},,{number / 7},\n" for number in range(4, 100_000))
+
+    with pytest.raises(RefusedError, match=r"orders.csv: this is not a whole CSV file .*Truncated"):
+        loaded(lake, gzip.compress((PLAIN + many).encode())[:-100], tmp_path)
+
+    assert lake.history("raw.orders") == []
+
+
+@pytest.mark.parametrize(
+    ("declared", "content"),
+    [
+        (Csv(), b""),
+        (Csv(), b"<html><body>Not found</body></html>"),
+        (Csv(delimiter=";"), PLAIN.encode()),
+        (Csv(compression="gzip"), PLAIN.encode()),
+        (Csv(compression="zip"), PLAIN.encode()),
+        (Csv(compression="zip"), zipped(PLAIN, PLAIN)),
+    ],
+    ids=["nothing", "a page", "another delimiter", "no gzip", "no zip", "two files"],
+)
+def test_what_is_no_such_file_does_not_land(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, declared: Csv, content: bytes
+) -> None:
+    declare(monkeypatch, declared)
+
+    with pytest.raises(SourceError, match=r"not the file orders\.csv: it begins with .* a line that names number"):
+        loaded(lake, content, tmp_path)
+
+    assert lake.landing.find(ORDERS) is None
