@@ -118,7 +118,9 @@ class Settings(BaseSettings):
     @classmethod
     def _bucket_name(cls, value: str) -> str:
         if not _BUCKET.fullmatch(value):
-            raise ValueError("a bucket is called by 3 to 63 small letters, digits, '-' and '.', no sign at either end")
+            raise ValueError(
+                "must be 3 to 63 lowercase letters, digits, '-' or '.', and start and end with a letter or digit"
+            )
         return value
 
     def model_post_init(self, _context: Any) -> None:

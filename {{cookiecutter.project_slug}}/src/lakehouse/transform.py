@@ -86,7 +86,7 @@ def build(
             command += [] if wanted else ["--exclude-resource-type", kind]
         kinds = {"model", "seed", "test"} if data_tests else {"model", "seed"}
         results = _run(settings, command, progress, kinds if select is None else set())
-        _raise_failures(results)
+        _raise_failures(settings, results)
         after = _raw_snapshots(catalog)
     if not results:
         raise TransformError(
@@ -301,14 +301,17 @@ def lost_engine(settings: Settings, event: Mapping[str, Any]) -> ServiceError | 
     return engine_lost(settings) if _outcome(event) == "error" else None
 
 
-def _raise_failures(results: list[dict[str, Any]]) -> None:
+def _raise_failures(settings: Settings, results: list[dict[str, Any]]) -> None:
     failed = [r for r in results if r["status"] in _FAILED]
     if not failed:
         return
     skipped = sum(r["status"] == "skipped" for r in results)
     lines = [f"{_name(r)}: {' '.join(str(r['message'] or r['status']).split())}{_way_out(r)}" for r in failed]
     after = f"\n{skipped} that depend on them were skipped." if skipped else ""
-    raise TransformError(f"dbt: {len(failed)} failed.\n" + "\n".join(lines) + after)
+    what_next = f"\nMend the causes and build again. The SQL that dbt ran is in {_target_path(settings) / 'compiled'}."
+    raise TransformError(
+        f"dbt: {len(failed)} of its models, seeds and tests failed.\n" + "\n".join(lines) + after + what_next
+    )
 
 
 def _way_out(result: dict[str, Any]) -> str:

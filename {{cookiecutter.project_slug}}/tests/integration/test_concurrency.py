@@ -282,7 +282,7 @@ def test_a_build_that_loses_a_race_fails_clearly_and_the_next_is_right(lake: Lak
 
     with ThreadPoolExecutor(1) as pool:
         racing = pool.submit(take_the_month_away)
-        with pytest.raises(TransformError, match=rf"1 failed\.\n{silver}: ") as lost:
+        with pytest.raises(TransformError, match=rf"1 of its models, seeds and tests failed\.\n{silver}: ") as lost:
             build(lake.settings, select="+stg_green_trips", data_tests=False)
         racing.result()
     assert "build again" in str(lost.value)

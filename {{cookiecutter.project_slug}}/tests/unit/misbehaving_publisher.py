@@ -49,12 +49,13 @@ class Request:
 
 @dataclass
 class Publisher:
-    """Serves `files`; `faults` holds answers for a path's next requests, used up one by one."""
+    """Serves `files`; `faults` holds answers for a path's next requests, `heads` for the next checks of marks."""
 
     url: str = ""
     files: dict[str, PublishedBytes] = field(default_factory=dict)
     faults: dict[str, list[Answer]] = field(default_factory=lambda: defaultdict(list))
     always: dict[str, Answer] = field(default_factory=dict)
+    heads: list[Answer] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
 
     def publish(self, path: str, content: bytes, modified: float = 1_700_000_000.0) -> None:
@@ -75,7 +76,9 @@ class Handler(BaseHTTPRequestHandler):
         path = self.path.lstrip("/")
         self.publisher.requests.append(Request(self.command, path, {k.lower(): v for k, v in self.headers.items()}))
         published = self.publisher.files.get(path, PublishedBytes(b""))
-        if self.command == "GET" and (waiting := self.publisher.faults[path]):
+        if self.command == "HEAD" and self.publisher.heads:
+            self.publisher.heads.pop(0)(self, published)
+        elif self.command == "GET" and (waiting := self.publisher.faults[path]):
             waiting.pop(0)(self, published)
         elif self.command == "GET" and path in self.publisher.always:
             self.publisher.always[path](self, published)
@@ -124,7 +127,7 @@ def serve(handler: Handler, published: PublishedBytes, upto: int | None = None) 
     if wanted and handler.headers.get("If-Range") == published.etag:
         start = int(wanted.removeprefix("bytes=").rstrip("-"))
         if start >= len(content):
-            handler.status(416)
+            handler.status(416, Content_Range=f"bytes */{len(content)}")
             return
         span = f"bytes {start}-{len(content) - 1}/{len(content)}"
         handler.begin(published, 206, len(content) - start, Content_Range=span)
@@ -143,6 +146,11 @@ def status(code: int, body: bytes = b"", **headers: str) -> Answer:
 def cut_after(size: int) -> Answer:
     """Promises all of it, and hangs up after `size` bytes."""
     return lambda handler, published: serve(handler, published, upto=size)
+
+
+def hang_up() -> Answer:
+    """Closes the connection without a word."""
+    return lambda handler, _: handler.cut()
 
 
 def short_length(size: int) -> Answer:

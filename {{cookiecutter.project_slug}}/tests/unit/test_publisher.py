@@ -18,6 +18,7 @@ from tests.unit.misbehaving_publisher import (
     change_to,
     cut_after,
     drip,
+    hang_up,
     running,
     short_length,
     status,
@@ -283,6 +284,28 @@ def test_what_is_not_the_file_never_lands_and_the_reason_is_told(
     assert "TLC_SOURCE" in str(caught.value) or "again" in str(caught.value)
     assert nothing_landed(landing)
     assert time.monotonic() - started < 15
+
+
+def test_a_check_of_the_marks_that_fails_is_made_again_and_the_file_is_not(
+    landing: FolderLanding, publisher: Publisher, months: list[bytes]
+) -> None:
+    publisher.heads = [hang_up(), hang_up()]
+
+    landed = land_january(landing, publisher)
+
+    assert bytes_of(landing, landed) == months[0]
+    assert [request.headers.get("range") for request in publisher.asked()] == [None, *[f"bytes={len(months[0])}-"] * 2]
+
+
+def test_a_check_of_the_marks_that_always_fails_is_no_cut_download(
+    landing: FolderLanding, publisher: Publisher
+) -> None:
+    publisher.heads = [hang_up() for _ in range(HASTE.tries)]
+
+    with pytest.raises(UnreachableError, match="all bytes came, but the publisher did not answer whether"):
+        land_january(landing, publisher)
+
+    assert nothing_landed(landing)
 
 
 def test_a_publisher_that_is_not_there_is_told_soon(landing: FolderLanding) -> None:

@@ -61,7 +61,7 @@ def test_readers_of_published_see_the_last_publication_until_the_next(
 
 
 def _refused(*_arguments: object, **_options: object) -> None:
-    raise TransformError("dbt: 1 failed.")
+    raise TransformError("dbt: 1 models, seeds or tests failed.")
 
 
 @pytest.mark.slow

@@ -69,8 +69,10 @@ def test_failures_are_named_with_what_they_say(lake: Lake, dbt_says: list[dict[s
         build(lake.settings)
 
     assert str(error.value) == (
-        "dbt: 2 failed.\ngold.dim_zones: Binder Error\nunique_dim_zones: Got 2 results, configured to fail if != 0\n"
-        "1 that depend on them were skipped."
+        "dbt: 2 of its models, seeds and tests failed.\ngold.dim_zones: Binder Error\n"
+        "unique_dim_zones: Got 2 results, configured to fail if != 0\n"
+        "1 that depend on them were skipped.\n"
+        f"Mend the causes and build again. The SQL that dbt ran is in {lake.settings.home}/dbt/embedded/compiled."
     )
 
 

@@ -128,7 +128,7 @@ def _columns(cursor: duckdb.DuckDBPyConnection, model: Model) -> list[NestedFiel
     """The select's columns, held against the yml. Ids are given by the table.
 
     Raises:
-        TransformError: a type that Iceberg lacks, or other columns than declared.
+        TransformError: a type that is not written to Iceberg, or other columns than declared.
     """
     found = [(name, kind) for name, kind, *_ in _rows(cursor, f"describe {model.select}")]
     declared = [(name, _spelled(column.get("data_type") or "?")) for name, column in model.declared.items()]
@@ -159,7 +159,10 @@ def _iceberg_type(column: str, kind: str) -> IcebergType:
     try:
         return ICEBERG_TYPES[kind]
     except KeyError:
-        raise TransformError(f"its column {column} is {kind}, which Iceberg lacks: cast it in the select") from None
+        raise TransformError(
+            f"its column {column} has the type {kind}, which this project does not write to Iceberg; cast it in the "
+            "select, for example to bigint, double or varchar"
+        ) from None
 
 
 def _table(catalog: Catalog, model: Model, wanted: Sequence[NestedField]) -> Table:

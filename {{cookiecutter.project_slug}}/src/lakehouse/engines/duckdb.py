@@ -157,7 +157,10 @@ def _duckdb_type(table: str, field: Any) -> str:
     try:
         return DUCKDB_TYPES[type(field.field_type)]
     except KeyError:
-        raise QueryError(f"{table}.{field.name}: this engine does not support the type {field.field_type}.") from None
+        raise QueryError(
+            f"{table}.{field.name}: this engine does not support the type {field.field_type}. Read the table with the "
+            "tool that made it, or make it again without nested columns."
+        ) from None
 
 
 def local_path(location: str) -> str:

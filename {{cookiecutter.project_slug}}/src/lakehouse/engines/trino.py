@@ -157,15 +157,30 @@ class TrinoEngine:
         """The statement with a version behind each table. A table without that ref is named."""
         wanted = versions(sql, as_of, "trino")
         if unknown := sorted(set(wanted) - set(self.tables())):
-            raise QueryError(
-                f"{unknown[0]} is no Iceberg table, so it has no version {as_of.value}. A view keeps reading what it "
-                "is made of: ask the tables below it."
-            )
+            raise self._no_versions(unknown[0], as_of)
         from lakehouse.iceberg.refs import snapshot_at  # noqa: PLC0415 - a plain query should not wait for it
 
         # By id, from the metadata that PyIceberg reads: both engines answer a time by the same rule.
         moved = {table: snapshot_at(self._loaded(table), version) for table, version in wanted.items()}
         return travel(sql, moved.get, "trino")
+
+    def _no_versions(self, name: str, as_of: AsOf) -> QueryError:
+        """What to say of a name that is no Iceberg table: it is a view's, or nothing has it."""
+        schema, _, table = name.partition(".")
+        found = self._run(
+            f"select 1 from {CATALOG}.information_schema.tables where table_schema = ? and table_name = ?",
+            [schema, table],
+        )
+        if found.num_rows:
+            return QueryError(
+                f"{name} is a view, so it has no version {as_of.value}. It keeps reading what it is made of: ask the "
+                "tables below it."
+            )
+        return self._no_table(name)
+
+    def _no_table(self, name: str) -> QueryError:
+        known = ", ".join(self.tables()) or "none yet; `lakehouse load` makes them"
+        return QueryError(f"There is no table {name}. The tables are: {known}.")
 
     def _loaded(self, table: str) -> Table:
         """The table's metadata, from the catalog.
@@ -189,7 +204,7 @@ class TrinoEngine:
         except QueryError as error:
             cause = error.__cause__
             if isinstance(cause, exceptions.TrinoQueryError) and cause.error_name in _MISSING:
-                raise QueryError(f"There is no table {table}. Trino's catalog {CATALOG!r} was asked.") from cause
+                raise self._no_table(table) from cause
             raise
 
     def _rows(self, sql: str) -> list[dict[str, Any]]:
@@ -243,7 +258,8 @@ class TrinoEngine:
                     "Correct TRINO_USER and TRINO_PASSWORD."
                 ) from error
             raise ServiceError(
-                f"Trino at {way_to(self.url)} answered {error}. Look at its log, then try again."
+                f"Trino at {way_to(self.url)} answered {error}. Look at its log (`docker compose logs trino` for the "
+                "project's own stack), then try again."
             ) from error
         except (exceptions.Error, requests.RequestException) as error:
             raise ServiceError(

@@ -263,8 +263,8 @@ def _home_fix(home: Path, cause: object) -> str:
     words = str(cause)
     if isinstance(cause, Exception) and is_full(cause):
         return (
-            f"The disk of {home} is full. Free room (`lakehouse maintain --now` says how much it frees), and run the "
-            "same command again."
+            f"The disk of {home} is full. Free room, and run the same command again. `lakehouse maintain --now` frees "
+            "what old snapshots hold: it removes each one that is neither current nor named."
         )
     if (
         number in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)

@@ -47,7 +47,10 @@ def snapshot_at(table: Table, version: AsOf | int) -> int:
         return current_at(table, value)
     if value not in table.metadata.refs:
         known = ", ".join(sorted(table.metadata.refs)) or "none yet"
-        raise QueryError(f"{name} has no branch or tag {value!r}. It has: {known}.")
+        raise QueryError(
+            f"{name} has no branch or tag {value!r}. It has: {known}. Name one of these, or a snapshot that "
+            f"`lakehouse history {name}` lists."
+        )
     return table.metadata.refs[value].snapshot_id
 
 

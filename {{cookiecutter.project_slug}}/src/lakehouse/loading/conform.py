@@ -29,8 +29,8 @@ ARROW_TYPES: dict[str, Any] = {
     "timestamp": pa.timestamp("us"),
 }
 _FIX = (
-    "Nothing was loaded; get the published file again with --refresh, or mend this one and land the mended file with "
-    "--refresh (TLC_SOURCE may be its folder)."
+    "Nothing was loaded; get the published file again with --refresh. If the published file is wrong, correct a copy "
+    "of it, set TLC_SOURCE to the folder of the copy, and land that with --refresh."
 )
 
 

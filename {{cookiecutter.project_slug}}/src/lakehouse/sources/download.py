@@ -139,14 +139,12 @@ class Download:
             with client.stream("GET", self.url, headers=headers) as response:
                 if response.status_code == httpx.codes.NOT_MODIFIED:
                     return None
-                self._refuse(response)
-                marks = _marks(response)
-                if have and not (response.status_code == httpx.codes.PARTIAL_CONTENT and _goes_on(response, have)):
-                    have = 0
-                if have and marks != (part_etag, part_modified):
-                    self._forget()
-                    raise _AgainError("the file changed while it was downloaded")
-                total = self._receive(response, marks, have)
+                total: int | None = have
+                if have and _ends_at(response, have):
+                    # All of it came before, and only the check of its marks failed.
+                    marks = (part_etag, part_modified)
+                else:
+                    marks, total = self._take(response, part_etag, part_modified, have)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, httpx.UnsupportedProtocol) as error:
             raise _AgainError(f"no connection ({error})", connected=False) from error
         except (httpx.TransportError, httpx.TooManyRedirects, httpx.DecodingError) as error:
@@ -155,6 +153,19 @@ class Download:
         self._part.replace(self.target)
         self._notes.unlink(missing_ok=True)
         return marks
+
+    def _take(
+        self, response: httpx.Response, part_etag: str, part_modified: str, have: int
+    ) -> tuple[tuple[str, str], int | None]:
+        """Write what an answer brings; the file's marks, and the length that was promised."""
+        self._refuse(response)
+        marks = _marks(response)
+        if have and not (response.status_code == httpx.codes.PARTIAL_CONTENT and _goes_on(response, have)):
+            have = 0
+        if have and marks != (part_etag, part_modified):
+            self._forget()
+            raise _AgainError("the file changed while it was downloaded")
+        return marks, self._receive(response, marks, have)
 
     def _refuse(self, response: httpx.Response) -> None:
         """Raise what the status asks for, unless it is a file."""
@@ -166,7 +177,7 @@ class Download:
             )
         if status == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
             self._forget()
-            raise _AgainError("the file is shorter than what was downloaded of it")
+            raise _AgainError("the publisher has no bytes after those that were downloaded")
         if status in ASK_LATER:
             raise _AgainError(f"the publisher answers {status} {response.reason_phrase}", wait=_retry_after(response))
         if status not in (httpx.codes.OK, httpx.codes.PARTIAL_CONTENT):
@@ -218,7 +229,10 @@ class Download:
         try:
             now = client.head(self.url)
         except httpx.TransportError as error:
-            raise _AgainError(f"the connection was cut ({type(error).__name__}: {error})") from error
+            raise _AgainError(
+                "all bytes came, but the publisher did not answer whether the file changed meanwhile "
+                f"({type(error).__name__}: {error})"
+            ) from error
         # A mark that one of the two answers leaves out says nothing.
         changed = any(then and later and then != later for then, later in zip(marks, _marks(now), strict=True))
         if now.status_code == httpx.codes.OK and changed:
@@ -272,6 +286,14 @@ def _marks(response: httpx.Response) -> tuple[str, str]:
 def _goes_on(response: httpx.Response, have: int) -> bool:
     """Whether a partial answer begins where we stopped."""
     return bool(response.headers.get("content-range", "").startswith(f"bytes {have}-"))
+
+
+def _ends_at(response: httpx.Response, have: int) -> bool:
+    """Whether the publisher has no more to give, because the file ends where we stopped."""
+    return (
+        response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE
+        and response.headers.get("content-range", "") == f"bytes */{have}"
+    )
 
 
 def _retry_after(response: httpx.Response) -> float | None:
