@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitStateUnknownException, ValidationException
+from requests import RequestException
 from tests.lake import Lake
 
 from lakehouse.datasets.file import DatasetFile
@@ -53,6 +54,28 @@ def test_a_commit_whose_answer_is_lost_leaves_the_month_once(
     assert [row.total_rows for row in lake.history(TABLE)] == [500, 520]
     assert (result.action, result.snapshot_id) == ("loaded", lake.history(TABLE)[-1].snapshot_id)
     assert lake.table(TABLE).scan().to_arrow()["file_row"].to_pylist() == list(range(520))
+
+
+def test_a_load_again_is_made_once_a_run_also_if_its_answer_is_lost(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a step that Dagster repeats: the first attempt ended before it knew that its commit was made."""
+    lake.load("green", "2024-01", lake.generate("green", "2024-01", 500))
+
+    with monkeypatch.context() as faulty:
+        faulty.setattr(SqlCatalog, "commit_table", lost_once(SqlCatalog.commit_table, arrives=True))
+        faulty.setattr(commits, "reloaded", _away)
+        with pytest.raises(CommitError, match="Only with `--again` it makes another snapshot"):
+            lake.load("green", "2024-01", again=True, run_id="one")
+    repeated = lake.load("green", "2024-01", again=True, run_id="one")
+    another = lake.load("green", "2024-01", again=True, run_id="two")
+
+    assert (repeated.action, repeated.rows, another.action) == ("unchanged", 500, "loaded")
+    assert [row.total_rows for row in lake.history(TABLE)] == [500, 500, 500]
+
+
+def _away(*_arguments: object) -> None:
+    raise RequestException("the catalog is away")
 
 
 def test_a_commit_to_another_month_meanwhile_is_rebased_over(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:

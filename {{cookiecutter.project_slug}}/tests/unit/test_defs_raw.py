@@ -60,6 +60,37 @@ def test_a_month_that_is_loaded_already_records_its_snapshot(lake: Lake) -> None
         assert "None" not in {str(value) for said in (loaded, unchanged) for value in said[asset].values()}
 
 
+def test_a_step_that_fails_after_its_load_and_is_repeated_loads_again_once(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lakehouse.defs.raw import assets
+    from lakehouse.defs.resources import resources
+
+    lake.load("green", "2024-01", lake.generate("green", "2024-01", 50))
+    monkeypatch.setattr("lakehouse.defs.failures.FIRST_WAIT_SECONDS", 0)
+    real: Any = assets.__dict__["preview"]
+    outages = [ServiceError("the store is away")]
+
+    def preview(*arguments: Any) -> Any:
+        if outages:
+            raise outages.pop()
+        return real(*arguments)
+
+    monkeypatch.setattr(assets, "preview", preview)
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = dg.materialize(
+            list(assets.raw_assets),
+            partition_key="2024-01-01",
+            resources=resources(lake.settings),
+            instance=instance,
+            selection=["raw/green_trips"],
+            run_config={"ops": {"raw__green_trips": {"config": {"again": True}}}},
+        )
+
+    assert (result.success, outages) == (True, [])
+    assert [row.total_rows for row in lake.history("raw.green_trips")] == [50, 50]
+
+
 @pytest.mark.parametrize("asset", ["raw/green_trips", "raw/taxi_zones", "iceberg_schemas"])
 @pytest.mark.parametrize("opens", [False, True], ids=["away", "fails once it is open"])
 def test_a_catalog_that_is_away_is_asked_again(

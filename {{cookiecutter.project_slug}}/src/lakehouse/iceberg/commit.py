@@ -139,7 +139,8 @@ def commit(
     if unanswered:
         raise CommitError(
             f"{name}: the catalog did not say whether it took {change.what} ({reason}). The table holds the old rows "
-            "or the new ones, whole. Run the same command again: it looks first, and loads nothing twice."
+            "or the new ones, whole. Run the same command again: it looks first, and loads nothing twice. Only "
+            "with `--again` it makes another snapshot, of the same rows."
         ) from reason
     if file is not None:
         remove(table.io, file.file_path)

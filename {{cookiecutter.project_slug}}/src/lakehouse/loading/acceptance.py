@@ -76,8 +76,12 @@ class Change:
         return words
 
     def held_rows(self, table: Table) -> int | None:
-        """How many rows the table holds of exactly these bytes; None if it does not, or a load is asked for again."""
-        if self.again:
+        """How many rows the table holds of exactly these bytes; None if it does not.
+
+        With `again` only what this run has loaded counts: its commit may have been made without an answer, or a step
+        of the run that failed later is repeated.
+        """
+        if self.again and not self._is_of_this_run(self._last_load(table)):
             return None
         files = live_files(table, self.predicate)
         if files:
@@ -87,6 +91,9 @@ class Change:
         if emptied is not None and emptied.get("lakehouse.source-rows") == "0":
             return 0 if emptied.get("lakehouse.source-sha256") == self.sha256 else None
         return None
+
+    def _is_of_this_run(self, last: Mapping[str, str] | None) -> bool:
+        return last is not None and last.get("lakehouse.run-id") == self.run_id
 
     def _last_load(self, table: Table) -> dict[str, str] | None:
         """The summary of the newest load of this month that the table's state descends from."""

@@ -99,7 +99,8 @@ def load(
         catalog: where the tables are.
         landing: where the file is.
         file: which file: a dataset's month, or all of a dataset that has no months.
-        again: load even if the table already holds these bytes, for a declaration that has changed.
+        again: load even if the table already holds these bytes, for a declaration that has changed; once for a
+            `run_id`.
         allow_shrink: accept a file with no rows, or with fewer than half of the rows it replaces.
         allow_strays: most rows may be of another month, and the bytes may be loaded as another month already.
         run_id: recorded in the snapshot's summary; made up if absent.
