@@ -5,19 +5,23 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+from pyiceberg.catalog.rest import RestCatalog
 from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.exceptions import CommitFailedException
 from tests.lake import Lake
+from tests.unit.servers import Quiet, serving
 
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.errors import CommitError, QueryError, TransformError
 from lakehouse.history import publish as publishing
-from lakehouse.history.publish import publish
+from lakehouse.history.publish import Publication, publish
+from lakehouse.iceberg.catalog import open_catalog
 from lakehouse.iceberg.refs import untag
 from lakehouse.loading.load import load
-from lakehouse.settings import project_dir
+from lakehouse.settings import Settings, project_dir
 from lakehouse.synthetic.generate import write_zones
 from lakehouse.transform import BuildResult, build
 
@@ -121,6 +125,49 @@ def test_a_publication_that_stops_half_way_leaves_the_one_before(lake: Lake, mon
     count = "select count(*) as n from raw.{}_trips"
     assert lake.rows(count.format("green"), "published") == [{"n": 400}]
     assert lake.rows(count.format("yellow"), "published") == [{"n": 300}]
+
+
+class Refusing(Quiet):
+    """A REST catalog that can be opened, and answers `words` to a commit."""
+
+    words: ClassVar[tuple[int, str]]
+
+    def do_GET(self) -> None:  # noqa: N802 - http.server calls it so
+        """Its configuration."""
+        self.answer(200, {"defaults": {}, "overrides": {}})
+
+    def do_POST(self) -> None:  # noqa: N802 - http.server calls it so
+        """The refusal; as the specification has it if it names a kind of error, else as a page."""
+        self.rfile.read(int(self.headers["Content-Length"]))
+        code, kind = self.words
+        if kind:
+            self.answer(code, {"error": {"message": "why", "type": kind, "code": code}})
+        else:
+            self.send(code, "text/html", b"<!doctype html>")
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "error", "says"),
+    [
+        (409, "CommitFailedException", CommitFailedException, "CommitFailedException: why"),
+        (403, "ForbiddenException", CommitError, r"Nothing was published\. It does not let this user commit"),
+        (401, "", CommitError, "does not let this user commit"),
+        (429, "SlowDown", CommitError, "Publish again in a minute"),
+        (404, "NoSuchTableException", CommitError, "A table was dropped meanwhile"),
+        (404, "", CommitError, "no commit of several tables"),
+        (400, "BadRequestException", CommitError, r"BadRequestException: why\)\. Nothing was published\. Look at"),
+    ],
+)
+def test_a_refused_publication_says_why(
+    tmp_path: Path, code: int, kind: str, error: type[Exception], says: str
+) -> None:
+    Refusing.words = code, kind
+    with serving(Refusing) as url:
+        catalog = open_catalog(Settings(LAKEHOUSE_TARGET="trino", LAKEHOUSE_HOME=tmp_path, REST_URL=url))
+        assert isinstance(catalog, RestCatalog)
+
+        with pytest.raises(error, match=says):
+            publishing._commit_all(catalog, [], Publication("publication-1", "2024-01-01", {}))
 
 
 def _built(lake: Lake) -> BuildResult:

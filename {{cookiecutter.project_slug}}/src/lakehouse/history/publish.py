@@ -19,8 +19,16 @@ from typing import Any
 
 from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.rest import RestCatalog
-from pyiceberg.catalog.rest.response import ErrorResponse
-from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.catalog.rest.response import _handle_non_200_response
+from pyiceberg.exceptions import (
+    AuthorizationExpiredError,
+    CommitFailedException,
+    ForbiddenError,
+    NoSuchTableError,
+    RESTError,
+    TooManyRequestsError,
+    UnauthorizedError,
+)
 from pyiceberg.table import CommitTableRequest, Namespace, Table, TableIdentifier
 from pyiceberg.table.refs import SnapshotRefType
 from pyiceberg.table.update import (
@@ -31,6 +39,7 @@ from pyiceberg.table.update import (
     TableRequirement,
     TableUpdate,
 )
+from requests import HTTPError
 
 from lakehouse.datasets.registry import monthly
 from lakehouse.engines import Engine, open_engine
@@ -38,6 +47,7 @@ from lakehouse.errors import CommitError, TransformError
 from lakehouse.iceberg.catalog import LAYERS, commits_together, open_catalog, service_errors, table_names
 from lakehouse.iceberg.commit import LOST_ANSWER, reloaded
 from lakehouse.iceberg.publication import BRANCH, KEPT, TAG, TAG_PREFIX, manifest_file
+from lakehouse.s3_users import refused_user, s3_refuses
 from lakehouse.settings import Settings
 from lakehouse.transform import BuildResult, Tell, build
 
@@ -200,7 +210,7 @@ def _commit_all(catalog: RestCatalog, changes: list[Changes], publication: Publi
 
     Raises:
         CommitFailedException: a table changed meanwhile.
-        CommitError: the answer is lost, and not every table moved.
+        CommitError: the catalog refused it for another reason, or the answer is lost and not every table moved.
     """
     requests = [
         CommitTableRequest(
@@ -219,9 +229,36 @@ def _commit_all(catalog: RestCatalog, changes: list[Changes], publication: Publi
     except LOST_ANSWER as error:
         _look_for(catalog, publication, error)
         return
-    if not answer.ok:
-        message = ErrorResponse.model_validate_json(answer.text).error.message if answer.text else answer.reason
-        raise CommitFailedException(message)
+    try:
+        answer.raise_for_status()
+    except HTTPError as error:
+        try:
+            _handle_non_200_response(error, {409: CommitFailedException, 404: NoSuchTableError})
+        except (RESTError, NoSuchTableError) as refusal:
+            raise _refused(refusal) from refusal
+
+
+def _refused(reason: Exception) -> CommitError:
+    """What to say, and to advise, of a publication that the catalog refused for another reason than a change."""
+    words = str(reason)
+    if s3_refuses(words):
+        what_next = refused_user("catalog")
+    elif isinstance(reason, UnauthorizedError | ForbiddenError | AuthorizationExpiredError):
+        what_next = "It does not let this user commit. See what it, or a proxy before it, asks for; then publish again."
+    elif isinstance(reason, TooManyRequestsError):
+        what_next = "It has too much to do. Publish again in a minute."
+    elif isinstance(reason, NoSuchTableError) and "NoSuchTable" in words:
+        what_next = "A table was dropped meanwhile. Publish again."
+    elif isinstance(reason, NoSuchTableError):
+        what_next = (
+            "It seems to have no commit of several tables (POST …/transactions/commit), which publishing needs. Set "
+            "REST_URL to a catalog that has it; `lakehouse doctor` shows what answers where."
+        )
+    else:
+        what_next = "Look at the catalog's log for the cause, and publish again."
+    return CommitError(
+        f"The catalog refused the publication ({type(reason).__name__}: {words}). Nothing was published. {what_next}"
+    )
 
 
 def _look_for(catalog: RestCatalog, publication: Publication, reason: Exception) -> None:
