@@ -11,13 +11,19 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.table.update import AssertTableUUID, SetPropertiesUpdate
 from tests.lake import Lake
 
 from lakehouse.datasets.green import GREEN
 from lakehouse.datasets.model import Column
 from lakehouse.datasets.months import Month
 from lakehouse.datasets.registry import DATASETS
-from lakehouse.errors import LandingError, RefusedError
+from lakehouse.errors import CommitError, LandingError, RefusedError
+from lakehouse.iceberg import tables
+from lakehouse.iceberg.catalog import open_catalog
+from lakehouse.iceberg.tables import ensure_raw_tables
 from lakehouse.iceberg.writer import Totals
 from lakehouse.landing.folder import sha256_of
 from lakehouse.loading import load as loading
@@ -241,6 +247,56 @@ def test_a_column_declared_later_between_others_gets_its_own_values(
             if name not in ("file_month", "source_sha256", "mood"):
                 assert month[name][:50] == month[name][50:], name
     assert lake.table(TABLE).schema().column_names[-1] == "mood"
+
+
+@pytest.fixture
+def moody(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> Lake:
+    """A lakehouse whose green table lacks a column that is declared since."""
+    lake.load("green", "2024-01", lake.generate("green", "2024-01", 50))
+    monkeypatch.setitem(DATASETS, "green", replace(GREEN, columns=(*GREEN.columns, Column("mood", "string"))))
+    return lake
+
+
+@pytest.mark.parametrize("others", [1, 7])
+def test_loads_that_add_a_column_at_the_same_time_both_load(
+    moody: Lake, monkeypatch: pytest.MonkeyPatch, others: int
+) -> None:
+    """Another load commits just before each attempt, and the first one adds the column or changes something else."""
+    real: Any = SqlCatalog.commit_table
+    left = list(range(others))
+
+    def commit_table(catalog: Any, table: Any, *changes: Any) -> Any:
+        if left:
+            left.pop()
+            other = open_catalog(moody.settings)
+            if others == 1:
+                with monkeypatch.context() as once:
+                    once.setattr(SqlCatalog, "commit_table", real)
+                    assert "column raw.green_trips.mood" in ensure_raw_tables(other)
+            else:
+                theirs = other.load_table(TABLE)
+                properties = SetPropertiesUpdate(updates={"other": str(len(left))})
+                real(other, theirs, (AssertTableUUID(uuid=theirs.metadata.table_uuid),), (properties,))
+            raise CommitFailedException("Table has been updated by another process")
+        return real(catalog, table, *changes)
+
+    monkeypatch.setattr(SqlCatalog, "commit_table", commit_table)
+    result = moody.load("green", "2024-02", moody.generate("green", "2024-02", 40))
+
+    assert (result.action, left) == ("loaded", [])
+    assert moody.table(TABLE).schema().column_names.count("mood") == 1
+
+
+def test_a_column_that_others_never_let_be_added_is_named(moody: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    def commit_table(*_arguments: Any) -> Any:
+        raise CommitFailedException("Table has been updated by another process")
+
+    monkeypatch.setattr(tables, "SCHEMA_ATTEMPTS", 2)
+    monkeypatch.setattr(SqlCatalog, "commit_table", commit_table)
+    file = moody.generate("green", "2024-02", 40)
+
+    with pytest.raises(CommitError, match=r"raw\.green_trips: the columns mood could not be added.*each of 2 attempts"):
+        moody.load("green", "2024-02", file)
 
 
 def test_the_audit_sees_a_changed_value_a_lost_null_and_exchanged_rows() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+import time
+
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import (
     CommitFailedException,
@@ -17,9 +20,11 @@ from pyiceberg.types import DateType, DoubleType, IcebergType, LongType, NestedF
 
 from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.registry import DATASETS, is_monthly
+from lakehouse.errors import CommitError
 from lakehouse.iceberg.catalog import LAYERS, settings_of
 from lakehouse.iceberg.identity import check_pair, identify
 
+SCHEMA_ATTEMPTS = 20
 TYPES: dict[str, IcebergType] = {
     "long": LongType(),
     "double": DoubleType(),
@@ -78,6 +83,7 @@ def ensure_raw_tables(catalog: Catalog) -> list[str]:
 
     Raises:
         BoundaryError: catalog and files are not of one lakehouse.
+        CommitError: a column could not be added, because others changed the table at each attempt.
     """
     settings = settings_of(catalog)
     check_pair(settings, catalog)
@@ -110,9 +116,18 @@ def _ensure(catalog: Catalog, dataset: Dataset) -> list[str]:
 
 
 def _add_columns(table: Table, schema: Schema) -> list[str]:
-    """Schema evolution: declared columns that the table lacks are added at its end; rows of old read null there."""
+    """Schema evolution: declared columns that the table lacks are added at its end; rows of old read null there.
+
+    Raises:
+        CommitError: others changed the table at each attempt.
+    """
     name = ".".join(table.name())
-    for _ in range(5):
+    reason: CommitFailedException | None = None
+    missing: list[NestedField] = []
+    for attempt in range(SCHEMA_ATTEMPTS):
+        if attempt:  # a load or another process changed the table meanwhile; it may have added the columns
+            time.sleep(random.uniform(0.02, 0.1) * min(attempt, 10))  # noqa: S311 - writers out of step
+            table.refresh()
         missing = [f for f in schema.fields if f.name not in table.schema().column_names]
         if not missing:
             return []
@@ -120,8 +135,12 @@ def _add_columns(table: Table, schema: Schema) -> list[str]:
             with table.update_schema() as update:
                 for field in missing:
                     update.add_column(field.name, field.field_type, doc=field.doc)
-        except CommitFailedException:
-            table.refresh()  # a load or another process changed the table meanwhile
+        except CommitFailedException as error:
+            reason = error
             continue
         return [f"column {name}.{field.name}" for field in missing]
-    raise CommitFailedException(f"{name} changed five times while its schema was being updated")
+    raise CommitError(
+        f"{name}: the columns {', '.join(field.name for field in missing)} could not be added, because others changed "
+        f"the table at each of {SCHEMA_ATTEMPTS} attempts. Nothing was loaded; run the same command again when they "
+        "are done."
+    ) from reason
