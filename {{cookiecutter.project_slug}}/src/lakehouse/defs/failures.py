@@ -17,8 +17,9 @@ FIRST_WAIT_SECONDS = 5
 def failures(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> Iterator[None]:
     """Within it, an error of the project ends the step with its message.
 
-    A service or source that did not answer is asked again, with waits of 5, 10 and 20 seconds. A refusal stays a
-    refusal: the same file would be refused again.
+    After a ServiceError or a SourceError the step is repeated, with waits of 5, 10 and 20 seconds: a service did not
+    answer, or the source did not give the file, and may the next time. A month that is not published, and every other
+    error, ends the step at once: the same file would be refused again.
     """
     try:
         yield

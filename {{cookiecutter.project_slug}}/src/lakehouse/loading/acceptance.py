@@ -253,7 +253,9 @@ class PickupMonths:
 
 
 class OtherMonths:
-    """Refuses bytes that the table's current snapshot already holds as another month. Reads manifests, no data.
+    """Refuses bytes that the table's current snapshot already holds as another month.
+
+    Reads manifests. Reads data, one column of a file, only where a manifest has the beginning of the same hash.
 
     Manifests never change: one that is found free of these bytes is not read again by a later check. Most are not read
     at all: one with a single file of another number of rows can't hold them.

@@ -1,4 +1,4 @@
-"""The jobs: everything, the loads alone, dbt alone."""
+"""Jobs that materialize assets: everything, the loads alone, dbt alone. The job `publish` is in defs/published."""
 
 from __future__ import annotations
 
