@@ -141,13 +141,23 @@ def exercises(project: Project) -> None:
     assert re.search(r" 900 .*1,599.*expired\n", said["10"], re.DOTALL)
 
 
+def own_definitions(project: Project) -> None:
+    """Write what docs/dagster.md shows as files of one's own: an asset and a schedule."""
+    page = (PROJECT / "docs" / "dagster.md").read_text(encoding="utf-8")
+    files = [code for *_, language, code in _PART.findall(page) if language == "python" and code.startswith("import")]
+    assert len(files) == 2
+    for number, code in enumerate(files):
+        (project.root / "src" / "lakehouse" / "defs" / f"mine_{number}.py").write_text(code, encoding="utf-8")
+
+
 def dagster(project: Project) -> None:
-    """docs/dagster.md: what `dg` is told from the command line."""
+    """docs/dagster.md: what `dg` is told from the command line, with the page's own asset and schedule."""
     published(project, "green", {"2024-01": 400, "2024-02": 400})
+    own_definitions(project)
 
     said = run(project, "docs/dagster.md")
 
-    assert "gold/fct_daily_trips" in said["Look at it"]
+    assert {"gold/fct_daily_trips", "my_chart", "build_at_night"} <= set(re.findall(r"[\w/]+", said["Look at it"]))
     assert said["Run it"].count("RUN_SUCCESS") >= 6
     assert (project.root / "reports" / "snapshots.html").exists()
 

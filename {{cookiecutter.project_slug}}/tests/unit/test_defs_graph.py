@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.pages import own_definitions
 from tests.unit.dagster_project import Project
 
 DESCRIBE = """
@@ -78,6 +79,25 @@ def test_the_asset_graph_is_as_agreed_and_loads_without_services(tmp_path: Path,
     assert found["jobs"]["dbt_only"] == sorted(
         k for k, (group, _, _) in CONTRACT.items() if group in ("silver", "gold")
     )
+
+
+def test_the_files_that_the_docs_show_are_found_and_leave_a_range_of_months_one_run(tmp_path: Path) -> None:
+    project = Project(tmp_path, {})
+    own_definitions(project)
+    found = project.ask("""
+import json
+from lakehouse.definitions import defs
+repository = defs().get_repository_def()
+job = repository.get_job("lakehouse_full_pipeline")
+policies = {key.to_user_string(): str(job.asset_layer.get(key).backfill_policy) for key in
+            job.asset_layer.executable_asset_keys}
+schedules = {one.name: [one.job_name, one.default_status.value] for one in repository.schedule_defs}
+print(json.dumps({"policies": policies, "schedules": schedules}))
+""")
+
+    assert set(found["policies"]) == {*CONTRACT, "my_chart"}
+    assert len(set(found["policies"].values())) == 1
+    assert found["schedules"]["build_at_night"] == ["dbt_only", "STOPPED"]
 
 
 def test_a_file_dropped_into_defs_is_found_without_registration(tmp_path: Path) -> None:
