@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lakehouse.datasets.months import Month
-from lakehouse.synthetic.eras import published_fields
+from lakehouse.synthetic.eras import published_fields, published_schema
 from lakehouse.synthetic.trips import AIRPORTS, MonthPlan, batches
 
 SYNTHETIC_KEY = "lakehouse.synthetic"
@@ -48,10 +48,7 @@ def write_month(
         `path`.
     """
     fields = published_fields(dataset, month)
-    schema = pa.schema(
-        [pa.field(name, type_) for _, name, type_ in fields],
-        metadata={SYNTHETIC_KEY: "true", "lakehouse.seed": str(seed)},
-    )
+    schema = published_schema(dataset, month).with_metadata({SYNTHETIC_KEY: "true", "lakehouse.seed": str(seed)})
     group = max(1, row_group_rows or ROW_GROUP)
     with pq.ParquetWriter(path, schema, compression="zstd", compression_level=1) as writer:
         waiting: list[pa.RecordBatch] = []
