@@ -81,7 +81,7 @@ def test_the_asset_graph_is_as_agreed_and_loads_without_services(tmp_path: Path,
     )
 
 
-def test_the_files_that_the_docs_show_are_found_and_leave_a_range_of_months_one_run(tmp_path: Path) -> None:
+def test_the_files_that_the_docs_show_are_found(tmp_path: Path) -> None:
     project = Project(tmp_path, {})
     own_definitions(project)
     found = project.ask("""

@@ -87,9 +87,9 @@ def commit(
     double the rows: every commit names the snapshot that it follows, and the catalog refuses it once another one has
     come in between. So either the late one fails, or the second one does, and the next look finds the first.
     Once `LOOK_SECONDS` have passed since the first lost answer, the next one ends the attempts: a catalog that is away
-    is an error within about half a minute. Only if nobody can say, the error says so; the same command, run again, looks
-    first. The staged file is left then, because a late commit may still need it; `lakehouse maintain` removes it if none
-    did.
+    is an error within about half a minute. Only if nobody can say, the error says so; the same command, run again,
+    looks first. The staged file is left then, because a late commit may still need it; `lakehouse maintain` removes it
+    if none did.
 
     `check` is asked of each fresh state, also of one that PyIceberg takes to rebase. A commit made after that fails
     with a conflict, so no further check is needed.
