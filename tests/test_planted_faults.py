@@ -56,10 +56,10 @@ FAULTS = (
                 "    from pyiceberg import expressions\n",
             ),
             (
-                '    predicate: BooleanExpression = by_name("file_month", month.first_day.isoformat())\n',
+                "    predicate: BooleanExpression = by_name(column, part.first_day.isoformat())\n",
                 "    predicate = expressions.And(\n"
-                '        expressions.GreaterThanOrEqual("pickup_datetime", f"{month.first_day}T00:00:00"),\n'
-                '        expressions.LessThan("pickup_datetime", f"{month.next.first_day}T00:00:00"),\n'
+                '        expressions.GreaterThanOrEqual("pickup_datetime", f"{part.first_day}T00:00:00"),\n'
+                '        expressions.LessThan("pickup_datetime", f"{part.next.first_day}T00:00:00"),\n'
                 "    )\n",
             ),
         ),
@@ -171,7 +171,7 @@ FAULTS = (
     Fault(
         "months loaded in another order than asked for",
         "cli/load.py",
-        (("for month in found]\n", "for month in sorted(found)]\n"),),
+        (("for part in found]\n", "for part in sorted(found, key=str)]\n"),),
         "test_cli.py::test_months_are_loaded_in_the_order_given",
         r"assert \['2023-12', .*\] == \['2024-02', ",
     ),
@@ -180,7 +180,7 @@ FAULTS = (
         ACCEPTANCE,
         (
             ("import AlwaysTrue, BooleanExpression", "import AlwaysFalse, BooleanExpression"),
-            ("if self.file.month else AlwaysTrue()", "if self.file.month else AlwaysFalse()"),
+            ("if column and self.file.part else AlwaysTrue()", "if column and self.file.part else AlwaysFalse()"),
         ),
         "test_zones.py::test_the_same_lookup_makes_no_snapshot_and_a_newer_replaces_it",
         r"assert \('loaded', 'loaded', 'loaded'\) == \('loaded', 'unchanged', 'loaded'\)",

@@ -23,7 +23,7 @@ from pyiceberg.catalog import Catalog
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
 from lakehouse.engines import open_engine
-from lakehouse.history.history import history, months
+from lakehouse.history.history import history, loaded
 from lakehouse.iceberg.catalog import open_catalog
 from lakehouse.iceberg.tables import ensure_raw_tables
 from lakehouse.landing import open_landing
@@ -143,7 +143,7 @@ def eight_months(folder: Path, processes: str) -> None:
         codes = [worker.wait() for worker in workers]
     if any(codes):
         raise SystemExit(f"a worker failed: {codes}")
-    held = [row.rows for row in months(open_engine(settings))]
+    held = [row.rows for row in loaded(open_engine(settings))]
     if held != [250_000] * 8:
         raise SystemExit(f"the table holds {held}")
 
@@ -176,7 +176,7 @@ def look(folder: Path, what: str, snapshots: str) -> None:
         if what == "history":
             history(engine, TABLE)
         else:
-            months(engine)
+            loaded(engine)
 
 
 TASKS: dict[str, Callable[..., None]] = {

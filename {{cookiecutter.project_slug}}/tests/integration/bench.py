@@ -19,7 +19,8 @@ from tests.integration.lake import Lake
 from tests.integration.stack import started
 
 from lakehouse.datasets.file import DatasetFile
-from lakehouse.datasets.months import Month, parse_months
+from lakehouse.datasets.months import Month
+from lakehouse.datasets.parts import parse_months
 from lakehouse.iceberg.catalog import open_catalog
 from lakehouse.iceberg.tables import ensure_raw_tables
 from lakehouse.landing import open_landing

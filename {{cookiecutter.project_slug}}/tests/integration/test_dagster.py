@@ -37,7 +37,7 @@ def test_the_full_job_for_two_months(lake: Lake, tmp_path: Path) -> None:
     assert output.count("Running dbt command") == 1
     assert "raw/yellow_trips 2023-01 is skipped" in output
     assert lake.settings.s3_secret_key.get_secret_value() not in output
-    assert [(m.month, m.rows) for m in report.facts.months] == [("2023-01", 2000), ("2023-02", 1500)]
+    assert [(row.part, row.rows) for row in report.facts.loaded] == [("2023-01", 2000), ("2023-02", 1500)]
     assert report.facts.engine == "trino"
     assert {t.table for t in report.facts.trees} >= {"raw.green_trips", "gold.fct_daily_trips"}
     with dg.DagsterInstance.from_config(str(tmp_path / "dagster" / "dagster")) as instance:

@@ -8,7 +8,7 @@ import pytest
 from tests.integration.lake import GREEN, Lake
 
 from lakehouse.errors import LandingError, QueryError
-from lakehouse.history.history import history, months
+from lakehouse.history.history import history, loaded
 from lakehouse.iceberg.tables import ensure_raw_tables
 
 COUNT = "select count(*) from raw.green_trips"
@@ -103,11 +103,11 @@ def test_trino_and_pyiceberg_tell_the_same_history(lake: Lake) -> None:
         ("2023-02", 1900, 900, 0),
         ("2023-01", 2000, 1100, 1000),
     ]
-    assert [(r.month, r.rows, r.files, r.synthetic) for r in months(lake.engine)] == [
+    assert [(r.part, r.rows, r.files, r.synthetic) for r in loaded(lake.engine)] == [
         ("2023-01", 1100, 1, True),
         ("2023-02", 900, 1, True),
     ]
-    assert months(lake.engine)[0].source_sha256 == last.source_sha256
+    assert loaded(lake.engine)[0].source_sha256 == last.source_sha256
     assert lake.engine.current_snapshot(GREEN) == last.snapshot_id == table.metadata.current_snapshot_id
 
 

@@ -12,7 +12,7 @@ import pytest
 from tests.integration.lake import GREEN, Lake
 
 from lakehouse.errors import CommitError, QueryError
-from lakehouse.history.history import history, months
+from lakehouse.history.history import history, loaded
 from lakehouse.history.maintenance import maintain
 from lakehouse.iceberg.refs import rollback, tag
 from lakehouse.iceberg.versions import parse_as_of
@@ -143,14 +143,14 @@ def test_compaction_changes_files_and_no_answer_in_history_too(lake: Lake) -> No
 def test_where_a_month_came_from_is_known_after_compaction_and_expiry(lake: Lake) -> None:
     lake.load("green", "2023-01", 300)
     lake.load("green", "2023-02", 400)
-    known = {row.month: row.source_sha256 for row in months(lake.engine)}
+    known = {row.part: row.source_sha256 for row in loaded(lake.engine)}
     lake.sql("delete from raw.green_trips where file_row = 0")
 
     maintain(lake.settings, [GREEN])
     maintain(lake.settings, [GREEN], keep=NOW, unreferenced=NOW)
 
     assert len(lake.engine.snapshots(GREEN)) == 1
-    assert {row.month: row.source_sha256 for row in months(lake.engine)} == known
+    assert {row.part: row.source_sha256 for row in loaded(lake.engine)} == known
     assert lake.reload("green", "2023-02").action == "unchanged"
 
 

@@ -10,8 +10,8 @@ from tests.integration.lake import GREEN, Lake
 from tests.unit.test_zones import renamed
 
 from lakehouse.datasets.file import DatasetFile
-from lakehouse.history.diff import MonthDiff, diff
-from lakehouse.history.history import history, months
+from lakehouse.history.diff import PartDiff, diff
+from lakehouse.history.history import history, loaded
 from lakehouse.iceberg.refs import rollback
 from lakehouse.synthetic.generate import write_zones
 
@@ -83,7 +83,7 @@ def test_what_only_a_branch_has_was_never_current(restated: Lake) -> None:
         (("trial",), 1210)
     ]
     assert [row.total_rows for row in rows if row.rolled_back] == [1250]
-    assert [(row.month, row.rows) for row in months(restated.engine)] == [
+    assert [(row.part, row.rows) for row in loaded(restated.engine)] == [
         ("2023-01", 497),
         ("2023-02", 460),
         ("2023-03", 300),
@@ -96,11 +96,11 @@ def test_rows_of_a_month_are_those_that_a_query_finds(lake: Lake) -> None:
     lake.engine.query(f"delete from {GREEN} where file_row < 10")
     lake.engine.query(f"delete from {GREEN} where file_month = date '2023-02-01' and file_row >= 0")
 
-    assert [(row.month, row.rows) for row in months(lake.engine)] == [("2023-01", 290)]
+    assert [(row.part, row.rows) for row in loaded(lake.engine)] == [("2023-01", 290)]
 
     lake.load("green", "2023-01", 400, seed=1)
 
-    assert [(row.month, row.rows) for row in months(lake.engine)] == [("2023-01", 400)]
+    assert [(row.part, row.rows) for row in loaded(lake.engine)] == [("2023-01", 400)]
     assert lake.value(f"select count(*) from {GREEN}") == 400
 
 
@@ -205,5 +205,5 @@ def test_an_older_zone_lookup_after_a_newer_one_is_one_snapshot(lake: Lake, tmp_
 
     assert again.action == "unchanged"
     assert [row.total_rows for row in history(lake.engine, "raw.taxi_zones")] == [264, 265]
-    assert found.months == (MonthDiff(None, added=1, removed=0, changed=1, same=263),)
+    assert found.months == (PartDiff(None, added=1, removed=0, changed=1, same=263),)
     assert found.changed_rows == ({"location_id": 7, "zone": ["Renamed", "Generated zone 7"]},)

@@ -18,7 +18,8 @@ from tests.lake import Lake
 from tests.property.odd_files import CANONICAL, OddFile, odd_files
 from tests.property.profiles import settings_of
 
-from lakehouse.datasets.months import Month, parse_months
+from lakehouse.datasets.months import Month
+from lakehouse.datasets.parts import parse_months
 from lakehouse.datasets.registry import DATASETS, monthly
 from lakehouse.errors import RefusedError
 from lakehouse.loading.conform import Conformer, plan
@@ -111,7 +112,7 @@ def state(lake: Lake, name: str) -> tuple[int | None, set[str]]:
 @pytest.mark.parametrize("name", [dataset.name for dataset in monthly()])
 def test_a_generated_month_of_every_era_conforms_with_equal_values(name: str, tmp_path: Path) -> None:
     dataset = DATASETS[name]
-    for month in parse_months([f"{dataset.first_month}..2026-12"]):
+    for month in parse_months([f"{dataset.first_part}..2026-12"]):
         path = write_month(tmp_path / "month.parquet", name, month, 60, seed=month.month)
         published = pq.read_table(path)
 
@@ -166,5 +167,5 @@ def test_spellings_that_a_cast_gets_wrong(
 
 
 def test_the_months_of_this_test_are_all_eras() -> None:
-    assert len(parse_months([f"{DATASETS['yellow'].first_month}..2026-12"])) == 18 * 12
-    assert Month(2013, 8) == DATASETS["green"].first_month
+    assert len(parse_months([f"{DATASETS['yellow'].first_part}..2026-12"])) == 18 * 12
+    assert Month(2013, 8) == DATASETS["green"].first_part

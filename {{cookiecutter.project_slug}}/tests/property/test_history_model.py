@@ -32,7 +32,7 @@ from tests.property.profiles import settings_of
 from tests.property.steps import OURS, at_step, killed_load
 
 from lakehouse.errors import LakehouseError, QueryError, RefusedError
-from lakehouse.history.history import months
+from lakehouse.history.history import loaded
 from lakehouse.iceberg.refs import rollback, tag
 from lakehouse.loading.load import LoadResult
 from lakehouse.settings import Settings
@@ -311,7 +311,7 @@ class Histories(RuleBasedStateMachine):
     def history_lists_what_exists(self) -> None:
         if self.then:
             assert {row.snapshot_id for row in self.lake.history(TABLE)} == set(self.then)
-            held = {row.month: row.rows for row in months(self.lake.engine)}
+            held = {row.part: row.rows for row in loaded(self.lake.engine)}
             assert held == {name: len(rows) for name, rows in self.now.items() if rows}
 
     def _read(self, as_of: str | None) -> State:

@@ -114,7 +114,7 @@ def test_each_reader_tells_of_a_lost_or_damaged_metadata_file(home: Settings, co
         lambda: open_catalog(home).load_table("raw.green_trips"),
         lambda: ensure_raw_tables(open_catalog(home)),
         lambda: engine.query("select count(*) from raw.green_trips"),
-        lambda: engine.month_files("raw.green_trips"),
+        lambda: engine.part_files("raw.green_trips"),
     ):
         with pytest.raises(LakehouseError, match=rf"lakehouse in {home.home} (is only in part here|can't be used)"):
             ask()
@@ -127,7 +127,7 @@ def test_a_manifest_that_is_gone_is_told(lake: Lake) -> None:
 
     for ask in (
         lambda: lake.engine.query("select count(*) from raw.green_trips"),
-        lambda: lake.engine.month_files("raw.green_trips"),
+        lambda: lake.engine.part_files("raw.green_trips"),
         lambda: lake.load("green", "2024-01"),
     ):
         with pytest.raises(BoundaryError, match=rf"lakehouse in {lake.settings.home} is only in part here.*Restore"):

@@ -12,7 +12,8 @@ from tests.lake import Lake
 from tests.unit.dagster_project import Project
 
 from lakehouse.datasets.file import DatasetFile
-from lakehouse.datasets.months import Month, parse_months
+from lakehouse.datasets.months import Month
+from lakehouse.datasets.parts import parse_months
 from lakehouse.defs.failures import failures
 from lakehouse.errors import LakehouseError, NotPublishedError, RefusedError, ServiceError, SourceError
 from lakehouse.settings import Settings

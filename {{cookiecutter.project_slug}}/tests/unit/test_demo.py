@@ -14,7 +14,7 @@ from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
 from lakehouse.engines import open_engine
 from lakehouse.errors import LandingError, NotPublishedError, SourceError, UnreachableError
-from lakehouse.history.history import history, months
+from lakehouse.history.history import history, loaded
 from lakehouse.iceberg.catalog import open_catalog
 from lakehouse.landing import open_landing
 from lakehouse.landing.land import generated, land
@@ -23,7 +23,8 @@ from lakehouse.settings import Settings
 from lakehouse.sources.download import Patience
 from lakehouse.synthetic.generate import write_month, write_zones
 
-JANUARY, FEBRUARY, MARCH = (DatasetFile("green", Month(2023, n)) for n in (1, 2, 3))
+MONTHS = [Month(2023, n) for n in (1, 2, 3)]
+JANUARY, FEBRUARY, MARCH = (DatasetFile("green", month) for month in MONTHS)
 HASTE = Patience(connect=1, silence=1, first_wait=0.01, longest_wait=0.1, tries=2, connect_tries=1)
 
 
@@ -33,10 +34,8 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("published")
     return {
         **{
-            file.path: as_published(
-                write_month(folder / file.name, "green", file.month or Month(1, 1), 500 + n, seed=9)
-            )
-            for n, file in enumerate((JANUARY, FEBRUARY, MARCH))
+            file.path: as_published(write_month(folder / file.name, "green", month, 500 + n, seed=9))
+            for n, (file, month) in enumerate(zip((JANUARY, FEBRUARY, MARCH), MONTHS, strict=True))
         },
         "misc/taxi_zone_lookup.csv": write_zones(folder / "zones.csv").read_bytes().replace(b"Generated", b"Real"),
     }
@@ -78,7 +77,7 @@ class DemoLake:
     def loaded(self) -> dict[str, int]:
         engine = open_engine(self.settings("unused"))
         try:
-            return {row.month: row.rows for row in months(engine)}
+            return {row.part: row.rows for row in loaded(engine)}
         finally:
             engine.close()
 
@@ -231,9 +230,9 @@ def test_a_plain_load_never_mixes_published_and_generated_months(
 ) -> None:
     lake.demo(nowhere, JANUARY, FEBRUARY)
 
-    for month in (JANUARY.month, MARCH.month):
+    for file in (JANUARY, MARCH):
         with pytest.raises(LandingError, match=r"generated months \(.*green 2023-02\).*make demo"):
-            land(lake.landing, publisher.url, DatasetFile("green", month), patience=HASTE)
+            land(lake.landing, publisher.url, file, patience=HASTE)
 
     assert len(lake.generated()) == 3
 

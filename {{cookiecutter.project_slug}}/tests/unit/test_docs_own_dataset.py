@@ -61,7 +61,7 @@ def test_the_checks_of_a_load_need_no_column_that_it_does_not_declare(lake: Lake
 
 
 def test_what_tells_the_time_of_a_row_is_the_column_with_that_role(lake: Lake, fhv: Dataset) -> None:
-    from lakehouse.defs.raw.checks import month_facts
+    from lakehouse.defs.raw.checks import part_facts
 
     columns = tuple(replace(c, name="began", names=(Name(c.name),)) if c.role == "pickup" else c for c in fhv.columns)
     DATASETS["fhv"] = renamed = replace(fhv, columns=columns)
@@ -69,7 +69,7 @@ def test_what_tells_the_time_of_a_row_is_the_column_with_that_role(lake: Lake, f
     lake.load("fhv", "2024-01", lake.write("fhv", "2024-01", month.slice(0, 1)))
     lake.load("fhv", "2024-01", lake.write("fhv", "2024-01", month))
 
-    facts = month_facts(lake.engine, renamed, Month(2024, 1))
+    facts = part_facts(lake.engine, renamed, Month(2024, 1))
     travel = make_report(lake.settings).json["travel"]
 
     assert facts == {"rows": 2, "keys": 2, "strays": 0, "nulls": 0}

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from lakehouse.datasets.model import normalised
-from lakehouse.datasets.months import Month, parse_months
+from lakehouse.datasets.months import Month
+from lakehouse.datasets.parts import parse_months
 from lakehouse.datasets.registry import monthly
 from lakehouse.errors import SettingsError
 from lakehouse.synthetic.eras import published_fields, published_schema
@@ -161,7 +162,7 @@ def test_a_generated_zone_lookup_is_whole_and_says_what_it_is(tmp_path: Path) ->
 def test_every_column_appears_in_an_era_and_every_era_is_declared() -> None:
     for dataset in monthly():
         seen = set()
-        for month in parse_months([f"{dataset.first_month}..2026-12"]):
+        for month in parse_months([f"{dataset.first_part}..2026-12"]):
             for field in published_schema(dataset.name, month):
                 declared = {
                     column.name

@@ -10,7 +10,7 @@ from tests.lake import Lake
 
 from lakehouse.engines import Snapshot
 from lakehouse.engines.duckdb import DuckDBEngine
-from lakehouse.history.history import MonthRow, history, months
+from lakehouse.history.history import PartRow, history, loaded
 from lakehouse.history.maintenance import maintain
 from lakehouse.iceberg.refs import rollback, tag
 from lakehouse.landing.land import GENERATED
@@ -40,8 +40,8 @@ def rolled_back(lake: Lake) -> list[int]:
     return [row.snapshot_id for row in rows if row.rolled_back]
 
 
-def month_row(lake: Lake) -> MonthRow:
-    (row,) = months(lake.engine, lake.landing)
+def month_row(lake: Lake) -> PartRow:
+    (row,) = loaded(lake.engine, lake.landing)
     return row
 
 
@@ -132,5 +132,5 @@ def test_generated_months_stay_marked_when_their_load_has_expired(lake: Lake, or
 
     maintain(lake.settings, [TABLE], keep=NOW, unreferenced=NOW)
 
-    january = months(lake.engine, lake.landing)[0]
-    assert (january.month, january.snapshot_id, january.synthetic) == ("2024-01", None, synthetic)
+    january = loaded(lake.engine, lake.landing)[0]
+    assert (january.part, january.snapshot_id, january.synthetic) == ("2024-01", None, synthetic)

@@ -19,7 +19,7 @@ from lakehouse.cli.doctor import examine
 from lakehouse.errors import BoundaryError, LakehouseError
 from lakehouse.history import adopt as adopting
 from lakehouse.history.adopt import adopt
-from lakehouse.history.history import history, months
+from lakehouse.history.history import history, loaded
 from lakehouse.history.maintenance import maintain
 from lakehouse.iceberg.files import referenced
 from lakehouse.iceberg.identity import FILE
@@ -66,7 +66,7 @@ def answers(lake: Lake) -> list[object]:
         lake.rows(count),
         lake.rows(count, as_of="first"),
         [row.as_dict() for row in history(lake.engine, TABLE)],
-        [row.as_dict() for row in months(lake.engine)],
+        [row.as_dict() for row in loaded(lake.engine)],
     ]
 
 

@@ -60,7 +60,7 @@ def test_a_file_lands_byte_for_byte_with_its_record_beside_it(landing: Landing, 
 def test_the_zone_lookup_has_no_month(landing: Landing, tmp_path: Path) -> None:
     landed = landing.put(DatasetFile("zones"), given(tmp_path, b"1,EWR"), "https://tlc.example/zones")
 
-    assert landed.file.month is None
+    assert landed.file.part is None
     assert landing.store.size("taxi_zones/taxi_zone_lookup.csv") == 5
     assert landing.find(DatasetFile("zones")) == landed
 
@@ -259,7 +259,7 @@ def test_the_listing_says_what_is_landed_from_where_and_when(landing: Landing, t
 
     listing = landing.listing()
 
-    assert [(one.file.dataset, str(one.file.month), one.origin) for one in listing] == [
+    assert [(one.file.dataset, str(one.file.part), one.origin) for one in listing] == [
         ("green", "2023-01", "https://tlc.example/1"),
         ("yellow", "2024-02", "https://tlc.example/2"),
         ("zones", "None", "https://tlc.example/z"),

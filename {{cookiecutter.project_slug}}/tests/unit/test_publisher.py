@@ -560,7 +560,7 @@ class TestGenerated:
         assert [landed.origin for landed in made] == [
             f"generated://trip-data/green_tripdata_2023-0{month}.parquet" for month in (1, 2)
         ]
-        assert [landed.file.month for landed in landing.listing()] == [JANUARY]
+        assert [landed.file.part for landed in landing.listing()] == [JANUARY]
         assert other.listing() == made
 
 

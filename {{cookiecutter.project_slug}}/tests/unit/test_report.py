@@ -13,6 +13,8 @@ import pyarrow as pa
 import pytest
 from tests.lake import Lake
 
+from lakehouse.datasets.file import DatasetFile
+from lakehouse.datasets.months import Month
 from lakehouse.iceberg.refs import rollback
 from lakehouse.report import make_report
 from lakehouse.report.charts import daily, growth, nice_steps, reasons_of, rejected, short
@@ -222,12 +224,14 @@ def test_what_was_rolled_back_is_not_shown_as_the_present(lake: Lake) -> None:
 
 def test_markdown_cuts_long_lists_by_dataset_and_says_so(two_months: Lake) -> None:
     facts = make_report(two_months.settings).facts
-    green = facts.months[0]
+    green = facts.loaded[0]
     names = [f"{year}-{month:02}" for year in (2021, 2022, 2023) for month in range(1, 13)]
-    months = [replace(green, dataset=name, month=month) for name in ("yellow", "green") for month in names]
+    months = [
+        replace(green, file=DatasetFile(name, Month.parse(month))) for name in ("yellow", "green") for month in names
+    ]
     quality = [Quality(name, month, "too_long", 1, 0.1) for name in ("green", "yellow") for month in names]
 
-    text = as_markdown(replace(facts, months=tuple(months), quality=tuple(quality)))
+    text = as_markdown(replace(facts, loaded=tuple(months), quality=tuple(quality)))
 
     for name in ("yellow", "green"):
         lines = [line.split(" | ") for line in text.splitlines() if line.startswith(f"| {name} | ")]

@@ -180,7 +180,7 @@ def test_doctor_says_which_files_a_source_folder_holds(folder: Path, tmp_path: P
     put(folder / "notes 2024-13.txt")
     assert doctor() == (
         "ok",
-        f"{folder} holds months of green: 2 (2023-11 to 2024-01), yellow: 1 (2024-01 to 2024-01); no zone lookup",
+        f"{folder} holds files of green: 2 (2023-11 to 2024-01), yellow: 1 (2024-01 to 2024-01); no zone lookup",
     )
     put(folder / "taxi_zone_lookup.csv")
     assert doctor()[1].endswith("; the zone lookup")

@@ -14,7 +14,7 @@ from tests.lake import Lake
 
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.errors import QueryError
-from lakehouse.history.diff import MonthDiff, diff
+from lakehouse.history.diff import PartDiff, diff
 from lakehouse.history.tree import tree
 from lakehouse.loading.load import load
 
@@ -86,8 +86,8 @@ def test_a_diff_counts_rows_by_key_in_each_month(lake: Lake) -> None:
     found = diff(lake.engine, lake.catalog, TABLE, str(first.snapshot_id), str(third.snapshot_id))
 
     assert found.months == (
-        MonthDiff("2024-01-01", added=0, removed=20, changed=1, same=279),
-        MonthDiff("2024-02-01", added=200, removed=0, changed=0, same=0),
+        PartDiff("2024-01-01", added=0, removed=20, changed=1, same=279),
+        PartDiff("2024-02-01", added=200, removed=0, changed=0, same=0),
     )
     assert [row["file_row"] for row in found.removed_rows] == [280, 281, 282, 283, 284]
     assert found.changed_rows[0]["file_row"] == 7
@@ -118,5 +118,5 @@ def test_zones_are_compared_by_their_location_id(lake: Lake) -> None:
 
     found = diff(lake.engine, lake.catalog, "raw.taxi_zones", *versions)
 
-    assert found.months == (MonthDiff(None, added=0, removed=0, changed=1, same=264),)
+    assert found.months == (PartDiff(None, added=0, removed=0, changed=1, same=264),)
     assert found.changed_rows == ({"location_id": 264, "zone": ["Old name", "New name"]},)

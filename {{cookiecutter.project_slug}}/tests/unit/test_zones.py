@@ -9,7 +9,7 @@ from tests.lake import Lake
 
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.errors import RefusedError
-from lakehouse.history.diff import MonthDiff, diff
+from lakehouse.history.diff import PartDiff, diff
 from lakehouse.loading.load import LoadResult, load
 from lakehouse.synthetic.generate import write_zones
 
@@ -52,7 +52,7 @@ def test_an_older_lookup_after_a_newer_one_is_one_snapshot(lake: Lake, tmp_path:
 
     assert again.action == "unchanged"
     assert [row.total_rows for row in lake.history(TABLE)] == [264, 265]
-    assert found.months == (MonthDiff(None, added=1, removed=0, changed=1, same=263),)
+    assert found.months == (PartDiff(None, added=1, removed=0, changed=1, same=263),)
     assert [row["location_id"] for row in found.added_rows] == [265]
     assert found.changed_rows == ({"location_id": 7, "zone": ["Renamed", "Generated zone 7"]},)
 

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from lakehouse.cli.logs import print_anything, show_own_only
-from lakehouse.datasets.months import Month, parse_months
+from lakehouse.datasets.days import Day
+from lakehouse.datasets.months import Month
+from lakehouse.datasets.parts import Part, parse_months, parse_parts
 from lakehouse.datasets.registry import DATASETS, monthly
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import Settings, load_settings, project_dir
@@ -72,10 +74,23 @@ def require_dataset(name: str, among: Iterable[str]) -> None:
 
 def months_of(words: list[str]) -> list[Month]:
     """Read months and spans, as they are typed."""
-    try:
+    with _as_typed("MONTH"):
         return parse_months(words)
+
+
+def parts_of(kind: type[Month | Day], words: list[str]) -> list[Part]:
+    """Read months or days, and spans of them, as they are typed."""
+    with _as_typed(kind.__name__.upper()):
+        return parse_parts(kind, words)
+
+
+@contextmanager
+def _as_typed(argument: str) -> Iterator[None]:
+    """A wrong word is a wrong argument."""
+    try:
+        yield
     except LakehouseError as error:
-        raise typer.BadParameter(str(error), param_hint="MONTH") from None
+        raise typer.BadParameter(str(error), param_hint=argument) from None
 
 
 def examples(*commands: str) -> str:

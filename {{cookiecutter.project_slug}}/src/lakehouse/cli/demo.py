@@ -23,7 +23,7 @@ from lakehouse.datasets.months import Month
 from lakehouse.datasets.registry import dataset_named
 from lakehouse.engines import open_engine
 from lakehouse.errors import NotPublishedError, UnreachableError
-from lakehouse.history.history import months as loaded_months
+from lakehouse.history.history import loaded as loaded_months
 from lakehouse.iceberg.catalog import open_catalog
 from lakehouse.landing import Landing, open_landing
 from lakehouse.landing.folder import LOCK, FolderLanding
@@ -120,10 +120,10 @@ def _generate(
     )
     for file in files:
         path = folder / file.name
-        if file.month is None:
-            write_zones(path)
+        if isinstance(file.part, Month):
+            write_month(path, file.dataset, file.part, ROWS[file.dataset])
         else:
-            write_month(path, file.dataset, file.month, ROWS[file.dataset])
+            write_zones(path)
         landing.put(file, path, f"{GENERATED}{file.path}")
         _say(f"{file.label}: generated")
 
@@ -134,13 +134,13 @@ def _could_be_published(file: DatasetFile) -> None:
     Raises:
         NotPublishedError: the month is before the dataset's first, or too recent.
     """
-    if file.month is None:
+    if file.part is None:
         return
     newest = Month.of(datetime.now(UTC).date())
     for _ in range(LAG_MONTHS):
         newest = Month(newest.year - 1, 12) if newest.month == 1 else Month(newest.year, newest.month - 1)
-    first = dataset_named(file.dataset).first_month
-    if not first <= file.month <= newest:
+    first = dataset_named(file.dataset).first_part
+    if not first.first_day <= file.part.first_day <= newest.first_day:
         raise NotPublishedError(
             f"{file.label} can't be published yet, or never was: {file.dataset} begins with {first}, and a month is "
             "published about two months after its end. Choose others with MONTHS=."
@@ -151,13 +151,14 @@ def _real_months(settings: Settings, landing: Landing) -> list[str]:
     """The published months that are landed or loaded here."""
     listed = landing.listing()
     made = {landed.sha256 for landed in listed if is_generated(landed)}
-    real = {x.file.label for x in listed if x.file.month and not is_generated(x)}
+    real = {x.file.label for x in listed if isinstance(x.file.part, Month) and not is_generated(x)}
     engine = open_engine(settings)
     try:
         loaded = loaded_months(engine)
     finally:
         engine.close()
-    real |= {f"{row.dataset} {row.month}" for row in loaded if not row.synthetic and row.source_sha256 not in made}
+    months = [row for row in loaded if isinstance(row.file.part, Month)]
+    real |= {row.file.label for row in months if not row.synthetic and row.source_sha256 not in made}
     return sorted(real)
 
 
@@ -184,7 +185,7 @@ def _travel(settings: Settings, dataset: str, months: set[str]) -> None:
     """The same question to the table as each of these months' loads left it, as commands that can be typed again."""
     engine = open_engine(settings)
     try:
-        loads = [row for row in loaded_months(engine) if row.month in months and row.dataset == dataset]
+        loads = [row for row in loaded_months(engine) if row.part in months and row.dataset == dataset]
     finally:
         engine.close()
     table = dataset_named(dataset).table

@@ -123,11 +123,11 @@ def _env_file() -> dict[str, str]:
 def _source_folder(folder: Path) -> Finding:
     """What a source folder holds."""
     found = contents(folder)
-    months = {dataset: months for dataset, months in found.items() if months}
+    parts = {dataset: parts for dataset, parts in found.items() if parts}
     lookup = "the zone lookup" if "zones" in found else "no zone lookup"
-    held = [f"{dataset}: {len(m)} ({m[0]} to {m[-1]})" for dataset, m in sorted(months.items())]
+    held = [f"{dataset}: {len(m)} ({m[0]} to {m[-1]})" for dataset, m in sorted(parts.items())]
     if found:
-        return Finding("TLC_SOURCE", "ok", f"{folder} holds months of {', '.join(held) or 'nothing'}; {lookup}")
+        return Finding("TLC_SOURCE", "ok", f"{folder} holds files of {', '.join(held) or 'nothing'}; {lookup}")
     return Finding(
         "TLC_SOURCE",
         "warn",

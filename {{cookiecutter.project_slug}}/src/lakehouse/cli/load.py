@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lakehouse.cli.app import DATA, Json, Wait, app, dataset_names, escaped, examples, months_of, require_dataset
+from lakehouse.cli.app import DATA, Json, Wait, app, dataset_names, escaped, examples, parts_of, require_dataset
 from lakehouse.datasets.file import DatasetFile
-from lakehouse.datasets.registry import DATASETS, dataset_named, is_monthly
+from lakehouse.datasets.parts import Whole
+from lakehouse.datasets.registry import DATASETS, dataset_named
 from lakehouse.settings import load_settings
 
 # What a command needs is imported in it: `lakehouse --help` and a no-op load should not wait for dbt or DuckDB.
@@ -33,8 +34,12 @@ def load(
         str,
         typer.Argument(metavar="DATASET", autocompletion=dataset_names, help=f"{', '.join(DATASETS)}."),
     ],
-    months: Annotated[
-        list[str] | None, typer.Argument(metavar="MONTH", help="2024-01, or a span 2024-01..2024-06.")
+    parts: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="MONTH",
+            help="2024-01, or a span 2024-01..2024-06. For a dataset that comes by the day: 2024-01-05.",
+        ),
     ] = None,
     *,
     refresh: Annotated[
@@ -56,19 +61,19 @@ def load(
         bool,
         typer.Option(
             "--allow-strays",
-            help="Accept a file whose rows are mostly of another month, or that is loaded as another month.",
+            help="Accept a file whose rows are mostly of another month or day, or that is loaded as another one.",
         ),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Land what is not landed, then load it: one snapshot a month, or none if the table holds it already."""
+    """Land what is not landed, then load it: one snapshot a file, or none if the table holds it already."""
     from lakehouse.cli.terminal import download_bar, print_json, rows_bar
     from lakehouse.iceberg.catalog import open_catalog
     from lakehouse.landing import open_landing
     from lakehouse.landing.land import land
     from lakehouse.loading.load import load as load_file
 
-    files = _files(dataset, months or [])
+    files = _files(dataset, parts or [])
     settings = load_settings()
     landing = open_landing(settings)
     catalog = open_catalog(settings)
@@ -90,25 +95,27 @@ def load(
             results.append(result)
             _report_load(result, quiet=as_json)
     finally:
-        if as_json and results:  # also of months before one that failed
+        if as_json and results:  # also of files before one that failed
             print_json([result.as_dict() for result in results])
 
 
 def _files(dataset: str, words: list[str]) -> list[DatasetFile]:
-    """The files to load, in the order of the months."""
+    """The files to load, in the order of the words."""
     require_dataset(dataset, DATASETS)
     declared = dataset_named(dataset)
-    if not is_monthly(declared):
+    parts = declared.parts
+    if isinstance(parts, Whole):
         if words:
             raise typer.BadParameter(f"{dataset} has no months: lakehouse load {dataset}", param_hint="MONTH")
         return [DatasetFile(dataset)]
-    found = months_of(words)
+    hint = parts.word.upper()
+    found = parts_of(parts.kind, words)
     if not found:
-        raise typer.BadParameter(f"which month? For example: lakehouse load {dataset} 2024-01", param_hint="MONTH")
-    first = declared.first_month
-    if early := [month for month in found if month < first]:
-        raise typer.BadParameter(f"{dataset} begins with {first}; there is no {early[0]}", param_hint="MONTH")
-    return [DatasetFile(dataset, month) for month in found]
+        example = f"lakehouse load {dataset} {parts.example}"
+        raise typer.BadParameter(f"which {parts.word}? For example: {example}", param_hint=hint)
+    if early := [part for part in found if part.first_day < parts.since.first_day]:
+        raise typer.BadParameter(f"{dataset} begins with {parts.since}; there is no {early[0]}", param_hint=hint)
+    return [DatasetFile(dataset, part) for part in found]
 
 
 def load_line(result: LoadResult) -> str:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
 
 from lakehouse.cli.app import LOOK, VERSION, Json, TableName, app, examples, opened_catalog, opened_engine
+from lakehouse.datasets.days import Day
+from lakehouse.datasets.parts import Part
 from lakehouse.settings import load_settings
 
 # What a command needs is imported in it: `lakehouse --help` and a no-op load should not wait for dbt or DuckDB.
 # ruff: noqa: PLC0415
+
+
+def _heading(parts: Iterable[Part | None]) -> str:
+    """What to call a column of these parts."""
+    return "month or day" if any(isinstance(part, Day) for part in parts) else "month"
 
 
 @app.command(rich_help_panel=LOOK, epilog=examples("lakehouse landed", "lakehouse landed --versions"))
@@ -29,11 +37,11 @@ def landed(
     listed = [v for one in current for v in landing.versions(one.file)] if versions else current
     print_rows(
         "Files landed",
-        ("dataset", "month", "landed (UTC)", "bytes", "sha256", "origin"),
+        ("dataset", _heading(one.file.part for one in listed), "landed (UTC)", "bytes", "sha256", "origin"),
         [
             (
                 one.file.dataset,
-                f"{one.file.month or ''}{' synthetic' if is_generated(one) else ''}",
+                f"{one.file.part or ''}{' synthetic' if is_generated(one) else ''}",
                 one.landed_at,
                 one.size,
                 f"{one.sha256[:8]}{'' if one in current else ' replaced'}",
@@ -49,25 +57,25 @@ def landed(
 
 @app.command(rich_help_panel=LOOK, epilog=examples("lakehouse months", "lakehouse months --json"))
 def months(as_json: Json = False) -> None:
-    """Which months the raw tables hold, and from which bytes."""
+    """Which months and days the raw tables hold, and from which bytes."""
     show_months(as_json=as_json)
 
 
 def show_months(*, as_json: bool = False) -> None:
-    """Print the loaded months."""
+    """Print what is loaded."""
     from lakehouse.cli.terminal import print_rows
-    from lakehouse.history.history import months as months_of
+    from lakehouse.history.history import loaded
     from lakehouse.landing import open_landing
 
     with opened_engine() as (settings, engine):
-        rows = months_of(engine, open_landing(settings))
+        rows = loaded(engine, open_landing(settings))
     print_rows(
         "Months loaded",
-        ("dataset", "month", "rows", "snapshot_id", "loaded (UTC)", "sha256"),
+        ("dataset", _heading(row.file.part for row in rows), "rows", "snapshot_id", "loaded (UTC)", "sha256"),
         [
             (
                 r.dataset,
-                f"{r.month}{' synthetic' if r.synthetic else ''}",
+                f"{r.part}{' synthetic' if r.synthetic else ''}",
                 r.rows,
                 r.snapshot_id,
                 r.loaded_at,
@@ -92,15 +100,16 @@ def history(table: TableName, as_json: Json = False) -> None:
 
     with opened_engine() as (_, engine):
         rows = history_of(engine, table)
+    part = "day" if any(row.file_date for row in rows) else "month"
     print_rows(
         f"History of {table}",
-        ("snapshot_id", "committed (UTC)", "operation", "month", "added", "deleted", "total", "refs"),
+        ("snapshot_id", "committed (UTC)", "operation", part, "added", "deleted", "total", "refs"),
         [
             (
                 r.snapshot_id,
                 r.committed_at,
                 r.operation,
-                f"{r.file_month or ''}{' synthetic' if r.synthetic else ''}",
+                f"{r.part or ''}{' synthetic' if r.synthetic else ''}",
                 r.added_rows,
                 r.deleted_rows,
                 r.total_rows,

@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 from lakehouse.datasets.model import BEGINNING, END, Column, Dataset
-from lakehouse.datasets.months import Month
-from lakehouse.datasets.registry import DATASETS, is_monthly
+from lakehouse.datasets.parts import Daily, Monthly, Part, Whole
+from lakehouse.datasets.registry import DATASETS
 from lakehouse.errors import SettingsError
 
 BEGIN, FINISH = "<!-- made by `make docs` from src/lakehouse/datasets -->", "<!-- end of what is made -->"
@@ -20,7 +21,7 @@ def tables() -> str:
     """Every dataset: its columns with all their names, and era by era, what differs and what the loader does."""
     parts = []
     for dataset in DATASETS.values():
-        parts += [_columns(dataset), *([_eras(dataset)] if is_monthly(dataset) else [])]
+        parts += [_columns(dataset), *([] if isinstance(dataset.parts, Whole) else [_eras(dataset, dataset.parts)])]
     return "\n\n".join(parts)
 
 
@@ -43,7 +44,7 @@ def _names(column: Column) -> str:
     return ", ".join(named) or f"`{column.name}`"
 
 
-def _span(since: Month, until: Month) -> str:
+def _span(since: Part, until: Part) -> str:
     if since == BEGINNING and until == END:
         return ""
     if since == BEGINNING:
@@ -55,52 +56,52 @@ def _required(dataset: Dataset, column: Column) -> str:
     if column.required_since is None:
         return "no"
     values = ", with values" if column.never_empty else ""
-    if column.required_since <= dataset.first_month and column.required_until == END:
+    first = dataset.first_part
+    since = first if column.required_since.first_day <= first.first_day else column.required_since
+    if since == first and column.required_until == END:
         return f"yes{values}"
-    since = max(column.required_since, dataset.first_month)
     return f"from {since}{values}" if column.required_until == END else f"{since} to {column.required_until}{values}"
 
 
-def eras(dataset: Dataset) -> list[Month]:
-    """The first month of each era. An era begins where the name or the duty of a column begins or ends."""
-    edges = {dataset.first_month}
+def eras(dataset: Dataset) -> list[Part]:
+    """The first month or day of each era. It begins where the name or the duty of a column begins or ends."""
+    if isinstance(dataset.parts, Whole):
+        return []
+    edges = {dataset.first_part.first_day}
     for column in dataset.columns:
-        for name in column.names:
-            edges |= {name.since, name.until.next if name.until < END else BEGINNING}
+        spans = [(name.since, name.until) for name in column.names]
         if column.required_since is not None:
-            edges |= {column.required_since, column.required_until.next if column.required_until < END else BEGINNING}
-    return sorted(edge for edge in edges if edge >= dataset.first_month)
+            spans.append((column.required_since, column.required_until))
+        for since, until in spans:
+            edges |= {since.first_day, *([until.next.first_day] if until != END else [])}
+    return [dataset.parts.kind.of(edge) for edge in sorted(edges) if edge >= dataset.first_part.first_day]
 
 
-def _eras(dataset: Dataset) -> str:
+def _eras(dataset: Dataset, parts: Monthly | Daily) -> str:
     firsts = eras(dataset)
     rows = []
     for i, first in enumerate(firsts):
-        last = "on" if i + 1 == len(firsts) else f"to {_before(firsts[i + 1])}"
+        last = "on" if i + 1 == len(firsts) else f"to {parts.kind.of(firsts[i + 1].first_day - timedelta(days=1))}"
         before = firsts[i - 1] if i else None
         rows.append(f"| {first} {last} | {'; '.join(_differs(dataset, before, first)) or 'as before'} |")
-    head = "| months | what differs from the months before, and what the loader does |\n|---|---|"
+    head = f"| {parts.word}s | what differs from the {parts.word}s before, and what the loader does |\n|---|---|"
     return "\n".join([f"### `{dataset.table}`: era by era", "", head, *rows])
 
 
-def _before(month: Month) -> Month:
-    return Month(month.year - (month.month == 1), (month.month - 2) % 12 + 1)
-
-
-def _differs(dataset: Dataset, before: Month | None, month: Month) -> Iterator[str]:
+def _differs(dataset: Dataset, before: Part | None, part: Part) -> Iterator[str]:
     if before is None:
-        must = [f"`{c.published_name(month)}`" for c in dataset.columns if c.required_in(month)]
+        must = [f"`{c.published_name(part)}`" for c in dataset.columns if c.required_in(part)]
         yield f"files must have {', '.join(must)}"
-        if absent := [f"`{c.name}`" for c in dataset.columns if not c.required_in(month)]:
+        if absent := [f"`{c.name}`" for c in dataset.columns if not c.required_in(part)]:
             yield f"may lack, and then null: {', '.join(absent)}"
         return
     for column in dataset.columns:
-        old, new = column.published_name(before), column.published_name(month)
-        if column.required_in(month) and not column.required_in(before):
+        old, new = column.published_name(before), column.published_name(part)
+        if column.required_in(part) and not column.required_in(before):
             yield f"`{new}` must be there: refused without it"
-        elif column.required_in(before) and not column.required_in(month):
+        elif column.required_in(before) and not column.required_in(part):
             yield f"`{old}` is no longer published: `{column.name}` is null"
-        elif column.names and not any(name.used_in(month) for name in column.names):
+        elif column.names and not any(name.used_in(part) for name in column.names):
             if any(name.used_in(before) for name in column.names):
                 yield f"`{old}` is no longer text: `{column.name}` is null"
         elif old != new:

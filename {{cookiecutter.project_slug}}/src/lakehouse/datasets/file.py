@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
+from string import Formatter
 
+from lakehouse.datasets.days import Day
+from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.months import Month
-from lakehouse.datasets.registry import dataset_named
+from lakehouse.datasets.parts import Part, Whole
+from lakehouse.datasets.registry import DATASETS, dataset_named
+from lakehouse.errors import SettingsError
 
 
 @dataclass(frozen=True)
 class DatasetFile:
-    """One file: a dataset's month, or all of a dataset that does not come by the month (`month` is None)."""
+    """One file: a month or a day of a dataset, or all of it (`part` is None)."""
 
     dataset: str
-    month: Month | None = None
+    part: Part | None = None
 
     @property
     def name(self) -> str:
         """The file's name: `green_tripdata_2024-01.parquet`, `taxi_zone_lookup.csv`."""
-        return dataset_named(self.dataset).file_name(self.month)
+        return dataset_named(self.dataset).file_name(self.part)
 
     @property
     def path(self) -> str:
@@ -33,8 +39,47 @@ class DatasetFile:
     @property
     def label(self) -> str:
         """As on the command line: `green 2024-01`, `zones`."""
-        return self.dataset if self.month is None else f"{self.dataset} {self.month}"
+        return self.dataset if self.part is None else f"{self.dataset} {self.part}"
+
+    @property
+    def summary(self) -> dict[str, str]:
+        """What the summary of a load's snapshot says of it: dataset, and month or day."""
+        column = dataset_named(self.dataset).parts.column
+        part = {f"lakehouse.{column.replace('_', '-')}": str(self.part)} if column else {}
+        return {"lakehouse.dataset": self.dataset, **part}
 
     def as_dict(self) -> dict[str, str | None]:
-        """For programs, and for records."""
-        return {"dataset": self.dataset, "month": None if self.month is None else str(self.month)}
+        """For programs, and for records: `month` and `day`, of which one or both are null."""
+        return {"dataset": self.dataset, **named_part(self.part)}
+
+
+def named_part(part: Part | None) -> dict[str, str | None]:
+    """A part as JSON has it: `month` and `day`, of which one or both are null."""
+    return {
+        "month": str(part) if isinstance(part, Month) else None,
+        "day": str(part) if isinstance(part, Day) else None,
+    }
+
+
+def file_called(name: str) -> DatasetFile | None:
+    """The file that a published name stands for; None if no dataset has such a file."""
+    for dataset in DATASETS.values():
+        part = _part_in(dataset, name)
+        if (part is None) == isinstance(dataset.parts, Whole) and name == dataset.file_name(part):
+            return DatasetFile(dataset.name, part)
+    return None
+
+
+def _part_in(dataset: Dataset, name: str) -> Part | None:
+    """The month or day in a file's name, where the dataset's pattern has it."""
+    if isinstance(dataset.parts, Whole):
+        return None
+    (before, _, form, _), *rest = Formatter().parse(dataset.files)
+    after = rest[0][0] if rest else ""
+    written = name.removeprefix(before).removesuffix(after)
+    try:
+        if form:
+            return dataset.parts.kind.of(datetime.strptime(written, form).date())  # noqa: DTZ007 - a day has no zone
+        return dataset.parts.kind.parse(written)
+    except (ValueError, SettingsError):
+        return None

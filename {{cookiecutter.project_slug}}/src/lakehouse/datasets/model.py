@@ -10,7 +10,7 @@ from typing import Literal
 
 from lakehouse.datasets.formats import Csv, Parquet
 from lakehouse.datasets.months import Month
-from lakehouse.datasets.parts import Monthly, Whole
+from lakehouse.datasets.parts import Daily, Monthly, Part, Whole
 
 Type = Literal["long", "double", "string", "timestamp"]
 
@@ -24,23 +24,23 @@ ZONE_IDS = range(1, 266)
 
 @dataclass(frozen=True)
 class Name:
-    """One name a column was published under, and the months that used it in this meaning."""
+    """One name a column was published under, and the months (or days) that used it in this meaning."""
 
     text: str
-    since: Month = BEGINNING
-    until: Month = END
+    since: Part = BEGINNING
+    until: Part = END
 
-    def used_in(self, month: Month | None) -> bool:
-        """Whether this name has this meaning in `month`; in a file that is no month's, it always has."""
-        return month is None or self.since <= month <= self.until
+    def used_in(self, part: Part | None) -> bool:
+        """Whether this name has this meaning in `part`; in a file that is the whole table, it always has."""
+        return part is None or _within(part, self.since, self.until)
 
 
 @dataclass(frozen=True)
 class Column:
     """A column of a raw table: its canonical name, its one type for all eras, and how files spell it.
 
-    Names match without regard to case and underscores. A file of the months `required_since` to `required_until` that
-    lacks the column is refused; in other months the column may be absent and becomes null. Where it is required and
+    Names match without regard to case and underscores. A file of the parts `required_since` to `required_until` that
+    lacks the column is refused; in other parts the column may be absent and becomes null. Where it is required and
     `never_empty`, a file without a single value in it is refused too: such a file holds no usable trip. A number
     that is larger than `largest`, or less than its negative, is refused.
     """
@@ -48,9 +48,9 @@ class Column:
     name: str
     type: Type
     names: tuple[Name, ...] = ()
-    required_since: Month | None = None
-    required_until: Month = END
-    role: Literal["pickup", "dropoff", "zone", "count", ""] = ""
+    required_since: Part | None = None
+    required_until: Part = END
+    role: Literal["pickup", "dropoff", "time", "zone", "count", ""] = ""
     never_empty: bool = False
     doc: str = ""
 
@@ -61,19 +61,23 @@ class Column:
             return LARGEST_AMOUNT
         return LARGEST_COUNT if self.role == "count" else LARGEST_CODE
 
-    def required_in(self, month: Month | None) -> bool:
-        """Whether a file of `month` must have this column; in one without months, if it ever must."""
+    def required_in(self, part: Part | None) -> bool:
+        """Whether a file of `part` must have this column; in one that is the whole table, if it ever must."""
         if self.required_since is None:
             return False
-        return month is None or self.required_since <= month <= self.required_until
+        return part is None or _within(part, self.required_since, self.required_until)
 
-    def published_name(self, month: Month | None) -> str:
-        """How the files of `month` spell it: what an error message should say."""
-        return self.published_names(month)[0]
+    def published_name(self, part: Part | None) -> str:
+        """How the files of `part` spell it: what an error message should say."""
+        return self.published_names(part)[0]
 
-    def published_names(self, month: Month | None) -> list[str]:
-        """All the ways in which the files of `month` may spell it."""
-        return [*(name.text for name in self.names if name.used_in(month)), self.name]
+    def published_names(self, part: Part | None) -> list[str]:
+        """All the ways in which the files of `part` may spell it."""
+        return [*(name.text for name in self.names if name.used_in(part)), self.name]
+
+
+def _within(part: Part, since: Part, until: Part) -> bool:
+    return since.first_day <= part.first_day <= until.last_day
 
 
 @dataclass(frozen=True)
@@ -81,15 +85,16 @@ class Dataset:
     """A series of files and its raw table. Thresholds are shares of a file's rows.
 
     `table` is the raw table, as `schema.table`. `parts` says what one file is of it. `files` is what the publisher
-    calls a file, with `{month}` for the month; `folder` is where its site has these files. With a `key`, each row is
-    known by these columns: none may be null, and no two rows may have the same.
+    calls a file, with `{month}` or `{day}` for its part, `{day:%Y%m%d}` where that is written in another form. `folder`
+    is where its site has these files. With a `key`, each row is known by these columns: none may be null, and no two
+    rows may have the same.
     """
 
     name: str
     title: str
     table: str
     files: str
-    parts: Monthly | Whole
+    parts: Monthly | Daily | Whole
     columns: tuple[Column, ...]
     key: tuple[str, ...] = ()
     format: Parquet | Csv = field(default_factory=Parquet)
@@ -101,23 +106,23 @@ class Dataset:
     ignored: tuple[str, ...] = field(default=("__index_level_0__",))
 
     @property
-    def first_month(self) -> Month:
-        """The first month that it has; a dataset that does not come by the month has no beginning."""
-        return self.parts.since if isinstance(self.parts, Monthly) else BEGINNING
+    def first_part(self) -> Part:
+        """The first month or day that it has; a dataset whose file is the whole table has no beginning."""
+        return BEGINNING if isinstance(self.parts, Whole) else self.parts.since
 
     @property
-    def pickup(self) -> str:
-        """The column of the time that a row belongs to a month by."""
-        return next(column.name for column in self.columns if column.role == "pickup")
+    def time(self) -> str | None:
+        """The column of the time that a row belongs to its month or day by, if it has one."""
+        return next((column.name for column in self.columns if column.role in ("pickup", "time")), None)
 
     @property
     def landing_key(self) -> str:
         """Its folder in the landing zone."""
         return self.table.partition(".")[2]
 
-    def file_name(self, month: Month | None = None) -> str:
+    def file_name(self, part: Part | None = None) -> str:
         """The published file's name."""
-        return self.files.format(month=month)
+        return self.files.format(month=part, day=part)
 
 
 def normalised(name: str) -> str:

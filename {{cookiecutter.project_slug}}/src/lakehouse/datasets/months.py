@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from calendar import monthrange
 from dataclasses import dataclass
 from datetime import date
 
@@ -43,27 +43,18 @@ class Month:
         return date(self.year, self.month, 1)
 
     @property
+    def last_day(self) -> date:
+        """Its last day."""
+        return date(self.year, self.month, monthrange(self.year, self.month)[1])
+
+    @property
     def next(self) -> Month:
         """The month after it."""
         return Month(self.year + self.month // 12, self.month % 12 + 1)
 
+    def __format__(self, form: str) -> str:
+        """As in file names: in the signs of `strftime`, or as it is written."""
+        return self.first_day.strftime(form) if form else str(self)
+
     def __str__(self) -> str:
         return f"{self.year:04}-{self.month:02}"
-
-
-def parse_months(words: Iterable[str]) -> list[Month]:
-    """Months from `2024-01`, spans `2024-01..2024-06` and commas, in the order given, each once.
-
-    Raises:
-        SettingsError: a word is no month, or a span runs backwards.
-    """
-    months: dict[Month, None] = {}
-    for word in (part for text in words for part in text.replace(",", " ").split()):
-        first, dots, last = word.partition("..")
-        month, end = Month.parse(first), Month.parse(last if dots else first)
-        if end < month:
-            raise SettingsError(f"The span {word} ends before it begins. Write the earlier month first.")
-        while month <= end:
-            months[month] = None
-            month = month.next
-    return list(months)

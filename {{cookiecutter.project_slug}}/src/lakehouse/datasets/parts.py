@@ -1,19 +1,89 @@
-"""Parts: what one file is of its table. A month of it, or all of it."""
+"""Parts: what one file is of its table. A month of it, a day of it, or all of it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 
+from lakehouse.datasets.days import Day
 from lakehouse.datasets.months import Month
+from lakehouse.errors import SettingsError
+
+Part = Month | Day
 
 
 @dataclass(frozen=True)
 class Monthly:
-    """A file is a month: the table is partitioned by `file_month`, and a file replaces its month."""
+    """A file is a month: the table is partitioned by `file_month`, and a file replaces its month.
+
+    Rows may lie a day outside of it: files hold the last minutes of their neighbours.
+    """
 
     since: Month
+
+    kind = Month
+    word = "month"
+    column = "file_month"
+    example = "2024-01"
+    tolerance = timedelta(days=1)
+
+    def has(self, part: Part | None) -> bool:
+        """Whether this is what a file is: a month."""
+        return isinstance(part, Month)
+
+
+@dataclass(frozen=True)
+class Daily:
+    """A file is a day: the table is partitioned by `file_date`, and a file replaces its day."""
+
+    since: Day
+
+    kind = Day
+    word = "day"
+    column = "file_date"
+    example = "2024-01-05"
+    tolerance = timedelta(0)
+
+    def has(self, part: Part | None) -> bool:
+        """Whether this is what a file is: a day."""
+        return isinstance(part, Day)
 
 
 @dataclass(frozen=True)
 class Whole:
     """A file is the whole table, and replaces it."""
+
+    word = "file"
+    column = None
+    example = ""
+
+    def has(self, part: Part | None) -> bool:
+        """Whether this is what a file is: no part of the table."""
+        return part is None
+
+
+def parse_parts(kind: type[Month | Day], words: Iterable[str]) -> list[Part]:
+    """Months or days from `2024-01`, spans `2024-01..2024-06` and commas, in the order given, each once.
+
+    Raises:
+        SettingsError: a word is none, or a span runs backwards.
+    """
+    parts: dict[Part, None] = {}
+    for word in (piece for text in words for piece in text.replace(",", " ").split()):
+        first, dots, last = word.partition("..")
+        part: Part = kind.parse(first)
+        end = kind.parse(last if dots else first)
+        if end.first_day < part.first_day:
+            raise SettingsError(
+                f"The span {word} ends before it begins. Write the earlier {kind.__name__.lower()} first."
+            )
+        while part.first_day <= end.first_day:
+            parts[part] = None
+            part = part.next
+    return list(parts)
+
+
+def parse_months(words: Iterable[str]) -> list[Month]:
+    """Months; see `parse_parts`."""
+    return [Month.of(part.first_day) for part in parse_parts(Month, words)]

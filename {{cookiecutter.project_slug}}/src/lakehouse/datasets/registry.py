@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pkgutil
+from datetime import date
 from importlib import import_module
 from pathlib import Path
 
 from lakehouse.datasets.model import Dataset
-from lakehouse.datasets.parts import Monthly
+from lakehouse.datasets.parts import Daily, Monthly, Whole
 from lakehouse.errors import SettingsError
 
 # Files of this folder that read the declarations.
@@ -15,7 +16,7 @@ _READERS = {"describe", "file", "registry"}
 
 
 def declared() -> dict[str, Dataset]:
-    """Read every declaration of this folder, by name: first what has months, by its first month.
+    """Read every declaration of this folder, by name: first what has months, then what has days, by the first of them.
 
     Raises:
         SettingsError: two declarations have one name or one table.
@@ -35,12 +36,11 @@ def declared() -> dict[str, Dataset]:
                     )
                 files[mark] = module.name
             found[value.name] = value
-    return dict(sorted(found.items(), key=lambda item: (not is_monthly(item[1]), item[1].first_month, item[0])))
+    return dict(sorted(found.items(), key=lambda item: (*_order(item[1]), item[0])))
 
 
-def is_monthly(dataset: Dataset) -> bool:
-    """Whether its files are months."""
-    return isinstance(dataset.parts, Monthly)
+def _order(dataset: Dataset) -> tuple[int, date]:
+    return (Monthly, Daily, Whole).index(type(dataset.parts)), dataset.first_part.first_day
 
 
 DATASETS: dict[str, Dataset] = declared()
@@ -48,7 +48,12 @@ DATASETS: dict[str, Dataset] = declared()
 
 def monthly() -> list[Dataset]:
     """The datasets that come by the month."""
-    return [dataset for dataset in DATASETS.values() if is_monthly(dataset)]
+    return [dataset for dataset in DATASETS.values() if isinstance(dataset.parts, Monthly)]
+
+
+def daily() -> list[Dataset]:
+    """The datasets that come by the day."""
+    return [dataset for dataset in DATASETS.values() if isinstance(dataset.parts, Daily)]
 
 
 def dataset_named(name: str) -> Dataset:

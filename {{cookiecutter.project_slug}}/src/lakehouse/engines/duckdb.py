@@ -31,7 +31,7 @@ from pyiceberg.types import (
 )
 
 from lakehouse.engines.as_of import reads_catalog, referenced_tables, versions
-from lakehouse.engines.protocol import MonthFiles, Ref, check_names
+from lakehouse.engines.protocol import PartFiles, Ref, check_names
 from lakehouse.errors import QueryError
 from lakehouse.iceberg.catalog import open_catalog, service_errors, table_names
 from lakehouse.iceberg.files import file_hash
@@ -235,24 +235,24 @@ class DuckDBEngine:
         refs = self._table(table).metadata.refs
         return [Ref(name, ref.snapshot_ref_type.value, ref.snapshot_id) for name, ref in sorted(refs.items())]
 
-    def month_files(self, table: str) -> list[MonthFiles]:
-        """Months that the table holds now, from its manifests; see `Engine.month_files`."""
+    def part_files(self, table: str, column: str = "file_month") -> list[PartFiles]:  # noqa: ARG002 - it has one
+        """Months or days that the table holds now, from its manifests; see `Engine.part_files`."""
         loaded = self._table(table)
         with service_errors(loaded.catalog):
             tasks = list(loaded.scan().plan_files())
-        by_month: dict[date, list[DataFile]] = {}
+        by_part: dict[date, list[DataFile]] = {}
         for task in tasks:
-            month = date(1970, 1, 1) + timedelta(days=task.file.partition[0])
-            by_month.setdefault(month, []).append(task.file)
+            first_day = date(1970, 1, 1) + timedelta(days=task.file.partition[0])
+            by_part.setdefault(first_day, []).append(task.file)
         return [
-            MonthFiles(
-                file_month=month,
+            PartFiles(
+                first_day=first_day,
                 rows=sum(f.record_count for f in files),
                 files=len(files),
                 bytes=sum(f.file_size_in_bytes for f in files),
                 source_sha256=next(iter(hashes)) if len(hashes := {file_hash(loaded, f) for f in files}) == 1 else None,
             )
-            for month, files in sorted(by_month.items())
+            for first_day, files in sorted(by_part.items())
         ]
 
     def current_snapshot(self, table: str) -> int | None:

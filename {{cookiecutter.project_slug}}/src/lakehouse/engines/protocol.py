@@ -25,10 +25,10 @@ class Ref:
 
 
 @dataclass(frozen=True)
-class MonthFiles:
-    """What a table partitioned by `file_month` holds of one month now. The hash is None where files mix sources."""
+class PartFiles:
+    """What a partitioned table holds of one month or day now. The hash is None where files mix sources."""
 
-    file_month: date
+    first_day: date
     rows: int
     files: int
     bytes: int
@@ -66,8 +66,8 @@ class Engine(Protocol):
         """Branches and tags, sorted by name."""
         ...
 
-    def month_files(self, table: str) -> list[MonthFiles]:
-        """Months of a raw or silver table, in order; from manifests alone, no data is read."""
+    def part_files(self, table: str, column: str = "file_month") -> list[PartFiles]:
+        """Months or days of a table that is partitioned by `column`, in order; from manifests alone."""
         ...
 
     def current_snapshot(self, table: str) -> int | None:

@@ -20,7 +20,7 @@ from trino.dbapi import Connection, Cursor, connect
 from urllib3.util.retry import Retry
 
 from lakehouse.engines.as_of import CATALOG, travel, versions
-from lakehouse.engines.protocol import MonthFiles, Ref
+from lakehouse.engines.protocol import PartFiles, Ref
 from lakehouse.engines.trino_types import arrow_table
 from lakehouse.errors import LakehouseError, QueryError, ServiceError, SettingsError
 from lakehouse.iceberg.versions import AsOf, Snapshot, parse_as_of
@@ -94,56 +94,57 @@ class TrinoEngine:
         # Trino 483's own "t$history" lists snapshots, also those that only a branch has, and no rollback
         return [entry.snapshot_id for entry in self._loaded(table).history()]
 
-    def month_files(self, table: str) -> list[MonthFiles]:
-        """Months that the table holds now, from `"t$partitions"`; see `Engine.month_files`."""
+    def part_files(self, table: str, column: str = "file_month") -> list[PartFiles]:
+        """Months or days that the table holds now, from `"t$partitions"`; see `Engine.part_files`."""
         if self.current_snapshot(table) is None:  # Trino 483 can't list the partitions of a table without a snapshot
             return []
         rows = self._metadata(
             table,
             "partitions",
-            "partition.file_month, record_count, file_count, total_size, "
+            f"partition.{column} as part, record_count, file_count, total_size, "
             "data.source_sha256.min as low, data.source_sha256.max as high",
             "1",
         )
         deleted = {
-            file["file_month"]
-            for file in self._metadata(table, "files", "partition.file_month, content", "1")
+            file["part"]
+            for file in self._metadata(table, "files", f"partition.{column} as part, content", "1")
             if file["content"]
         }
-        known = {row["file_month"]: (row["record_count"], row["low"], row["high"]) for row in rows}
+        known = {row["part"]: (row["record_count"], row["low"], row["high"]) for row in rows}
         # "t$partitions" adds the rows of delete files, and a compaction by Trino keeps 16 characters of the bounds:
         # the rows themselves know better
         unsure = [
-            month
-            for month, (_, low, high) in known.items()
-            if month in deleted or min(len(low or ""), len(high or "")) < SHA256_LENGTH
+            part
+            for part, (_, low, high) in known.items()
+            if part in deleted or min(len(low or ""), len(high or "")) < SHA256_LENGTH
         ]
-        known = {month: found for month, found in known.items() if month not in unsure} | self._asked(table, unsure)
+        known = {part: found for part, found in known.items() if part not in unsure}
+        known |= self._asked(table, column, unsure)
         return [
-            MonthFiles(
-                file_month=row["file_month"],
+            PartFiles(
+                first_day=row["part"],
                 rows=count,
                 files=row["file_count"],
                 bytes=row["total_size"],
                 source_sha256=low if low == high else None,
             )
             for row in rows
-            if row["file_month"] in known  # a month all of whose rows are deleted is none
-            for count, low, high in [known[row["file_month"]]]
+            if row["part"] in known  # a part all of whose rows are deleted is none
+            for count, low, high in [known[row["part"]]]
         ]
 
-    def _asked(self, table: str, months: list[date]) -> dict[date, tuple[int, str, str]]:
-        """Rows of each month, and the bounds of their hashes, as a query finds them."""
-        if not months:
+    def _asked(self, table: str, column: str, parts: list[date]) -> dict[date, tuple[int, str, str]]:
+        """Rows of each part, and the bounds of their hashes, as a query finds them."""
+        if not parts:
             return {}
         schema, _, name = table.partition(".")
         found = self._run(
-            "select file_month, count(*) as row_count, min(source_sha256) as low, max(source_sha256) as high "
+            f"select {column} as part, count(*) as row_count, min(source_sha256) as low, max(source_sha256) as high "
             f"from {CATALOG}.{_quoted(schema)}.{_quoted(name)} "
-            f"where file_month in ({', '.join('?' * len(months))}) group by file_month",
-            months,
+            f"where {column} in ({', '.join('?' * len(parts))}) group by {column}",
+            parts,
         )
-        return {row["file_month"]: (row["row_count"], row["low"], row["high"]) for row in found.to_pylist()}
+        return {row["part"]: (row["row_count"], row["low"], row["high"]) for row in found.to_pylist()}
 
     def version_sql(self, table: Table, snapshot_id: int) -> str:
         """One version of a table, to stand after `from`."""

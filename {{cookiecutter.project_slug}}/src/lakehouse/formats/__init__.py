@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 from lakehouse.datasets.formats import Csv, Parquet
@@ -21,3 +22,13 @@ def open_reader(declared: Parquet | Csv, source: Any) -> Reader:
             return ParquetReader(source)
         case Csv():
             return CsvReader(declared, source)
+
+
+def count_rows(declared: Parquet | Csv, source: Any) -> int:
+    """How many rows an open file has; where it does not say so itself, it is read.
+
+    Raises:
+        pa.ArrowException, OSError: it is damaged, or no such file.
+    """
+    with closing(open_reader(declared, source)) as reader:
+        return reader.rows if reader.rows is not None else sum(map(len, reader.batches(reader.schema.names[:1])))

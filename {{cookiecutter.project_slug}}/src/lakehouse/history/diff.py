@@ -1,4 +1,4 @@
-"""What changed between two versions of a table: per file month, rows added, removed and changed by key."""
+"""What changed between two versions of a table: per month or day, rows added, removed and changed by key."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ from lakehouse.history.tree import tree
 from lakehouse.iceberg.refs import load_table, version_of
 
 FIRST_ROWS = 5
-# A row's identity. The TLC gives none: a trip is its place in its file.
-TRIP_KEY = ("file_month", "file_row")
+# The identity of a row without a key: its place in its file.
+PART_COLUMNS = ("file_month", "file_date")
+ROW = "file_row"
 KEYS: dict[str, tuple[str, ...]] = {
     **{dataset.table: dataset.key for dataset in DATASETS.values() if dataset.key},
     "silver.stg_taxi_zones": ("location_id",),
@@ -37,14 +38,15 @@ NOT_COMPARED = frozenset({"source_sha256"})
 
 
 @dataclass(frozen=True)
-class MonthDiff:
-    """Rows of one file month (None where the table has no file months) that came, went and changed."""
+class PartDiff:
+    """Rows of one month or day (both None where the table has no parts) that came, went and changed."""
 
     file_month: str | None
     added: int
     removed: int
     changed: int
     same: int
+    file_date: str | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class TableDiff:
     key: tuple[str, ...]
     columns_added: tuple[str, ...]
     columns_removed: tuple[str, ...]
-    months: tuple[MonthDiff, ...]
+    months: tuple[PartDiff, ...]
     added_rows: tuple[dict[str, Any], ...]
     removed_rows: tuple[dict[str, Any], ...]
     changed_rows: tuple[dict[str, Any], ...]
@@ -70,10 +72,11 @@ class TableDiff:
     def renderable(self) -> Group:
         """Tables for a terminal."""
         heading = Text(f"{self.table}: {self.from_snapshot} → {self.to_snapshot}", style="bold")
-        counts = RichTable("file month", "added", "removed", "changed", "same")
-        for month in self.months:
-            numbers = (month.added, month.removed, month.changed, month.same)
-            counts.add_row(month.file_month or "", *(f"{n:,}" for n in numbers))
+        part_heading = "file date" if any(part.file_date for part in self.months) else "file month"
+        counts = RichTable(part_heading, "added", "removed", "changed", "same")
+        for part in self.months:
+            numbers = (part.added, part.removed, part.changed, part.same)
+            counts.add_row(part.file_month or part.file_date or "", *(f"{n:,}" for n in numbers))
         parts: list[Any] = [heading]
         parts += [Text(f"columns {word}: {', '.join(names)}") for word, names in self._columns() if names]
         parts.append(counts if self.months else Text("The versions hold the same files: nothing differs."))
@@ -87,7 +90,7 @@ class TableDiff:
 
 
 def diff(engine: Engine, catalog: Catalog, table: str, from_version: str, to_version: str) -> TableDiff:
-    """Compare two versions of a table. Months whose files are the same in both are not read.
+    """Compare two versions of a table. Months and days whose files are the same in both are not read.
 
     Args:
         engine: runs the comparison.
@@ -102,22 +105,24 @@ def diff(engine: Engine, catalog: Catalog, table: str, from_version: str, to_ver
     found = load_table(catalog, table)
     old, new = version_of(found, from_version), version_of(found, to_version)
     before, after = _columns_of(found, old), _columns_of(found, new)
-    key = KEYS.get(table) or (TRIP_KEY if set(TRIP_KEY) <= set(before) else None)
+    column = next((name for name in PART_COLUMNS if name in before), None)
+    key = KEYS.get(table) or ((column, ROW) if column and ROW in before else None)
     if key is None:
         raise QueryError(
             f"Rows of {table} have no key to compare them by. Known are: {', '.join(sorted(KEYS))}, trips."
         )
     compared = [name for name in before if name in after and name not in key and name not in NOT_COMPARED]
-    months = _months_that_differ(catalog, table, old, new)
+    parts = _parts_that_differ(catalog, table, old, new, column) if column else None
     question = _Question(
         old=engine.version_sql(found, old),
         new=engine.version_sql(found, new),
         key=key,
         compared=compared,
-        months=months,
+        column=column,
+        parts=parts,
     )
     nothing: tuple[dict[str, Any], ...] = ()
-    differs = months is None or bool(months)
+    differs = parts is None or bool(parts)
     return TableDiff(
         table=table,
         from_snapshot=old,
@@ -125,7 +130,7 @@ def diff(engine: Engine, catalog: Catalog, table: str, from_version: str, to_ver
         key=key,
         columns_added=tuple(name for name in after if name not in before),
         columns_removed=tuple(name for name in before if name not in after),
-        months=tuple(MonthDiff(**_plain(row)) for row in _rows(engine, question.counts())) if differs else (),
+        months=tuple(PartDiff(**_plain(row)) for row in _rows(engine, question.counts())) if differs else (),
         added_rows=tuple(_rows(engine, question.one_sided("n", "o"))) if differs else nothing,
         removed_rows=tuple(_rows(engine, question.one_sided("o", "n"))) if differs else nothing,
         changed_rows=tuple(_pairs(row, key, compared) for row in _rows(engine, question.changed()))
@@ -136,24 +141,28 @@ def diff(engine: Engine, catalog: Catalog, table: str, from_version: str, to_ver
 
 @dataclass(frozen=True)
 class _Question:
-    """The statements. `old` and `new` are what stands after `from`; `months` limits both, None for all."""
+    """The statements. `old` and `new` stand after `from`; the `parts` of `column` limit both, None for all."""
 
     old: str
     new: str
     key: Sequence[str]
     compared: Sequence[str]
-    months: Sequence[str] | None
+    column: str | None
+    parts: Sequence[str] | None
 
     def counts(self) -> str:
-        """One row per file month."""
-        month = "coalesce(o.file_month, n.file_month)" if "file_month" in self.key else "cast(null as date)"
+        """One row per month or day."""
+        both = ", ".join(
+            f"{f'coalesce(o.{name}, n.{name})' if name in self.key else 'cast(null as date)'} as {name}"
+            for name in PART_COLUMNS
+        )
         return f"""
-            select {month} as file_month,
+            select {both},
                 count(case when {self._missing("o")} then 1 end) as added,
                 count(case when {self._missing("n")} then 1 end) as removed,
                 count(case when {self._both()} and ({self._differs()}) then 1 end) as changed,
                 count(case when {self._both()} and not ({self._differs()}) then 1 end) as same
-            {self._joined()} group by 1 order by 1"""
+            {self._joined()} group by 1, 2 order by 1, 2"""
 
     def one_sided(self, side: str, other: str) -> str:
         """The first rows that only one version has."""
@@ -176,8 +185,8 @@ class _Question:
 
     def _side(self, source: str) -> str:
         where = ""
-        if self.months is not None:
-            where = f" where file_month in ({', '.join(f'date {month!r}' for month in self.months)})"
+        if self.parts is not None:
+            where = f" where {self.column} in ({', '.join(f'date {part!r}' for part in self.parts)})"
         return f"select {', '.join((*self.key, *self.compared))} from {source}{where}"
 
     def _missing(self, side: str) -> str:
@@ -200,18 +209,18 @@ def _columns_of(table: Table, snapshot_id: int) -> list[str]:
     return [field.name for field in schema.fields]
 
 
-def _months_that_differ(catalog: Catalog, table: str, old: int, new: int) -> list[str] | None:
-    """Months whose files are not the same in both versions; None where the table has no file months."""
+def _parts_that_differ(catalog: Catalog, table: str, old: int, new: int, column: str) -> list[str] | None:
+    """Months or days whose files are not the same in both versions; None where the table is not partitioned by them."""
     files: list[dict[str, set[str]]] = []
     for snapshot_id in (old, new):
-        by_month: dict[str, set[str]] = {}
+        by_part: dict[str, set[str]] = {}
         for manifest in tree(catalog, table, str(snapshot_id)).manifests:
             for file in manifest.files:
-                if "file_month" not in file.partition:
+                if column not in file.partition:
                     return None
-                by_month.setdefault(file.partition["file_month"], set()).add(file.path)
-        files.append(by_month)
-    return sorted(month for month in files[0].keys() | files[1].keys() if files[0].get(month) != files[1].get(month))
+                by_part.setdefault(file.partition[column], set()).add(file.path)
+        files.append(by_part)
+    return sorted(part for part in files[0].keys() | files[1].keys() if files[0].get(part) != files[1].get(part))
 
 
 def _rows(engine: Engine, sql: str) -> list[dict[str, Any]]:

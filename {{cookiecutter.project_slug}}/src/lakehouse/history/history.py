@@ -1,17 +1,18 @@
-"""A table's history: which snapshots, by which load, how many rows came and went; which month came from which bytes."""
+"""A table's history: which snapshots, by which load, how many rows came and went; which part came from which bytes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
 from lakehouse.datasets.file import DatasetFile
-from lakehouse.datasets.months import Month
-from lakehouse.datasets.registry import DATASETS, monthly
-from lakehouse.engines import Engine, MonthFiles, Snapshot
+from lakehouse.datasets.model import Dataset
+from lakehouse.datasets.parts import Daily, Monthly, Whole
+from lakehouse.datasets.registry import DATASETS
+from lakehouse.engines import Engine, PartFiles, Snapshot
 from lakehouse.landing import Landed, Landing
 from lakehouse.landing.land import is_generated
 
@@ -37,6 +38,7 @@ class HistoryRow:
     total_files: int | None
     dataset: str | None
     file_month: str | None
+    file_date: str | None
     source: str | None
     source_sha256: str | None
     run_id: str | None
@@ -46,22 +48,26 @@ class HistoryRow:
     in_line: bool
     rolled_back: bool
 
+    @property
+    def part(self) -> str | None:
+        """The month or day that a load brought."""
+        return self.file_month or self.file_date
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON: times as ISO text in UTC."""
         return {**asdict(self), "committed_at": self.committed_at.isoformat(), "refs": list(self.refs)}
 
 
 @dataclass(frozen=True)
-class MonthRow:
-    """One loaded month, as the table's current snapshot holds it.
+class PartRow:
+    """One loaded month or day, as the table's current snapshot holds it.
 
     `source_sha256` is read from the data files' metrics and survives expiry and compaction; `snapshot_id`, `loaded_at`
     and `source` come from the load's snapshot and are None once that has expired. `synthetic` then comes from what the
     landing zone noted of those bytes.
     """
 
-    dataset: str
-    month: str
+    file: DatasetFile
     rows: int
     files: int
     bytes: int
@@ -71,9 +77,20 @@ class MonthRow:
     source: str | None
     synthetic: bool
 
+    @property
+    def dataset(self) -> str:
+        """Whose month or day it is."""
+        return self.file.dataset
+
+    @property
+    def part(self) -> str:
+        """The month or day, as text."""
+        return str(self.file.part)
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON: times as ISO text in UTC."""
-        return {**asdict(self), "loaded_at": self.loaded_at.isoformat() if self.loaded_at else None}
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "file"}
+        return {**self.file.as_dict(), **values, "loaded_at": self.loaded_at.isoformat() if self.loaded_at else None}
 
 
 def history(engine: Engine, table: str) -> list[HistoryRow]:
@@ -116,6 +133,7 @@ def _row(snapshot: Snapshot, *, refs: tuple[str, ...], current: bool, in_line: b
         total_files=_count(words, "total-data-files"),
         dataset=words.get("lakehouse.dataset"),
         file_month=words.get("lakehouse.file-month"),
+        file_date=words.get("lakehouse.file-date"),
         source=words.get("lakehouse.source"),
         source_sha256=words.get("lakehouse.source-sha256"),
         run_id=words.get("lakehouse.run-id"),
@@ -152,30 +170,34 @@ def _line(snapshots: list[Snapshot], once: list[int], current: int | None) -> li
     return list(line.values())
 
 
-def months(engine: Engine, landing: Landing | None = None) -> list[MonthRow]:
-    """Every month that the raw tables hold now, by dataset and month. Empty before the first load.
+def loaded(engine: Engine, landing: Landing | None = None) -> list[PartRow]:
+    """Every month and day that the raw tables hold now, by dataset and part. Empty before the first load.
 
     Args:
         engine: whose tables.
         landing: asked whether bytes were generated, where the snapshot that says so has expired.
     """
     known = set(engine.tables())
-    return [row for dataset in monthly() if dataset.table in known for row in _months_of(engine, landing, dataset.name)]
+    return [
+        row
+        for dataset in DATASETS.values()
+        if dataset.table in known and not isinstance(dataset.parts, Whole)
+        for row in _parts_of(engine, landing, dataset, dataset.parts)
+    ]
 
 
-def _months_of(engine: Engine, landing: Landing | None, dataset: str) -> list[MonthRow]:
-    table = DATASETS[dataset].table
-    snapshots = engine.snapshots(table)
-    line = _line(snapshots, engine.made_current(table), engine.current_snapshot(table))
+def _parts_of(engine: Engine, landing: Landing | None, dataset: Dataset, parts: Monthly | Daily) -> list[PartRow]:
+    snapshots = engine.snapshots(dataset.table)
+    line = _line(snapshots, engine.made_current(dataset.table), engine.current_snapshot(dataset.table))
     # what a plain query reads came from its line, if from one that still exists; both run from the newest
-    loads = [s for s in (*line, *reversed(snapshots)) if s.summary.get("lakehouse.dataset") == dataset]
+    loads = [s for s in (*line, *reversed(snapshots)) if s.summary.get("lakehouse.dataset") == dataset.name]
     rows = []
-    for held in engine.month_files(table):
-        load = _load_of(held, loads)
+    for held in engine.part_files(dataset.table, parts.column):
+        file = DatasetFile(dataset.name, parts.kind.of(held.first_day))
+        load = _load_of(file, held, loads)
         rows.append(
-            MonthRow(
-                dataset=dataset,
-                month=f"{held.file_month:%Y-%m}",
+            PartRow(
+                file=file,
                 rows=held.rows,
                 files=held.files,
                 bytes=held.bytes,
@@ -185,15 +207,15 @@ def _months_of(engine: Engine, landing: Landing | None, dataset: str) -> list[Mo
                 source=load.summary.get("lakehouse.source") if load else None,
                 synthetic=_is_synthetic(load)
                 if load
-                else any(is_generated(landed) for landed in _landed_of(held, landing, dataset)),
+                else any(is_generated(landed) for landed in _landed_of(file, held, landing)),
             )
         )
     return rows
 
 
-def _load_of(held: MonthFiles, loads: list[Snapshot]) -> Snapshot | None:
-    """The first of the loads that brought these bytes for this month; where bytes are mixed, the first for it."""
-    wanted = {"lakehouse.file-month": f"{held.file_month:%Y-%m}"}
+def _load_of(file: DatasetFile, held: PartFiles, loads: list[Snapshot]) -> Snapshot | None:
+    """The first of the loads that brought these bytes for this part; where bytes are mixed, the first for it."""
+    wanted = file.summary
     if held.source_sha256:
         wanted["lakehouse.source-sha256"] = held.source_sha256
     return next((load for load in loads if wanted.items() <= load.summary.items()), None)
@@ -203,10 +225,6 @@ def _is_synthetic(load: Snapshot) -> bool:
     return load.summary.get("lakehouse.synthetic") == "true"
 
 
-def _landed_of(held: MonthFiles, landing: Landing | None, dataset: str) -> list[Landed]:
+def _landed_of(file: DatasetFile, held: PartFiles, landing: Landing | None) -> list[Landed]:
     """The landed files with the bytes that are held, replaced ones too."""
-    if landing is None:
-        return []
-    return [
-        x for x in landing.versions(DatasetFile(dataset, Month.of(held.file_month))) if x.sha256 == held.source_sha256
-    ]
+    return [x for x in landing.versions(file) if x.sha256 == held.source_sha256] if landing else []

@@ -104,9 +104,9 @@ def _refuse_miscounted(engine: Engine) -> None:
     )
     gold = {(row["service_type"], row["file_month"]): int(row["trips"]) for row in counted.to_pylist()}
     raw = {
-        (dataset.name, month.file_month): month.rows
+        (dataset.name, month.first_day): month.rows
         for dataset in monthly()
-        for month in engine.month_files(dataset.table)
+        for month in engine.part_files(dataset.table)
         if month.rows
     }
     for name, month in sorted(raw.keys() | gold.keys()):

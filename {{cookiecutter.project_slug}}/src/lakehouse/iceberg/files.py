@@ -13,7 +13,7 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.types import StringType
 
-from lakehouse.datasets.months import Month
+from lakehouse.datasets.parts import Part
 from lakehouse.landing import SHA256_LENGTH
 
 
@@ -37,10 +37,10 @@ def referenced(table: Table, snapshots: Iterable[Snapshot] | None = None) -> Ite
                 yield entry.data_file.file_path
 
 
-def month_is(month: Month) -> BooleanExpression:
-    """The rows of one file month."""
+def part_is(column: str, part: Part) -> BooleanExpression:
+    """The rows of one part: `column` is what the table is partitioned by."""
     by_name: Any = EqualTo  # its stub knows bound terms only
-    predicate: BooleanExpression = by_name("file_month", month.first_day.isoformat())
+    predicate: BooleanExpression = by_name(column, part.first_day.isoformat())
     return predicate
 
 

@@ -19,7 +19,7 @@ from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import DateType, DoubleType, IcebergType, LongType, NestedField, StringType, TimestampType
 
 from lakehouse.datasets.model import Dataset
-from lakehouse.datasets.registry import DATASETS, is_monthly
+from lakehouse.datasets.registry import DATASETS
 from lakehouse.errors import CommitError
 from lakehouse.iceberg.catalog import LAYERS, settings_of
 from lakehouse.iceberg.identity import check_pair, identify
@@ -48,11 +48,10 @@ PROPERTIES = {
     "commit.retry.max-wait-ms": "2000",
 }
 # Where a row came from. Rows without a key are known by their file's part and their place in it.
-FILE_MONTH: tuple[str, IcebergType, str] = (
-    "file_month",
-    DateType(),
-    "First day of the month whose file the row came in.",
-)
+PARTS: dict[str, tuple[str, IcebergType, str]] = {
+    "file_month": ("file_month", DateType(), "First day of the month whose file the row came in."),
+    "file_date": ("file_date", DateType(), "Day whose file the row came in."),
+}
 FILE_ROW: tuple[str, IcebergType, str] = ("file_row", LongType(), "The row's position in that file, from 0.")
 SOURCE: tuple[str, IcebergType, str] = ("source_sha256", StringType(), "SHA-256 of that file.")
 
@@ -62,7 +61,8 @@ def raw_schema(dataset: Dataset) -> Schema:
     declared = [(c.name, TYPES[c.type], c.doc) for c in dataset.columns]
     if dataset.key:
         return _schema([*declared, SOURCE], required=dataset.key)
-    known_by = [*([FILE_MONTH] if is_monthly(dataset) else []), FILE_ROW, SOURCE]
+    column = dataset.parts.column
+    known_by = [*([PARTS[column]] if column else []), FILE_ROW, SOURCE]
     return _schema([*known_by, *declared], required=tuple(name for name, *_ in known_by))
 
 
@@ -106,7 +106,8 @@ def _ensure(catalog: Catalog, dataset: Dataset) -> list[str]:
     try:
         table = catalog.load_table(name)
     except NoSuchTableError:
-        fields = [PartitionField(1, 1000, IdentityTransform(), "file_month")] if is_monthly(dataset) else []
+        column = dataset.parts.column
+        fields = [PartitionField(1, 1000, IdentityTransform(), column)] if column else []
         try:
             catalog.create_table(name, schema, partition_spec=PartitionSpec(*fields), properties=PROPERTIES)
         except TableAlreadyExistsError:

@@ -11,6 +11,7 @@ from urllib.request import url2pathname
 import pyarrow as pa
 
 from lakehouse.datasets.file import DatasetFile
+from lakehouse.datasets.months import Month
 from lakehouse.errors import LandingError, SourceError
 from lakehouse.landing.folder import sha256_of
 from lakehouse.landing.record import SUFFIX, Landed, from_json
@@ -90,12 +91,12 @@ def _refuse_to_mix(landing: Landing, file: DatasetFile, origin: str, together: C
     Raises:
         LandingError: the message says how to replace them.
     """
-    if file.month is None:
+    if not isinstance(file.part, Month):
         return
     # A record that can't be read says nothing of its month, and must not keep the others out: the month itself is
     # refused until it is landed again.
     listed = landing.listing(skip_broken=True)
-    others = [x for x in listed if x.file.month and x.file not in {file, *together}]
+    others = [x for x in listed if isinstance(x.file.part, Month) and x.file not in {file, *together}]
     made = origin.startswith(GENERATED)
     stays = ", ".join(x.file.label for x in others if is_generated(x) != made)
     if stays and made:
@@ -193,7 +194,7 @@ def _carried(version: Version, copy: Path) -> Version:
 
 def _generated_or_not(version: Version, file: DatasetFile, copy: Path) -> Version:
     """A month that says of itself that it was generated is a generated one, from any source."""
-    if file.month is None or version.origin.startswith(GENERATED):
+    if file.part is None or version.origin.startswith(GENERATED):
         return version
     try:
         made = is_synthetic(copy)

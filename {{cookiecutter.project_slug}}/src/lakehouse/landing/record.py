@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
-from lakehouse.datasets.file import DatasetFile
+from lakehouse.datasets.days import Day
+from lakehouse.datasets.file import DatasetFile, file_called
 from lakehouse.datasets.months import Month
-from lakehouse.datasets.registry import DATASETS, is_monthly
+from lakehouse.datasets.parts import Part
 from lakehouse.errors import LandingError, SettingsError
 
 SHA256_LENGTH = 64  # in hex
@@ -67,9 +67,7 @@ def from_json(data: bytes, uri: str) -> Landed:
         record = json.loads(data)
         landed_at = datetime.fromisoformat(record["landed_at"])
         return Landed(
-            file=DatasetFile(
-                str(record["dataset"]), None if record["month"] is None else Month.parse(str(record["month"]))
-            ),
+            file=DatasetFile(str(record["dataset"]), _part(record["month"], record.get("day"))),
             uri=uri,
             size=int(record["size"]),
             sha256=str(record["sha256"]),
@@ -80,6 +78,12 @@ def from_json(data: bytes, uri: str) -> Landed:
         )
     except (KeyError, TypeError, ValueError, AttributeError, SettingsError) as error:
         raise LandingError(f"The record {uri}{SUFFIX} can't be read ({error!r}). {_way_out(uri)}") from error
+
+
+def _part(month: str | None, day: str | None) -> Part | None:
+    if day is not None:
+        return Day.parse(day)
+    return None if month is None else Month.parse(month)
 
 
 def again(landed: Landed) -> str:
@@ -93,12 +97,5 @@ def _again(file: DatasetFile) -> str:
 
 def _way_out(uri: str) -> str:
     """What to do about a file whose record is broken: only its name says what it is."""
-    file = None if f"/{VERSIONS}/" in uri else _named(uri.rpartition("/")[2])
+    file = None if f"/{VERSIONS}/" in uri else file_called(uri.rpartition("/")[2])
     return f"Land the file again: `{_again(file)}`." if file else "Restore it, or remove it and the file."
-
-
-def _named(name: str) -> DatasetFile | None:
-    month = re.search(r"\d{4}-(0[1-9]|1[0-2])", name)
-    found = Month.parse(month[0]) if month else None
-    named = [DatasetFile(x.name, found if is_monthly(x) else None) for x in DATASETS.values()]
-    return next((file for file in named if file.name == name), None)

@@ -110,7 +110,7 @@ class Landing:
             yield path
 
     def listing(self, *, skip_broken: bool = False) -> list[Landed]:
-        """All that is landed, by dataset and month; with `skip_broken`, all whose record can be read.
+        """All that is landed, by dataset and part; with `skip_broken`, all whose record can be read.
 
         Raises:
             LandingError: a record or the landing zone can't be read.
@@ -119,7 +119,7 @@ class Landing:
         with self.store.errors():
             records = [key for key in self.store.listed() if key.endswith(SUFFIX) and key.count("/") == 1]
             found = [self._read(key.removesuffix(SUFFIX), broken_is_none=skip_broken) for key in sorted(records)]
-        return sorted((one for one in found if one), key=lambda one: (one.file.dataset, str(one.file.month or "")))
+        return sorted((one for one in found if one), key=lambda one: (one.file.dataset, str(one.file.part or "")))
 
     def versions(self, file: DatasetFile) -> list[Landed]:
         """Every version kept of one file, oldest first, the current one last.

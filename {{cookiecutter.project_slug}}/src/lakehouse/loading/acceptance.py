@@ -1,6 +1,6 @@
-"""Acceptance: whether a file may be loaded, as a whole and as the file of its month. It is decided before the commit.
+"""Acceptance: whether a file may be loaded, as a whole and as its month or day. It is decided before the commit.
 
-A file of another month has the right columns, types and values. Only its times, or its bytes, show the mistake.
+A file of another part has the right columns, types and values. Only its times, or its bytes, show the mistake.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from pyiceberg.utils.concurrent import ExecutorFactory
 
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.model import Dataset
-from lakehouse.datasets.months import Month
+from lakehouse.datasets.parts import Part, Whole
 from lakehouse.datasets.registry import dataset_named
 from lakehouse.errors import RefusedError
 from lakehouse.iceberg.commit import Replacement
-from lakehouse.iceberg.files import file_hash, live_files, month_is, prefix_of_hash
+from lakehouse.iceberg.files import file_hash, live_files, part_is, prefix_of_hash
 from lakehouse.landing import Landed, Landing
 
 # its stubs know no plain Python values
@@ -34,13 +34,11 @@ pc: Any = compute
 
 _FIX = "Nothing was loaded; get the published file again with --refresh."
 EPOCH = date(1970, 1, 1)
-# Files hold the last minutes of their neighbours; silver accepts pickups up to a day outside the month.
-TOLERANCE = timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class Change:
-    """What a load wants the table to hold: a month (or, without months, all of it) from these bytes."""
+    """What a load wants the table to hold: a month or a day (or, without parts, all of it) from these bytes."""
 
     file: DatasetFile
     source: str
@@ -52,8 +50,9 @@ class Change:
 
     @property
     def predicate(self) -> BooleanExpression:
-        """The rows it replaces. Commits to other months don't conflict with it."""
-        return month_is(self.file.month) if self.file.month else AlwaysTrue()
+        """The rows it replaces. Commits to other parts don't conflict with it."""
+        column = dataset_named(self.file.dataset).parts.column
+        return part_is(column, self.file.part) if column and self.file.part else AlwaysTrue()
 
     def replacement(self, rows: int, *, synthetic: bool = False) -> Replacement:
         """It as `commit` takes it."""
@@ -63,14 +62,12 @@ class Change:
     def summary(self, rows: int, *, synthetic: bool) -> dict[str, str]:
         """The snapshot's provenance."""
         words = {
-            "lakehouse.dataset": self.file.dataset,
+            **self.file.summary,
             "lakehouse.source": self.source,
             "lakehouse.source-sha256": self.sha256,
             "lakehouse.source-rows": str(rows),
             "lakehouse.run-id": self.run_id,
         }
-        if self.file.month:
-            words["lakehouse.file-month"] = str(self.file.month)
         if synthetic:
             words["lakehouse.synthetic"] = "true"
         return words
@@ -96,12 +93,11 @@ class Change:
         return last is not None and last.get("lakehouse.run-id") == self.run_id
 
     def _last_load(self, table: Table) -> dict[str, str] | None:
-        """The summary of the newest load of this month that the table's state descends from."""
+        """The summary of the newest load of this part that the table's state descends from."""
         snapshot: Snapshot | None = table.current_snapshot()
-        month = str(self.file.month) if self.file.month else None
         while snapshot is not None:
             words = dict(snapshot.summary.additional_properties) if snapshot.summary else {}
-            if words.get("lakehouse.dataset") == self.file.dataset and words.get("lakehouse.file-month") == month:
+            if self.file.summary.items() <= words.items():
                 return words
             snapshot = table.snapshot_by_id(snapshot.parent_snapshot_id) if snapshot.parent_snapshot_id else None
         return None
@@ -147,7 +143,7 @@ def still_current(landing: Landing, landed: Landed, change: Change, rows: int) -
     """What `commit` asks of each handle: while a load conformed, another may have landed and loaded a newer version.
 
     Raises, when called:
-        RefusedError: another version has landed, or the table holds far more of this month than it did.
+        RefusedError: another version has landed, or the table holds far more of this part than it did.
     """
 
     def check(table: Table) -> None:
@@ -208,52 +204,64 @@ class Keys:
             raise RefusedError(f"{self._file}: {what} twice, and rows are known by it. {_FIX}")
 
 
-class PickupMonths:
-    """Counts the rows of a file whose pickup lies more than a day outside the file's month, batch by batch."""
+class RowTimes:
+    """Counts the rows of a file whose time lies outside the file's month or day, batch by batch.
 
-    def __init__(self, dataset: Dataset, month: Month) -> None:
-        self.dataset = dataset
-        self.month = month
-        self.position = [column.name for column in dataset.columns].index(dataset.pickup)
-        midnight = datetime.min.time()
-        self._first = _time(datetime.combine(month.first_day, midnight) - TOLERANCE)
-        self._last = _time(datetime.combine(month.next.first_day, midnight) + TOLERANCE)
+    A dataset without a column of such times, and a file that is the whole table, have none to count.
+    """
+
+    def __init__(self, dataset: Dataset, part: Part | None) -> None:
+        self._dataset = dataset
+        self._part = part
         self._known = 0
         self._strays = 0
-        self._months: Counter[int] = Counter()  # months since 1970-01
+        self._days: Counter[int] = Counter()  # days since 1970-01-01
+        if part and dataset.time and not isinstance(dataset.parts, Whole):
+            midnight = datetime.min.time()
+            self._position = [column.name for column in dataset.columns].index(dataset.time)
+            self._first = _time(datetime.combine(part.first_day, midnight) - dataset.parts.tolerance)
+            self._last = _time(datetime.combine(part.next.first_day, midnight) + dataset.parts.tolerance)
+        else:
+            self._part = None
 
     def add(self, arrays: list[pa.Array[Any]]) -> None:
         """Count one conformed batch."""
-        pickup: Any = arrays[self.position]
-        self._known += len(pickup) - pickup.null_count
-        outside = pc.or_(pc.less(pickup, self._first), pc.greater(pickup, self._last))
+        if self._part is None:
+            return
+        times: Any = arrays[self._position]
+        self._known += len(times) - times.null_count
+        outside = pc.or_(pc.less(times, self._first), pc.greater(times, self._last))
         if not outside.true_count:
             return
         self._strays += outside.true_count
-        months = pickup.filter(outside, null_selection_behavior="drop").to_numpy().astype("datetime64[M]").astype("i8")
-        self._months.update(months.tolist())
+        days = times.filter(outside, null_selection_behavior="drop").to_numpy().astype("datetime64[D]").astype("i8")
+        self._days.update(days.tolist())
 
-    def check(self, file: str, column: str | None) -> None:
-        """Refuse a file of which most rows with a pickup time lie outside its month.
+    def check(self, file: str, sources: Mapping[str, str | None]) -> None:
+        """Refuse a file of which most rows with a time lie outside its part. `sources` are its own column names.
 
         Raises:
-            RefusedError: names the month where most of these rows lie, and their share.
+            RefusedError: names the month or day where most of these rows lie, and their share.
         """
-        if self._strays <= self.dataset.stray_share * self._known:
+        parts, part = self._dataset.parts, self._part
+        if part is None or isinstance(parts, Whole) or self._strays <= self._dataset.stray_share * self._known:
             return
-        number, rows = self._months.most_common(1)[0]
-        most = Month(1970 + number // 12, number % 12 + 1)
-        name = self.dataset.name
+        counted: Counter[Part] = Counter()
+        for day, rows in self._days.items():
+            counted[parts.kind.of(EPOCH + timedelta(days=day))] += rows
+        most, rows = counted.most_common(1)[0]
+        name = self._dataset.name
+        outside = f"more than a day outside {part}" if parts.tolerance else f"outside {part}"
         raise RefusedError(
-            f"{file}: {column!r} is more than a day outside {self.month} in {self._strays:,} of {self._known:,} rows; "
+            f"{file}: {sources[self._dataset.time or '']!r} is {outside} in {self._strays:,} of {self._known:,} rows; "
             f"{rows:,} rows ({_percent(rows, self._known)}) are of {most}. Nothing was loaded. Get the file of "
-            f"{self.month} with `lakehouse load {name} {self.month} --refresh`; if this file really is the one of "
-            f"{self.month}, load it with --allow-strays."
+            f"{part} with `lakehouse load {name} {part} --refresh`; if this file really is the one of "
+            f"{part}, load it with --allow-strays."
         )
 
 
-class OtherMonths:
-    """Refuses bytes that the table's current snapshot already holds as another month.
+class OtherParts:
+    """Refuses bytes that the table's current snapshot already holds as another month or day.
 
     Reads manifests. Reads data, one column of a file, only where a manifest has the beginning of the same hash.
 
@@ -268,13 +276,13 @@ class OtherMonths:
         self._free: set[str] = set()
 
     def check(self, table: Table) -> None:
-        """Look at the files of all other months.
+        """Look at the files of all other parts.
 
         Raises:
-            RefusedError: names the other month.
+            RefusedError: names the other part.
         """
         snapshot = table.current_snapshot()
-        if self._change.allow_strays or self._change.file.month is None or snapshot is None:
+        if self._change.allow_strays or self._change.file.part is None or snapshot is None:
             return
         unread = [
             manifest
@@ -286,9 +294,9 @@ class OtherMonths:
         read = ExecutorFactory.get_or_create().map(lambda manifest: (manifest, _files(manifest, table.io)), unread)
         for manifest, files in read:
             for file in files:
-                month = _month_of(file)
-                if month != self._change.file.month and self._has_these_bytes(table, file):
-                    raise self._refusal(month)
+                day = _first_day_of(file)
+                if day != self._change.file.part.first_day and self._has_these_bytes(table, file):
+                    raise self._refusal(day)
             self._free.add(manifest.manifest_path)
 
     def _may_hold(self, manifest: ManifestFile) -> bool:
@@ -304,13 +312,16 @@ class OtherMonths:
             return False
         return file_hash(table, file) == self._change.sha256
 
-    def _refusal(self, month: Month) -> RefusedError:
-        name, wanted = self._change.file.dataset, self._change.file.month
+    def _refusal(self, first_day: date) -> RefusedError:
+        name, wanted = self._change.file.dataset, self._change.file.part
+        parts = dataset_named(name).parts
+        assert not isinstance(parts, Whole)  # noqa: S101 - for the type checker: a whole table has no other parts
+        other = parts.kind.of(first_day)
         return RefusedError(
-            f"{self._file}: {name} {month} is loaded from the same bytes (SHA-256 {self._change.sha256[:12]}…). "
-            f"Nothing was loaded, because one file can't be that of two months. Get the file of {wanted} "
-            f"with `lakehouse load {name} {wanted} --refresh`. If {month} is the wrong one, first run "
-            f"`lakehouse load {name} {month} --refresh`. If both are right, load it with --allow-strays."
+            f"{self._file}: {name} {other} is loaded from the same bytes (SHA-256 {self._change.sha256[:12]}…). "
+            f"Nothing was loaded, because one file can't be that of two {parts.word}s. Get the file of {wanted} "
+            f"with `lakehouse load {name} {wanted} --refresh`. If {other} is the wrong one, first run "
+            f"`lakehouse load {name} {other} --refresh`. If both are right, load it with --allow-strays."
         )
 
 
@@ -320,10 +331,10 @@ def _files(manifest: ManifestFile, io: FileIO) -> list[DataFile]:
     return [entry.data_file for entry in entries if entry.data_file.content == DataFileContent.DATA]
 
 
-def _month_of(file: DataFile) -> Month:
-    """The month that a data file of a raw table belongs to: the table is partitioned by it."""
+def _first_day_of(file: DataFile) -> date:
+    """The first day of the part that a data file of a raw table belongs to: the table is partitioned by it."""
     value: Any = file.partition[0]
-    return Month.of(value if isinstance(value, date) else EPOCH + timedelta(days=value))
+    return value if isinstance(value, date) else EPOCH + timedelta(days=value)
 
 
 def _time(value: datetime) -> pa.Scalar[Any]:

@@ -15,7 +15,7 @@ from pyarrow import compute
 
 from lakehouse.datasets.formats import Csv, Parquet
 from lakehouse.datasets.model import LARGEST_CODE, ZONE_IDS, Column, Dataset, Name, normalised
-from lakehouse.datasets.months import Month
+from lakehouse.datasets.parts import Part
 from lakehouse.errors import RefusedError
 from lakehouse.loading.spelling import example_of_a_number, example_of_a_time, plain
 
@@ -54,7 +54,7 @@ class Match:
     unknown: tuple[str, ...]
 
 
-def plan(dataset: Dataset, month: Month | None, schema: pa.Schema, file: str) -> Match:
+def plan(dataset: Dataset, part: Part | None, schema: pa.Schema, file: str) -> Match:
     """Match a file's columns by name, case, era and type.
 
     Raises:
@@ -63,7 +63,7 @@ def plan(dataset: Dataset, month: Month | None, schema: pa.Schema, file: str) ->
     sources: dict[str, str | None] = {column.name: None for column in dataset.columns}
     unknown: list[str] = []
     for published in schema:
-        column = _column_for(dataset, month, published)
+        column = _column_for(dataset, part, published)
         if column is None:
             if published.name not in dataset.ignored:
                 unknown.append(published.name)
@@ -76,9 +76,9 @@ def plan(dataset: Dataset, month: Month | None, schema: pa.Schema, file: str) ->
         sources[column.name] = published.name
         _check_type(dataset, column, published, file)
     for column in dataset.columns:
-        if sources[column.name] is None and column.required_in(month):
+        if sources[column.name] is None and column.required_in(part):
             raise RefusedError(
-                f"{file}: the column {column.published_name(month)!r} is missing, and {_files_of(dataset, month)} "
+                f"{file}: the column {column.published_name(part)!r} is missing, and {_files_of(dataset, part)} "
                 f"must have it (as {expected(column, dataset.format)}). The file has: "
                 f"{', '.join(schema.names) or 'no columns'}. "
                 "Nothing was loaded; check that this is the right file, or get it again with --refresh."
@@ -86,17 +86,17 @@ def plan(dataset: Dataset, month: Month | None, schema: pa.Schema, file: str) ->
     return Match(sources, tuple(unknown))
 
 
-def _files_of(dataset: Dataset, month: Month | None) -> str:
-    return f"{dataset.name} files of {month}" if month else f"a file of {dataset.name}"
+def _files_of(dataset: Dataset, part: Part | None) -> str:
+    return f"{dataset.name} files of {part}" if part else f"a file of {dataset.name}"
 
 
-def _column_for(dataset: Dataset, month: Month | None, published: pa.Field[Any]) -> Column | None:
-    """The declared column that this one means in this month. Text codes and number codes share names in 2010."""
+def _column_for(dataset: Dataset, part: Part | None, published: pa.Field[Any]) -> Column | None:
+    """The declared column that this one means in this part. Text codes and number codes share names in 2010."""
     found = [
         column
         for column in dataset.columns
         if any(
-            normalised(name.text) == normalised(published.name) and name.used_in(month)
+            normalised(name.text) == normalised(published.name) and name.used_in(part)
             for name in (*column.names, Name(column.name))
         )
     ]
@@ -130,7 +130,7 @@ def _check_type(dataset: Dataset, column: Column, published: pa.Field[Any], file
         "timestamp": (pa.types.is_timestamp(kind) and kind.tz is None) or _is_text(kind),
     }[column.type]
     # a column without any value has no type of its own; times and amounts can't be all unknown
-    empty = pa.types.is_null(kind) and column.role not in ("pickup", "dropoff")
+    empty = pa.types.is_null(kind) and column.role not in ("pickup", "dropoff", "time")
     if not (fits or empty):
         raise RefusedError(
             f"{file}: the column {published.name!r} has the type {published.type}, which {column.name} "
@@ -146,7 +146,7 @@ class Conformer:
     """
 
     dataset: Dataset
-    month: Month | None
+    part: Part | None
     match: Match
     file: str
     rows: int = 0
@@ -184,7 +184,7 @@ class Conformer:
                 column = next(c for c in self.dataset.columns if c.name == name)
                 raise RefusedError(
                     f"{self.file}: the column {self.match.sources[name]!r} has no value in any of its {self.rows:,} "
-                    f"rows, and {_files_of(self.dataset, self.month)} must have some "
+                    f"rows, and {_files_of(self.dataset, self.part)} must have some "
                     f"(as {expected(column, self.dataset.format)}). "
                     f"{_FIX}"
                 )
@@ -212,7 +212,7 @@ class Conformer:
             self._both_times += len(earlier) - earlier.null_count
             self._swapped += earlier.true_count
         for column in self.dataset.columns:
-            if column.never_empty and column.required_in(self.month):
+            if column.never_empty and column.required_in(self.part):
                 values = arrays[column.name]
                 self._values[column.name] = self._values.get(column.name, 0) + len(values) - values.null_count
             if column.role == "zone" and self.match.sources[column.name] is not None:

@@ -28,8 +28,8 @@ from pyiceberg.table import Table
 
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.model import Dataset
-from lakehouse.datasets.months import Month
-from lakehouse.datasets.registry import dataset_named, is_monthly
+from lakehouse.datasets.parts import Part
+from lakehouse.datasets.registry import dataset_named
 from lakehouse.errors import LakehouseError, LandingError, RefusedError
 from lakehouse.formats import open_reader
 from lakehouse.formats.protocol import Reader
@@ -44,8 +44,8 @@ from lakehouse.landing.land import is_generated
 from lakehouse.loading.acceptance import (
     Change,
     Keys,
-    OtherMonths,
-    PickupMonths,
+    OtherParts,
+    RowTimes,
     check_bytes,
     still_current,
     superseded,
@@ -98,16 +98,16 @@ def load(
     Args:
         catalog: where the tables are.
         landing: where the file is.
-        file: which file: a dataset's month, or all of a dataset that has no months.
+        file: which file: a month or a day of a dataset, or all of it.
         again: load even if the table already holds these bytes, for a declaration that has changed; once for a
             `run_id`.
         allow_shrink: accept a file with no rows, or with fewer than half of the rows it replaces.
-        allow_strays: most rows may be of another month, and the bytes may be loaded as another month already.
+        allow_strays: most rows may be of another part, and the bytes may be loaded as another part already.
         run_id: recorded in the snapshot's summary; made up if absent.
         progress: called with rows done and rows in the file.
 
     Raises:
-        LandingError: nothing is landed for the month, or the landed file is gone or has another length.
+        LandingError: nothing is landed for the part, or the landed file is gone or has another length.
         RefusedError: the file can't be loaded as it is, or its bytes are not those recorded at landing.
         CommitError: the catalog or store did not take it, or did not answer. If it did not answer, the table holds the
             old rows or the new ones, whole, and the message says so.
@@ -180,9 +180,9 @@ def _load_landed(
     catalog: Catalog, landing: Landing, landed: Landed, change: Change, *, progress: Progress | None, started: float
 ) -> LoadResult:
     ensure_raw_tables(catalog)
-    dataset, month = dataset_named(change.file.dataset), change.file.month
-    if is_monthly(dataset) != (month is not None):
-        example = f"{dataset.name} 2024-01" if is_monthly(dataset) else dataset.name
+    dataset, part = dataset_named(change.file.dataset), change.file.part
+    if not dataset.parts.has(part):
+        example = f"{dataset.name} {dataset.parts.example}".rstrip()
         raise RefusedError(f"{change.file.label} is no file of {dataset.name}: `lakehouse load {example}`.")
     table = catalog.load_table(dataset.table)
     held = change.held_rows(table)
@@ -190,24 +190,24 @@ def _load_landed(
         return _result(change, dataset.table, None, held, clock=skew(table), started=started)
     name = landed.file.name
     with landing.local(landed) as path, _opened(path, landed, dataset) as (reader, check):
-        match = plan(dataset, month, reader.schema, name)
+        match = plan(dataset, part, reader.schema, name)
         if reader.rows is not None:  # as early as it can be known
             change.check_size(table, reader.rows, name)
-        others = OtherMonths(change, name, reader.rows)
+        others = OtherParts(change, name, reader.rows)
         others.check(table)
-        read = _Read(reader, Conformer(dataset, month, match, name), check, progress)
+        read = _Read(reader, Conformer(dataset, part, match, name), check, progress)
         batches = read.batches()
         first = next(batches, None)
         file = None
         if first is not None:
             arrays = _as_the_table_has_them(table, dataset, chain([first], batches))
             file, written = write_data_file(
-                table, arrays, f"{month or dataset.name}-{landed.sha256[:8]}", _partition(table, month)
+                table, arrays, f"{part or dataset.name}-{landed.sha256[:8]}", _partition(table, part)
             )
             with discarding(table, file):
                 read.conformer.finish()
                 if not change.allow_strays:
-                    read.check_months()
+                    read.check_times()
                 read.keys.check()
                 audit(table, file, written)
                 check.bytes()
@@ -317,7 +317,7 @@ class _Read:
         self.progress = progress
         self.rows = 0
         self.keys = Keys(conformer.dataset, conformer.file, conformer.match.sources)
-        self.pickups = PickupMonths(conformer.dataset, conformer.month) if conformer.month else None
+        self.times = RowTimes(conformer.dataset, conformer.part)
 
     def batches(self) -> Iterator[list[pa.Array[Any]]]:
         """The rows as the raw table has them: what they are known by, where they came from, the declared columns."""
@@ -333,8 +333,7 @@ class _Read:
                 continue
             conformed = self.conformer.conform(batch)
             self.keys.add(conformed)
-            if self.pickups:
-                self.pickups.add(conformed)
+            self.times.add(conformed)
             yield self._as_declared(conformed, len(batch))
             self.rows += len(batch)
             if self.progress:
@@ -344,15 +343,13 @@ class _Read:
                 f"{self.conformer.file}: {self.rows:,} of its {total:,} rows could be read. Nothing was loaded."
             )
 
-    def check_months(self) -> None:
-        """Refuse a file of another month.
+    def check_times(self) -> None:
+        """Refuse a file of another month or day.
 
         Raises:
             RefusedError: most of its rows are.
         """
-        if self.pickups:
-            sources = self.conformer.match.sources
-            self.pickups.check(self.conformer.file, sources[self.conformer.dataset.pickup])
+        self.times.check(self.conformer.file, self.conformer.match.sources)
 
     def _as_declared(self, conformed: list[pa.Array[Any]], rows: int) -> list[pa.Array[Any]]:
         """One batch in the order of `raw_schema`."""
@@ -360,8 +357,8 @@ class _Read:
         if self.conformer.dataset.key:
             return [*conformed, source]
         row = pa.array(np.arange(self.rows, self.rows + rows, dtype=np.int64))
-        month = self.conformer.month
-        return [*([_days(month, rows)] if month else []), row, source, *conformed]
+        part = self.conformer.part
+        return [*([_days(part, rows)] if part else []), row, source, *conformed]
 
 
 def _as_the_table_has_them(
@@ -378,16 +375,16 @@ def _as_the_table_has_them(
         yield [arrays[place[f.name]] if f.name in place else pa.nulls(rows, f.type) for f in fields]
 
 
-def _days(month: Month, rows: int) -> pa.Array[Any]:
-    """The month's first day, for each row."""
-    days = (month.first_day - date(1970, 1, 1)).days
+def _days(part: Part, rows: int) -> pa.Array[Any]:
+    """The part's first day, for each row."""
+    days = (part.first_day - date(1970, 1, 1)).days
     return pa.array(np.full(rows, days, dtype=np.int32)).cast(pa.date32())
 
 
-def _partition(table: Table, month: Month | None) -> PartitionKey | None:
-    """The partition of a month's rows; None for a table without months."""
-    if month is None:
+def _partition(table: Table, part: Part | None) -> PartitionKey | None:
+    """The partition of a part's rows; None for a table without parts."""
+    if part is None:
         return None
     spec, schema = table.spec(), table.schema()
-    values = [PartitionFieldValue(spec.fields[0], month.first_day)]
+    values = [PartitionFieldValue(spec.fields[0], part.first_day)]
     return PartitionKey(field_values=values, partition_spec=spec, schema=schema)

@@ -11,7 +11,7 @@ from pyiceberg.catalog import Catalog
 from lakehouse.datasets.months import Month
 from lakehouse.datasets.registry import monthly
 from lakehouse.engines import Engine
-from lakehouse.history.history import HistoryRow, MonthRow, history, months
+from lakehouse.history.history import HistoryRow, PartRow, history, loaded
 from lakehouse.history.tree import TableTree, tree
 from lakehouse.landing import Landing
 
@@ -76,7 +76,7 @@ class Facts:
     made_at: datetime
     target: str
     engine: str
-    months: tuple[MonthRow, ...]
+    loaded: tuple[PartRow, ...]
     tables: tuple[TableHistory, ...]
     travel: Travel | None
     quality: tuple[Quality, ...]
@@ -85,7 +85,12 @@ class Facts:
     @property
     def synthetic(self) -> bool:
         """Whether any month is a generated one."""
-        return any(month.synthetic for month in self.months)
+        return any(row.synthetic for row in self.loaded)
+
+    @property
+    def has_days(self) -> bool:
+        """Whether a dataset that comes by the day is loaded."""
+        return any(not isinstance(row.file.part, Month) for row in self.loaded)
 
     def as_dict(self) -> dict[str, Any]:
         """In JSON's types."""
@@ -94,7 +99,7 @@ class Facts:
             "target": self.target,
             "engine": self.engine,
             "synthetic": self.synthetic,
-            "months": [month.as_dict() for month in self.months],
+            "months": [row.as_dict() for row in self.loaded],
             "tables": [{"table": t.table, "snapshots": [s.as_dict() for s in t.snapshots]} for t in self.tables],
             "travel": _travel_dict(self.travel),
             "quality": [asdict(row) for row in self.quality],
@@ -117,7 +122,7 @@ def collect(engine: Engine, catalog: Catalog, landing: Landing, target: str) -> 
         made_at=datetime.now(UTC).replace(microsecond=0),
         target=target,
         engine=engine.name,
-        months=tuple(months(engine, landing)),
+        loaded=tuple(loaded(engine, landing)),
         tables=tuple(t for t in tables if t.snapshots),
         travel=_travel(engine, {t.table: t for t in tables}),
         quality=_quality(engine) if QUALITY in known else (),
@@ -146,11 +151,15 @@ def _travel(engine: Engine, tables: dict[str, TableHistory]) -> Travel | None:
     if builds := _builds_around(load, [s for _, s in loads], mart):
         sql = f"select service_type, pickup_date as day, trips from {MART}"
         return _compare(engine, load, MART, sql, builds)
-    if load.parent_id is None or all(s.snapshot_id != load.parent_id for s in tables[dataset.table].snapshots):
+    if (
+        dataset.time is None
+        or load.parent_id is None
+        or all(s.snapshot_id != load.parent_id for s in tables[dataset.table].snapshots)
+    ):
         return None
     sql = (
-        f"select '{dataset.name}' as service_type, cast({dataset.pickup} as date) as day, count(*) as trips "
-        f"from {dataset.table} where date_trunc('month', {dataset.pickup}) = file_month group by 1, 2"
+        f"select '{dataset.name}' as service_type, cast({dataset.time} as date) as day, count(*) as trips "
+        f"from {dataset.table} where date_trunc('month', {dataset.time}) = file_month group by 1, 2"
     )
     return _compare(engine, load, dataset.table, sql, (load.parent_id, load.snapshot_id))
 

@@ -7,13 +7,13 @@ from itertools import groupby
 from operator import attrgetter
 from typing import TypeAlias, TypeVar
 
-from lakehouse.history.history import HistoryRow, MonthRow
+from lakehouse.history.history import HistoryRow, PartRow
 from lakehouse.history.tree import size
 from lakehouse.report.charts import ACCEPTED
 from lakehouse.report.collect import Facts, Quality
 
 SHOWN = 24
-MONTHS = ("dataset", "month", "rows", "bytes", "sha-256", "snapshot", "loaded (UTC)")
+LOADED = ("rows", "bytes", "sha-256", "snapshot", "loaded (UTC)")
 SNAPSHOTS = ("committed (UTC)", "snapshot", "operation", "month", "added", "deleted", "rows then")
 REJECTED = ("service", "month", "reason", "rows", "share")
 
@@ -28,10 +28,14 @@ def as_markdown(facts: Facts) -> str:
     ]
     if facts.synthetic:
         parts.append("**Some months are generated, not published by the TLC. They are marked synthetic.**")
-    if not facts.months:
+    if not facts.loaded:
         parts.append("Nothing is loaded yet: `lakehouse load yellow 2024-01`.")
         return "\n\n".join(parts)
-    parts.append("## Months and where they came from\n\n" + table(MONTHS, _by(facts.months, "dataset", _month)))
+    part = "month or day" if facts.has_days else "month"
+    parts.append(
+        "## Months and where they came from\n\n"
+        + table(("dataset", part, *LOADED), _by(facts.loaded, "dataset", _loaded))
+    )
     for found in facts.tables:
         if found.table.startswith("raw."):
             snapshots = _newest([_snapshot(s) for s in found.snapshots])
@@ -51,10 +55,10 @@ def as_markdown(facts: Facts) -> str:
     return "\n\n".join(parts)
 
 
-def _month(row: MonthRow) -> Cells:
+def _loaded(row: PartRow) -> Cells:
     return (
         row.dataset,
-        row.month + (" (synthetic)" if row.synthetic else ""),
+        row.part + (" (synthetic)" if row.synthetic else ""),
         f"{row.rows:,}",
         size(row.bytes),
         f"`{(row.source_sha256 or 'several')[:12]}`",
@@ -68,7 +72,7 @@ def _snapshot(row: HistoryRow) -> Cells:
         f"{row.committed_at:%Y-%m-%d %H:%M:%S}",
         f"**{row.snapshot_id}**" if row.current else row.snapshot_id,
         row.operation + (" (rolled back)" if row.rolled_back else ""),
-        row.file_month or "",
+        row.part or "",
         f"+{row.added_rows:,}",
         f"-{row.deleted_rows:,}" if row.deleted_rows else "",
         f"{row.total_rows:,}" if row.total_rows is not None else "",

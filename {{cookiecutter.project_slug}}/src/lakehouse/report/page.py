@@ -63,7 +63,7 @@ def as_page(facts: Facts) -> str:
             quality=[(service, rejected(facts.quality, service)) for service in services],
             reasons=reasons_of(facts.quality),
             reason_rows={r: sum(q.trips for q in facts.quality if q.reason == r) for r in reasons_of(facts.quality)},
-            by_dataset=[(name, list(rows)) for name, rows in groupby(facts.months, key=lambda m: m.dataset)],
+            by_dataset=[(name, list(rows)) for name, rows in groupby(facts.loaded, key=lambda m: m.dataset)],
             colours=colours,
             shown_months=SHOWN_MONTHS,
             shown_snapshots=SHOWN_SNAPSHOTS,

@@ -12,17 +12,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lakehouse.datasets.file import DatasetFile
-from lakehouse.datasets.months import Month
-from lakehouse.datasets.registry import DATASETS, is_monthly
-from lakehouse.errors import NotPublishedError, SettingsError, SourceError
+from lakehouse.datasets.file import DatasetFile, file_called
+from lakehouse.datasets.parts import Part
+from lakehouse.errors import NotPublishedError, SourceError
 
 CHUNK = 1 << 20
 SKIPPED_FOLDERS = frozenset({"versions", "__pycache__"})
 NAMES_SHOWN = 5
 
 _COPY_MARK = re.compile(r" ?\(\d+\)(?=\.[^.]*$)")
-_MONTH = re.compile(r"\d{4}-\d\d")
 
 
 @dataclass
@@ -65,24 +63,14 @@ def find(folder: Path, wanted: DatasetFile) -> Path:
     )
 
 
-def contents(folder: Path) -> dict[str, list[Month]]:
-    """The months that `find` would look at in a folder, by dataset; none for a dataset that has no months."""
-    found: dict[str, set[Month]] = {}
+def contents(folder: Path) -> dict[str, list[Part]]:
+    """The months or days that `find` would look at in a folder, by dataset; none for one whose file is the table."""
+    found: dict[str, set[Part]] = {}
     for _, folders, files in _walk(folder, []):
-        for name in map(_plain, (*folders, *files)):
-            for dataset in DATASETS.values():
-                month = _month_in(name) if is_monthly(dataset) else None
-                if name == dataset.file_name(month):
-                    found.setdefault(dataset.name, set()).update([month] if month else [])
-    return {dataset: sorted(months) for dataset, months in found.items()}
-
-
-def _month_in(name: str) -> Month | None:
-    written = _MONTH.search(name)
-    try:
-        return Month.parse(written[0]) if written else None
-    except SettingsError:
-        return None
+        for file in map(file_called, map(_plain, (*folders, *files))):
+            if file is not None:
+                found.setdefault(file.dataset, set()).update([file.part] if file.part else [])
+    return {dataset: sorted(parts, key=lambda part: part.first_day) for dataset, parts in found.items()}
 
 
 def _look(folder: Path, wanted: DatasetFile) -> _Seen:

@@ -154,8 +154,8 @@ def check(file: Path, wanted: DatasetFile, origin: str) -> None:
     page = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<"
     dataset = dataset_named(wanted.dataset)
     if isinstance(dataset.format, Csv):
-        required = [column for column in dataset.columns if column.required_in(wanted.month)]
-        names = [name for column in required[:1] or dataset.columns for name in column.published_names(wanted.month)]
+        required = [column for column in dataset.columns if column.required_in(wanted.part)]
+        names = [name for column in required[:1] or dataset.columns for name in column.published_names(wanted.part)]
         try:
             with pa.OSFile(str(file), "r") as content:
                 found = {normalised(name) for name in names_in(dataset.format, content)}

@@ -8,7 +8,7 @@ import dagster as dg
 
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.model import Dataset
-from lakehouse.datasets.registry import DATASETS, is_monthly
+from lakehouse.datasets.registry import DATASETS
 from lakehouse.defs.common import OWNERS, store_kind
 from lakehouse.defs.failures import failures
 from lakehouse.defs.one_run import file_by_file
@@ -40,7 +40,7 @@ def landed_metadata(landed: Landed) -> dict[str, Any]:
 
 def landing_asset(dataset: Dataset) -> dg.AssetsDefinition:
     """The asset of a dataset's published files."""
-    files = "the monthly files" if is_monthly(dataset) else "the file"
+    files = {"month": "the monthly files", "day": "the daily files"}.get(dataset.parts.word, "the file")
 
     @dg.asset(
         key=["landing", dataset.landing_key],

@@ -1,4 +1,4 @@
-"""Bronze as assets: one Iceberg table for each dataset, a month of it per partition where it has months."""
+"""Bronze as assets: one Iceberg table for each dataset, a month or day of it per partition where it has them."""
 
 # No postponed annotations here: Dagster reads them while it decorates.
 
@@ -12,7 +12,7 @@ from pyiceberg.catalog import Catalog
 
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.model import Dataset
-from lakehouse.datasets.registry import DATASETS, dataset_named, is_monthly
+from lakehouse.datasets.registry import DATASETS, dataset_named
 from lakehouse.defs.common import OWNERS, markdown_table, preview, store_kind, table_metadata
 from lakehouse.defs.failures import failures
 from lakehouse.defs.one_run import file_by_file
@@ -33,7 +33,7 @@ class LoadConfig(dg.Config):
     allow_shrink: bool = False
     """Take a file with fewer than half of the rows it replaces, or with none."""
     allow_strays: bool = False
-    """Take a file whose rows are mostly of another month, or whose bytes are loaded as another month."""
+    """Take a file whose rows are mostly of another month or day, or whose bytes are loaded as another one."""
 
 
 def load_metadata(result: LoadResult) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def require_landed(context: dg.AssetExecutionContext, zone: Landing, file: Datas
     """Stop unless the file is landed.
 
     Raises:
-        NotPublishedError: this run has asked the publisher, who has no such month.
+        NotPublishedError: this run has asked the publisher, who has no such file.
         LandingError: nobody has asked yet.
     """
     if zone.find(file):
@@ -74,16 +74,16 @@ def require_landed(context: dg.AssetExecutionContext, zone: Landing, file: Datas
 def raw_asset(dataset: Dataset) -> dg.AssetsDefinition:
     """The asset of a dataset's raw table."""
     key = dg.AssetKey(dataset.table.split("."))
-    months = is_monthly(dataset)
+    parts = dataset.parts
 
     @dg.asset(
         key=key,
         deps=[["landing", dataset.landing_key], "iceberg_schemas"],
         group_name="bronze",
         description=(
-            f"{dataset.title}: the published files, typed. Same rows, same order, one snapshot a month; "
-            "a month that is published again replaces the old one in one commit."
-            if months
+            f"{dataset.title}: the published files, typed. Same rows, same order, one snapshot a {parts.word}; "
+            f"a {parts.word} that is published again replaces the old one in one commit."
+            if parts.column
             else f"{dataset.title}, typed: the whole published file, replaced in one commit when it has changed."
         ),
         partitions_def=partitions_of(dataset),
@@ -93,8 +93,8 @@ def raw_asset(dataset: Dataset) -> dg.AssetsDefinition:
         # A declaration that has changed makes the asset stale: load with `again`.
         code_version=hashlib.sha256(repr(dataset).encode()).hexdigest()[:12],
         metadata={"dagster/table_name": f"iceberg.{dataset.table}"}
-        | ({"partition_expr": "file_month"} if months else {}),
-        check_specs=check_specs(key) if months else None,
+        | ({"partition_expr": parts.column} if parts.column else {}),
+        check_specs=check_specs(key) if parts.column else None,
     )
     def raw(
         context: dg.AssetExecutionContext,
@@ -122,7 +122,7 @@ def raw_asset(dataset: Dataset) -> dg.AssetsDefinition:
                 context.log.warning(result.clock)
             with service_errors(iceberg):
                 table = iceberg.load_table(dataset.table)
-                rows = preview(table, f"file_month = '{file.month.first_day}'" if file.month else None)
+                rows = preview(table, f"{parts.column} = '{file.part.first_day}'" if file.part else None)
                 return (
                     table_metadata(table)
                     | load_metadata(result)
@@ -132,7 +132,7 @@ def raw_asset(dataset: Dataset) -> dg.AssetsDefinition:
         with failures(context):
             zone = object_store.landing()
             yield file_by_file(context, dataset, partial(one, zone, catalog.open()))
-            if months:
+            if parts.column:
                 with trino.engine() as engine:
                     yield from check_results(engine, zone, dataset, key, results)
 

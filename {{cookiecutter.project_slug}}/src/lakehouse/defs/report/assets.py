@@ -6,7 +6,7 @@ import base64
 
 import dagster as dg
 
-from lakehouse.datasets.registry import monthly
+from lakehouse.datasets.registry import daily, monthly
 from lakehouse.defs.common import OWNERS
 from lakehouse.defs.dbt import assets as models
 from lakehouse.defs.failures import failures
@@ -16,7 +16,7 @@ from lakehouse.report import make_report, report_file
 from lakehouse.report.picture import growth_png
 
 _READ = [
-    *(dg.AssetKey(dataset.table.split(".")) for dataset in monthly()),
+    *(dg.AssetKey(dataset.table.split(".")) for dataset in (*monthly(), *daily())),
     *sorted(key for key in models.dbt_models.keys if key.path[0] == "gold"),
 ]
 
@@ -46,8 +46,8 @@ def iceberg_snapshot_report(
             "report": dg.MetadataValue.md(report.markdown),
             "growth": dg.MetadataValue.md(f"![Rows by snapshot](data:image/png;base64,{plot})"),
             "json": dg.MetadataValue.json(report.json),
-            "months": len(facts.months),
-            "rows": sum(month.rows for month in facts.months),
+            "months": len(facts.loaded),
+            "rows": sum(row.rows for row in facts.loaded),
             "snapshots": sum(len(table.snapshots) for table in facts.tables),
         }
     )
