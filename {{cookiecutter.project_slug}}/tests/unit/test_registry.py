@@ -1,15 +1,22 @@
-"""A dataset is declared by one file in src/lakehouse/datasets, which is found by being there."""
+"""A dataset is declared by one file in src/lakehouse/datasets, found by being there. A wrong one is refused."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tests.pages import declared_on_page
 
+from lakehouse.datasets.formats import Csv
+from lakehouse.datasets.model import Column, Name
+from lakehouse.datasets.parts import Monthly, Whole
 from lakehouse.datasets.registry import DATASETS, declared
+from lakehouse.datasets.rules import problem
 from lakehouse.settings import project_dir
 
 FHV = """
@@ -18,21 +25,21 @@ from lakehouse.datasets.months import Month
 from lakehouse.datasets.parts import Monthly
 
 FHV = Dataset(
-    name={name!r},
+    name="fhv",
     title="For-hire vehicle trips",
-    table={table!r},
-    files="fhv_tripdata_{{month}}.parquet",
+    table="raw.fhv_trips",
+    files="fhv_tripdata_{month}.parquet",
     parts=Monthly(since=Month(2015, 1)),
     columns=(Column("pickup_datetime", "timestamp", role="pickup"),),
 )
 """
+PICKUP = Column("pickup_datetime", "timestamp", role="pickup")
 
 
-def names(folder: Path, name: str, table: str) -> subprocess.CompletedProcess[str]:
+def names(folder: Path, declaration: str, file: str = "fhv.py") -> subprocess.CompletedProcess[str]:
     """Ask a copy of the project, with one more declaration, for its datasets."""
     shutil.copytree(project_dir() / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
-    declaration = FHV.format(name=name, table=table)
-    (folder / "src" / "lakehouse" / "datasets" / "fhv.py").write_text(declaration, encoding="utf-8")
+    (folder / "src" / "lakehouse" / "datasets" / file).write_text(declaration, encoding="utf-8")
     return subprocess.run(
         [sys.executable, "-c", "from lakehouse.datasets.registry import DATASETS; print(*DATASETS)"],
         env={"PYTHONPATH": str(folder / "src")},
@@ -43,21 +50,150 @@ def names(folder: Path, name: str, table: str) -> subprocess.CompletedProcess[st
     )
 
 
+def error_of(asked: subprocess.CompletedProcess[str]) -> str:
+    """The last line on stderr, without the error's class."""
+    assert asked.returncode == 1
+    kind, _, message = asked.stderr.splitlines()[-1].partition(": ")
+    assert kind == "lakehouse.errors.SettingsError"
+    return message
+
+
 def test_a_file_in_the_folder_is_a_dataset(tmp_path: Path) -> None:
-    asked = names(tmp_path, "fhv", "raw.fhv_trips")
+    asked = names(tmp_path, FHV)
 
     assert asked.stdout.split() == ["yellow", "green", "fhv", "zones"], asked.stderr
 
 
-@pytest.mark.parametrize(
-    ("name", "table", "both"), [("green", "raw.fhv_trips", "green"), ("fhv", "raw.green_trips", "raw.green_trips")]
-)
-def test_two_declarations_of_one_name_or_table_are_refused(tmp_path: Path, name: str, table: str, both: str) -> None:
-    asked = names(tmp_path, name, table)
+@pytest.mark.parametrize(("ours", "both"), [('"fhv"', "green"), ("raw.fhv_trips", "raw.green_trips")])
+def test_two_declarations_of_one_name_or_table_are_refused(tmp_path: Path, ours: str, both: str) -> None:
+    asked = names(tmp_path, FHV.replace(ours, both if "." in both else f'"{both}"'))
 
-    assert asked.returncode == 1
-    assert f"datasets/fhv.py and datasets/green.py both declare {both}. Rename one." in asked.stderr
+    assert error_of(asked) == f"datasets/fhv.py and datasets/green.py both declare {both}. Rename one."
 
 
 def test_reading_the_declarations_twice_gives_the_same() -> None:
     assert declared() == DATASETS
+
+
+@pytest.mark.parametrize(
+    "dataset", [*DATASETS.values(), declared_on_page("FHV"), declared_on_page("ORDERS")], ids=lambda d: d.name
+)
+def test_the_projects_declarations_break_no_rule(dataset: Any) -> None:
+    assert problem(dataset) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"name": "FHV trips"},
+            "the name 'FHV trips' is invalid. Use only lower-case letters, digits and underscores.",
+        ),
+        ({"name": ""}, "the name '' is invalid."),
+        ({"table": "fhv_trips"}, "the table 'fhv_trips' is invalid. Write raw.NAME;"),
+        ({"table": "silver.fhv_trips"}, "the table 'silver.fhv_trips' is invalid."),
+        ({"table": "raw.FHV"}, "the table 'raw.FHV' is invalid."),
+        ({"table": "raw.2015_trips"}, "the table 'raw.2015_trips' is invalid."),
+        ({"columns": (PICKUP, Column("n", "int"))}, "the column 'n' has the type 'int'. Use one of long, double, "),  # type: ignore[arg-type]
+        (
+            {"columns": (Column("pickup_datetime", "timestamp", role="pick-up"),)},  # type: ignore[arg-type]
+            "the column 'pickup_datetime' has the role 'pick-up'. Use one of pickup, dropoff, zone, count, or none.",
+        ),
+        (
+            {"columns": (PICKUP, PICKUP)},
+            "the columns 'pickup_datetime' and 'pickup_datetime' have one name; case and underscores do not count. ",
+        ),
+        (
+            {"columns": (PICKUP, Column("zone_id", "long"), Column("ZoneId", "long"))},
+            "the columns 'zone_id' and 'ZoneId' have one name;",
+        ),
+        (
+            {"key": ("number",)},
+            "the key has 'number', and no column has this name. Use names of columns: dispatching_base_num, ",
+        ),
+        ({"columns": (Column("n", "long"),)}, "a monthly dataset needs one column of the role pickup and the type "),
+        (
+            {"columns": (Column("picked_up", "string", role="pickup"),)},
+            "the column 'picked_up' has the role pickup and the type string. Declare it as timestamp, or remove ",
+        ),
+        (
+            {"columns": (PICKUP, Column("also", "timestamp", role="pickup"))},
+            "a monthly dataset needs one column of the role pickup",
+        ),
+        ({"files": "fhv.parquet"}, "files='fhv.parquet' must have the placeholder {month} and no other."),
+        ({"files": "fhv_{year}.parquet"}, "files='fhv_{year}.parquet' must have the placeholder {month} and no other."),
+        ({"files": "fhv_{year}_{month}.parquet"}, "files='fhv_{year}_{month}.parquet' must have the placeholder "),
+        ({"files": "fhv_{}.parquet"}, "files='fhv_{}.parquet' must have the placeholder {month} and no other."),
+        ({"files": "fhv_{month:02}.parquet"}, "files='fhv_{month:02}.parquet' must have the placeholder {month} and "),
+        ({"files": "fhv_{month.parquet"}, "files='fhv_{month.parquet' is invalid: expected '}' before end of string."),
+        (
+            {"parts": Whole()},
+            "files='fhv_tripdata_{month}.parquet' has a placeholder, and a dataset of Whole() has no ",
+        ),
+        (
+            {"files": "fhv_{month}.csv"},
+            "files='fhv_{month}.csv' does not end in .parquet. Correct the name, or declare ",
+        ),
+        ({"columns": PICKUP}, "columns is of the type Column. Write columns=(Column(…), Column(…))."),
+        ({"columns": ("n",)}, "columns has an entry that is of the type str. Write each entry as Column(…)."),
+        (
+            {"columns": (Column("n", "long", Name("N")),)},  # type: ignore[arg-type]
+            "the column 'n': names is of the type Name. Write names=(Name(\"…\"),).",
+        ),
+        (
+            {"columns": (Column("n", "long", ("N",)),)},  # type: ignore[arg-type]
+            "the column 'n': names has an entry that is of the type str. Write each entry as Name(…).",
+        ),
+        (
+            {"columns": (Column("n", "long", required_since="2015-01"),)},  # type: ignore[arg-type]
+            "the column 'n': required_since is of the type str. Write required_since=Month(2024, 1).",
+        ),
+        ({"key": "number"}, 'key is of the type str. Write key=("…",).'),
+        (
+            {"parts": Monthly},
+            "parts is Monthly without brackets. Write parts=Monthly(since=Month(2024, 1)) or Whole().",
+        ),
+        ({"parts": Monthly("2015-01")}, "parts: since is of the type str. Write since=Month(2024, 1)."),  # type: ignore[arg-type]
+        ({"name": None}, 'name is of the type NoneType. Write name="…".'),
+    ],
+)
+def test_a_declaration_that_breaks_a_rule_is_refused(changes: dict[str, Any], message: str) -> None:
+    wrong = replace(declared_on_page("FHV"), **changes)
+
+    assert (problem(wrong) or "").startswith(message)
+
+
+def test_a_whole_csv_dataset_needs_no_pickup_and_no_suffix() -> None:
+    orders = replace(declared_on_page("ORDERS"), files="orders.txt", format=Csv(), key=())
+
+    assert problem(orders) is None
+
+
+def test_the_message_of_a_broken_rule_names_the_file(tmp_path: Path) -> None:
+    asked = names(tmp_path, FHV.replace('"fhv"', '"FHV"'))
+
+    assert error_of(asked) == (
+        "datasets/fhv.py: the name 'FHV' is invalid. Use only lower-case letters, digits and underscores."
+    )
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "message"),
+    [
+        ("title=", "titel=", "line 6, can't be imported. Correct it: TypeError: Dataset.__init__() got an unexpected "),
+        ("Month(2015, 1)", "Mont(2015, 1)", "line 11, can't be imported. Correct it: NameError: name 'Mont' is not de"),
+        ('"fhv",', '"fhv', "line 7, can't be imported. Correct it: SyntaxError: unterminated string literal"),
+        ("Month(2015, 1)", 'Month.parse("2015")', "line 11, can't be imported. Correct it: '2015' is not a month."),
+        ("import Monthly", "import Weekly", "line 4, can't be imported. Correct it: ImportError: cannot import name "),
+    ],
+)
+def test_a_file_that_python_cannot_import_is_named(tmp_path: Path, right: str, wrong: str, message: str) -> None:
+    asked = names(tmp_path, FHV.replace(right, wrong))
+
+    assert error_of(asked).startswith(f"datasets/fhv.py, {message}")
+
+
+def test_a_broken_file_that_declarations_share_is_named_itself(tmp_path: Path) -> None:
+    asked = names(tmp_path, "SHARE = no_such_name\n", "tlc.py")
+
+    assert error_of(asked).startswith("datasets/tlc.py, line 1, can't be imported. Correct it: NameError: ")

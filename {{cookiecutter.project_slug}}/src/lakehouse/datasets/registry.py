@@ -6,11 +6,15 @@ import pkgutil
 from datetime import date
 from importlib import import_module
 from pathlib import Path
+from traceback import walk_tb
+from types import ModuleType
 
 from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.parts import Daily, Monthly, Whole
-from lakehouse.errors import SettingsError
+from lakehouse.datasets.rules import problem
+from lakehouse.errors import LakehouseError, SettingsError
 
+FOLDER = Path(__file__).parent
 # Files of this folder that read the declarations.
 _READERS = {"describe", "file", "registry"}
 
@@ -19,15 +23,20 @@ def declared() -> dict[str, Dataset]:
     """Read every declaration of this folder, by name: first what has months, then what has days, by the first of them.
 
     Raises:
-        SettingsError: two declarations have one name or one table.
+        SettingsError: a file of this folder can't be imported, a declaration breaks a rule (rules.py), or two
+            declarations have one name or one table. The message names the file.
     """
     found: dict[str, Dataset] = {}
     files: dict[str, str] = {}
-    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
+    for module in pkgutil.iter_modules([str(FOLDER)]):
         if module.name in _READERS:
             continue
-        for value in vars(import_module(f"{__package__}.{module.name}")).values():
-            if not isinstance(value, Dataset) or value is found.get(value.name):
+        for value in vars(_imported(module.name)).values():
+            if not isinstance(value, Dataset):
+                continue
+            if wrong := problem(value):
+                raise SettingsError(f"datasets/{module.name}.py: {wrong}")
+            if value is found.get(value.name):
                 continue
             for mark in (value.name, value.table):
                 if mark in files:
@@ -41,6 +50,34 @@ def declared() -> dict[str, Dataset]:
 
 def _order(dataset: Dataset) -> tuple[int, date]:
     return (Monthly, Daily, Whole).index(type(dataset.parts)), dataset.first_part.first_day
+
+
+def _imported(name: str) -> ModuleType:
+    """Import one file of this folder.
+
+    Raises:
+        SettingsError: Python can't import it. The message names the file, the line and Python's error.
+    """
+    try:
+        return import_module(f"{__package__}.{name}")
+    except Exception as error:
+        said = error.msg if isinstance(error, SyntaxError) else " ".join(str(error).split())
+        kind = "" if isinstance(error, LakehouseError) else f"{type(error).__name__}: "
+        place = _place(error) or f"datasets/{name}.py"
+        raise SettingsError(f"{place} can't be imported. Correct it: {kind}{said}") from error
+
+
+def _place(error: Exception) -> str | None:
+    """Name the file of this folder, and its line, at which an import failed: the last one that was being imported."""
+    places = [
+        (frame.f_code.co_filename, line)
+        for frame, line in walk_tb(error.__traceback__)
+        if frame.f_code.co_name == "<module>"
+    ]
+    if isinstance(error, SyntaxError) and error.filename:
+        places.append((error.filename, error.lineno or 1))
+    ours = [f"datasets/{Path(file).name}, line {line}," for file, line in places if Path(file).parent == FOLDER]
+    return ours[-1] if ours else None
 
 
 DATASETS: dict[str, Dataset] = declared()

@@ -1,0 +1,139 @@
+"""The rules of a declaration. `problem` finds the first rule that a dataset breaks; registry.py refuses the dataset."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from string import Formatter
+from types import UnionType
+from typing import get_args
+
+from lakehouse.datasets.formats import Csv, Parquet
+from lakehouse.datasets.model import Column, Dataset, Name, Type, normalised
+from lakehouse.datasets.months import Month
+from lakehouse.datasets.parts import Monthly, Whole
+
+_NAME = re.compile(r"[a-z0-9_]+")
+_TABLE = re.compile(r"raw\.[a-z][a-z0-9_]*")
+_TYPE_OF_ROLE = {"pickup": "timestamp", "dropoff": "timestamp", "zone": "long", "count": "long"}
+_SIGNS = "lower-case letters, digits and underscores"
+
+# The Python type of a field, and how to write the field. A comma or a pair of brackets is easily forgotten.
+_TEXT, _MONTH = (str, '"…"'), (Month, "Month(2024, 1)")
+_FIELDS: dict[type, dict[str, tuple[type | UnionType, str]]] = {
+    Dataset: {
+        **dict.fromkeys(("name", "title", "table", "files", "folder"), _TEXT),
+        "parts": (Monthly | Whole, "Monthly(since=Month(2024, 1)) or Whole()"),
+        "format": (Parquet | Csv, "Parquet() or Csv(…)"),
+        "key": (tuple, '("…",)'),
+        "columns": (tuple, "(Column(…), Column(…))"),
+    },
+    Monthly: {"since": _MONTH},
+    Column: {
+        "name": _TEXT,
+        "names": (tuple, '(Name("…"),)'),
+        "required_since": (Month | None, "Month(2024, 1)"),
+        "required_until": _MONTH,
+    },
+    Name: {"text": _TEXT, "since": _MONTH, "until": _MONTH},
+}
+
+
+def problem(dataset: Dataset) -> str | None:
+    """Say what is wrong with a declaration and how to correct it; None if it breaks no rule."""
+    return next(_problems(dataset), None)
+
+
+def _problems(dataset: Dataset) -> Iterator[str]:
+    """Every broken rule. The later rules rely on the earlier ones, so only the first problem counts."""
+    yield from _wrong_fields(dataset)
+    yield from _wrong_names(dataset)
+    for column in dataset.columns:
+        yield from _wrong_types(column)
+    yield from _wrong_columns(dataset)
+    yield from _wrong_files(dataset)
+
+
+def _wrong_fields(dataset: Dataset) -> Iterator[str]:
+    yield from _fields_of(dataset, "")
+    yield from _fields_of(dataset.parts, "parts: ")
+    for column in dataset.columns:
+        yield from _entry("columns", column, Column)
+        yield from _fields_of(column, f"the column {column.name!r}: ")
+        for name in column.names:
+            yield from _entry(f"the column {column.name!r}: names", name, Name)
+            yield from _fields_of(name, f"the column {column.name!r}: names: ")
+
+
+def _fields_of(owner: object, where: str) -> Iterator[str]:
+    for field, (wanted, example) in _FIELDS.get(type(owner), {}).items():
+        value = getattr(owner, field)
+        if not isinstance(value, wanted):
+            yield f"{where}{field} is {_kind(value)}. Write {field}={example}."
+
+
+def _entry(where: str, value: object, wanted: type) -> Iterator[str]:
+    if not isinstance(value, wanted):
+        yield f"{where} has an entry that is {_kind(value)}. Write each entry as {wanted.__name__}(…)."
+
+
+def _kind(value: object) -> str:
+    return f"{value.__name__} without brackets" if isinstance(value, type) else f"of the type {type(value).__name__}"
+
+
+def _wrong_names(dataset: Dataset) -> Iterator[str]:
+    if not _NAME.fullmatch(dataset.name):
+        yield f"the name {dataset.name!r} is invalid. Use only {_SIGNS}."
+    if not _TABLE.fullmatch(dataset.table):
+        yield (
+            f"the table {dataset.table!r} is invalid. Write raw.NAME; NAME has only {_SIGNS}, and begins with a letter."
+        )
+
+
+def _wrong_types(column: Column) -> Iterator[str]:
+    if column.type not in (types := get_args(Type)):
+        yield f"the column {column.name!r} has the type {column.type!r}. Use one of {', '.join(types)}."
+    if column.role and column.role not in _TYPE_OF_ROLE:
+        roles = ", ".join(_TYPE_OF_ROLE)
+        yield f"the column {column.name!r} has the role {column.role!r}. Use one of {roles}, or none."
+    if column.role and column.type != (wanted := _TYPE_OF_ROLE[column.role]):
+        yield (
+            f"the column {column.name!r} has the role {column.role} and the type {column.type}. "
+            f"Declare it as {wanted}, or remove the role."
+        )
+
+
+def _wrong_columns(dataset: Dataset) -> Iterator[str]:
+    seen: dict[str, str] = {}
+    for column in dataset.columns:
+        if other := seen.get(normalised(column.name)):
+            yield (
+                f"the columns {other!r} and {column.name!r} have one name; case and underscores do not count. "
+                "Rename or remove one."
+            )
+        seen[normalised(column.name)] = column.name
+    for name in dataset.key:
+        if name not in seen.values():
+            known = ", ".join(seen.values())
+            yield f"the key has {name!r}, and no column has this name. Use names of columns: {known}."
+    if isinstance(dataset.parts, Monthly) and [column.role for column in dataset.columns].count("pickup") != 1:
+        yield (
+            "a monthly dataset needs one column of the role pickup and the type timestamp. "
+            'Declare it as Column("…", "timestamp", role="pickup").'
+        )
+
+
+def _wrong_files(dataset: Dataset) -> Iterator[str]:
+    files = f"files={dataset.files!r}"
+    try:
+        found = {part[1:] for part in Formatter().parse(dataset.files) if part[1] is not None}
+    except ValueError as error:
+        yield f"{files} is invalid: {error}. Write {{month}} for the month, and no other braces."
+        return
+    month = ("month", "", None)  # without a format and a conversion
+    if isinstance(dataset.parts, Monthly) and found != {month}:
+        yield f"{files} must have the placeholder {{month}} and no other. Write {{month}} where the name has the month."
+    if isinstance(dataset.parts, Whole) and found:
+        yield f"{files} has a placeholder, and a dataset of Whole() has no months. Write the name of its one file."
+    if isinstance(dataset.format, Parquet) and not dataset.files.endswith(".parquet"):
+        yield f"{files} does not end in .parquet. Correct the name, or declare format=Csv(…)."
