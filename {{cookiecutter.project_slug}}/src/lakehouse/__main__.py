@@ -1,6 +1,58 @@
-"""`python -m lakehouse` is `lakehouse`."""
+"""The program `lakehouse`, also as `python -m lakehouse`: how it starts, and how it reports an error."""
 
-from lakehouse.cli import main
+from __future__ import annotations
+
+import errno
+import sys
+from typing import NoReturn
+
+from lakehouse.errors import LakehouseError
+
+# What is slow to import is imported where it is needed.
+# ruff: noqa: PLC0415
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0 done, 1 refused or failed (one message on stderr), 2 usage."""
+    try:
+        # A wrong declaration of a dataset is an error of this import.
+        from lakehouse.cli import app
+        from lakehouse.cli.logs import print_anything, show_own_only
+
+        print_anything()
+        show_own_only()
+        app()
+    except LakehouseError as error:
+        _fail(str(error))
+    except OSError as error:
+        if error.errno is None:  # no word of the system's: a client's own error
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{error.strerror or error}. The command stopped there; what was done before stays. {_fix(error)}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _fix(error: OSError) -> str:
+    """What the system's error proves, and no more."""
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
+            return "See that the disk has room (`lakehouse maintain --now` frees some), and run the same command again."
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return "See that you may read and write it, and run the same command again."
+        case _:
+            return "`lakehouse doctor` looks at what the commands need."
+
+
+def _fail(message: str) -> NoReturn:
+    # Not from lakehouse.cli, which may be what can't be imported.
+    from rich.console import Console
+    from rich.markup import escape
+
+    err = Console(stderr=True, highlight=False)
+    err.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
+    sys.exit(1)
+
 
 if __name__ == "__main__":
     main()

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from tests.lake import Lake
 
-from lakehouse.cli import main
+from lakehouse.__main__ import main
 from lakehouse.settings import load_settings
 
 
@@ -217,7 +217,7 @@ def on_a_full_disk(lake: Lake, *words: str) -> subprocess.CompletedProcess[str]:
     """Run `lakehouse WORDS`, which may write no file of more than 4 kB."""
     environment = {**os.environ, "LAKEHOUSE_HOME": str(lake.settings.home)}
     command = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)); "
-    command += f"import sys; sys.argv = {['lakehouse', *words]}; from lakehouse.cli import main; main()"
+    command += f"import sys; sys.argv = {['lakehouse', *words]}; from lakehouse.__main__ import main; main()"
     return subprocess.run(
         [sys.executable, "-c", command], env=environment, capture_output=True, text=True, check=False, timeout=120
     )

@@ -11,14 +11,17 @@ from typing import Any
 
 import pytest
 from tests.pages import declared_on_page
+from tests.unit.dagster_project import Project
 
+from lakehouse.datasets.days import Day
 from lakehouse.datasets.formats import Csv
 from lakehouse.datasets.model import Column, Name
-from lakehouse.datasets.parts import Monthly, Whole
+from lakehouse.datasets.parts import Daily, Monthly, Whole
 from lakehouse.datasets.registry import DATASETS, declared
 from lakehouse.datasets.rules import problem
 from lakehouse.settings import project_dir
 
+PROGRAM = Path(sys.executable).parent / "lakehouse"
 FHV = """
 from lakehouse.datasets.model import Column, Dataset
 from lakehouse.datasets.months import Month
@@ -97,7 +100,7 @@ def test_the_projects_declarations_break_no_rule(dataset: Any) -> None:
         ({"columns": (PICKUP, Column("n", "int"))}, "the column 'n' has the type 'int'. Use one of long, double, "),  # type: ignore[arg-type]
         (
             {"columns": (Column("pickup_datetime", "timestamp", role="pick-up"),)},  # type: ignore[arg-type]
-            "the column 'pickup_datetime' has the role 'pick-up'. Use one of pickup, dropoff, zone, count, or none.",
+            "the column 'pickup_datetime' has the role 'pick-up'. Use one of pickup, dropoff, time, zone, count, or ",
         ),
         (
             {"columns": (PICKUP, PICKUP)},
@@ -111,21 +114,40 @@ def test_the_projects_declarations_break_no_rule(dataset: Any) -> None:
             {"key": ("number",)},
             "the key has 'number', and no column has this name. Use names of columns: dispatching_base_num, ",
         ),
-        ({"columns": (Column("n", "long"),)}, "a monthly dataset needs one column of the role pickup and the type "),
         (
             {"columns": (Column("picked_up", "string", role="pickup"),)},
             "the column 'picked_up' has the role pickup and the type string. Declare it as timestamp, or remove ",
         ),
         (
             {"columns": (PICKUP, Column("also", "timestamp", role="pickup"))},
-            "a monthly dataset needs one column of the role pickup",
+            "the columns pickup_datetime and also have the role pickup or time. Rows belong to a part by one.",
         ),
-        ({"files": "fhv.parquet"}, "files='fhv.parquet' must have the placeholder {month} and no other."),
-        ({"files": "fhv_{year}.parquet"}, "files='fhv_{year}.parquet' must have the placeholder {month} and no other."),
+        ({"files": "fhv.parquet"}, "files='fhv.parquet' must have the placeholder {month} once, and no other."),
+        (
+            {"files": "fhv_{year}.parquet"},
+            "files='fhv_{year}.parquet' must have the placeholder {month} once, and no other.",
+        ),
         ({"files": "fhv_{year}_{month}.parquet"}, "files='fhv_{year}_{month}.parquet' must have the placeholder "),
-        ({"files": "fhv_{}.parquet"}, "files='fhv_{}.parquet' must have the placeholder {month} and no other."),
-        ({"files": "fhv_{month:02}.parquet"}, "files='fhv_{month:02}.parquet' must have the placeholder {month} and "),
+        ({"files": "fhv_{}.parquet"}, "files='fhv_{}.parquet' must have the placeholder {month} once, and no other."),
+        (
+            {"files": "fhv_{month:02}.parquet"},
+            "files='fhv_{month:02}.parquet' must have the placeholder {month} once, ",
+        ),
         ({"files": "fhv_{month.parquet"}, "files='fhv_{month.parquet' is invalid: expected '}' before end of string."),
+        (
+            {"files": "{month}_{month}.parquet"},
+            "files='{month}_{month}.parquet' must have the placeholder {month} once",
+        ),
+        ({"key": ("pickup_datetime",)}, "it has a key, and comes by the month. Declare parts=Whole(), or no key."),
+        (
+            {"parts": Daily(since=Day(2024, 1, 5))},
+            "files='fhv_tripdata_{month}.parquet' must have the placeholder {day} once, and no other. Write {day} ",
+        ),
+        (
+            {"parts": Daily(since=Day(2024, 1, 5)), "files": "fhv_{day:%Y%m}.parquet"},
+            "files='fhv_{day:%Y%m}.parquet' must have the placeholder {day} once, and no other. ",
+        ),
+        ({"columns": (Column("file_row", "long"),)}, "the column 'file_row' has a name that the loader adds itself."),
         (
             {"parts": Whole()},
             "files='fhv_tripdata_{month}.parquet' has a placeholder, and a dataset of Whole() has no ",
@@ -151,7 +173,7 @@ def test_the_projects_declarations_break_no_rule(dataset: Any) -> None:
         ({"key": "number"}, 'key is of the type str. Write key=("…",).'),
         (
             {"parts": Monthly},
-            "parts is Monthly without brackets. Write parts=Monthly(since=Month(2024, 1)) or Whole().",
+            "parts is Monthly without brackets. Write parts=Monthly(since=Month(2024, 1)), ",
         ),
         ({"parts": Monthly("2015-01")}, "parts: since is of the type str. Write since=Month(2024, 1)."),  # type: ignore[arg-type]
         ({"name": None}, 'name is of the type NoneType. Write name="…".'),
@@ -197,3 +219,38 @@ def test_a_broken_file_that_declarations_share_is_named_itself(tmp_path: Path) -
     asked = names(tmp_path, "SHARE = no_such_name\n", "tlc.py")
 
     assert error_of(asked).startswith("datasets/tlc.py, line 1, can't be imported. Correct it: NameError: ")
+
+
+@pytest.mark.parametrize("program", [(str(PROGRAM),), (sys.executable, "-m", "lakehouse")])
+@pytest.mark.parametrize(
+    ("right", "wrong", "message"),
+    [
+        ('"fhv"', '"[FHV]"', "datasets/fhv.py: the name '[FHV]' is invalid. Use only lower-case letters, digits and "),
+        ("title=", "titel=", "datasets/fhv.py, line 6, can't be imported. Correct it: TypeError: Dataset.__init__() "),
+    ],
+)
+def test_a_command_reports_a_wrong_declaration_in_one_line(
+    tmp_path: Path, program: tuple[str, ...], right: str, wrong: str, message: str
+) -> None:
+    project = Project(tmp_path, {})
+    file = project.root / "src" / "lakehouse" / "datasets" / "fhv.py"
+    file.write_text(FHV.replace(right, wrong), encoding="utf-8")
+
+    done = subprocess.run(
+        [*program, "months"], env=project.environment, capture_output=True, text=True, check=False, timeout=60
+    )
+
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: {message}")
+
+
+def test_dagster_reports_a_wrong_declaration_without_our_imports(tmp_path: Path) -> None:
+    project = Project(tmp_path, {})
+    file = project.root / "src" / "lakehouse" / "datasets" / "fhv.py"
+    file.write_text(FHV.replace('"fhv"', '"FHV"'), encoding="utf-8")
+
+    printed = project.python("-m", "dagster", "definitions", "validate", "-m", "lakehouse.definitions", code=1)
+
+    assert printed.count("lakehouse.errors.SettingsError: datasets/fhv.py: the name 'FHV' is invalid. ") == 1
+    assert "registry.py" not in printed

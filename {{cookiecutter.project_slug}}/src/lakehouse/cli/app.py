@@ -1,19 +1,16 @@
-"""The application `lakehouse`: how it starts and fails, and what its commands share.
+"""The application `lakehouse`, and what its commands share.
 
 Commands are thin: each calls what the Dagster assets call, and prints. One file holds one group of them.
 """
 
 from __future__ import annotations
 
-import errno
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lakehouse.cli.logs import print_anything, show_own_only
 from lakehouse.datasets.days import Day
 from lakehouse.datasets.months import Month
 from lakehouse.datasets.parts import Part, parse_months, parse_parts
@@ -104,41 +101,6 @@ TableName = Annotated[
     str, typer.Argument(metavar="TABLE", autocompletion=complete_table, help="For example raw.yellow_trips.")
 ]
 VERSION = "A snapshot's id, a branch or tag, or a time (UTC)."
-
-
-def main() -> None:
-    """Run the command line. Exit codes: 0 done, 1 refused or failed (one message on stderr), 2 usage."""
-    print_anything()
-    show_own_only()
-    try:
-        app()
-    except LakehouseError as error:
-        _fail(str(error))
-    except OSError as error:
-        if error.errno is None:  # no word of the system's: a client's own error
-            raise
-        where = f"{error.filename}: " if error.filename else ""
-        _fail(f"{where}{error.strerror or error}. The command stopped there; what was done before stays. {_fix(error)}")
-    except KeyboardInterrupt:
-        sys.exit(130)
-
-
-def _fix(error: OSError) -> str:
-    """What the system's error proves, and no more."""
-    match error.errno:
-        case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
-            return "See that the disk has room (`lakehouse maintain --now` frees some), and run the same command again."
-        case errno.EACCES | errno.EPERM | errno.EROFS:
-            return "See that you may read and write it, and run the same command again."
-        case _:
-            return "`lakehouse doctor` looks at what the commands need."
-
-
-def _fail(message: str) -> NoReturn:
-    from lakehouse.cli.terminal import err
-
-    err.print(f"[bold red]error:[/] {escaped(message)}", soft_wrap=True)
-    sys.exit(1)
 
 
 def escaped(text: str) -> str:

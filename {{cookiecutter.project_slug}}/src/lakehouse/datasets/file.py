@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
-from string import Formatter
 
 from lakehouse.datasets.days import Day
-from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.months import Month
 from lakehouse.datasets.parts import Part, Whole
 from lakehouse.datasets.registry import DATASETS, dataset_named
-from lakehouse.errors import SettingsError
 
 
 @dataclass(frozen=True)
@@ -64,22 +60,7 @@ def named_part(part: Part | None) -> dict[str, str | None]:
 def file_called(name: str) -> DatasetFile | None:
     """The file that a published name stands for; None if no dataset has such a file."""
     for dataset in DATASETS.values():
-        part = _part_in(dataset, name)
+        part = dataset.part_in(name)
         if (part is None) == isinstance(dataset.parts, Whole) and name == dataset.file_name(part):
             return DatasetFile(dataset.name, part)
     return None
-
-
-def _part_in(dataset: Dataset, name: str) -> Part | None:
-    """The month or day in a file's name, where the dataset's pattern has it."""
-    if isinstance(dataset.parts, Whole):
-        return None
-    (before, _, form, _), *rest = Formatter().parse(dataset.files)
-    after = rest[0][0] if rest else ""
-    written = name.removeprefix(before).removesuffix(after)
-    try:
-        if form:
-            return dataset.parts.kind.of(datetime.strptime(written, form).date())  # noqa: DTZ007 - a day has no zone
-        return dataset.parts.kind.parse(written)
-    except (ValueError, SettingsError):
-        return None

@@ -6,11 +6,14 @@ Each dataset is declared in a file of its own in this folder. See registry.py.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
+from string import Formatter
 from typing import Literal
 
 from lakehouse.datasets.formats import Csv, Parquet
 from lakehouse.datasets.months import Month
 from lakehouse.datasets.parts import Daily, Monthly, Part, Whole
+from lakehouse.errors import SettingsError
 
 Type = Literal["long", "double", "string", "timestamp"]
 
@@ -122,7 +125,21 @@ class Dataset:
 
     def file_name(self, part: Part | None = None) -> str:
         """The published file's name."""
-        return self.files.format(month=part, day=part)
+        return self.files.format(**{self.parts.word: part})
+
+    def part_in(self, name: str) -> Part | None:
+        """The month or day in a file's name, where `files` has it."""
+        if isinstance(self.parts, Whole):
+            return None
+        (before, _, form, _), *rest = Formatter().parse(self.files)
+        after = rest[0][0] if rest else ""
+        written = name.removeprefix(before).removesuffix(after)
+        try:
+            if form:
+                return self.parts.kind.of(datetime.strptime(written, form).date())  # noqa: DTZ007 - a day has no zone
+            return self.parts.kind.parse(written)
+        except (ValueError, SettingsError):
+            return None
 
 
 def normalised(name: str) -> str:

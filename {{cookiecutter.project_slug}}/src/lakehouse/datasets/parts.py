@@ -26,6 +26,7 @@ class Monthly:
     word = "month"
     column = "file_month"
     example = "2024-01"
+    form = "%Y%m"
     tolerance = timedelta(days=1)
 
     def has(self, part: Part | None) -> bool:
@@ -43,6 +44,7 @@ class Daily:
     word = "day"
     column = "file_date"
     example = "2024-01-05"
+    form = "%Y%m%d"
     tolerance = timedelta(0)
 
     def has(self, part: Part | None) -> bool:

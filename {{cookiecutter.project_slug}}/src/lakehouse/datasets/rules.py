@@ -8,34 +8,39 @@ from string import Formatter
 from types import UnionType
 from typing import get_args
 
+from lakehouse.datasets.days import Day
 from lakehouse.datasets.formats import Csv, Parquet
 from lakehouse.datasets.model import Column, Dataset, Name, Type, normalised
 from lakehouse.datasets.months import Month
-from lakehouse.datasets.parts import Monthly, Whole
+from lakehouse.datasets.parts import Daily, Monthly, Whole
 
 _NAME = re.compile(r"[a-z0-9_]+")
 _TABLE = re.compile(r"raw\.[a-z][a-z0-9_]*")
-_TYPE_OF_ROLE = {"pickup": "timestamp", "dropoff": "timestamp", "zone": "long", "count": "long"}
+_TYPE_OF_ROLE = {"pickup": "timestamp", "dropoff": "timestamp", "time": "timestamp", "zone": "long", "count": "long"}
+# Columns that the loader adds to those of a declaration.
+_ADDED = {"file_month", "file_date", "file_row", "source_sha256"}
 _SIGNS = "lower-case letters, digits and underscores"
 
 # The Python type of a field, and how to write the field. A comma or a pair of brackets is easily forgotten.
-_TEXT, _MONTH = (str, '"…"'), (Month, "Month(2024, 1)")
+_TEXT, _MONTH, _DAY = (str, '"…"'), (Month, "Month(2024, 1)"), (Day, "Day(2024, 1, 5)")
+_PART = (Month | Day, "Month(2024, 1)")
 _FIELDS: dict[type, dict[str, tuple[type | UnionType, str]]] = {
     Dataset: {
         **dict.fromkeys(("name", "title", "table", "files", "folder"), _TEXT),
-        "parts": (Monthly | Whole, "Monthly(since=Month(2024, 1)) or Whole()"),
+        "parts": (Monthly | Daily | Whole, "Monthly(since=Month(2024, 1)), Daily(since=Day(2024, 1, 5)) or Whole()"),
         "format": (Parquet | Csv, "Parquet() or Csv(…)"),
         "key": (tuple, '("…",)'),
         "columns": (tuple, "(Column(…), Column(…))"),
     },
     Monthly: {"since": _MONTH},
+    Daily: {"since": _DAY},
     Column: {
         "name": _TEXT,
         "names": (tuple, '(Name("…"),)'),
-        "required_since": (Month | None, "Month(2024, 1)"),
-        "required_until": _MONTH,
+        "required_since": (Month | Day | None, "Month(2024, 1)"),
+        "required_until": _PART,
     },
-    Name: {"text": _TEXT, "since": _MONTH, "until": _MONTH},
+    Name: {"text": _TEXT, "since": _PART, "until": _PART},
 }
 
 
@@ -116,24 +121,38 @@ def _wrong_columns(dataset: Dataset) -> Iterator[str]:
         if name not in seen.values():
             known = ", ".join(seen.values())
             yield f"the key has {name!r}, and no column has this name. Use names of columns: {known}."
-    if isinstance(dataset.parts, Monthly) and [column.role for column in dataset.columns].count("pickup") != 1:
-        yield (
-            "a monthly dataset needs one column of the role pickup and the type timestamp. "
-            'Declare it as Column("…", "timestamp", role="pickup").'
-        )
+    if len(times := [column.name for column in dataset.columns if column.role in ("pickup", "time")]) > 1:
+        yield f"the columns {' and '.join(times)} have the role pickup or time. Rows belong to a part by one."
+    if added := sorted(_ADDED & set(seen.values())):
+        yield f"the column {added[0]!r} has a name that the loader adds itself. Rename it."
+    if dataset.key and not isinstance(dataset.parts, Whole):
+        yield f"it has a key, and comes by the {dataset.parts.word}. Declare parts=Whole(), or no key."
 
 
 def _wrong_files(dataset: Dataset) -> Iterator[str]:
     files = f"files={dataset.files!r}"
     try:
-        found = {part[1:] for part in Formatter().parse(dataset.files) if part[1] is not None}
+        found = [part[1] for part in Formatter().parse(dataset.files) if part[1] is not None]
     except ValueError as error:
-        yield f"{files} is invalid: {error}. Write {{month}} for the month, and no other braces."
+        yield f"{files} is invalid: {error}. Write {{month}} for the month or {{day}} for the day, and no other braces."
         return
-    month = ("month", "", None)  # without a format and a conversion
-    if isinstance(dataset.parts, Monthly) and found != {month}:
-        yield f"{files} must have the placeholder {{month}} and no other. Write {{month}} where the name has the month."
-    if isinstance(dataset.parts, Whole) and found:
-        yield f"{files} has a placeholder, and a dataset of Whole() has no months. Write the name of its one file."
+    if isinstance(dataset.parts, Whole):
+        if found:
+            yield f"{files} has a placeholder, and a dataset of Whole() has no months. Write the name of its one file."
+    elif len(found) != 1 or not _names_its_part(dataset, dataset.parts):
+        word = dataset.parts.word
+        yield (
+            f"{files} must have the placeholder {{{word}}} once, and no other. Write {{{word}}} where the name has the "
+            f"{word}; if it is not written as {dataset.parts.example}, say how: {{{word}:{dataset.parts.form}}}."
+        )
     if isinstance(dataset.format, Parquet) and not dataset.files.endswith(".parquet"):
         yield f"{files} does not end in .parquet. Correct the name, or declare format=Csv(…)."
+
+
+def _names_its_part(dataset: Dataset, parts: Monthly | Daily) -> bool:
+    """Whether the name of a file tells its month or day, so that it can be read from there."""
+    part = parts.kind.parse(parts.example)
+    try:
+        return dataset.part_in(dataset.file_name(part)) == part
+    except (KeyError, IndexError, ValueError):
+        return False
