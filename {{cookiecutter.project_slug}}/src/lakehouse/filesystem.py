@@ -1,13 +1,16 @@
-"""What not every file system can do: where the system has no answer, that is no error; a disk's own faults stay errors.
+"""Files: their hash, and what not every file system can do.
 
-A network or container file system may not know how to sync a folder or how to lock a file. It then says so with one of
-a few error numbers. A disk that is full or broken says something else.
+Where the system has no answer, that is no error; a disk's own faults stay errors. A network or container file system
+may not know how to sync a folder or how to lock a file. It then says so with one of a few error numbers. A disk that is
+full or broken says something else.
 """
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
+from io import BufferedReader
 from pathlib import Path
 
 _UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
@@ -51,3 +54,11 @@ def sync_folder(folder: Path) -> None:
     except OSError as error:
         if error.errno not in _UNSUPPORTED_FOR_FOLDERS:
             raise
+
+
+def sha256_of(file: Path | BufferedReader) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    if isinstance(file, Path):
+        with file.open("rb") as opened:
+            return sha256_of(opened)
+    return hashlib.file_digest(file, "sha256").hexdigest()

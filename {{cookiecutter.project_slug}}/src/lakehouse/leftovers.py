@@ -17,8 +17,9 @@ from pathlib import Path
 
 from lakehouse.errors import LockedError
 from lakehouse.landing import open_landing
-from lakehouse.landing.folder import LOCK, TEMPORARY, FolderLanding
+from lakehouse.landing.folder import TEMPORARY, FolderLanding
 from lakehouse.landing.land import LOCK_SUFFIX
+from lakehouse.landing.store import LOCK
 from lakehouse.locks import HOLDER_SUFFIX, Lock
 from lakehouse.settings import Settings
 

@@ -14,9 +14,9 @@ from tests.lake import Lake
 
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.errors import CommitError, RefusedError
+from lakehouse.filesystem import sha256_of
 from lakehouse.iceberg import commit as commits
 from lakehouse.iceberg.refs import rollback
-from lakehouse.landing.folder import sha256_of
 from lakehouse.loading import load as loading
 from lakehouse.loading.load import load
 from lakehouse.synthetic.generate import write_zones

@@ -17,8 +17,9 @@ from tests.buckets import bucket_settings
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
 from lakehouse.errors import LandingError
+from lakehouse.filesystem import sha256_of
 from lakehouse.landing.bucket import BucketLanding
-from lakehouse.landing.folder import FolderLanding, sha256_of
+from lakehouse.landing.folder import FolderLanding
 from lakehouse.landing.zone import Landing
 
 JANUARY = Month(2023, 1)

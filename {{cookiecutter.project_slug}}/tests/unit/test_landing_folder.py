@@ -15,8 +15,9 @@ import pytest
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
 from lakehouse.errors import LandingError, LockedError
+from lakehouse.filesystem import sha256_of
 from lakehouse.landing import folder
-from lakehouse.landing.folder import FolderLanding, sha256_of
+from lakehouse.landing.folder import FolderLanding
 from lakehouse.locks import held
 
 JANUARY = Month(2023, 1)

@@ -18,8 +18,8 @@ from lakehouse.cli import app
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
 from lakehouse.landing.bucket import BucketLanding
-from lakehouse.landing.folder import LOCK
 from lakehouse.landing.land import land
+from lakehouse.landing.store import LOCK
 from lakehouse.leftovers import Leftover, remove_leftovers
 from lakehouse.locks import held
 from lakehouse.settings import Settings, load_settings

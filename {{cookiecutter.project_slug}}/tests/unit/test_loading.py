@@ -21,11 +21,11 @@ from lakehouse.datasets.model import Column
 from lakehouse.datasets.months import Month
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.errors import CommitError, LandingError, RefusedError
+from lakehouse.filesystem import sha256_of
 from lakehouse.iceberg import tables
 from lakehouse.iceberg.catalog import open_catalog
 from lakehouse.iceberg.tables import ensure_raw_tables
 from lakehouse.iceberg.writer import Totals
-from lakehouse.landing.folder import sha256_of
 from lakehouse.loading import load as loading
 
 TABLE = "raw.green_trips"

@@ -28,8 +28,9 @@ from tests.unit.misbehaving_publisher import (
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
 from lakehouse.errors import LandingError, NotPublishedError, SettingsError, SourceError, UnreachableError
+from lakehouse.filesystem import sha256_of
 from lakehouse.landing import Landed
-from lakehouse.landing.folder import FolderLanding, sha256_of
+from lakehouse.landing.folder import FolderLanding
 from lakehouse.landing.land import land
 from lakehouse.sources.download import Patience
 from lakehouse.synthetic.generate import write_month, write_zones

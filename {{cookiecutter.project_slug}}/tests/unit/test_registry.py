@@ -71,7 +71,9 @@ def test_a_file_in_the_folder_is_a_dataset(tmp_path: Path) -> None:
 def test_two_declarations_of_one_name_or_table_are_refused(tmp_path: Path, ours: str, both: str) -> None:
     asked = names(tmp_path, FHV.replace(ours, both if "." in both else f'"{both}"'))
 
-    assert error_of(asked) == f"datasets/fhv.py and datasets/green.py both declare {both}. Rename one."
+    assert (
+        error_of(asked) == f"datasets/fhv.py and datasets/green.py both declare {both}. Give one of them another name."
+    )
 
 
 def test_reading_the_declarations_twice_gives_the_same() -> None:

@@ -119,22 +119,31 @@ def test_no_room_holds_more_than_its_share_of_the_code() -> None:
     assert max(lines.values()) <= LARGEST_SHARE * sum(lines.values()), lines
 
 
-# Above the protocols of engine, catalog and store, nothing asks which target it is on. These do, and say why.
+# Above the protocols of engine, catalog and store, nothing asks which target it is on, or imports what only one target
+# has. These do, and say why.
 TARGETS = {
     "cli.doctor": "tells what the target needs",
     "defs.resources": "shows in Dagster what the target uses",
     "history.adopt": "a folder's files name their own place, and a bucket's don't: two different jobs",
 }
+IMPORTS = {
+    "dbt_duckdb.commit_model": "is a part of dbt-duckdb, which only one target uses",
+    "dbt_duckdb.plugin": "is a part of dbt-duckdb, which only one target uses",
+    "history.publish": "sends the REST catalog's commit of several tables, for which PyIceberg has no call",
+}
 CONCRETE = {"DuckDBEngine", "TrinoEngine", "SqlCatalog", "SqliteCatalog", "RestCatalog", "FolderStore", "BucketStore"}
+MODULES = {f"lakehouse.{name}" for name in ("engines.duckdb", "engines.trino", "landing.bucket", "landing.folder")}
 
 
 def decides_by_target(text: str) -> bool:
-    """Whether a module compares the target, or an engine's name, or asks for the class of an engine or catalog."""
+    """Whether a module asks for the target, for an engine's name, or for the class of an engine, catalog or store."""
     for node in ast.walk(ast.parse(text)):
         match node:
-            case ast.Compare(left=ast.Attribute(attr="target")):
+            case ast.Compare(left=left, comparators=comparators) if any(map(_is_target, (left, *comparators))):
                 return True
             case ast.Compare(left=ast.Attribute(attr="name"), comparators=[ast.Constant(value="trino" | "duckdb")]):
+                return True
+            case ast.Match(subject=asked) | ast.Subscript(slice=asked) if _is_target(asked):
                 return True
             case ast.Call(func=ast.Name(id="isinstance"), args=[_, ast.Name(id=name)]) if name in CONCRETE:
                 return True
@@ -143,9 +152,27 @@ def decides_by_target(text: str) -> bool:
     return False
 
 
+def _is_target(node: ast.AST) -> bool:
+    return isinstance(node, ast.Attribute) and node.attr == "target"
+
+
+def imports_of_one_target(text: str) -> bool:
+    """Whether a module imports an engine, a catalog or a store that only one target has."""
+    found = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ImportFrom)]
+    return any(node.module in MODULES or CONCRETE & {alias.name for alias in node.names} for node in found)
+
+
 @pytest.mark.parametrize(
     "line",
-    ["if settings.target == 'trino': pass", "x = engine.name == 'duckdb'", "x = isinstance(catalog, RestCatalog)"],
+    [
+        "if settings.target == 'trino': pass",
+        "if 'trino' == settings.target: pass",
+        "if settings.target in ('trino',): pass",
+        "match settings.target:\n    case 'trino': pass",
+        "x = {'trino': 1}[settings.target]",
+        "x = engine.name == 'duckdb'",
+        "x = isinstance(catalog, RestCatalog)",
+    ],
 )
 def test_a_decision_by_target_is_found(line: str) -> None:
     assert decides_by_target(line)
@@ -156,3 +183,22 @@ def test_no_decision_by_target_above_the_protocols() -> None:
     found = {n for n, p in modules().items() if room(n) in above and decides_by_target(p.read_text(encoding="utf-8"))}
 
     assert found == set(TARGETS)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from lakehouse.engines.trino import is_up",
+        "def f():\n    from lakehouse.landing.folder import FolderLanding",
+        "from pyiceberg.catalog.rest import RestCatalog",
+    ],
+)
+def test_an_import_of_one_target_is_found(line: str) -> None:
+    assert imports_of_one_target(line)
+
+
+def test_nothing_above_the_protocols_imports_what_one_target_has() -> None:
+    above = ROOMS[: ROOMS.index("engines")]
+    texts = {n: p.read_text(encoding="utf-8") for n, p in modules().items() if room(n) in above}
+
+    assert {name for name, text in texts.items() if imports_of_one_target(text)} == set(IMPORTS)

@@ -25,9 +25,9 @@ from lakehouse.engines import open_engine
 from lakehouse.errors import NotPublishedError, UnreachableError
 from lakehouse.history.history import loaded as loaded_months
 from lakehouse.iceberg.catalog import open_catalog
-from lakehouse.landing import Landing, open_landing
-from lakehouse.landing.folder import LOCK, FolderLanding
+from lakehouse.landing import Landing, landing_aside, open_landing
 from lakehouse.landing.land import GENERATED, generated, is_generated, land
+from lakehouse.landing.store import LOCK
 from lakehouse.leftovers import remove_staged
 from lakehouse.loading.load import load
 from lakehouse.locks import held
@@ -69,7 +69,7 @@ def bring(
     ):
         try:
             # First all of them aside: the landing zone gets the whole set, or nothing of it.
-            _fetch(FolderLanding(Path(folder)), settings.tlc_source, absent, patience)
+            _fetch(landing_aside(Path(folder)), settings.tlc_source, absent, patience)
         except UnreachableError as error:
             _generate(settings, landing, [file for file in absent if file not in made], Path(folder), error)
             return dict.fromkeys(asked, False)
@@ -80,7 +80,7 @@ def bring(
     return {file: file in made for file in asked}
 
 
-def _fetch(aside: FolderLanding, source: str, files: Sequence[DatasetFile], patience: Patience) -> None:
+def _fetch(aside: Landing, source: str, files: Sequence[DatasetFile], patience: Patience) -> None:
     """Fetch every file.
 
     Raises:

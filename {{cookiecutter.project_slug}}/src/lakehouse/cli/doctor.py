@@ -247,9 +247,9 @@ def _ask_store(settings: Settings) -> str:
 
 
 def _ask_trino(settings: Settings) -> str:
-    from lakehouse.engines.trino import TrinoEngine  # noqa: PLC0415 - slow to import
+    from lakehouse.engines import open_engine  # noqa: PLC0415 - slow to import
 
-    engine = TrinoEngine(settings)
+    engine = open_engine(settings)
     try:
         return f"version {engine.query('select node_version from system.runtime.nodes')['node_version'][0].as_py()}"
     finally:

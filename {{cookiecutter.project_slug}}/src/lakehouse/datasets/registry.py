@@ -41,7 +41,8 @@ def declared() -> dict[str, Dataset]:
             for mark in (value.name, value.table):
                 if mark in files:
                     raise SettingsError(
-                        f"datasets/{files[mark]}.py and datasets/{module.name}.py both declare {mark}. Rename one."
+                        f"datasets/{files[mark]}.py and datasets/{module.name}.py both declare {mark}. "
+                        "Give one of them another name."
                     )
                 files[mark] = module.name
             found[value.name] = value

@@ -24,8 +24,9 @@ from pyiceberg.table.update.schema import UpdateSchema
 from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import DecimalType, IcebergType, NestedField
 
-from lakehouse.engines.duckdb import DUCKDB_TYPES, literal, local_path, quoted, register_table
+from lakehouse.engines.duckdb import DUCKDB_TYPES, literal, quoted, register_table
 from lakehouse.errors import CommitError, TransformError
+from lakehouse.iceberg.files import local_path
 from lakehouse.iceberg.tables import PROPERTIES
 from lakehouse.iceberg.writer import described, remove
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import pyarrow as pa
 from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
-from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.types import (
     BinaryType,
     BooleanType,
@@ -34,7 +33,7 @@ from lakehouse.engines.as_of import reads_catalog, referenced_tables, versions
 from lakehouse.engines.protocol import PartFiles, Ref, check_names
 from lakehouse.errors import QueryError
 from lakehouse.iceberg.catalog import open_catalog, service_errors, table_names
-from lakehouse.iceberg.files import file_hash
+from lakehouse.iceberg.files import file_hash, local_path
 from lakehouse.iceberg.publication import BRANCH, published_snapshots, published_tables
 from lakehouse.iceberg.refs import snapshot_at
 from lakehouse.iceberg.timeline import snapshots_of
@@ -161,14 +160,6 @@ def _duckdb_type(table: str, field: Any) -> str:
             f"{table}.{field.name}: this engine does not support the type {field.field_type}. Read the table with the "
             "tool that made it, or make it again without nested columns."
         ) from None
-
-
-def local_path(location: str) -> str:
-    """The path that PyIceberg itself opens for a location (it does not decode percent signs)."""
-    scheme, _, path = PyArrowFileIO.parse_location(location)
-    if scheme != "file":
-        raise QueryError(f"{location} is not a local file; DuckDB reads the tables of the embedded target only.")
-    return path
 
 
 def _glob_escaped(path: str) -> str:

@@ -41,7 +41,9 @@ def arrow_type(name: str) -> pa.DataType:
     word = base + rest
     if word in _MADE:
         return _MADE[word](arguments)
-    raise QueryError(f"Trino's type {name!r} can't be given as Arrow. Cast it in the query, to varchar for one.")
+    raise QueryError(
+        f"Trino's type {name!r} can't be given as Arrow. Cast the column in the query, for example to varchar."
+    )
 
 
 def arrow_table(names: Sequence[str], types: Sequence[str], batches: Iterable[list[Sequence[Any]]]) -> pa.Table:

@@ -21,10 +21,9 @@ from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.schema import Schema
 from pyiceberg.typedef import Record
 from pyiceberg.types import StructType
-from sqlalchemy import text
 
 from lakehouse.errors import BoundaryError
-from lakehouse.iceberg.catalog import LAYERS, SqliteCatalog, open_catalog, open_sqlite, service_errors
+from lakehouse.iceberg.catalog import LAYERS, open_catalog, open_sqlite, service_errors
 from lakehouse.iceberg.files import referenced
 from lakehouse.iceberg.identity import (
     BEGIN_AGAIN,
@@ -38,6 +37,7 @@ from lakehouse.iceberg.identity import (
     write_beside_files,
     write_to_catalog,
 )
+from lakehouse.landing import bucket_objects
 
 if TYPE_CHECKING:
     from lakehouse.settings import Settings
@@ -91,7 +91,7 @@ def _adopt_home(settings: Settings) -> Adopted:
         rewriting = _Rewriting(settings)
         new = {name: rewriting.table(location) for name, location in files.items()}
         if new != files:
-            _point_to(catalog, new)
+            catalog.point_to(new)
         kept = in_catalog(catalog)
         if kept is None or kept.place != place_of(settings):
             # A copy is another lakehouse than the one it was taken from.
@@ -100,20 +100,6 @@ def _adopt_home(settings: Settings) -> Adopted:
             write_to_catalog(catalog, kept)
         write_beside_files(settings, catalog, kept)
         return Adopted(kept.id, kept.place, len(files), rewriting.rewritten)
-
-
-def _point_to(catalog: SqliteCatalog, files: dict[str, str]) -> None:
-    """Make the catalog name the rewritten metadata files: all tables in one transaction."""
-    with catalog.engine.begin() as connection:
-        for name, location in files.items():
-            schema, _, table = name.rpartition(".")
-            connection.execute(
-                text(
-                    "update iceberg_tables set metadata_location = :location, previous_metadata_location = null "
-                    "where catalog_name = :catalog and table_namespace = :schema and table_name = :table"
-                ),
-                {"location": location, "catalog": catalog.name, "schema": schema, "table": table},
-            )
 
 
 class _Rewriting:
@@ -230,9 +216,7 @@ def _with_own_addresses(value: Any, own: Callable[[str], str]) -> Any:
 
 def _adopt_bucket(settings: Settings, catalog: Catalog) -> Adopted:
     """Check that every file which the catalog's tables need is in the bucket, and write one identity on both sides."""
-    from lakehouse.landing.bucket import BucketStore  # noqa: PLC0415 - boto3 is slow to import, and one target needs it
-
-    keys = set(BucketStore(settings).objects("iceberg/"))
+    keys = set(bucket_objects(settings, "iceberg/"))
     names = list(_own_tables(catalog))
     prefix = f"s3://{settings.s3_bucket}/"
     for name in names:

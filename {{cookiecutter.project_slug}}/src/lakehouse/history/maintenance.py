@@ -28,11 +28,10 @@ from sqlalchemy.exc import DBAPIError
 
 from lakehouse.engines import Engine, open_engine
 from lakehouse.engines.as_of import CATALOG
-from lakehouse.engines.duckdb import local_path
 from lakehouse.errors import CommitError, QueryError, ServiceError
 from lakehouse.history.tree import size as readable_size
 from lakehouse.iceberg.catalog import LAYERS, is_full, open_catalog, service_errors
-from lakehouse.iceberg.files import referenced
+from lakehouse.iceberg.files import local_path, referenced
 from lakehouse.iceberg.identity import check_pair, check_writable
 from lakehouse.iceberg.refs import load_table
 from lakehouse.iceberg.tables import METADATA_FILES

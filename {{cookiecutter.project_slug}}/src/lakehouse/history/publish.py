@@ -146,7 +146,10 @@ def _publish(settings: Settings, catalog: Catalog, done: BuildResult) -> Publica
         else:
             _commit_one_by_one(settings, catalog, changes, publication)
     except CommitFailedException as error:
-        raise CommitError(f"A table changed while it was being published ({error}). Publish again.") from error
+        raise CommitError(
+            f"A table changed while it was being published ({error}). Readers see what was published before. "
+            "Publish again."
+        ) from error
     return publication
 
 
@@ -180,7 +183,7 @@ def _current(table: Table) -> int:
     return snapshot_id
 
 
-Changes = tuple[Table, tuple[TableRequirement, ...], tuple[TableUpdate, ...]]
+RefChange = tuple[Table, tuple[TableRequirement, ...], tuple[TableUpdate, ...]]
 
 
 def _changes(table: Table, tag: str) -> tuple[tuple[TableRequirement, ...], tuple[TableUpdate, ...]]:
@@ -205,7 +208,7 @@ def _set(name: str, kind: SnapshotRefType, snapshot_id: int) -> SetSnapshotRefUp
     return SetSnapshotRefUpdate(ref_name=name, type=kind, snapshot_id=snapshot_id)  # type: ignore[call-arg]
 
 
-def _commit_all(catalog: RestCatalog, changes: list[Changes], publication: Publication) -> None:
+def _commit_all(catalog: RestCatalog, changes: list[RefChange], publication: Publication) -> None:
     """The catalog's own multi-table commit, for which PyIceberg has no call: all tables move, or none.
 
     Raises:
@@ -303,7 +306,9 @@ def _drop_views_without_table(engine: Engine, publication: Publication) -> None:
         engine.query(f"drop view iceberg.published.{view}")
 
 
-def _commit_one_by_one(settings: Settings, catalog: Catalog, changes: list[Changes], publication: Publication) -> None:
+def _commit_one_by_one(
+    settings: Settings, catalog: Catalog, changes: list[RefChange], publication: Publication
+) -> None:
     """Refs first, so that the snapshots are held; then the manifest, in one step: readers see all or nothing of it."""
     for table, requirements, updates in changes:
         catalog.commit_table(table, requirements, updates)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -155,6 +155,19 @@ class SqliteCatalog(SqlCatalog):
                 {"name": self.name},
             )
             return {f"{schema}.{table}": str(location) for schema, table, location in rows}
+
+    def point_to(self, files: Mapping[str, str]) -> None:
+        """Make the catalog name other metadata files for these tables: all of them in one transaction."""
+        with self.engine.begin() as connection:
+            for name, location in files.items():
+                schema, _, table = name.rpartition(".")
+                connection.execute(
+                    text(
+                        "update iceberg_tables set metadata_location = :location, previous_metadata_location = null "
+                        "where catalog_name = :catalog and table_namespace = :schema and table_name = :table"
+                    ),
+                    {"location": location, "catalog": self.name, "schema": schema, "table": table},
+                )
 
 
 def open_catalog(settings: Settings) -> Catalog:

@@ -8,12 +8,14 @@ from typing import Any
 import pyarrow.parquet as pq
 from pyiceberg.conversions import from_bytes
 from pyiceberg.expressions import BooleanExpression, EqualTo
+from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.types import StringType
 
 from lakehouse.datasets.parts import Part
+from lakehouse.errors import QueryError
 from lakehouse.landing import SHA256_LENGTH
 
 
@@ -35,6 +37,14 @@ def referenced(table: Table, snapshots: Iterable[Snapshot] | None = None) -> Ite
             yield manifest.manifest_path
             for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True):
                 yield entry.data_file.file_path
+
+
+def local_path(location: str) -> str:
+    """The path that PyIceberg itself opens for a location (it does not decode percent signs)."""
+    scheme, _, path = PyArrowFileIO.parse_location(location)
+    if scheme != "file":
+        raise QueryError(f"{location} is not a local file; DuckDB reads the tables of the embedded target only.")
+    return path
 
 
 def part_is(column: str, part: Part) -> BooleanExpression:

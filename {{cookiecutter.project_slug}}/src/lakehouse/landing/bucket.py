@@ -20,8 +20,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from lakehouse.errors import LakehouseError, LandingError, ServiceError
-from lakehouse.landing.folder import LOCK
-from lakehouse.landing.store import Incoming
+from lakehouse.landing.store import LOCK, Incoming
 from lakehouse.landing.zone import Landing
 from lakehouse.locks import held
 from lakehouse.network import way_to

@@ -10,19 +10,17 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from io import BufferedReader
 from pathlib import Path
 from uuid import uuid4
 
 from lakehouse.errors import LandingError
-from lakehouse.filesystem import sync, sync_folder
-from lakehouse.landing.store import Incoming
+from lakehouse.filesystem import sha256_of, sync, sync_folder
+from lakehouse.landing.store import LOCK, Incoming
 from lakehouse.landing.zone import Landing
 from lakehouse.locks import held
 
 CHUNK = 1 << 20
 TEMPORARY = ".landing-"
-LOCK = ".lock"
 LOCK_SECONDS = 300.0  # copying and hashing one file takes seconds
 
 
@@ -156,14 +154,6 @@ class FolderLanding(Landing):
 
     def __init__(self, root: Path) -> None:
         super().__init__(FolderStore(root))
-
-
-def sha256_of(file: Path | BufferedReader) -> str:
-    """SHA-256 of a file's bytes, in hex."""
-    if isinstance(file, Path):
-        with file.open("rb") as opened:
-            return sha256_of(opened)
-    return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _temporary(path: Path) -> Path:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
 from lakehouse.errors import LandingError, SourceError
-from lakehouse.landing.folder import sha256_of
+from lakehouse.filesystem import sha256_of
 from lakehouse.landing.record import SUFFIX, Landed, from_json
 from lakehouse.landing.zone import Landing
 from lakehouse.locks import held

@@ -12,6 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+LOCK = ".lock"  # the name of a lock's file, or its ending
+
 
 @dataclass(frozen=True)
 class Incoming:

@@ -31,6 +31,7 @@ from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.parts import Part
 from lakehouse.datasets.registry import dataset_named
 from lakehouse.errors import LakehouseError, LandingError, RefusedError
+from lakehouse.filesystem import sha256_of
 from lakehouse.formats import open_reader
 from lakehouse.formats.protocol import Reader
 from lakehouse.iceberg.catalog import service_errors
@@ -39,7 +40,6 @@ from lakehouse.iceberg.tables import ensure_raw_tables, raw_schema
 from lakehouse.iceberg.timeline import skew
 from lakehouse.iceberg.writer import audit, write_data_file
 from lakehouse.landing import Landed, Landing
-from lakehouse.landing.folder import sha256_of
 from lakehouse.landing.land import is_generated
 from lakehouse.loading.acceptance import (
     Change,
@@ -277,7 +277,8 @@ def _both(path: Path, landed: Landed) -> Iterator[tuple[BufferedReader, Any]]:
     with path.open("rb") as file, pa.OSFile(str(path), "r") as source:
         if not os.path.sameopenfile(file.fileno(), source.fileno()):
             raise LandingError(
-                f"{landed.file.name} was landed again while it was being opened. Run the same command again."
+                f"{landed.file.name} was landed again while it was being opened. Nothing was loaded; run the same "
+                "command again."
             )
         yield file, source
 
