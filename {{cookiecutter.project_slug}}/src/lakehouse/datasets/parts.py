@@ -27,6 +27,7 @@ class Monthly:
     column = "file_month"
     example = "2024-01"
     form = "%Y%m"
+    unit = "M"  # as numpy calls it
     tolerance = timedelta(days=1)
 
     def has(self, part: Part | None) -> bool:
@@ -45,6 +46,7 @@ class Daily:
     column = "file_date"
     example = "2024-01-05"
     form = "%Y%m%d"
+    unit = "D"  # as numpy calls it
     tolerance = timedelta(0)
 
     def has(self, part: Part | None) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from pyarrow import compute
 from pyiceberg.expressions import AlwaysTrue, BooleanExpression
@@ -215,8 +216,9 @@ class RowTimes:
         self._part = part
         self._known = 0
         self._strays = 0
-        self._days: Counter[int] = Counter()  # days since 1970-01-01
+        self._seen: Counter[np.datetime64] = Counter()  # the months or days where the rows outside lie
         if part and dataset.time and not isinstance(dataset.parts, Whole):
+            self._unit = f"datetime64[{dataset.parts.unit}]"
             midnight = datetime.min.time()
             self._position = [column.name for column in dataset.columns].index(dataset.time)
             self._first = _time(datetime.combine(part.first_day, midnight) - dataset.parts.tolerance)
@@ -234,8 +236,8 @@ class RowTimes:
         if not outside.true_count:
             return
         self._strays += outside.true_count
-        days = times.filter(outside, null_selection_behavior="drop").to_numpy().astype("datetime64[D]").astype("i8")
-        self._days.update(days.tolist())
+        strays = times.filter(outside, null_selection_behavior="drop").to_numpy().astype(self._unit)
+        self._seen.update(dict(zip(*np.unique(strays, return_counts=True), strict=True)))
 
     def check(self, file: str, sources: Mapping[str, str | None]) -> None:
         """Refuse a file of which most rows with a time lie outside its part. `sources` are its own column names.
@@ -246,10 +248,7 @@ class RowTimes:
         parts, part = self._dataset.parts, self._part
         if part is None or isinstance(parts, Whole) or self._strays <= self._dataset.stray_share * self._known:
             return
-        counted: Counter[Part] = Counter()
-        for day, rows in self._days.items():
-            counted[parts.kind.of(EPOCH + timedelta(days=day))] += rows
-        most, rows = counted.most_common(1)[0]
+        most, rows = self._seen.most_common(1)[0]
         name = self._dataset.name
         outside = f"more than a day outside {part}" if parts.tolerance else f"outside {part}"
         raise RefusedError(
