@@ -9,6 +9,8 @@ import pytest
 from tests.pages import own_definitions
 from tests.unit.dagster_project import Project
 
+from lakehouse.datasets.registry import DATASETS, daily
+
 DESCRIBE = """
 import json
 from lakehouse.definitions import defs
@@ -35,8 +37,16 @@ print(json.dumps({"nodes": nodes, "jobs": jobs, "gaps": [undocumented, ownerless
 TRIPS = ["silver/stg_green_trips", "silver/stg_yellow_trips"]
 MARTS = ["dim_zones", "fct_daily_trips", "fct_hourly_revenue", "fct_monthly_quality", "fct_trip_distance_stats"]
 SEEDS = ["payment_type_texts", "payment_types", "rate_codes", "trip_types", "vendor_texts", "vendors"]
-# asset: group, parents, whether it has months
+# Datasets of one's own give their assets by being declared; days are in no job of months.
+OWN = [dataset for name, dataset in DATASETS.items() if name not in ("yellow", "green", "zones")]
+DAILY = {f"{room}/{dataset.landing_key}" for dataset in daily() for room in ("landing", "raw")}
+# asset: group, parents, whether it has months or days
 CONTRACT: dict[str, list[Any]] = {
+    **{f"landing/{one.landing_key}": ["landing", [], bool(one.parts.column)] for one in OWN},
+    **{
+        f"raw/{one.landing_key}": ["bronze", ["iceberg_schemas", f"landing/{one.landing_key}"], bool(one.parts.column)]
+        for one in OWN
+    },
     "landing/green_trips": ["landing", [], True],
     "landing/yellow_trips": ["landing", [], True],
     "landing/taxi_zones": ["landing", [], False],
@@ -59,7 +69,12 @@ CONTRACT: dict[str, list[Any]] = {
     "gold/fct_trip_distance_stats": ["gold", ["gold/dim_zones", *TRIPS], False],
     "iceberg_snapshot_report": [
         "reports",
-        [*(f"gold/{mart}" for mart in MARTS), "raw/green_trips", "raw/yellow_trips"],
+        sorted(
+            [
+                *(f"gold/{mart}" for mart in MARTS),
+                *(f"raw/{dataset.landing_key}" for dataset in DATASETS.values() if dataset.parts.column),
+            ]
+        ),
         False,
     ],
 }
@@ -71,9 +86,9 @@ def test_the_asset_graph_is_as_agreed_and_loads_without_services(tmp_path: Path,
 
     assert found["nodes"] == CONTRACT
     assert found["gaps"] == [[], [], []]
-    assert found["jobs"]["lakehouse_full_pipeline"] == sorted(CONTRACT)
+    assert found["jobs"]["lakehouse_full_pipeline"] == sorted(set(CONTRACT) - DAILY)
     assert found["jobs"]["bronze_only"] == sorted(
-        k for k, (group, _, _) in CONTRACT.items() if group in ("landing", "bronze")
+        k for k, (group, _, _) in CONTRACT.items() if group in ("landing", "bronze") and k not in DAILY
     )
     assert found["jobs"]["publish"] == []  # a step that is no asset: it builds, tests and publishes in one
     assert found["jobs"]["dbt_only"] == sorted(
@@ -95,7 +110,7 @@ schedules = {one.name: [one.job_name, one.default_status.value] for one in repos
 print(json.dumps({"policies": policies, "schedules": schedules}))
 """)
 
-    assert set(found["policies"]) == {*CONTRACT, "my_chart"}
+    assert set(found["policies"]) == {*CONTRACT, "my_chart"} - DAILY
     assert len(set(found["policies"].values())) == 1
     assert found["schedules"]["build_at_night"] == ["dbt_only", "STOPPED"]
 

@@ -64,7 +64,8 @@ def error_of(asked: subprocess.CompletedProcess[str]) -> str:
 def test_a_file_in_the_folder_is_a_dataset(tmp_path: Path) -> None:
     asked = names(tmp_path, FHV)
 
-    assert asked.stdout.split() == ["yellow", "green", "fhv", "zones"], asked.stderr
+    ours = ["yellow", "green", "fhv", "zones"]
+    assert [name for name in asked.stdout.split() if name in ours] == ours, asked.stderr
 
 
 @pytest.mark.parametrize(("ours", "both"), [('"fhv"', "green"), ("raw.fhv_trips", "raw.green_trips")])
