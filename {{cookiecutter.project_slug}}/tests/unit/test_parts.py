@@ -30,6 +30,7 @@ from lakehouse.history.diff import PartDiff, diff
 from lakehouse.history.history import loaded
 from lakehouse.landing.land import land
 from lakehouse.loading.load import LoadResult, load
+from lakehouse.report import make_report
 from lakehouse.sources.search import contents
 
 SHOPS = DatasetFile("shops")
@@ -290,3 +291,16 @@ def test_a_day_is_the_one_that_is_written(day: date) -> None:
     assert Day.parse(str(Day.of(day))).first_day == day
     assert Day.of(day).next.first_day == day + timedelta(days=1)
     assert Month.of(day).first_day <= day <= Month.of(day).last_day
+
+
+def test_the_report_names_days(lake: Lake, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    declare_orders(monkeypatch)
+    orders_of(folder, "2024-01-05", [1, 2])
+    load_day(lake, folder, "2024-01-05")
+
+    report = make_report(lake.settings)
+
+    assert [row["day"] for row in report.json["months"]] == ["2024-01-05"]
+    assert "| orders | 2024-01-05 | 2 |" in report.markdown
+    assert "months and days loaded" in report.html
+    assert report.html.count('<td class="t">2024-01-05') == 2  # what is loaded, and the snapshot that brought it

@@ -97,7 +97,7 @@ def growth(snapshots: Sequence[HistoryRow], label: str) -> Plot:
         x = LEFT + slot * (i + 0.5) - width / 2
         total = snapshot.total_rows or 0
         kept = max(total - snapshot.added_rows, 0)
-        name = snapshot.file_month or snapshot.operation
+        name = snapshot.part or snapshot.operation
         parts = [
             ("kept", 0, kept, kept),
             ("added", kept, total, snapshot.added_rows),

@@ -75,5 +75,5 @@ def as_page(facts: Facts) -> str:
 
 def last_load(facts: Facts) -> datetime | None:
     """When the newest load was made that no rollback took back."""
-    loads = [s.committed_at for t in facts.tables for s in t.snapshots if s.file_month and not s.rolled_back]
+    loads = [s.committed_at for t in facts.tables for s in t.snapshots if s.part and not s.rolled_back]
     return max(loads, default=None)

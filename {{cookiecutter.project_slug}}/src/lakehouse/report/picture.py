@@ -36,7 +36,7 @@ def growth_png(facts: Facts) -> bytes:
         axes.bar(places, standing, color="#cfd3da", width=0.6)
         axes.bar(places, gone, fill=False, edgecolor="#c8553d", linestyle="--", width=0.6)
         axes.bar(places, added, bottom=kept, color=COLOURS.get(tables[history.table], "#3f7fb5"), width=0.6)
-        axes.set_xticks(places, [s.file_month or s.operation for s in shown], rotation=45 if len(shown) > 8 else 0)
+        axes.set_xticks(places, [s.part or s.operation for s in shown], rotation=45 if len(shown) > 8 else 0)
         axes.set_title(f"{history.table}: rows by snapshot", loc="left", fontsize=10)
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
         axes.spines[["top", "right"]].set_visible(False)
