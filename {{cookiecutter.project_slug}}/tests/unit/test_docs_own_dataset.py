@@ -83,6 +83,19 @@ def test_dagster_has_assets_for_it(fhv: Dataset) -> None:
     assert raw_asset(fhv).key.to_user_string() == "raw/fhv_trips"
 
 
+def test_the_declared_json_lines_are_loaded(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DATASETS, "tickets", declared_on_page("TICKETS"))
+    line = b'{"id": 7, "openedAt": "2024-01-31T09:30:00", "hours": 0.1, "customer": {"address": {"city": "Rome"}}}\n'
+    (tmp_path / "tickets.jsonl.gz").write_bytes(gzip.compress(line))
+
+    land(lake.landing, str(tmp_path), DatasetFile("tickets"))
+    load(lake.catalog, lake.landing, DatasetFile("tickets"))
+
+    assert lake.rows("select id, opened_at, hours, city from raw.tickets") == [
+        {"id": 7, "opened_at": datetime.fromisoformat("2024-01-31T09:30"), "hours": 0.1, "city": "Rome"}
+    ]
+
+
 def test_the_declared_csv_file_is_loaded(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(DATASETS, "orders", declared_on_page("ORDERS"))
     text = "Orders\n\nOrder No;Date;Net price;remark\n7;31.01.2024 09:30;1234,50;caf\xe9\n"

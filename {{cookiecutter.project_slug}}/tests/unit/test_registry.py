@@ -82,7 +82,9 @@ def test_reading_the_declarations_twice_gives_the_same() -> None:
 
 
 @pytest.mark.parametrize(
-    "dataset", [*DATASETS.values(), declared_on_page("FHV"), declared_on_page("ORDERS")], ids=lambda d: d.name
+    "dataset",
+    [*DATASETS.values(), declared_on_page("FHV"), declared_on_page("ORDERS"), declared_on_page("TICKETS")],
+    ids=lambda d: d.name,
 )
 def test_the_projects_declarations_break_no_rule(dataset: Any) -> None:
     assert problem(dataset) is None

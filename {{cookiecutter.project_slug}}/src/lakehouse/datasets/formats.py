@@ -34,3 +34,23 @@ class Csv:
 
     suffix = "csv"
     title = "CSV file"
+
+
+@dataclass(frozen=True)
+class JsonLines:
+    """A JSON object a line. Numbers keep their characters, and each value is conformed to its column's type, exactly.
+
+    A member of an object is a column by its path: `customer.address.city`. A name that is missing, and null, are null.
+    `times` is the form of times, in the signs of `strptime`; without it they are written as 2024-01-31 23:59:59, or
+    with a T between. A zip file holds one file.
+    """
+
+    encoding: str = "utf-8"
+    times: str = ""
+    compression: Literal["", "gzip", "zip", "zstd"] = ""
+
+    suffix = "jsonl"
+    title = "JSON lines file"
+
+
+Format = Parquet | Csv | JsonLines

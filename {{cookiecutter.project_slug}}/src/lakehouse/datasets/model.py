@@ -10,7 +10,7 @@ from datetime import datetime
 from string import Formatter
 from typing import Literal
 
-from lakehouse.datasets.formats import Csv, Parquet
+from lakehouse.datasets.formats import Format, Parquet
 from lakehouse.datasets.months import Month
 from lakehouse.datasets.parts import Daily, Monthly, Part, Whole
 from lakehouse.errors import SettingsError
@@ -100,7 +100,7 @@ class Dataset:
     parts: Monthly | Daily | Whole
     columns: tuple[Column, ...]
     key: tuple[str, ...] = ()
-    format: Parquet | Csv = field(default_factory=Parquet)
+    format: Format = field(default_factory=Parquet)
     swapped_share: float = 0.5
     unknown_zone_share: float = 0.5
     shrink_share: float = 0.5

@@ -9,7 +9,7 @@ from types import UnionType
 from typing import get_args
 
 from lakehouse.datasets.days import Day
-from lakehouse.datasets.formats import Csv, Parquet
+from lakehouse.datasets.formats import Format, Parquet
 from lakehouse.datasets.model import Column, Dataset, Name, Type, normalised
 from lakehouse.datasets.months import Month
 from lakehouse.datasets.parts import Daily, Monthly, Whole
@@ -28,7 +28,7 @@ _FIELDS: dict[type, dict[str, tuple[type | UnionType, str]]] = {
     Dataset: {
         **dict.fromkeys(("name", "title", "table", "files", "folder"), _TEXT),
         "parts": (Monthly | Daily | Whole, "Monthly(since=Month(2024, 1)), Daily(since=Day(2024, 1, 5)) or Whole()"),
-        "format": (Parquet | Csv, "Parquet() or Csv(…)"),
+        "format": (Format, "Parquet(), Csv(…) or JsonLines(…)"),
         "key": (tuple, '("…",)'),
         "columns": (tuple, "(Column(…), Column(…))"),
     },

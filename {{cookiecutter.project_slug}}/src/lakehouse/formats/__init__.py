@@ -5,13 +5,15 @@ from __future__ import annotations
 from contextlib import closing
 from typing import Any
 
-from lakehouse.datasets.formats import Csv, Parquet
+from lakehouse.datasets.formats import Csv, Format, JsonLines, Parquet
+from lakehouse.formats import csv, json_lines
 from lakehouse.formats.csv import CsvReader
+from lakehouse.formats.json_lines import JsonLinesReader
 from lakehouse.formats.parquet import ParquetReader
 from lakehouse.formats.protocol import Reader
 
 
-def open_reader(declared: Parquet | Csv, source: Any) -> Reader:
+def open_reader(declared: Format, source: Any) -> Reader:
     """Read an open file as it is declared.
 
     Raises:
@@ -22,9 +24,24 @@ def open_reader(declared: Parquet | Csv, source: Any) -> Reader:
             return ParquetReader(source)
         case Csv():
             return CsvReader(declared, source)
+        case JsonLines():
+            return JsonLinesReader(declared, source)
 
 
-def count_rows(declared: Parquet | Csv, source: Any) -> int:
+def names_at_the_head(declared: Csv | JsonLines, source: Any) -> list[str]:
+    """The names of columns that the beginning of an open file shows; most of it is not read.
+
+    Raises:
+        pa.ArrowException, OSError: it is damaged, or no such file.
+    """
+    match declared:
+        case Csv():
+            return csv.names_in(declared, source)
+        case JsonLines():
+            return json_lines.names_in(declared, source)
+
+
+def count_rows(declared: Format, source: Any) -> int:
     """How many rows an open file has; where it does not say so itself, it is read.
 
     Raises:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import zipfile
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,6 +11,8 @@ import pyarrow as pa
 from pyarrow import csv as arrow
 
 from lakehouse.datasets.formats import Csv
+from lakehouse.formats.compression import decompressed
+from lakehouse.formats.protocol import row_from_0
 
 LONGEST_NAMES = 1 << 20  # bytes of the line of names, with the lines before it
 
@@ -27,7 +28,7 @@ class CsvReader:
         self.is_synthetic = False
         # What this reads from is let go of with it.
         self._reader = arrow.open_csv(
-            _content(declared, source),
+            decompressed(source, declared.compression),
             read_options=arrow.ReadOptions(
                 column_names=names, skip_rows=declared.junk_rows + 1, encoding=declared.encoding
             ),
@@ -45,6 +46,10 @@ class CsvReader:
         for batch in self._reader:
             yield batch.select(list(columns))
 
+    def place(self, row: int) -> str:
+        """How a message names a row: by its number."""
+        return row_from_0(row)
+
     def close(self) -> None:
         """Let go of it."""
         self._reader.close()
@@ -57,7 +62,7 @@ def names_in(declared: Csv, source: Any) -> list[str]:
         pa.ArrowInvalid: there is no such line, or it is not written as declared.
         OSError: it can't be decompressed.
     """
-    head = io.BytesIO(_content(declared, source).read(LONGEST_NAMES))
+    head = io.BytesIO(decompressed(source, declared.compression).read(LONGEST_NAMES))
     # What is no text is found with the rows: this reads on beyond the line of names.
     text = io.TextIOWrapper(head, encoding=_without_mark(declared.encoding), errors="replace", newline="")
     try:
@@ -80,38 +85,3 @@ def names_in(declared: Csv, source: Any) -> list[str]:
 
 def _without_mark(encoding: str) -> str:
     return "utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding
-
-
-def _content(declared: Csv, source: Any) -> Any:
-    """The text's bytes, decompressed as they are read."""
-    match declared.compression:
-        case "":
-            return source
-        case "zip":
-            try:
-                archive = zipfile.ZipFile(source)
-                names = [name for name in archive.namelist() if not name.endswith("/")]
-                if len(names) != 1:
-                    raise pa.ArrowInvalid(f"a zip file must hold one file; this one holds {len(names)}")
-                return archive.open(names[0])
-            except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
-                raise pa.ArrowInvalid(f"no zip file that can be read: {error}") from error
-        case kind:
-            return pa.CompressedInputStream(pa.PythonFile(_Kept(source), "r"), kind)
-
-
-class _Kept(io.RawIOBase):
-    """The same open file for a reader that closes what it reads from."""
-
-    def __init__(self, source: Any) -> None:
-        self._source = source
-
-    def readable(self) -> bool:
-        """It is."""
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """Read on."""
-        data = self._source.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)

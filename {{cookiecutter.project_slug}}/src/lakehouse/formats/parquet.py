@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lakehouse.formats.protocol import BATCH_ROWS
+from lakehouse.formats.protocol import BATCH_ROWS, row_from_0
 from lakehouse.synthetic.generate import SYNTHETIC_KEY
 
 READ_BYTES = 1 << 20
@@ -27,6 +27,10 @@ class ParquetReader:
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Its rows in their order, with these columns."""
         return iter(self._file.iter_batches(BATCH_ROWS, columns=list(columns)))
+
+    def place(self, row: int) -> str:
+        """How a message names a row: by its number."""
+        return row_from_0(row)
 
     def close(self) -> None:
         """Let go of it."""

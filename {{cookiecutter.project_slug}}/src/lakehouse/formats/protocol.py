@@ -10,6 +10,18 @@ import pyarrow as pa
 BATCH_ROWS = 131_072
 
 
+class ContentError(pa.ArrowInvalid):
+    """A place in a file that is not as declared. The message says place, column, value and what was expected.
+
+    The loader refuses the file, and adds its name.
+    """
+
+
+def row_from_0(row: int) -> str:
+    """How a message names a row that has no line or row number of its own."""
+    return f"row {row} (counted from 0)"
+
+
 class Reader(Protocol):
     """An open file: its columns, and its rows batch by batch. Its methods raise Arrow's errors for damaged content."""
 
@@ -30,6 +42,10 @@ class Reader(Protocol):
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Its rows in their order, with these columns."""
+        ...
+
+    def place(self, row: int) -> str:
+        """How a message names a row, counted from 0, of the batch that was read last: "line 7"."""
         ...
 
     def close(self) -> None:

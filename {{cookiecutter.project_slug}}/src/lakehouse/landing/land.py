@@ -11,7 +11,9 @@ from urllib.request import url2pathname
 import pyarrow as pa
 
 from lakehouse.datasets.file import DatasetFile
+from lakehouse.datasets.formats import Parquet
 from lakehouse.datasets.months import Month
+from lakehouse.datasets.registry import dataset_named
 from lakehouse.errors import LandingError, SourceError
 from lakehouse.filesystem import sha256_of
 from lakehouse.landing.record import SUFFIX, Landed, from_json
@@ -194,7 +196,8 @@ def _carried(version: Version, copy: Path) -> Version:
 
 def _generated_or_not(version: Version, file: DatasetFile, copy: Path) -> Version:
     """A month that says of itself that it was generated is a generated one, from any source."""
-    if file.part is None or version.origin.startswith(GENERATED):
+    of_parquet = isinstance(dataset_named(file.dataset).format, Parquet)
+    if file.part is None or not of_parquet or version.origin.startswith(GENERATED):
         return version
     try:
         made = is_synthetic(copy)

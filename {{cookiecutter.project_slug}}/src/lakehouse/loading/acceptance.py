@@ -161,11 +161,14 @@ def still_current(landing: Landing, landed: Landed, change: Change, rows: int) -
 class Keys:
     """Looks at the key of each row, batch by batch: none may be null, no two rows may have the same. Holds all keys.
 
-    `sources` are the file's own names of the columns.
+    `sources` are the file's own names of the columns. `place` names a row by its number.
     """
 
-    def __init__(self, dataset: Dataset, file: str, sources: Mapping[str, str | None]) -> None:
+    def __init__(
+        self, dataset: Dataset, file: str, sources: Mapping[str, str | None], place: Callable[[int], str]
+    ) -> None:
         self._file = file
+        self._place = place
         self._sources = sources
         names = [column.name for column in dataset.columns]
         self._places = {name: names.index(name) for name in dataset.key}
@@ -182,7 +185,7 @@ class Keys:
             if arrays[place].null_count:
                 row = self._rows + int(pc.index(arrays[place].is_null(), True).as_py())
                 raise RefusedError(
-                    f"{self._file}: the column {self._sources[name]!r} has no value in row {row} (counted from 0), and "
+                    f"{self._file}: the column {self._sources[name]!r} has no value in {self._place(row)}, and "
                     f"rows are known by it. {_FIX}"
                 )
         if self._places:

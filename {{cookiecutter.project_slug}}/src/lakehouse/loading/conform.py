@@ -13,10 +13,11 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import compute
 
-from lakehouse.datasets.formats import Csv, Parquet
+from lakehouse.datasets.formats import Format
 from lakehouse.datasets.model import LARGEST_CODE, ZONE_IDS, Column, Dataset, Name, normalised
 from lakehouse.datasets.parts import Part
 from lakehouse.errors import RefusedError
+from lakehouse.formats.protocol import row_from_0
 from lakehouse.loading.spelling import example_of_a_number, example_of_a_time, plain
 
 # its stubs know no plain Python values
@@ -34,7 +35,7 @@ _FIX = (
 )
 
 
-def expected(column: Column, declared: Parquet | Csv) -> str:
+def expected(column: Column, declared: Format) -> str:
     """What a column's values must be, as text for messages."""
     if column.type == "string":
         return "text"
@@ -65,7 +66,8 @@ def plan(dataset: Dataset, part: Part | None, schema: pa.Schema, file: str) -> M
     for published in schema:
         column = _column_for(dataset, part, published)
         if column is None:
-            if published.name not in dataset.ignored:
+            # The members of an object are columns themselves.
+            if published.name not in dataset.ignored and published.type != pa.struct([]):
                 unknown.append(published.name)
             continue
         taken = sources[column.name]
@@ -142,13 +144,14 @@ def _check_type(dataset: Dataset, column: Column, published: pa.Field[Any], file
 class Conformer:
     """Turns a file's batches into the raw table's columns, and counts what shows that a file is wrong.
 
-    `file` only serves messages. After the last batch, call `finish`.
+    `file` and `place`, which names a row by its number, only serve messages. After the last batch, call `finish`.
     """
 
     dataset: Dataset
     part: Part | None
     match: Match
     file: str
+    place: Callable[[int], str] = row_from_0
     rows: int = 0
     _swapped: int = 0
     _both_times: int = 0
@@ -249,8 +252,9 @@ class Conformer:
 
     def _refusal(self, column: Column, source: str, values: pa.Array[Any], position: int) -> RefusedError:
         return RefusedError(
-            f"{self.file}: the column {source!r} has {_shown(values, position)} in row {self.rows + position} "
-            f"(counted from 0); expected {expected(column, self.dataset.format)} for {column.name}. {_FIX}"
+            f"{self.file}: the column {source!r} has {_shown(values, position)} in "
+            f"{self.place(self.rows + position)}; "
+            f"expected {expected(column, self.dataset.format)} for {column.name}. {_FIX}"
         )
 
 

@@ -33,7 +33,7 @@ from lakehouse.datasets.registry import dataset_named
 from lakehouse.errors import LakehouseError, LandingError, RefusedError
 from lakehouse.filesystem import sha256_of
 from lakehouse.formats import open_reader
-from lakehouse.formats.protocol import Reader
+from lakehouse.formats.protocol import ContentError, Reader
 from lakehouse.iceberg.catalog import service_errors
 from lakehouse.iceberg.commit import commit, discarding
 from lakehouse.iceberg.tables import ensure_raw_tables, raw_schema
@@ -195,7 +195,7 @@ def _load_landed(
             change.check_size(table, reader.rows, name)
         others = OtherParts(change, name, reader.rows)
         others.check(table)
-        read = _Read(reader, Conformer(dataset, part, match, name), check, progress)
+        read = _Read(reader, Conformer(dataset, part, match, name, reader.place), check, progress)
         batches = read.batches()
         first = next(batches, None)
         file = None
@@ -300,6 +300,12 @@ class _Check:
         """A failure to read is a refusal."""
         try:
             yield
+        except ContentError as error:
+            raise RefusedError(
+                f"{self.landed.file.name}: {error}. Nothing was loaded; get the published file again with "
+                "--refresh. If it is published so, correct a copy of it, set TLC_SOURCE to the folder of the copy, and "
+                "land that with --refresh."
+            ) from error
         except (OSError, pa.ArrowException) as error:
             line = (str(error) or type(error).__name__).splitlines()[0][:200]
             raise RefusedError(
@@ -317,7 +323,7 @@ class _Read:
         self.check = check
         self.progress = progress
         self.rows = 0
-        self.keys = Keys(conformer.dataset, conformer.file, conformer.match.sources)
+        self.keys = Keys(conformer.dataset, conformer.file, conformer.match.sources, conformer.place)
         self.times = RowTimes(conformer.dataset, conformer.part)
 
     def batches(self) -> Iterator[list[pa.Array[Any]]]:

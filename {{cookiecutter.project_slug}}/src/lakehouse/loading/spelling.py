@@ -9,39 +9,47 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import compute
 
-from lakehouse.datasets.formats import Csv, Parquet
+from lakehouse.datasets.formats import Csv, Format, JsonLines
 from lakehouse.datasets.model import Column
 
 # its stubs know no plain Python values
 pc: Any = compute
 
 
-def plain(values: pa.Array[Any], column: Column, declared: Parquet | Csv) -> pa.Array[Any]:
+def plain(values: pa.Array[Any], column: Column, declared: Format) -> pa.Array[Any]:
     """A column's text with a point in numbers, and times as 2024-01-31 23:59:59. Other columns stay as they are.
 
     Raises:
         pa.ArrowInvalid: a value that is not spelled as declared.
     """
-    if not isinstance(declared, Csv):
-        return values
-    if column.type in ("long", "double") and (declared.decimal != "." or declared.thousands):
+    if isinstance(declared, Csv) and _has_other_signs(declared) and column.type in ("long", "double"):
         return _numbers(values, declared)
-    if column.type == "timestamp" and declared.times:
-        return _times(values, declared.times)
+    if column.type == "timestamp" and (form := form_of_times(declared)):
+        return _times(values, form)
     return values
 
 
-def example_of_a_time(declared: Parquet | Csv) -> str:
+def form_of_times(declared: Format) -> str:
+    """How times are written, in the signs of `strptime`; nothing where that is as usual."""
+    return declared.times if isinstance(declared, Csv | JsonLines) else ""
+
+
+def example_of_a_time(declared: Format) -> str:
     """A time as a file spells it, for messages."""
-    form = declared.times if isinstance(declared, Csv) else ""
-    return f"{datetime(2024, 1, 31, 23, 59, 59):{form or '%Y-%m-%d %H:%M:%S'}}"  # noqa: DTZ001 - a local time
+    form = form_of_times(declared) or "%Y-%m-%d %H:%M:%S"
+    return f"{datetime(2024, 1, 31, 23, 59, 59):{form}}"  # noqa: DTZ001 - a local time
 
 
-def example_of_a_number(declared: Parquet | Csv) -> str:
+def example_of_a_number(declared: Format) -> str:
     """How a file spells a number, for messages; nothing where it is as usual."""
-    if not isinstance(declared, Csv) or (declared.decimal == "." and not declared.thousands):
+    if not (isinstance(declared, Csv) and _has_other_signs(declared)):
         return ""
     return f", written as 1{declared.thousands}234{declared.decimal}5"
+
+
+def _has_other_signs(declared: Csv) -> bool:
+    """Whether numbers are not written as casts read them."""
+    return declared.decimal != "." or bool(declared.thousands)
 
 
 def _numbers(values: pa.Array[Any], declared: Csv) -> pa.Array[Any]:

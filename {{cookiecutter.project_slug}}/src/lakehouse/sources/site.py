@@ -14,11 +14,12 @@ from urllib.request import url2pathname
 import pyarrow as pa
 
 from lakehouse.datasets.file import DatasetFile
-from lakehouse.datasets.formats import Csv
+from lakehouse.datasets.formats import JsonLines, Parquet
 from lakehouse.datasets.model import normalised
 from lakehouse.datasets.registry import dataset_named
 from lakehouse.errors import SourceError
-from lakehouse.formats.csv import names_in
+from lakehouse.formats import names_at_the_head
+from lakehouse.formats.protocol import ContentError
 from lakehouse.progress import Progress
 from lakehouse.sources.download import PATIENCE, Download, Patience
 from lakehouse.sources.search import find
@@ -153,12 +154,18 @@ def check(file: Path, wanted: DatasetFile, origin: str) -> None:
         tail = content.read()
     page = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<"
     dataset = dataset_named(wanted.dataset)
-    if isinstance(dataset.format, Csv):
-        required = [column for column in dataset.columns if column.required_in(wanted.part)]
+    if not isinstance(dataset.format, Parquet):
+        # A line of JSON may lack what others have.
+        of_json = isinstance(dataset.format, JsonLines)
+        required = [column for column in dataset.columns if column.required_in(wanted.part) and not of_json]
         names = [name for column in required[:1] or dataset.columns for name in column.published_names(wanted.part)]
         try:
             with pa.OSFile(str(file), "r") as content:
-                found = {normalised(name) for name in names_in(dataset.format, content)}
+                found = {normalised(name) for name in names_at_the_head(dataset.format, content)}
+        except ContentError as error:
+            raise SourceError(
+                f"{origin} is not the file {wanted.name}: {error}. Nothing was landed; check TLC_SOURCE."
+            ) from error
         except (OSError, pa.ArrowException):
             found = set()
         if not found & {normalised(name) for name in names}:

@@ -1,0 +1,68 @@
+"""The bytes of a text file, decompressed as they are read."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from typing import Any, Literal
+
+import pyarrow as pa
+
+Compression = Literal["", "gzip", "zip", "zstd"]
+
+
+def decompressed(source: Any, compression: Compression) -> Any:
+    """Open what a file holds, for reading. `source` is an open file, and stays open.
+
+    Raises:
+        pa.ArrowInvalid: it is no such compressed file, or a zip file that does not hold exactly one file.
+    """
+    match compression:
+        case "":
+            return source
+        case "zip":
+            return _unzipped(source)
+        case kind:
+            return pa.CompressedInputStream(pa.PythonFile(Kept(source), "r"), kind)
+
+
+def _unzipped(source: Any) -> Any:
+    try:
+        archive = zipfile.ZipFile(source)
+        names = [name for name in archive.namelist() if not name.endswith("/")]
+        if len(names) != 1:
+            raise pa.ArrowInvalid(f"a zip file must hold one file; this one holds {len(names)}")
+        return _Unzipped(archive.open(names[0]))
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, ValueError, EOFError) as error:
+        if isinstance(error, pa.ArrowInvalid):
+            raise
+        raise pa.ArrowInvalid(f"no zip file that can be read: {error}") from error
+
+
+class Kept(io.RawIOBase):
+    """The same open file for a reader that closes what it reads from."""
+
+    def __init__(self, source: Any) -> None:
+        self._source = source
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read on."""
+        data = self._source.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+class _Unzipped(Kept):
+    """A file in a zip file. Damage is an `OSError`, as it is for other files; zipfile has errors of its own."""
+
+    def readinto(self, buffer: Any) -> int:
+        """Read on."""
+        try:
+            return super().readinto(buffer)
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            raise OSError(f"the zip file is damaged: {error}") from error

@@ -1,0 +1,232 @@
+"""Reading JSON lines: an object a line. Every value is text; conforming makes numbers and times of it.
+
+The file is read twice: which columns it has is known only at its end. Each line is checked whole.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+import pyarrow as pa
+
+from lakehouse.datasets.formats import JsonLines
+from lakehouse.formats.compression import Kept, decompressed
+from lakehouse.formats.protocol import ContentError
+
+BATCH_LINES = 32_768
+BATCH_BYTES = 16 << 20
+LONGEST_LINE = 16 << 20  # bytes
+MOST_NAMES = 10_000
+HEAD_LINES = 100
+MARK = b"\xef\xbb\xbf"
+# An object without members: the type of a name that only stands for objects. Their members are columns themselves.
+AN_OBJECT: Any = pa.struct([])
+
+Row = dict[str, Any]
+
+
+class JsonLinesReader:
+    """A file of JSON lines. `source` is an open file that can seek. Opening it reads it once."""
+
+    def __init__(self, declared: JsonLines, source: Any) -> None:
+        self._declared, self._source = declared, source
+        columns, rows = _Columns(), 0
+        for number, line in _lines(declared, source):
+            columns.add(_row(line, number), number)
+            rows += 1
+        self.schema = columns.schema()
+        self.rows: int | None = rows
+        self.is_synthetic = False
+        self._first, self._numbers = 0, [0]
+
+    def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Its rows in their order, with these columns."""
+        done = 0
+        for numbers, rows in _blocks(_lines(self._declared, self._source), columns):
+            self._first, self._numbers = done, numbers
+            done += len(rows)
+            texts = {
+                name: self._texts(name, values) for name, values in zip(columns, zip(*rows, strict=True), strict=True)
+            }
+            # Without columns, a batch of as many rows.
+            yield pa.record_batch(texts) if texts else pa.RecordBatch.from_struct_array(pa.array([{}] * len(rows)))
+
+    def place(self, row: int) -> str:
+        """How a message names a row of the batch that was read last: by its line."""
+        return f"line {self._numbers[row - self._first]}"
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _texts(self, name: str, values: Sequence[Any]) -> pa.Array[Any]:
+        """A column as text: numbers as they are written, `true` and `false`, null."""
+        try:
+            return pa.array(values, pa.string())
+        except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError):
+            texts = [_text(value, name, self.place(self._first + place)) for place, value in enumerate(values)]
+            return pa.array(texts, pa.string())
+
+
+def names_in(declared: JsonLines, source: Any) -> list[str]:
+    """The names in the first lines.
+
+    Raises:
+        pa.ArrowInvalid, OSError: these are no lines of JSON objects.
+    """
+    columns = _Columns()
+    for number, line in islice(_lines(declared, source), HEAD_LINES):
+        columns.add(_row(line, number), number)
+    return columns.schema().names
+
+
+class _Columns:
+    """The names in the rows so far; whether each stands for objects (True), for values (False) or only for null."""
+
+    def __init__(self) -> None:
+        self._objects: dict[str, bool | None] = {}
+        self._settled: set[str] = set()
+
+    def add(self, row: Row, line: int) -> None:
+        """Take the names of one more row."""
+        if row.keys() <= self._settled:
+            return
+        for name, value in row.items():
+            if name in self._settled:
+                continue
+            if name not in self._objects:
+                _check_text(name, f"line {line} has the name")
+            self._objects[name] = None if value is None else value.__class__ is dict
+            if value is not None:
+                self._settled.add(name)
+        if len(self._objects) > MOST_NAMES:
+            raise ContentError(
+                f"line {line} brings more than {MOST_NAMES:,} different names into the file. A name is a column; "
+                "expected what differs from row to row as values"
+            )
+
+    def schema(self) -> pa.Schema:
+        """The columns."""
+        return pa.schema([(name, AN_OBJECT if only else pa.string()) for name, only in self._objects.items()])
+
+
+def _lines(declared: JsonLines, source: Any) -> Iterator[tuple[int, str]]:
+    """The lines that are not blank, with their numbers, from 1."""
+    source.seek(0)
+    content, encoding = decompressed(source, declared.compression), declared.encoding
+    if "\n".encode(encoding) != b"\n":  # its line ends are found in another encoding only
+        content, encoding = pa.transcoding_input_stream(pa.PythonFile(Kept(content), "r"), encoding, "utf-8"), "utf-8"
+    lines, number = io.BufferedReader(Kept(content), 1 << 20), 0
+    while True:
+        number += 1
+        try:
+            line = lines.readline(LONGEST_LINE + 1)
+            if number == 1:
+                line = line.removeprefix(MARK)
+            text = line.decode(encoding)
+        except UnicodeError as error:
+            raise ContentError(f"line {number} has bytes that are no {declared.encoding}: {error}") from error
+        if not line:
+            return
+        if len(line) > LONGEST_LINE:
+            raise ContentError(f"line {number} is longer than {LONGEST_LINE:,} bytes; expected an object a line")
+        if not text.isspace():
+            yield number, text.rstrip("\r\n")
+
+
+def _blocks(
+    lines: Iterator[tuple[int, str]], columns: Sequence[str]
+) -> Iterator[tuple[list[int], list[tuple[Any, ...]]]]:
+    """The values of these columns, row by row, with the numbers of the lines; as many at a time as memory is for."""
+    numbers: list[int] = []
+    rows: list[tuple[Any, ...]] = []
+    size = 0
+    for number, line in lines:
+        numbers.append(number)
+        rows.append(tuple(map(_row(line, number).get, columns)))
+        size += len(line)
+        if len(rows) == BATCH_LINES or size > BATCH_BYTES:
+            yield numbers, rows
+            numbers, rows, size = [], [], 0
+    if rows:
+        yield numbers, rows
+
+
+class _Constant(str):
+    """NaN or Infinity, which Python takes for JSON."""
+
+    __slots__ = ()
+
+
+def _members(pairs: list[tuple[str, Any]]) -> Row:
+    """An object's members by name. Those of an object within it stand beside it: `customer` and `customer.name`."""
+    row: Row = dict(pairs)
+    if len(row) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ContentError(f"has the name {next(name for name in names if names.count(name) > 1)!r} twice")
+    for name, value in pairs:
+        if value.__class__ is dict:
+            for inner, member in value.items():
+                if (path := f"{name}.{inner}") in row:
+                    raise ContentError(f"has {path!r} twice: as a name, and as a member of an object")
+                row[path] = member
+        elif value.__class__ is _Constant:
+            raise ContentError(f"has {value} in {name!r}; expected a number or null")
+    return row
+
+
+_DECODER = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=_Constant, object_pairs_hook=_members)
+
+
+def _row(line: str, number: int) -> Row:
+    """The object in a line.
+
+    Raises:
+        ContentError: it is none, or a name stands twice in it.
+    """
+    try:
+        row = _DECODER.decode(line)
+    except ContentError as error:
+        raise ContentError(f"line {number} {error}") from None
+    except json.JSONDecodeError as error:
+        raise ContentError(
+            f"line {number} is not one whole JSON object: {error.msg} at character {error.pos + 1}, "
+            f"{line[error.pos : error.pos + 40]!r}"
+        ) from None
+    except RecursionError:
+        raise ContentError(f"line {number} has objects or lists within each other, too deep to be read") from None
+    if row.__class__ is not dict:
+        kind = "a list" if isinstance(row, list) else "a value"
+        raise ContentError(f"line {number} has {kind}, {line.strip()[:40]!r}; expected an object, {{…}}")
+    return row  # type: ignore[no-any-return]
+
+
+def _text(value: Any, name: str, place: str) -> str | None:
+    """A value as text.
+
+    Raises:
+        ContentError: it is no single value, or no text.
+    """
+    match value:
+        case None:
+            return None
+        case True | False:
+            return str(value).lower()
+        case str():
+            _check_text(value, f"the column {name!r} has in {place} the text")
+            return value
+        case _:
+            kind = "an object" if isinstance(value, dict) else "a list"
+            raise ContentError(
+                f"the column {name!r} has {kind} in {place}; expected a single value (text, number, true, false, null)"
+            )
+
+
+def _check_text(text: str, what: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ContentError(f"{what} {text[:40]!r}, which is no Unicode text: half of a surrogate pair") from None
