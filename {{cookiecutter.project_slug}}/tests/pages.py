@@ -172,7 +172,9 @@ def own_dataset(project: Project) -> None:
 
     said = run(project, "docs/your-own-dataset.md")
 
-    assert "fhv 2024-01  loaded  2 rows" in said["A dataset of your own"]
+    assert "fhv 2024-01  loaded  2 rows" in said["By hand"]
+    assert "purchases  loaded  2 rows" in said["From a file to a table"]
+    assert "1234.5" in said["From a file to a table"].replace(",", "")
     assert "raw/fhv_trips" in project.python("-m", "dagster_dg_cli.cli", "list", "defs")
 
 

@@ -10,6 +10,7 @@ from tests.pages import own_definitions
 from tests.unit.dagster_project import Project
 
 from lakehouse.datasets.registry import DATASETS, daily
+from lakehouse.settings import project_dir
 
 DESCRIBE = """
 import json
@@ -39,6 +40,7 @@ MARTS = ["dim_zones", "fct_daily_trips", "fct_hourly_revenue", "fct_monthly_qual
 SEEDS = ["payment_type_texts", "payment_types", "rate_codes", "trip_types", "vendor_texts", "vendors"]
 # Datasets of one's own give their assets by being declared; days are in no job of months.
 OWN = [dataset for name, dataset in DATASETS.items() if name not in ("yellow", "green", "zones")]
+STAGING = project_dir() / "dbt" / "models" / "staging"
 DAILY = {f"{room}/{dataset.landing_key}" for dataset in daily() for room in ("landing", "raw")}
 # asset: group, parents, whether it has months or days
 CONTRACT: dict[str, list[Any]] = {
@@ -46,6 +48,11 @@ CONTRACT: dict[str, list[Any]] = {
     **{
         f"raw/{one.landing_key}": ["bronze", ["iceberg_schemas", f"landing/{one.landing_key}"], bool(one.parts.column)]
         for one in OWN
+    },
+    **{
+        f"silver/stg_{one.landing_key}": ["silver", [f"raw/{one.landing_key}"], False]
+        for one in OWN
+        if (STAGING / f"stg_{one.landing_key}.sql").exists()
     },
     "landing/green_trips": ["landing", [], True],
     "landing/yellow_trips": ["landing", [], True],

@@ -24,6 +24,7 @@ ROOMS = (
     "transform",
     "dbt_process",
     "dbt_duckdb",
+    "scaffold",
     "loading",
     "__init__",
     "engines",

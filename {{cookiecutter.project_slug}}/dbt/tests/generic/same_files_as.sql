@@ -1,21 +1,21 @@
-{#- The model holds the rows of the very files that its source holds now: same months, same bytes, same number of rows. -#}
-{% test same_files_as(model, source_relation) %}
+{#- The model holds the rows of the very files that its source holds now: same months (or days: `part`), same bytes, same number of rows. -#}
+{% test same_files_as(model, source_relation, part='file_month') %}
     with
 
     wanted as (
-        select file_month, source_sha256, count(*) as row_count from {{ source_relation }} group by 1, 2
+        select {{ part }}, source_sha256, count(*) as row_count from {{ source_relation }} group by 1, 2
     ),
 
     held as (
-        select file_month, source_sha256, count(*) as row_count from {{ model }} group by 1, 2
+        select {{ part }}, source_sha256, count(*) as row_count from {{ model }} group by 1, 2
     )
 
     select
-        coalesce(wanted.file_month, held.file_month) as file_month,
+        coalesce(wanted.{{ part }}, held.{{ part }}) as {{ part }},
         wanted.row_count as rows_in_source,
         held.row_count as rows_in_model
     from wanted
     full outer join held
-        on wanted.file_month = held.file_month and wanted.source_sha256 = held.source_sha256
+        on wanted.{{ part }} = held.{{ part }} and wanted.source_sha256 = held.source_sha256
     where wanted.row_count is distinct from held.row_count
 {% endtest %}

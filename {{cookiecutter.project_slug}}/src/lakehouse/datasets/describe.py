@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,10 +17,10 @@ from lakehouse.errors import SettingsError
 BEGIN, FINISH = "<!-- made by `make docs` from src/lakehouse/datasets -->", "<!-- end of what is made -->"
 
 
-def tables() -> str:
-    """Every dataset: its columns with all their names, and era by era, what differs and what the loader does."""
+def tables(datasets: Iterable[Dataset] | None = None) -> str:
+    """Every dataset, or those given: its columns with all their names; era by era, what differs, and what loads do."""
     parts = []
-    for dataset in DATASETS.values():
+    for dataset in DATASETS.values() if datasets is None else datasets:
         parts += [_columns(dataset), *([] if isinstance(dataset.parts, Whole) else [_eras(dataset, dataset.parts)])]
     return "\n\n".join(parts)
 
@@ -108,8 +108,8 @@ def _differs(dataset: Dataset, before: Part | None, part: Part) -> Iterator[str]
             yield f"`{old}` is now `{new}`: both are `{column.name}`"
 
 
-def write(page: Path) -> bool:
-    """Put the tables between the page's two marks; whether that changed it.
+def write(page: Path, datasets: Iterable[Dataset] | None = None) -> bool:
+    """Put the tables (of every dataset, or of those given) between the page's two marks; whether that changed it.
 
     Raises:
         SettingsError: the page has no such marks.
@@ -119,7 +119,7 @@ def write(page: Path) -> bool:
     _, finish, tail = rest.partition(FINISH)
     if not (begin and finish):
         raise SettingsError(f"{page} lacks the marks {BEGIN} and {FINISH}, between which the tables go.")
-    made = f"{head}{BEGIN}\n\n{tables()}\n\n{FINISH}{tail}"
+    made = f"{head}{BEGIN}\n\n{tables(datasets)}\n\n{FINISH}{tail}"
     if made != text:
         page.write_text(made, encoding="utf-8")
     return made != text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pkgutil
+from collections.abc import Iterable
 from datetime import date
 from importlib import import_module
 from pathlib import Path
@@ -46,7 +47,12 @@ def declared() -> dict[str, Dataset]:
                     )
                 files[mark] = module.name
             found[value.name] = value
-    return dict(sorted(found.items(), key=lambda item: (*_order(item[1]), item[0])))
+    return {dataset.name: dataset for dataset in in_order(found.values())}
+
+
+def in_order(datasets: Iterable[Dataset]) -> list[Dataset]:
+    """First what has months, then what has days, by the first of them; then what has neither."""
+    return sorted(datasets, key=lambda dataset: (*_order(dataset), dataset.name))
 
 
 def _order(dataset: Dataset) -> tuple[int, date]:

@@ -1,0 +1,110 @@
+"""`new-dataset`: from sample files to a dataset that loads them."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lakehouse.cli.app import DATA, Json, app, examples
+from lakehouse.settings import project_dir
+
+# What a command needs is imported in it: `lakehouse --help` should not wait for DuckDB.
+# ruff: noqa: PLC0415
+
+if TYPE_CHECKING:
+    from lakehouse.scaffold.guess import Guess
+
+
+@app.command(
+    "new-dataset",
+    rich_help_panel=DATA,
+    epilog=examples(
+        "lakehouse new-dataset orders ~/Downloads/orders.csv",
+        "lakehouse new-dataset sales sales_2024-01-05.csv sales_2024-01-06.csv",
+    ),
+)
+def new_dataset(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the dataset shall be called, such as orders.")],
+    samples: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="SAMPLE", help="Files of it, CSV, JSON lines or parquet: the more, the better the guess."
+        ),
+    ],
+    as_json: Json = False,
+) -> None:
+    """Look at sample files, and write what a dataset needs: a declaration, a staging model and its tests."""
+    from lakehouse.cli.terminal import err, out, print_json, print_table, warn
+    from lakehouse.scaffold.guess import guess
+    from lakehouse.scaffold.write import Project, check_free, write
+
+    project = Project(project_dir())
+    check_free(project, name)
+    with err.status("reading the samples"):
+        found = guess(name, [Path(path).expanduser() for path in samples])
+    written = write(project, found)
+    facts = _facts(found, written)
+    if as_json:
+        print_json(facts)
+        return
+    rows = [(column["name"], column["type"], column["file"], column["why"]) for column in facts["columns"]]
+    title = f"{name}, guessed from {found.rows:,} rows"
+    print_table(title, ["column", "type", "called in files", "why"], rows, empty="")
+    for column, why in found.left_out.items():
+        warn(f"The column {column!r} is left out: {why}.")
+    for note in found.notes:
+        warn(note)
+    for what in ("format", "parts", "time", "key"):
+        if facts[what]:
+            out.print(f"{what}: {facts[what]}", markup=False, soft_wrap=True)
+    out.print(f"files: {facts['files']}, looked for in the folder {facts['folder']}", markup=False, soft_wrap=True)
+    for path in written:
+        out.print(f"wrote {path}", markup=False, soft_wrap=True)
+    out.print("\nCorrect what is wrong. Then:", markup=False)
+    for command in facts["next"]:
+        out.print(f"  {command}", markup=False, soft_wrap=True)
+
+
+def _facts(found: Guess, written: list[Path]) -> dict[str, Any]:
+    """What was guessed and written, as JSON has it."""
+    from lakehouse.scaffold.dbt import model_name
+    from lakehouse.scaffold.form import as_declared
+
+    dataset = found.dataset
+    folder = os.path.commonpath([sample.path.absolute().parent for sample in found.samples])
+    words = " ".join(str(sample.part) for sample in found.samples if sample.part)
+    model = model_name(found)
+    query = f'lakehouse sql "select * from silver.{model} limit 10"'
+    return {
+        "dataset": dataset.name,
+        "table": dataset.table,
+        "rows": found.rows,
+        "format": as_declared(dataset.format),
+        "files": dataset.files,
+        "parts": str(dataset.parts),
+        "folder": folder,
+        "columns": [
+            {
+                "name": column.name,
+                "type": column.type,
+                "file": column.published_name(None),
+                "why": found.why[column.name],
+                "never_empty": column.name in found.filled,
+            }
+            for column in dataset.columns
+        ],
+        "key": f"{', '.join(dataset.key)} ({found.key})" if dataset.key else found.key,
+        "time": found.time,
+        "notes": list(found.notes),
+        "left_out": found.left_out,
+        "written": [str(path) for path in written],
+        "next": [
+            f"TLC_SOURCE={shlex.quote(folder)} lakehouse load {dataset.name} {words}".rstrip(),
+            f"lakehouse build --select {model}",
+            query,
+        ],
+    }

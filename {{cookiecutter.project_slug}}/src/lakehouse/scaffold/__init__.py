@@ -1,0 +1,1 @@
+"""What `lakehouse new-dataset` does: look at sample files, guess a dataset, and write its files."""

@@ -1,0 +1,250 @@
+"""The types of columns: the narrowest to which every value of every sample conforms, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+import pyarrow as pa
+from pyarrow import compute
+
+from lakehouse.datasets.formats import Csv, JsonLines
+from lakehouse.datasets.model import Type
+from lakehouse.scaffold.spellings import DAYS, NUMBERS, TIMES, Numbers, Times
+
+# its stubs know no plain Python values
+pc: Any = compute
+
+F = TypeVar("F")
+# A spelling of which fewer than half of these first values are is not looked for any longer.
+ENOUGH = 200
+
+
+@dataclass
+class Tally:
+    """How many values are spelled in one way, and the first that is not, with its row (from 0)."""
+
+    matched: int = 0
+    first_other: tuple[int, str] | None = None
+
+
+@dataclass
+class Texts:
+    """What is seen of one column's texts, batch by batch. Holds no rows."""
+
+    rows: int = 0
+    empty: int = 0
+    whole: dict[Numbers, Tally] = field(default_factory=lambda: {form: Tally() for form in NUMBERS})
+    numbers: dict[Numbers, Tally] = field(default_factory=lambda: {form: Tally() for form in NUMBERS})
+    signed: dict[Numbers, Tally] = field(default_factory=lambda: {form: Tally() for form in NUMBERS})
+    times: dict[Times, Tally] = field(default_factory=lambda: {form: Tally() for form in TIMES})
+    days: dict[Times, Tally] = field(default_factory=lambda: {form: Tally() for form in DAYS})
+    zeros: tuple[int, str] | None = None
+    first: str = ""
+
+    @property
+    def filled(self) -> int:
+        """How many values are not empty."""
+        return self.rows - self.empty
+
+    def add(self, values: pa.Array[Any]) -> None:
+        """Look at one batch of the column."""
+        texts = pc.utf8_trim_whitespace(values)
+        counted = texts.value_counts()
+        found, counts = counted.field("values"), counted.field("counts")
+        kept = pc.and_(pc.is_valid(found), pc.not_equal(found, ""))
+        found, counts = found.filter(kept), counts.filter(kept)
+        filled = pc.sum(counts).as_py() or 0
+        if len(found):
+            self.first = self.first or found[0].as_py()
+            self._tally(texts, found, counts)
+        self.rows += len(values)
+        self.empty += len(values) - filled
+        if self.filled >= ENOUGH:
+            for tallies in (self.whole, self.numbers, self.times, self.days):
+                for form in [form for form, tally in tallies.items() if tally.matched * 2 < self.filled]:
+                    del tallies[form]  # type: ignore[arg-type]
+
+    def _tally(self, texts: pa.Array[Any], found: pa.Array[Any], counts: pa.Array[Any]) -> None:
+        tests: list[tuple[Tally, Callable[[pa.Array[Any]], pa.Array[Any]]]] = [
+            *((tally, form.are_whole) for form, tally in self.whole.items()),
+            *((tally, form.are_numbers) for form, tally in self.numbers.items()),
+            *((tally, form.are_times) for form, tally in (*self.times.items(), *self.days.items())),
+            *((self.signed[form], form.have_signs) for form in self.numbers),
+        ]
+        for tally, test in tests:
+            good = test(found)
+            tally.matched += pc.sum(counts.filter(good)).as_py() or 0
+            if tally.first_other is None and not pc.all(good).as_py():
+                tally.first_other = self._place(texts, found, pc.invert(good))
+        if self.zeros is None:
+            zeros = pc.match_substring_regex(found, r"^0\d+$")
+            if pc.any(zeros).as_py():
+                self.zeros = self._place(texts, found, zeros)
+
+    def _place(self, texts: pa.Array[Any], found: pa.Array[Any], wanted: pa.Array[Any]) -> tuple[int, str]:
+        """The first of these values, and its row."""
+        place = pc.index(pc.is_in(texts, found.filter(wanted)), True).as_py()
+        return self.rows + place, texts[place].as_py()
+
+    def all_in(self, tally: Tally | None) -> bool:
+        """Whether every value is spelled so, and there is one."""
+        return tally is not None and 0 < self.filled == tally.matched
+
+
+@dataclass(frozen=True)
+class Typed:
+    """The type of a column, and why. `narrower`: the types that were tried and refused by a value."""
+
+    type: Type
+    why: str
+
+
+def spelled(texts: Iterable[Texts], declared: Csv | JsonLines) -> tuple[Csv | JsonLines, tuple[str, ...]]:
+    """Choose the signs in numbers and the form of times by which the most columns have a type, and what to tell."""
+    columns = list(texts)
+    times, others = _best(TIMES, lambda form: sum(column.all_in(column.times.get(form)) for column in columns))
+    told = _two_orders(columns, times, others)
+    declared = replace(declared, times=times.form)
+    if isinstance(declared, JsonLines):
+        return declared, tuple(told)
+    # With semicolons between values, a comma stands in numbers.
+    order = sorted(NUMBERS, key=lambda form: (declared.delimiter == ";") != (form.decimal == ","))
+    order.remove(Numbers())
+    numbers, notes = _best(
+        [Numbers(), *order], lambda form: sum(column.all_in(column.numbers.get(form)) for column in columns)
+    )
+    told += _two_readings(columns, numbers, notes)
+    return replace(declared, decimal=numbers.decimal, thousands=numbers.thousands), tuple(told)
+
+
+def _numbers(declared: Csv | JsonLines) -> Numbers:
+    return Numbers(declared.decimal, declared.thousands) if isinstance(declared, Csv) else Numbers()
+
+
+def _best(forms: Sequence[F], count: Callable[[F], int]) -> tuple[F, list[F]]:
+    """The first form with the greatest count, and the others that have it."""
+    counts = {form: count(form) for form in forms}
+    most = max(counts.values())
+    first, *others = [form for form in forms if counts[form] == most]
+    return first, others if most else []
+
+
+def _two_readings(columns: list[Texts], chosen: Numbers, others: list[Numbers]) -> list[str]:
+    """What to tell where a point or comma can be the decimal sign and the thousands sign."""
+    for column in columns:
+        for other in others:
+            if other.decimal == chosen.decimal or not column.all_in(column.numbers.get(chosen)):
+                continue
+            if column.signed[chosen].matched and other.thousands == chosen.decimal:
+                return [
+                    (
+                        f"Numbers such as {column.first} have two readings: {chosen.decimal!r} can also stand between "
+                        f"thousands. It was taken as the decimal sign. If it is not, declare "
+                        f"decimal={other.decimal!r}, thousands={other.thousands!r}."
+                    )
+                ]
+    return []
+
+
+def _two_orders(columns: list[Texts], chosen: Times, others: list[Times]) -> list[str]:
+    """What to tell where day and month can be mistaken."""
+    other = next((form for form in others if form.day_first is not None and form.day_first != chosen.day_first), None)
+    if chosen.day_first is None or other is None:
+        return []
+    example = next(column.first for column in columns if column.all_in(column.times.get(chosen)))
+    return [
+        (
+            f"Times such as {example} have two readings, as no number in them is above 12. The day was taken to stand "
+            f"first, as in most countries. If the month does, declare times={other.form!r}."
+        )
+    ]
+
+
+def typed(texts: Texts, declared: Csv | JsonLines) -> Typed:
+    """The type of a column of text, as the whole of it is spelled, and why."""
+    numbers, times = _numbers(declared), Times(declared.times)
+    if not texts.filled:
+        return Typed("string", "no value in any row")
+    if texts.all_in(texts.whole.get(numbers)):
+        return Typed("long", _all(texts, "whole numbers"))
+    if texts.all_in(texts.numbers.get(numbers)):
+        return Typed("double", f"{texts.signed[numbers].matched:,} of {texts.filled:,} values have decimals")
+    if texts.all_in(texts.times.get(times)):
+        return Typed("timestamp", f"{_all(texts, 'times')}, written as {texts.first}")
+    return Typed("string", _why_text(texts, numbers))
+
+
+def _all(texts: Texts, what: str) -> str:
+    return f"{texts.filled:,} of {texts.filled:,} values are {what}"
+
+
+def _why_text(texts: Texts, numbers: Numbers) -> str:
+    """Why a column is text: what it nearly is, or how it begins."""
+    if texts.zeros:
+        row, value = texts.zeros
+        return f"{shown(value)} in {_row(row)} begins with 0, which a number would lose"
+    for forms, what in ((texts.times, "times"), (texts.days, "days")):
+        if any(texts.all_in(tally) for tally in forms.values()):
+            return _why_no_time(texts, what)
+    nearly = [
+        (tally.matched, tally, what)
+        for tally, what in (
+            (texts.numbers.get(numbers), "numbers"),
+            *((tally, "times") for tally in texts.times.values()),
+            *((tally, "days") for tally in texts.days.values()),
+        )
+        if tally and tally.matched * 2 >= texts.filled and tally.first_other
+    ]
+    if not nearly:
+        return f"text such as {shown(texts.first)}"
+    matched, tally, what = max(nearly, key=lambda one: one[0])
+    row, value = tally.first_other or (0, "")
+    none = texts.filled - matched
+    are = f"is no {what[:-1]}" if none == 1 else f"are no {what}"
+    return f"{none:,} of {texts.filled:,} values {are}: {shown(value)} in {_row(row)}"
+
+
+def _row(row: int) -> str:
+    """As a refused load counts."""
+    return f"row {row} (counted from 0)"
+
+
+def _why_no_time(texts: Texts, what: str) -> str:
+    if what == "days":
+        return f"days such as {shown(texts.first)}, which have no time of day"
+    return f"times such as {shown(texts.first)}; a file has one form of times, and most columns have another"
+
+
+def shown(value: str) -> str:
+    """A value for messages and comments, on one line and not too long."""
+    return repr(value if len(value) <= 40 else f"{value[:37]}…")
+
+
+_TYPES: tuple[tuple[Callable[[pa.DataType], bool], Type], ...] = (
+    (pa.types.is_integer, "long"),
+    (pa.types.is_floating, "double"),
+    (pa.types.is_decimal, "double"),
+    (pa.types.is_string, "string"),
+    (pa.types.is_large_string, "string"),
+    (pa.types.is_string_view, "string"),
+    (pa.types.is_null, "string"),
+)
+
+
+def typed_by_file(kind: pa.DataType) -> Typed | None:
+    """The type of a parquet file's column; None if no type of a raw table takes it."""
+    plain = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if pa.types.is_timestamp(plain) and plain.tz is None:
+        return Typed("timestamp", f"the file's type is {kind}")
+    return next((Typed(name, f"the file's type is {kind}") for test, name in _TYPES if test(plain)), None)
+
+
+def wider(one: Typed, other: Typed) -> Typed:
+    """The type that takes the values of both."""
+    if one.type == other.type:
+        return one
+    if {one.type, other.type} == {"long", "double"}:
+        return one if one.type == "double" else other
+    return Typed("string", f"{one.why} in one sample, {other.why} in another")

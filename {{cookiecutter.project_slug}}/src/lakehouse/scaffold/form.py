@@ -1,0 +1,311 @@
+"""How a sample is written: its format, and for text the encoding, the delimiter, the quote and the line of names.
+
+A guess counts only when all samples have been read by it; see guess.py.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from lakehouse.datasets.formats import Csv, Format, JsonLines, Parquet
+from lakehouse.errors import RefusedError
+from lakehouse.formats.compression import decompressed
+
+HEAD = 1 << 20  # bytes that the delimiter is guessed from
+BLOCK = 1 << 20
+MOST_JUNK = 100  # lines before the line of names
+DELIMITERS = (",", ";", "\t", "|")
+QUOTES = ('"', "'", "")
+_COMPRESSIONS: dict[bytes, Literal["gzip", "zip", "zstd"]] = {
+    b"\x1f\x8b": "gzip",
+    b"PK\x03\x04": "zip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+}
+# What can't be read, by its first bytes.
+_OTHERS = {
+    b"\xd0\xcf\x11\xe0": "an old Excel file (.xls)",
+    b"%PDF": "a PDF document",
+    b"SQLite format 3": "an SQLite database",
+    b"\x89PNG": "a picture",
+}
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+# Bytes that Windows' code page leaves undefined.
+_NOT_IN_CP1252 = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")
+_VALUE = re.compile(r"[+-]?[\d.,' ]*\d[\d.,' ]*[%€$£]?|\d{1,4}([-./])\d{1,2}\1\d{1,4}([ T].*)?|\d{1,2}:\d\d(:\d\d)?")
+_YEAR = re.compile(r"(19|20)\d\d")
+
+
+@dataclass(frozen=True)
+class Form:
+    """How one sample is written. `is_ascii`: its bytes say nothing of the encoding. `notes` are for the person."""
+
+    format: Format
+    is_ascii: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def form_of(path: Path) -> Form:
+    """Guess how a file is written; text is read whole for its encoding, in blocks.
+
+    Raises:
+        RefusedError: it is empty, of a format that is not read, or has no line of names.
+    """
+    with path.open("rb") as file:
+        head = file.read(512)
+    if not head:
+        raise RefusedError(f"{path} is empty: 0 bytes. Give a sample that has rows.")
+    if head[:4] == b"PAR1":
+        if path.suffix != ".parquet":
+            raise RefusedError(f"{path} is a parquet file, and its name does not end in .parquet. Rename it.")
+        return Form(Parquet())
+    for mark, what in _OTHERS.items():
+        if head.startswith(mark):
+            raise RefusedError(f"{path} is {what}, which is not read. Export it as CSV, and give that file.")
+    declared = Csv(compression=next((kind for mark, kind in _COMPRESSIONS.items() if head.startswith(mark)), ""))
+    try:
+        return _text(path, declared)
+    except (pa.ArrowException, OSError, EOFError) as error:
+        raise RefusedError(f"{path} can't be read: {error}. Give a sample that is whole.") from error
+
+
+def same_form(forms: dict[Path, Form]) -> Form:
+    """The one form of all samples; pure ASCII goes with any encoding.
+
+    Raises:
+        RefusedError: two samples are written in different ways.
+    """
+    first = next((path for path, form in forms.items() if not form.is_ascii), next(iter(forms)))
+    found = forms[first]
+    for path, form in forms.items():
+        written = form.format
+        if form.is_ascii and not isinstance(written, Parquet) and not isinstance(found.format, Parquet):
+            written = replace(written, encoding=found.format.encoding)
+        if written != found.format:
+            raise RefusedError(
+                f"{first} and {path} are written in different ways: {as_declared(found.format)} and "
+                f"{as_declared(written)}. A dataset has one "
+                "form. Give samples of one form, or make two datasets."
+            )
+    return found
+
+
+def as_declared(declared: Format) -> str:
+    """A format as a declaration has it: `Csv(delimiter=";")`."""
+    return f"{type(declared).__name__}({', '.join(settings_of(declared))})"
+
+
+def settings_of(declared: Format) -> list[str]:
+    """What differs from the usual form."""
+    named = [(one.name, getattr(declared, one.name), one.default) for one in fields(declared)]
+    return [f"{name}={literal(value)}" for name, value, usual in named if value != usual]
+
+
+def literal(value: object) -> str:
+    """A value as Python has it; text in the quotes that the formatter prefers."""
+    written = repr(value)
+    return f'"{written[1:-1]}"' if written[0] == "'" and '"' not in written else written
+
+
+def _text(path: Path, declared: Csv) -> Form:
+    with _opened(path, declared) as source:
+        head = source.read(HEAD)
+    if declared.compression == "zip" and b"[Content_Types].xml" in path.read_bytes()[:HEAD]:
+        raise RefusedError(f"{path} is an Excel workbook, which is not read. Export it as CSV, and give that file.")
+    if not head:
+        raise RefusedError(f"{path} is empty. Give a sample that has rows.")
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if start[:1] == b"<":
+        raise RefusedError(f"{path} is a web page or XML: it begins with {head[:40]!r}. Export the data as CSV.")
+    if start[:1] == b"[":
+        raise RefusedError(
+            f"{path} is a JSON list: it begins with {head[:40]!r}. Write an object a line, without brackets and commas "
+            "between them."
+        )
+    encoding, is_ascii, notes = _encoding(path, declared, head)
+    if start[:1] == b"{":
+        return Form(JsonLines(encoding=encoding, compression=declared.compression), is_ascii, notes)
+    text = codecs.getincrementaldecoder(_reads(encoding))().decode(head)
+    is_cut = len(head) == HEAD
+    table = _table(path, text, is_cut=is_cut)
+    return Form(
+        replace(declared, encoding=encoding, delimiter=table.delimiter, quote=table.quote, junk_rows=table.junk),
+        is_ascii,
+        notes,
+    )
+
+
+def _opened(path: Path, declared: Csv) -> Any:
+    return decompressed(pa.OSFile(str(path), "r"), declared.compression)
+
+
+def _reads(encoding: str) -> str:
+    return "utf-8-sig" if encoding == "utf-8" else encoding
+
+
+def _encoding(path: Path, declared: Csv, head: bytes) -> tuple[str, bool, tuple[str, ...]]:
+    """The encoding, whether the bytes are ASCII only, and what to tell the person."""
+    for mark, name in _MARKS.items():
+        if head.startswith(mark):
+            return name, False, ()
+    if (zeros := head[:4000].count(0)) > 0:
+        even = head[:4000:2].count(0)
+        if zeros < len(head[:4000]) // 4:
+            raise RefusedError(f"{path} has bytes that are no text (a zero byte). Give a CSV or parquet file.")
+        name = "utf-16-be" if even > zeros // 2 else "utf-16-le"
+        return name, False, (f"The encoding {name} is a guess: each second byte is zero.",)
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    is_ascii, is_utf8, is_windows, example = True, True, True, b""
+    for block in _blocks(path, declared):
+        is_ascii = is_ascii and block.isascii()
+        is_windows = is_windows and not _NOT_IN_CP1252.search(block)
+        if is_utf8:
+            try:
+                decoder.decode(block)
+            except UnicodeDecodeError as error:
+                is_utf8 = False
+                # of the block, or of it with the beginning of a character that the last block ended with
+                example = error.object[max(0, error.start - 15) : error.start + 15]
+    if is_utf8:
+        return "utf-8", is_ascii, ()
+    name = "cp1252" if is_windows else "latin-1"
+    words = re.split(r"[\s;,|\"]+", example.decode(name, errors="replace"))
+    shown = next((word for word in words if not word.isascii()), "")
+    note = f"The bytes are no UTF-8. The encoding {name} is a guess: look whether {shown!r} is what was meant."
+    return name, False, (note,)
+
+
+def _blocks(path: Path, declared: Csv) -> Iterator[bytes]:
+    with _opened(path, declared) as source:
+        while block := source.read(BLOCK):
+            yield bytes(block)
+
+
+@dataclass(frozen=True)
+class _Table:
+    """The text as rows, by one delimiter and quote. `rank`: the better, the greater."""
+
+    delimiter: str
+    quote: str
+    junk: int
+    names: list[str]
+    before: list[str]
+    rank: tuple[float, ...]
+
+
+def _table(path: Path, text: str, *, is_cut: bool) -> _Table:
+    """The delimiter and quote by which the text is a line of names, and then rows of as many values.
+
+    Raises:
+        RefusedError: there is no line of names, or nothing after it.
+    """
+    found = [
+        table
+        for order, (quote, delimiter) in enumerate((q, d) for q in QUOTES for d in DELIMITERS)
+        if (table := _read(text, delimiter, quote, order, is_cut=is_cut))
+    ]
+    best = max(found, key=lambda table: table.rank) if found else _single_column(path, text, is_cut=is_cut)
+    without_names = any(map(_is_value, best.names))
+    if without_names and best.before and len(best.before) == len(best.names) - 1:
+        raise RefusedError(
+            f"{path} names {len(best.before)} columns in line {best.junk}, and has {len(best.names)} values in the "
+            f"lines below it: {best.delimiter.join(best.names)[:80]!r}. If they end with a delimiter too much, add one "
+            "to the line of names."
+        )
+    if without_names:
+        shown = best.delimiter.join(best.names)[:80]
+        raise RefusedError(
+            f"{path} has no line of names: line {best.junk + 1} is {shown!r}, which looks like values. Write the names "
+            "of the columns into a line above the first row."
+        )
+    return best
+
+
+def _rows(text: str, delimiter: str, quote: str, *, is_cut: bool) -> tuple[list[tuple[int, list[str]]], list[str]]:
+    """The rows that are not blank, each with the number of lines before it; of a text that is cut, not the last."""
+    reader = csv.reader(
+        io.StringIO(text, newline=""),
+        delimiter=delimiter,
+        quotechar=quote or None,
+        quoting=csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE,
+    )
+    rows, before = [], 0
+    try:
+        for row in reader:
+            if any(row) or len(row) > 1:
+                rows.append((before, row))
+            before = reader.line_num
+    except csv.Error:
+        return [], []
+    if is_cut:
+        rows = rows[:-1]
+    return rows, [value for _, row in rows[1:] for value in row]
+
+
+def _read(text: str, delimiter: str, quote: str, order: int, *, is_cut: bool) -> _Table | None:
+    """The text by one delimiter and quote; None if that makes no table of two or more columns of it."""
+    rows, values = _rows(text, delimiter, quote, is_cut=is_cut)
+    widths = Counter(len(row) for _, row in rows)
+    width = max((w for w in widths if w > 1), key=lambda w: (widths[w], w), default=0)
+    start = _first_row(rows, width) if width else None
+    if start is None or (start and _is_punctuation(delimiter, text)):
+        return None
+    junk, names = rows[start]
+    later = [row for _, row in rows[start + 1 :]]
+    even = sum(len(row) == width for row in later) / len(later) if later else 0.0
+    if even < 0.5:
+        return None
+    # 'a';'b' read without quotes has the same widths, and so has a text without any quotes
+    quoted = sum(len(v) > 1 and v[0] == v[-1] and v[0] in "'\"" for v in values) / max(1, len(values))
+    named = not any(map(_is_value, names))
+    before = rows[start - 1][1] if start else []
+    return _Table(
+        delimiter, quote, junk, names, before, (round(even, 2), named, -min(start, 1), quoted < 0.5, width, -order)
+    )
+
+
+def _first_row(rows: list[tuple[int, list[str]]], width: int) -> int | None:
+    """The row that holds the names: the first of this width that is not mostly blank, as titles of a sheet are."""
+    places = [place for place, (_, row) in enumerate(rows[:MOST_JUNK]) if len(row) == width]
+    full = [place for place in places if sum(not value.strip() for value in rows[place][1]) * 2 < width]
+    if full and not any(map(_is_value, rows[full[0]][1])):
+        return full[0]
+    return places[0] if places else None
+
+
+def _is_punctuation(delimiter: str, text: str) -> bool:
+    """Whether a blank follows each of these signs, as in sentences."""
+    return delimiter in ",;" and not re.search(rf"{delimiter}(?! )", text)
+
+
+def _single_column(path: Path, text: str, *, is_cut: bool) -> _Table:
+    """A text of one column: by a delimiter that it does not hold."""
+    delimiter = next((sign for sign in (*DELIMITERS, "\x1f") if sign not in text), None)
+    if delimiter is None:
+        raise RefusedError(
+            f"{path} is no table that could be found: no delimiter of {', '.join(map(repr, DELIMITERS))} makes rows of "
+            "as many values as a line has names. Declare it by hand, as docs/your-own-dataset.md says."
+        )
+    rows, _ = _rows(text, delimiter, '"', is_cut=is_cut)
+    if not rows:
+        raise RefusedError(f"{path} is blank. Give a sample that has rows.")
+    return _Table(delimiter, '"', rows[0][0], rows[0][1], [], ())
+
+
+def _is_value(name: str) -> bool:
+    """Whether a name of a column is a number, a date or a time; a year may be a name."""
+    return bool(_VALUE.fullmatch(name.strip())) and not _YEAR.fullmatch(name.strip())

@@ -1,0 +1,351 @@
+"""Guess a dataset from samples: how they are written, their columns' types, a key, and what one file is of the table.
+
+Samples are read whole, batch by batch, by the reader and the conformer of a load. What is guessed has loaded them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import compute
+
+from lakehouse.datasets.formats import Format, Parquet
+from lakehouse.datasets.model import BEGINNING, Column, Dataset, Name, normalised
+from lakehouse.datasets.parts import Part, Whole
+from lakehouse.datasets.rules import problem
+from lakehouse.errors import RefusedError
+from lakehouse.formats import open_reader
+from lakehouse.formats.json_lines import AN_OBJECT
+from lakehouse.formats.protocol import Reader, row_from_0
+from lakehouse.loading.acceptance import Keys
+from lakehouse.loading.conform import Conformer, plan
+from lakehouse.scaffold.columns import Texts, Typed, spelled, typed, typed_by_file, wider
+from lakehouse.scaffold.form import as_declared, form_of, same_form
+from lakehouse.scaffold.key import candidates, key_of
+from lakehouse.scaffold.names import column_names
+from lakehouse.scaffold.series import Series, series_of
+
+# its stubs know no plain Python values
+pc: Any = compute
+
+INSIDE = 0.9  # the share of rows whose time lies in the part of their file
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A sample file, and the month or day that its name says."""
+
+    path: Path
+    part: Part | None
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A dataset that loads the samples, and why it is declared so.
+
+    `why` has a sentence for each column, `left_out` one for each of the files' columns that no type takes. `filled`
+    are the columns without an empty value. `key` is why these columns may be the key, or why none is. `notes` are
+    guesses that the samples don't decide.
+    """
+
+    dataset: Dataset
+    samples: tuple[Sample, ...]
+    rows: int
+    why: dict[str, str]
+    filled: frozenset[str]
+    key: str
+    time: str = ""
+    left_out: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def guess(name: str, paths: Sequence[Path]) -> Guess:
+    """Look at samples of one series, and declare the dataset `name` that loads them.
+
+    Raises:
+        RefusedError: a sample can't be read, or no declaration loads it as it is. The message says what to correct.
+    """
+    for path in paths:
+        if path.is_dir():
+            raise RefusedError(f"{path} is a folder. Name its files: {path}/*.csv.")
+        if not path.is_file():
+            raise RefusedError(f"There is no file {path}. Check the path.")
+    series = series_of([path.name for path in paths])
+    form = same_form({path: form_of(path) for path in paths})
+    samples = tuple(Sample(path, part) for path, part in zip(paths, series.found, strict=True))
+    first = _First(name, samples, series, form.format)
+    return first.guess(form.notes)
+
+
+@contextmanager
+def reading(declared: Format, path: Path) -> Iterator[Reader]:
+    """A sample, open for reading; what its reader says of damage is said of the sample."""
+    try:
+        with pa.OSFile(str(path), "r") as source, closing(open_reader(declared, source)) as reader:
+            yield reader
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        said = (str(error) or type(error).__name__).splitlines()[0][:200]
+        raise RefusedError(
+            f"{path} can't be read as {as_declared(declared)}: {said}. Correct the file, or export it again; rows "
+            "of other lengths, totals below the rows and quotes within values are the usual causes."
+        ) from error
+
+
+class _First:
+    """The way from samples to a guess; each step reads the samples once."""
+
+    def __init__(self, name: str, samples: tuple[Sample, ...], series: Series, declared: Format) -> None:
+        self.name = name
+        self.samples = samples
+        self.series = series
+        self.declared = declared
+        self.rows = 0
+        self.left_out: dict[str, str] = {}
+
+    def guess(self, notes: tuple[str, ...]) -> Guess:
+        """All steps."""
+        self.present = self._names()
+        types, told = self._types_of_parquet() if isinstance(self.declared, Parquet) else self._types_of_text()
+        called = column_names(types)
+        dataset = self._dataset(types, called)
+        dataset, types = self._conforming(dataset, types, called)
+        seen = self._look(dataset)
+        dataset, key = self._keyed(dataset, seen)
+        dataset = self._with_duties(dataset, seen)
+        dataset, time = self._timed(dataset, seen)
+        self._load(dataset)
+        return Guess(
+            dataset=dataset,
+            samples=self.samples,
+            rows=self.rows,
+            why={called[name]: found.why for name, found in types.items() if name not in self.left_out},
+            filled=frozenset(name for name, empty in seen.empty.items() if not empty),
+            key=key,
+            time=time,
+            left_out=self.left_out,
+            notes=(*notes, *told),
+        )
+
+    def _names(self) -> dict[str, int]:
+        """The files' columns, and how many samples have each."""
+        present: dict[str, int] = {}
+        for sample in self.samples:
+            with reading(self.declared, sample.path) as reader:
+                # a name that stands for objects only has no values: their members are columns themselves
+                names = [column.name for column in reader.schema if column.type != AN_OBJECT]
+            meant: dict[str, str] = {}
+            for name in names:
+                other = meant.setdefault(normalised(name), name)
+                if other is not name and normalised(name):
+                    raise RefusedError(
+                        f"{sample.path} has the columns {other!r} and {name!r}, which are one name; case, blanks and "
+                        "underscores do not count. Rename one in the file."
+                    )
+            for name in dict.fromkeys(names):
+                present[name] = present.get(name, 0) + 1
+            self._blank = names.count("")
+        return present
+
+    def _batches(self, sample: Sample, wanted: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        with reading(self.declared, sample.path) as reader:
+            yield from (b for b in reader.batches([n for n in wanted if n in reader.schema.names]) if len(b))
+
+    def _types_of_text(self) -> tuple[dict[str, Typed], tuple[str, ...]]:
+        assert not isinstance(self.declared, Parquet)  # noqa: S101 - for the type checker; the caller asked
+        seen = {name: Texts() for name in self.present if name or self._blank == 1}
+        for sample in self.samples:
+            for batch in self._batches(sample, list(seen)):
+                self.rows += len(batch)
+                for name in batch.schema.names:
+                    seen[name].add(batch.column(name))
+        self._require_rows()
+        if (self._blank and "" not in seen) or not seen.get("", Texts(rows=1)).filled:
+            # a delimiter at the end of each line makes a column without name and values
+            seen.pop("", None)
+            self.left_out[""] = f"{self._blank} of the columns have no name" if self._blank > 1 else "it has no name"
+        self.declared, told = spelled(seen.values(), self.declared)
+        return {name: typed(texts, self.declared) for name, texts in seen.items()}, told
+
+    def _types_of_parquet(self) -> tuple[dict[str, Typed], tuple[str, ...]]:
+        found: dict[str, Typed] = {}
+        for sample in self.samples:
+            with reading(self.declared, sample.path) as reader:
+                self.rows += reader.rows or 0
+                for column in reader.schema:
+                    kind = typed_by_file(column.type)
+                    if kind is None:
+                        self.left_out[column.name] = f"no type of a column takes the file's type {column.type}"
+                    else:
+                        found[column.name] = wider(found.get(column.name, kind), kind)
+        self._require_rows()
+        return {name: kind for name, kind in found.items() if name not in self.left_out}, ()
+
+    def _require_rows(self) -> None:
+        if not self.rows:
+            raise RefusedError(
+                f"{self.samples[0].path} has a line of names and no rows, so nothing tells the types. Give a sample "
+                "that has rows."
+            )
+
+    def _dataset(self, types: dict[str, Typed], called: dict[str, str]) -> Dataset:
+        if not types:
+            raise RefusedError(f"{self.samples[0].path} has no column that can be loaded.")
+        columns = tuple(
+            Column(called[name], found.type, () if name == called[name] else (Name(name),))
+            for name, found in types.items()
+        )
+        dataset = Dataset(
+            name=self.name,
+            title=self.name.replace("_", " ").capitalize(),
+            table=f"raw.{self.name}",
+            files=self.series.files,
+            parts=self.series.parts,
+            format=self.declared,
+            columns=columns,
+        )
+        return replace(dataset, ignored=tuple(self.left_out)) if self.left_out else dataset
+
+    def _conforming(
+        self, dataset: Dataset, types: dict[str, Typed], called: dict[str, str]
+    ) -> tuple[Dataset, dict[str, Typed]]:
+        """The dataset with wider types for columns that hold a value that is refused; a column may become text."""
+        types = dict(types)
+        while refused := self._refused(dataset):
+            for name, said in refused.items():
+                if types[name].type == "string":
+                    self.left_out[name] = said
+                    del types[name]
+                else:
+                    types[name] = Typed("string", said)
+            dataset = self._dataset(types, called)
+        return dataset, types
+
+    def _refused(self, dataset: Dataset) -> dict[str, str]:
+        """The files' columns of which a value does not conform, with the refusal."""
+        found: dict[str, str] = {}
+        alone = {column.published_name(None): replace(dataset, columns=(column,)) for column in dataset.columns}
+        for sample in self.samples:
+            conformers: dict[str, Conformer] = {}
+            for batch in self._batches(sample, list(alone)):
+                for name in batch.schema.names:
+                    if name in found:
+                        continue
+                    own = alone[name]
+                    try:
+                        if name not in conformers:
+                            match = plan(own, sample.part, pa.schema([batch.schema.field(name)]), sample.path.name)
+                            conformers[name] = Conformer(own, sample.part, match, sample.path.name)
+                        conformers[name].conform(batch.select([name]))
+                    except RefusedError as error:
+                        found[name] = str(error).partition(". Nothing was loaded")[0].partition(": ")[2]
+        return found
+
+    def _look(self, dataset: Dataset) -> _Seen:
+        """What the conformed columns show: empty values, repeated keys, and times within the part."""
+        seen = _Seen(dataset)
+        for sample in self.samples:
+            seen.begin(sample.part)
+            for arrays in self._conformed(dataset, sample):
+                seen.add(arrays)
+        return seen
+
+    def _conformed(self, dataset: Dataset, sample: Sample) -> Iterator[list[pa.Array[Any]]]:
+        with reading(self.declared, sample.path) as reader:
+            match = plan(dataset, sample.part, reader.schema, sample.path.name)
+            conformer = Conformer(dataset, sample.part, match, sample.path.name, reader.place)
+            wanted = [source for source in match.sources.values() if source is not None]
+            yield from (conformer.conform(batch) for batch in reader.batches(wanted) if len(batch))
+            conformer.finish()
+
+    def _keyed(self, dataset: Dataset, seen: _Seen) -> tuple[Dataset, str]:
+        if self.rows == 1:
+            return dataset, "none: one row does not tell"
+        if not isinstance(dataset.parts, Whole):
+            return dataset, f"none: rows of a {dataset.parts.word} are known by their place in its file"
+        found = candidates(column for column in dataset.columns if not seen.empty[column.name])
+        if not found:
+            return dataset, "none: no column without empty values looks like an identifier"
+        (sample,) = self.samples
+        key = key_of(found, lambda: self._conformed(dataset, sample), [c.name for c in dataset.columns])
+        if not key:
+            looked = ", ".join(sorted({name for names in found for name in names}))
+            return dataset, f"none: values stand twice in {looked}"
+        together = " together" if len(key) > 1 else ""
+        why = f"a guess: in {self.rows:,} rows no value is empty, and none stands twice{together}"
+        return replace(dataset, key=key), why
+
+    def _with_duties(self, dataset: Dataset, seen: _Seen) -> Dataset:
+        """Columns that every sample has are required; those without an empty value must have values."""
+        since = BEGINNING if isinstance(dataset.parts, Whole) else dataset.parts.since
+        columns = tuple(
+            replace(column, required_since=since, never_empty=not seen.empty[column.name])
+            if self.present[column.published_name(None)] == len(self.samples)
+            else column
+            for column in dataset.columns
+        )
+        return replace(dataset, columns=columns)
+
+    def _timed(self, dataset: Dataset, seen: _Seen) -> tuple[Dataset, str]:
+        """Mark the first column whose times lie in the part that the file's name says."""
+        if isinstance(dataset.parts, Whole):
+            return dataset, ""
+        name = next((name for name, share in seen.inside() if share >= INSIDE), None)
+        if name is None:
+            return dataset, f"none: no column's times lie in the {dataset.parts.word} of the file"
+        columns = tuple(replace(c, role="time") if c.name == name else c for c in dataset.columns)
+        return replace(dataset, columns=columns), f"{name}: its times lie in the {dataset.parts.word} of the file"
+
+    def _load(self, dataset: Dataset) -> None:
+        """Read all samples as a load reads them, by the declaration as it will be written.
+
+        Raises:
+            RefusedError: a load would refuse one.
+        """
+        if wrong := problem(dataset):
+            raise RefusedError(f"No declaration of {self.samples[0].path} could be made: {wrong}")
+        for sample in self.samples:
+            keys = Keys(
+                dataset, sample.path.name, {c.name: c.published_name(None) for c in dataset.columns}, row_from_0
+            )
+            for arrays in self._conformed(dataset, sample):
+                keys.add(arrays)
+            keys.check()
+
+
+class _Seen:
+    """What conformed columns show, batch by batch. Holds no rows."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._columns = dataset.columns
+        self._part: Part | None = None
+        self.empty = {column.name: 0 for column in dataset.columns}
+        self._inside = {column.name: 0 for column in dataset.columns if column.type == "timestamp"}
+        self._times = dict(self._inside)
+
+    def begin(self, part: Part | None) -> None:
+        """The next batches are of this part."""
+        self._part = part
+
+    def add(self, arrays: list[pa.Array[Any]]) -> None:
+        """Count one batch."""
+        for column, values in zip(self._columns, arrays, strict=True):
+            self.empty[column.name] += values.null_count
+            if column.type == "string":
+                self.empty[column.name] += pc.equal(pc.utf8_trim_whitespace(values), "").true_count
+            if column.name in self._times and self._part is not None:
+                days = values.cast(pa.date32(), safe=False)
+                inside = pc.and_(
+                    pc.greater_equal(days, pa.scalar(self._part.first_day)),
+                    pc.less_equal(days, pa.scalar(self._part.last_day)),
+                )
+                self._times[column.name] += len(values) - values.null_count
+                self._inside[column.name] += inside.true_count
+
+    def inside(self) -> list[tuple[str, float]]:
+        """The share of each column's times that lie in the part of their file."""
+        return [(name, self._inside[name] / times) for name, times in self._times.items() if times]

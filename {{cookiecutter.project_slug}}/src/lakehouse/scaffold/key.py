@@ -1,0 +1,77 @@
+"""A key: the smallest column or pair that looks like an identifier and has no value twice."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import combinations
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+from pyarrow import compute
+
+from lakehouse.datasets.model import Column
+
+# its stubs know no plain Python values
+pc: Any = compute
+
+MOST_COLUMNS = 6
+MEMORY = "512MB"  # beyond it, DuckDB writes to disk
+_IDENTIFIER = re.compile(
+    r"(.*_)?(id|ids|key|code|no|nr|num|number|nummer|uuid|guid|sku|ean|isbn|iban|ref|reference|position|pos|line|email|"
+    r"e_mail|login|username|slug)|[a-z]+(id|nr|number|nummer|code|key)"
+)
+_TYPES = ("long", "string")
+
+
+def candidates(columns: Iterable[Column]) -> list[tuple[str, ...]]:
+    """Columns, and then pairs of them, that may be a key; the columns given have no empty value."""
+    named = [c for c in columns if c.type in _TYPES and _IDENTIFIER.fullmatch(c.name)][:MOST_COLUMNS]
+    names = [column.name for column in sorted(named, key=lambda column: column.type != "long")]
+    return [*((name,) for name in names), *combinations(names, 2)]
+
+
+def key_of(
+    found: Sequence[tuple[str, ...]], batches: Callable[[], Iterator[list[pa.Array[Any]]]], names: Sequence[str]
+) -> tuple[str, ...]:
+    """The first candidate by which no two rows are the same; none if there is none.
+
+    `batches` reads the rows again, as one array a name. Text is compared without blanks around it, as silver has it.
+    """
+    left = [key for key in found if not _repeated(next(batches()), names, key)]
+    for key in left:
+        if not _stands_twice(batches(), names, key):
+            return key
+    return ()
+
+
+def _table(arrays: list[pa.Array[Any]], names: Sequence[str], key: tuple[str, ...]) -> pa.Table:
+    columns = [arrays[names.index(name)] for name in key]
+    trimmed = [pc.utf8_trim_whitespace(c) if pa.types.is_string(c.type) else c for c in columns]
+    return pa.table(trimmed, names=list(key))
+
+
+def _repeated(arrays: list[pa.Array[Any]], names: Sequence[str], key: tuple[str, ...]) -> bool:
+    table = _table(arrays, names, key)
+    return table.group_by(list(key)).aggregate([]).num_rows < table.num_rows
+
+
+def _stands_twice(batches: Iterator[list[pa.Array[Any]]], names: Sequence[str], key: tuple[str, ...]) -> bool:
+    """Whether two of all rows have the same key; DuckDB counts, in bounded memory."""
+    first = _table(next(batches), names, key)
+    rows = (batch for table in _chained(first, batches, names, key) for batch in table.to_batches())
+    reader = pa.RecordBatchReader.from_batches(first.schema, rows)
+    columns = ", ".join(f'"{name}"' for name in key)
+    with duckdb.connect(config={"memory_limit": MEMORY}) as connection:
+        connection.register("rows", reader)
+        asked = f"select 1 from (select {columns} from rows group by all having count(*) > 1) limit 1"
+        return connection.execute(asked).fetchone() is not None
+
+
+def _chained(
+    first: pa.Table, batches: Iterator[list[pa.Array[Any]]], names: Sequence[str], key: tuple[str, ...]
+) -> Iterator[pa.Table]:
+    yield first
+    for arrays in batches:
+        yield _table(arrays, names, key)

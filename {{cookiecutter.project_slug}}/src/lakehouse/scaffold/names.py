@@ -1,0 +1,70 @@
+"""Names: which a new dataset may have, and what its columns are called."""
+
+from __future__ import annotations
+
+import keyword
+import re
+import unicodedata
+from collections.abc import Iterable
+
+from sqlglot.dialects import DuckDB, Trino
+
+from lakehouse.datasets.model import normalised
+from lakehouse.datasets.registry import DATASETS
+from lakehouse.errors import SettingsError
+
+# Words that mean something in DuckDB or Trino, so that a table or column of that name must stand in quotes.
+RESERVED = frozenset(DuckDB.Generator.RESERVED_KEYWORDS | Trino.Generator.RESERVED_KEYWORDS)
+# Columns that the loader and dbt's models add to those of a declaration.
+ADDED = frozenset({"file_month", "file_date", "file_row", "source_sha256"})
+
+
+def check_name(name: str) -> None:
+    """Refuse what can't be the name of a new dataset.
+
+    Raises:
+        SettingsError: it is taken, reserved, or not written as names are.
+    """
+    if not re.fullmatch("[a-z][a-z0-9_]*", name):
+        raise SettingsError(
+            f"{name!r} is no name of a dataset. Use lower-case letters, digits and underscores, and begin with "
+            f"a letter: {canonical(name) or 'orders'}."
+        )
+    if name in RESERVED or keyword.iskeyword(name):
+        raise SettingsError(
+            f"{name!r} is a word of SQL or Python, so a table of this name would need quotes everywhere. "
+            f"Choose another, such as {name}s or my_{name}."
+        )
+    for dataset in DATASETS.values():
+        if name in (dataset.name, dataset.landing_key):
+            raise SettingsError(f"There is a dataset {dataset.name} already, with the table {dataset.table}. {_OTHER}")
+
+
+_OTHER = "Choose another name."
+
+
+def canonical(name: str) -> str:
+    """A name in lower-case letters, digits and underscores: `Order No` is order_no; "" where nothing is left of it."""
+    plain = unicodedata.normalize("NFKD", name.replace("\u00df", "ss")).encode("ascii", "ignore").decode()
+    words = re.sub(r"([a-z0-9])([A-Z])|([A-Z])([A-Z][a-z])", r"\1\3_\2\4", plain)
+    found = re.sub(r"[^a-z0-9]+", "_", words.lower()).strip("_")
+    return f"n_{found}" if found[:1].isdigit() else found
+
+
+def column_names(published: Iterable[str]) -> dict[str, str]:
+    """What each of a file's columns is called in the table: no reserved word, and none twice."""
+    published = list(published)
+    found: dict[str, str] = {}
+    taken = {normalised(name) for name in ADDED}
+    for place, name in enumerate(published, 1):
+        plain = canonical(name) or f"column_{place}"
+        if plain in RESERVED:
+            plain = f"{plain}_value"
+        others = {normalised(other) for other in published if other != name}
+        chosen, number = plain, 1
+        while normalised(chosen) in taken | others:
+            number += 1
+            chosen = f"{plain}_{number}"
+        taken.add(normalised(chosen))
+        found[name] = chosen
+    return found

@@ -1,0 +1,90 @@
+"""From a CSV file to a tested silver table without a line of Python: the commands that `new-dataset` prints work."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.unit.dagster_project import PROJECT, Project
+
+ORDERS = "Order No;Date;Net price;remark\n7;31.01.2024 09:30;1.234,50; caf\xe9\n8;01.02.2024 10:00;-0,25;\n"
+SALES = "Sold at;region;amount\n2024-01-0{day} 10:00:00;north;1,5\n2024-01-0{day} 11:00:00;south;2\n"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A copy of the project, with its pages."""
+    copy = Project(tmp_path, {})
+    shutil.copytree(PROJECT / "docs", copy.root / "docs")
+    return copy
+
+
+def shell(project: Project, command: str) -> str:
+    """Run a command as it is printed."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=project.root,
+        env=project.environment | {"PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_from_a_csv_file_to_rows_of_silver(project: Project, tmp_path: Path) -> None:
+    source = tmp_path / "my files"
+    source.mkdir()
+    (source / "orders.csv").write_text(ORDERS, encoding="latin-1")
+    for day in (4, 5):
+        (source / f"sales_2024010{day}.csv").write_text(SALES.format(day=day), encoding="utf-8")
+
+    asked = project.python("-m", "lakehouse", "new-dataset", "orders", str(source / "orders.csv"), "--json")
+    days = [str(source / f"sales_2024010{day}.csv") for day in (4, 5)]
+    told = project.python("-m", "lakehouse", "new-dataset", "sales", *days)
+    again = project.python("-m", "lakehouse", "new-dataset", "orders", str(source / "orders.csv"), code=1)
+
+    facts = json.loads(asked[: asked.rindex("}") + 1])
+    assert again.startswith("error: There is a dataset orders already, with the table raw.orders.")
+    assert [Path(path).name for path in facts["written"]] == [
+        "orders.py",
+        "stg_orders.sql",
+        "stg_orders.yml",
+        "data.md",
+    ]
+    for command in facts["next"][:2]:
+        shell(project, command)
+    assert json.loads(shell(project, facts["next"][2] + " --json")) == [
+        {
+            "order_no": 7,
+            "date": "2024-01-31T09:30:00",
+            "net_price": 1234.5,
+            "remark": "caf\xe9",
+            "source_sha256": json.loads(shell(project, facts["next"][2] + " --json"))[0]["source_sha256"],
+        },
+        {
+            "order_no": 8,
+            "date": "2024-02-01T10:00:00",
+            "net_price": -0.25,
+            "remark": None,
+            "source_sha256": json.loads(shell(project, facts["next"][2] + " --json"))[0]["source_sha256"],
+        },
+    ]
+    commands = [line.strip() for line in told.split("Then:")[1].strip().splitlines()]
+    for command in commands[:2]:
+        shell(project, command)
+    sales = json.loads(shell(project, commands[2] + " --json"))
+    assert [(row["file_date"], row["amount"]) for row in sales] == [
+        *(("2024-01-04", 1.5), ("2024-01-04", 2.0), ("2024-01-05", 1.5), ("2024-01-05", 2.0)),
+    ]
+    tidy = [sys.executable, "-m", "ruff", "format", "--check", "src/lakehouse/datasets"]
+    assert subprocess.run(tidy, cwd=project.root, check=False).returncode == 0

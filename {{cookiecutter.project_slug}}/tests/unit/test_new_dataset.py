@@ -1,0 +1,453 @@
+"""`lakehouse new-dataset` guesses from samples. What it declares loads them exactly, or one sentence helps."""
+
+from __future__ import annotations
+
+import gzip
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from lakehouse.datasets.days import Day
+from lakehouse.datasets.formats import Csv, Format, JsonLines, Parquet
+from lakehouse.datasets.months import Month
+from lakehouse.datasets.parts import Daily, Monthly, Whole
+from lakehouse.errors import RefusedError, SettingsError
+from lakehouse.formats import open_reader
+from lakehouse.loading.conform import Conformer, plan
+from lakehouse.scaffold.dbt import staging_sql, staging_yml
+from lakehouse.scaffold.declaration import declaration
+from lakehouse.scaffold.guess import Guess, guess
+from lakehouse.scaffold.names import check_name, column_names
+from lakehouse.scaffold.write import Project, write
+
+
+def written(folder: Path, content: str | bytes, name: str = "orders.csv") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def types(found: Guess) -> dict[str, str]:
+    return {column.name: column.type for column in found.dataset.columns}
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+CASES: dict[str, tuple[str | bytes, Format, list[dict[str, Any]]]] = {
+    "commas": (
+        "id,name,x\n1,a,1.5\n2,b,2\n",
+        Csv(),
+        [{"id": 1, "name": "a", "x": 1.5}, {"id": 2, "name": "b", "x": 2.0}],
+    ),
+    "semicolons and a decimal comma": (
+        "id;price\n1;1,5\n2;2,75\n",
+        Csv(delimiter=";", decimal=","),
+        [{"id": 1, "price": 1.5}, {"id": 2, "price": 2.75}],
+    ),
+    "a decimal comma in each column": (
+        "a;b\n1,5;2,5\n3,5;4,5\n",
+        Csv(delimiter=";", decimal=","),
+        [{"a": 1.5, "b": 2.5}, {"a": 3.5, "b": 4.5}],
+    ),
+    "thousands": (
+        "n;price\n1.234;1.234,50\n2.000.000;3,00\n",
+        Csv(delimiter=";", decimal=",", thousands="."),
+        [{"n": 1234, "price": 1234.5}, {"n": 2000000, "price": 3.0}],
+    ),
+    "thousands in quotes": (
+        'n,price\n1,"1,234.50"\n2,12.00\n',
+        Csv(thousands=","),
+        [{"n": 1, "price": 1234.5}, {"n": 2, "price": 12.0}],
+    ),
+    "tabs": ("a\tb\n1\tx y\n2\tz\n", Csv(delimiter="\t"), [{"a": 1, "b": "x y"}, {"a": 2, "b": "z"}]),
+    "pipes": ("a|b\n1|x, y\n2|z, w\n", Csv(delimiter="|"), [{"a": 1, "b": "x, y"}, {"a": 2, "b": "z, w"}]),
+    "a byte order mark": ("\ufeffa,b\n1,x\n2,y\n", Csv(), [{"a": 1, "b": "x"}, {"a": 2, "b": "y"}]),
+    "code page 1252": (
+        "a;b\n1;M\xfcller \x80\n".encode("latin-1"),
+        Csv(delimiter=";", encoding="cp1252"),
+        [{"a": 1, "b": "M\xfcller \u20ac"}],
+    ),
+    "utf-16": ("a,b\n1,\u20ac\n".encode("utf-16"), Csv(encoding="utf-16"), [{"a": 1, "b": "\u20ac"}]),
+    "utf-16 without a mark": ("a,b\n1,x\n".encode("utf-16-le"), Csv(encoding="utf-16-le"), [{"a": 1, "b": "x"}]),
+    "a title above": (
+        "Report of sales\nCreated 2024-01-05\n\na;b\n1;x\n2;y\n",
+        Csv(delimiter=";", junk_rows=3),
+        [{"a": 1, "b": "x"}, {"a": 2, "b": "y"}],
+    ),
+    "a title of a sheet": (
+        "Report;;\n;;\na;b;c\n1;x;2\n",
+        Csv(delimiter=";", junk_rows=2),
+        [{"a": 1, "b": "x", "c": 2}],
+    ),
+    "lines within quotes": (
+        'a,b\n1,"two\nlines, yes"\n2,x\n',
+        Csv(),
+        [{"a": 1, "b": "two\nlines, yes"}, {"a": 2, "b": "x"}],
+    ),
+    "single quotes": (
+        "a;b\n1;'x;y'\n2;'z'\n",
+        Csv(delimiter=";", quote="'"),
+        [{"a": 1, "b": "x;y"}, {"a": 2, "b": "z"}],
+    ),
+    "a delimiter at the end": ("a;b;\n1;2;\n3;4;\n", Csv(delimiter=";"), [{"a": 1, "b": 2}, {"a": 3, "b": 4}]),
+    "an index without a name": (",a\n0,x\n1,y\n", Csv(), [{"column_1": 0, "a": "x"}, {"column_1": 1, "a": "y"}]),
+    "one column": ("town\nBerlin\nRom\n", Csv(), [{"town": "Berlin"}, {"town": "Rom"}]),
+    "one column with commas": (
+        "name\nSmith, Jo\nDoe, Al\n",
+        Csv(delimiter=";"),
+        [{"name": "Smith, Jo"}, {"name": "Doe, Al"}],
+    ),
+    "leading zeros": ("plz,n\n01067,1\n10115,2\n", Csv(), [{"plz": "01067", "n": 1}, {"plz": "10115", "n": 2}]),
+    "percent and currency": (
+        "p;c\n5%;$3\n7%;$4\n",
+        Csv(delimiter=";"),
+        [{"p": "5%", "c": "$3"}, {"p": "7%", "c": "$4"}],
+    ),
+    "words for null": (
+        "a,b\nNA,1\n5,-\n6,2\n",
+        Csv(),
+        [{"a": "NA", "b": "1"}, {"a": "5", "b": "-"}, {"a": "6", "b": "2"}],
+    ),
+    "numbers beyond 64 bits": ("a\n99999999999999999999\n1\n", Csv(), [{"a": "99999999999999999999"}, {"a": "1"}]),
+    "more digits than a double has": (
+        "a\n1.23456789012345678\n1.5\n",
+        Csv(),
+        [{"a": "1.23456789012345678"}, {"a": "1.5"}],
+    ),
+    "numbers that a column may not hold": ("a\n150000000.5\n1.5\n", Csv(), [{"a": "150000000.5"}, {"a": "1.5"}]),
+    "ids as floats": ("a,b\n1.0,x\n,y\n", Csv(), [{"a": 1, "b": "x"}, {"a": None, "b": "y"}]),
+    "times": (
+        "t\n2024-01-31 23:59:59\n2024-02-01 00:00:00.5\n",
+        Csv(),
+        [{"t": at("2024-01-31T23:59:59")}, {"t": at("2024-02-01T00:00:00.500")}],
+    ),
+    "days first": (
+        "t\n31/01/2024 10:00\n01/02/2024 11:30\n",
+        Csv(times="%d/%m/%Y %H:%M"),
+        [{"t": at("2024-01-31T10:00")}, {"t": at("2024-02-01T11:30")}],
+    ),
+    "months first": (
+        "t\n1/31/2024 1:05 PM\n12/1/2024 11:00 AM\n",
+        Csv(times="%m/%d/%Y %I:%M %p"),
+        [{"t": at("2024-01-31T13:05")}, {"t": at("2024-12-01T11:00")}],
+    ),
+    "24 o'clock": (
+        "t,n\n2024-01-31 24:00:00,1\n2024-01-31 23:00:00,2\n",
+        Csv(),
+        [{"t": "2024-01-31 24:00:00", "n": 1}, {"t": "2024-01-31 23:00:00", "n": 2}],
+    ),
+    "a day that no month has": (
+        "t,n\n31.02.2024 10:00,1\n28.02.2024 10:00,2\n",
+        Csv(times="%d.%m.%Y %H:%M"),
+        [{"t": "31.02.2024 10:00", "n": 1}, {"t": "28.02.2024 10:00", "n": 2}],
+    ),
+    "words of SQL": (
+        "order,group\n1,x\n2,y\n",
+        Csv(),
+        [{"order_value": 1, "group_value": "x"}, {"order_value": 2, "group_value": "y"}],
+    ),
+    "nothing in a column": ("a,b\n1,\n2,\n", Csv(), [{"a": 1, "b": ""}, {"a": 2, "b": ""}]),
+    "JSON lines": (
+        '{"id": 1, "at": "31.01.2024 10:00", "who": {"name": "a"}}\n{"id": 2, "x": 1.5, "who": {"name": null}}\n',
+        JsonLines(times="%d.%m.%Y %H:%M"),
+        [
+            {"id": 1, "at_value": at("2024-01-31T10:00"), "who_name": "a", "x": None},
+            {"id": 2, "at_value": None, "who_name": None, "x": 1.5},
+        ],
+    ),
+    "gzip": (gzip.compress(b"a,b\n1,x\n"), Csv(compression="gzip"), [{"a": 1, "b": "x"}]),
+}
+
+
+def conformed(found: Guess, path: Path) -> list[dict[str, Any]]:
+    """The rows as a load conforms them."""
+    dataset = found.dataset
+    with path.open("rb") as source, closing(open_reader(dataset.format, source)) as reader:
+        match = plan(dataset, None, reader.schema, path.name)
+        conformer = Conformer(dataset, None, match, path.name)
+        wanted = [name for name in match.sources.values() if name is not None]
+        batches = [conformer.conform(batch) for batch in reader.batches(wanted)]
+    assert match.unknown == ()
+    names = [column.name for column in dataset.columns]
+    return [row for arrays in batches for row in pa.table(arrays, names=names).to_pylist()]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_declaration_loads_the_sample_exactly(tmp_path: Path, case: str) -> None:
+    content, form, rows = CASES[case]
+    path = written(tmp_path, content)
+
+    found = guess("orders", [path])
+
+    assert found.dataset.format == form
+    assert conformed(found, path) == rows
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "orders.csv is empty: 0 bytes. Give a sample that has rows"),
+        (b"\n\n", "orders.csv is blank"),
+        (b"a,b,c\n", "has a line of names and no rows, so nothing tells the types"),
+        (b"a,b,A\n1,2,3\n", "has the columns 'a' and 'A', which are one name; .* Rename one in the file"),
+        (
+            b"1;2024-01-05;x\n2;2024-01-06;y\n",
+            "has no line of names: line 1 is '1;2024-01-05;x', which looks like values",
+        ),
+        (b"a;b\n1;2;\n3;4;\n", "names 2 columns in line 1, and has 3 values in the lines below it: '1;2;'"),
+        (b"a,b\n1,2\n3\n4,5\n6,7\n", r"can't be read as Csv\(\): CSV parse error: Expected 2 columns, got 1: 3"),
+        (b"a;b\n1;2\n3;4\nTotal: 2 rows\n", r"can't be read as Csv\(delimiter=\";\"\): .* got 1: Total: 2 rows"),
+        (b'[{"a": 1}]', "is a JSON list: .* Write an object a line"),
+        (b'{"a": 1}\n{"a": ', "line 2 is not one whole JSON object"),
+        (b"<html><body>Not found</body></html>", "is a web page or XML"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", r"is an old Excel file \(.xls\), which is not read. Export it as CSV"),
+        (b"a,b\n1,\x00\n2,x\n", "has bytes that are no text"),
+        (gzip.compress(b"a,b\n" + b"1,x\n" * 9)[:-9], "can't be read"),
+    ],
+)
+def test_a_sample_that_can_t_be_loaded_is_refused_with_a_reason(tmp_path: Path, content: bytes, message: str) -> None:
+    with pytest.raises(RefusedError, match=message):
+        guess("orders", [written(tmp_path, content)])
+
+
+def test_a_folder_and_a_file_that_is_not_there_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(RefusedError, match=r"is a folder. Name its files"):
+        guess("orders", [tmp_path])
+    with pytest.raises(RefusedError, match="There is no file"):
+        guess("orders", [tmp_path / "none.csv"])
+
+
+def test_every_row_counts_not_only_the_first(tmp_path: Path) -> None:
+    many = "".join(f"{number},{number}\n" for number in range(300_000))
+
+    found = guess("orders", [written(tmp_path, f"id,n\n{many}300000,x\n")])
+
+    assert types(found) == {"id": "long", "n": "string"}
+    assert found.why["n"] == "1 of 300,001 values is no number: 'x' in row 300000 (counted from 0)"
+    assert found.dataset.key == ("id",)
+
+
+@pytest.mark.parametrize(
+    ("content", "key"),
+    [
+        ("id,number\n1,7\n2,7\n", ("id",)),
+        ("order_id,position,price\n1,1,2.5\n1,2,2.5\n2,1,2.5\n", ("order_id", "position")),
+        ("order_id,position\n1,1\n1,1\n", ()),
+        ("id,name\n1,a\n,b\n", ()),
+        ("name,price\na,1.5\nb,2.5\n", ()),
+        ("code,name\n A,a\nA,b\n", ()),
+        ("id,name\n1,a\n", ()),
+    ],
+)
+def test_a_key_is_the_fewest_identifiers_that_no_two_rows_share(
+    tmp_path: Path, content: str, key: tuple[str, ...]
+) -> None:
+    found = guess("orders", [written(tmp_path, content)])
+
+    assert found.dataset.key == key
+    assert found.key.startswith("a guess: in " if key else "none: ")
+
+
+def test_a_key_that_stands_twice_far_apart_is_none(tmp_path: Path) -> None:
+    many = "".join(f"{number},x{number}\n" for number in range(300_000))
+
+    assert guess("orders", [written(tmp_path, f"id,code\n{many}7,y\n")]).dataset.key == ("code",)
+
+
+def test_what_the_samples_do_not_decide_is_told(tmp_path: Path) -> None:
+    (order,) = guess("orders", [written(tmp_path, "t\n03/04/2024 10:00\n05/06/2024 11:00\n")]).notes
+    (reading,) = guess("orders", [written(tmp_path, "n;x\n1.234;a\n5.678;b\n")]).notes
+    (encoding,) = guess("orders", [written(tmp_path, "n;x\n1;caf\xe9\n".encode("latin-1"))]).notes
+
+    assert "two readings, as no number in them is above 12" in order
+    assert "declare times='%m/%d/%Y %H:%M'" in order
+    assert "declare decimal=',', thousands='.'" in reading
+    assert "The encoding cp1252 is a guess: look whether 'caf\xe9' is what was meant" in encoding
+
+
+def day(number: int) -> str:
+    return f"sold at;n\n2024-01-0{number} 10:00:00;1\n2024-01-0{number} 23:59:59;2\n"
+
+
+@pytest.mark.parametrize(
+    ("names", "files", "parts"),
+    [
+        (["s_2024-01-05.csv", "s_2024-01-04.csv"], "s_{day}.csv", Daily(since=Day(2024, 1, 4))),
+        (["20240105_s.csv"], "{day:%Y%m%d}_s.csv", Daily(since=Day(2024, 1, 5))),
+        (["s 05.01.2024.csv"], "s {day:%d.%m.%Y}.csv", Daily(since=Day(2024, 1, 5))),
+        (["s_2024-01.csv", "s_2023-12.csv"], "s_{month}.csv", Monthly(since=Month(2023, 12))),
+        (["s202401.csv"], "s{month:%Y%m}.csv", Monthly(since=Month(2024, 1))),
+        (["s_20241399.csv"], "s_20241399.csv", Whole()),
+        (["s{1}.csv"], "s{{1}}.csv", Whole()),
+    ],
+)
+def test_the_names_of_files_say_what_a_file_is(tmp_path: Path, names: list[str], files: str, parts: Any) -> None:
+    found = guess("sales", [written(tmp_path, day(5), name) for name in names])
+
+    assert (found.dataset.files, found.dataset.parts) == (files, parts)
+    assert [found.dataset.file_name(sample.part) for sample in found.samples] == names
+
+
+def test_the_time_of_a_row_is_the_column_whose_times_lie_in_its_file(tmp_path: Path) -> None:
+    samples = [written(tmp_path, day(number), f"s_2024-01-0{number}.csv") for number in (4, 5)]
+
+    inside = guess("sales", samples)
+    outside = guess("sales", [written(tmp_path, day(5), "s_2024-01-07.csv")])
+
+    assert inside.dataset.time == "sold_at"
+    assert outside.dataset.time is None
+    assert outside.time == "none: no column's times lie in the day of the file"
+
+
+def test_files_that_are_no_series_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(RefusedError, match="are no series: their names must differ in a month or day"):
+        guess("sales", [written(tmp_path, day(5), "a.csv"), written(tmp_path, day(5), "b.csv")])
+    with pytest.raises(RefusedError, match=r"written in different ways: Csv\(delimiter=\";\"\) and Csv\(\)"):
+        guess("sales", [written(tmp_path, day(5), "s_2024-01.csv"), written(tmp_path, "a,b\n1,2\n", "s_2024-02.csv")])
+
+
+def test_a_column_that_one_sample_lacks_may_be_absent(tmp_path: Path) -> None:
+    samples = [written(tmp_path, "a,b\n1,2\n", "s_2024-01.csv"), written(tmp_path, "a,c\n1.5,x\n", "s_2024-02.csv")]
+
+    found = guess("sales", samples)
+
+    assert types(found) == {"a": "double", "b": "long", "c": "string"}
+    assert [column.name for column in found.dataset.columns if column.required_since] == ["a"]
+
+
+def test_a_parquet_file_says_its_types(tmp_path: Path) -> None:
+    table = pa.table(
+        {
+            "id": pa.array([1, 2], pa.int32()),
+            "placed": pa.array([0, 1], pa.timestamp("ms")),
+            "x": [0.5, None],
+            "name": pa.array(["a", "b"]).dictionary_encode(),
+            "tags": [["a"], []],
+        }
+    )
+    pq.write_table(table, tmp_path / "orders.parquet")
+
+    found = guess("orders", [tmp_path / "orders.parquet"])
+
+    assert types(found) == {"id": "long", "placed": "timestamp", "x": "double", "name": "string"}
+    assert found.dataset.format == Parquet()
+    assert found.dataset.key == ("id",)
+    assert list(found.left_out) == ["tags"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("my-orders", "Use lower-case letters, digits and underscores, and begin with a letter: my_orders"),
+        ("2024_orders", "begin with a letter: n_2024_orders"),
+        ("Orders", "begin with a letter: orders"),
+        ("", "begin with a letter: orders"),
+        ("order", "is a word of SQL or Python"),
+        ("class", "is a word of SQL or Python"),
+        ("yellow", "There is a dataset yellow already, with the table raw.yellow_trips"),
+        ("taxi_zones", "There is a dataset zones already, with the table raw.taxi_zones"),
+    ],
+)
+def test_a_name_that_is_taken_or_invalid_is_refused(name: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        check_name(name)
+
+
+def test_columns_have_names_that_need_no_quotes() -> None:
+    published = ["Order No", "PULocationID", "Stra\xdfe", "2024", "group", "\u540d\u524d", "a-b", "a b", "file_row"]
+
+    assert list(column_names(published).values()) == [
+        *("order_no", "pu_location_id", "strasse", "n_2024", "group_value", "column_6", "a_b_2", "a_b", "file_row_2"),
+    ]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """Where files go: folders as the project has them."""
+    for folder in ("src/lakehouse/datasets", "dbt/models/staging", "docs"):
+        (tmp_path / "project" / folder).mkdir(parents=True)
+    return Project(tmp_path / "project")
+
+
+def files(project: Project) -> list[str]:
+    return sorted(path.name for path in project.root.rglob("*") if path.is_file())
+
+
+NASTY = 'id;"say ""hi""";{{ x }};it\'s\n1;"a\n""b""";c;d\n2;e;f;g\n'
+
+
+def test_names_and_values_can_t_break_what_is_written(project: Project, tmp_path: Path) -> None:
+    found = guess("orders", [written(tmp_path, NASTY, "o'r\"d.csv")])
+
+    assert [path.name for path in write(project, found)] == ["orders.py", "stg_orders.sql", "stg_orders.yml"]
+    assert "{{ x" not in staging_yml(found)
+    assert "nullif(trim(say_hi), '') as say_hi" in staging_sql(found)
+
+
+def test_no_file_is_overwritten_and_none_is_left_of_a_write_that_fails(project: Project, tmp_path: Path) -> None:
+    found = guess("orders", [written(tmp_path, "id,name\n1,a\n2,b\n")])
+    taken = project.model("stg_orders", "yml")
+    taken.write_text("mine", encoding="utf-8")
+
+    with pytest.raises(SettingsError, match=r"stg_orders.yml can't be written: File exists. Nothing was written"):
+        write(project, found)
+
+    assert files(project) == ["stg_orders.yml"]
+    assert taken.read_text("utf-8") == "mine"
+
+
+def test_a_page_of_tables_that_can_t_be_made_leaves_nothing_either(project: Project, tmp_path: Path) -> None:
+    found = guess("orders", [written(tmp_path, "id,name\n1,a\n2,b\n")])
+    project.page.write_text("no marks", encoding="utf-8")
+
+    with pytest.raises(SettingsError, match=r"lacks the marks .* Nothing was written"):
+        write(project, found)
+
+    assert files(project) == ["data.md"]
+
+
+def test_the_declaration_says_why(tmp_path: Path) -> None:
+    text = declaration(guess("orders", [written(tmp_path, "Order No;Net price;remark\n1;1,5;\n2;2;x\n")]))
+
+    assert text == EXPECTED
+
+
+EXPECTED = '''"""Orders.
+
+`lakehouse new-dataset` guessed this from orders.csv (2 rows). Correct what is wrong: a comment says why each guess was
+made.
+"""
+
+from __future__ import annotations
+
+from lakehouse.datasets.formats import Csv
+from lakehouse.datasets.model import BEGINNING, Column, Dataset, Name
+from lakehouse.datasets.parts import Whole
+
+ORDERS = Dataset(
+    name="orders",
+    title="Orders",
+    table="raw.orders",
+    files="orders.csv",
+    parts=Whole(),
+    format=Csv(delimiter=";", decimal=","),
+    # a guess: in 2 rows no value is empty, and none stands twice
+    key=("order_no",),
+    columns=(
+        # 2 of 2 values are whole numbers
+        Column("order_no", "long", (Name("Order No"),), required_since=BEGINNING, never_empty=True),
+        # 1 of 2 values have decimals
+        Column("net_price", "double", (Name("Net price"),), required_since=BEGINNING, never_empty=True),
+        # text such as 'x'
+        Column("remark", "string", required_since=BEGINNING),
+    ),
+)
+'''
