@@ -10,7 +10,6 @@ import pyarrow as pa
 from pyarrow import compute
 
 from lakehouse.datasets.formats import Csv, JsonLines
-from lakehouse.datasets.model import Type
 from lakehouse.scaffold.spellings import DAYS, NUMBERS, TIMES, Numbers, Times
 
 # its stubs know no plain Python values
@@ -95,9 +94,9 @@ class Texts:
 
 @dataclass(frozen=True)
 class Typed:
-    """The type of a column, and why. `narrower`: the types that were tried and refused by a value."""
+    """The type of a column, and why."""
 
-    type: Type
+    type: Any  # as `Column` has it
     why: str
 
 
@@ -222,7 +221,7 @@ def shown(value: str) -> str:
     return repr(value if len(value) <= 40 else f"{value[:37]}…")
 
 
-_TYPES: tuple[tuple[Callable[[pa.DataType], bool], Type], ...] = (
+_TYPES: tuple[tuple[Callable[[pa.DataType], bool], str], ...] = (
     (pa.types.is_integer, "long"),
     (pa.types.is_floating, "double"),
     (pa.types.is_decimal, "double"),
