@@ -3,42 +3,26 @@
 From a notebook:
 
 >>> import lakehouse
->>> lakehouse.read("gold.fct_daily_trips", as_of="2024-03-01")  # doctest: +SKIP
+>>> lakehouse.read("gold.fct_daily_trips", as_of="2024-03-01").to_pandas()  # doctest: +SKIP
+>>> lakehouse.write("features.daily", frame)  # doctest: +SKIP
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from lakehouse.frames import Written, read, read_batches, scan, write
 
-__all__ = ["__version__", "read"]
+__all__ = ["Written", "__version__", "read", "read_batches", "scan", "write"]
 
 __version__ = "0.1.0"
 
 
-def read(table: str, as_of: str | None = None) -> pa.Table:
-    """All rows of a table as Arrow, now or as of a version.
+def __getattr__(name: str) -> Any:
+    """What `lakehouse.frames` has. It is imported when it is asked for: Arrow and Iceberg are slow to import."""
+    if name in __all__:
+        from lakehouse import frames  # noqa: PLC0415
 
-    Args:
-        table: `schema.table`, for example `gold.fct_daily_trips`.
-        as_of: a branch or tag, a time in UTC (`2024-03-01T12:00:00`), or a snapshot id.
-
-    Raises:
-        QueryError: no such table, or it has no such version.
-    """
-    from lakehouse.engines import open_engine  # noqa: PLC0415 - engines are slow to import
-    from lakehouse.errors import QueryError  # noqa: PLC0415
-    from lakehouse.settings import load_settings  # noqa: PLC0415
-
-    schema, dot, name = table.partition(".")
-    if not (dot and schema.isidentifier() and name.isidentifier()):
-        raise QueryError(f"{table!r} is no table's name. Write it as gold.fct_daily_trips.")
-    if as_of is not None and as_of.isdigit():
-        as_of = f"{table}@{as_of}"
-    engine = open_engine(load_settings())
-    try:
-        return engine.query(f"select * from {schema}.{name}", as_of=as_of)
-    finally:
-        engine.close()
+        return getattr(frames, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

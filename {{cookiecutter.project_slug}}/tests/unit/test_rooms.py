@@ -27,6 +27,7 @@ ROOMS = (
     "scaffold",
     "loading",
     "__init__",
+    "frames",
     "engines",
     "leftovers",
     "iceberg",

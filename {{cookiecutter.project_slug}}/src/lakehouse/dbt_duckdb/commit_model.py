@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,12 @@ from pyiceberg.partitioning import PartitionField, PartitionFieldValue, Partitio
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata
-from pyiceberg.table.update.schema import UpdateSchema
 from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import DecimalType, IcebergType, NestedField
 
 from lakehouse.engines.duckdb import DUCKDB_TYPES, literal, quoted, register_table
 from lakehouse.errors import CommitError, TransformError
+from lakehouse.iceberg.columns import changes, evolve
 from lakehouse.iceberg.files import local_path
 from lakehouse.iceberg.tables import PROPERTIES
 from lakehouse.iceberg.writer import described, remove
@@ -72,7 +71,7 @@ def replace_if_different(cursor: duckdb.DuckDBPyConnection, catalog: Catalog, mo
     """Replace all rows, unless the table holds the same rows already. Returns None then."""
     wanted = _columns(cursor, model)
     table = _table(catalog, model, wanted)
-    if table.current_snapshot() is not None and not _changes(table.schema(), wanted):
+    if table.current_snapshot() is not None and not changes(table.schema(), wanted):
         held, new = f"select * from {_view(model.name)}", f"select * from ({model.select})"
         difference = f"(({held} except all {new}) union all ({new} except all {held}))"
         if not _rows(cursor, f"select 1 from {difference} limit 1"):
@@ -92,7 +91,7 @@ def replace_changed_files(cursor: duckdb.DuckDBPyConnection, catalog: Catalog, m
     wanted = _columns(cursor, model)
     table = _table(catalog, model, wanted)
     parts = _parts(cursor, model, source, new=table.current_snapshot() is None)
-    remade = table.properties.get(COMMENT) != model.model_version or bool(_changes(table.schema(), wanted))
+    remade = table.properties.get(COMMENT) != model.model_version or bool(changes(table.schema(), wanted))
     if model.full_refresh or remade:
         return _commit(cursor, table, model, wanted, out=[None], make=[p for p, _, new, _ in parts if new])
     changed = [(part, new) for part, old, new, same in parts if not same]
@@ -179,29 +178,6 @@ def _table(catalog: Catalog, model: Model, wanted: Sequence[NestedField]) -> Tab
         return catalog.create_table(model.name, Schema(*wanted), partition_spec=spec, properties=PROPERTIES)
 
 
-def _changes(held: Schema, wanted: Iterable[NestedField]) -> str:
-    """List as text which columns were added, removed or changed; empty if they are the same in the same order."""
-    old = [(f.name, f.field_type) for f in held.fields]
-    new = [(f.name, f.field_type) for f in wanted]
-    words = [f"+{n} {k}" for n, k in new if (n, k) not in old] + [f"-{n} {k}" for n, k in old if (n, k) not in new]
-    return ", ".join(words) or ("" if old == new else "their order")
-
-
-def _evolve(update: UpdateSchema, held: Schema, wanted: Sequence[NestedField]) -> None:
-    """Make the table's columns the wanted ones. One that changed its type is a new column, null in old files."""
-    types = {f.name: f.field_type for f in wanted}
-    kept = {f.name for f in held.fields if types.get(f.name) == f.field_type}
-    for column in held.fields:
-        if column.name not in kept:
-            update.delete_column(column.name)
-    for column in wanted:
-        if column.name not in kept:
-            update.add_column(column.name, column.field_type, doc=column.doc)
-    update.move_first(wanted[0].name)
-    for before, column in pairwise(wanted):
-        update.move_after(column.name, before.name)
-
-
 def _commit(
     cursor: duckdb.DuckDBPyConnection,
     table: Table,
@@ -213,9 +189,8 @@ def _commit(
 ) -> int:
     """Write a file for each part to make, then one snapshot: old files of the parts out, new ones in."""
     transaction = table.transaction()
-    if _changes(table.schema(), wanted):
-        with transaction.update_schema(allow_incompatible_changes=True) as update:
-            _evolve(update, table.schema(), wanted)
+    if changes(table.schema(), wanted):
+        evolve(transaction, wanted)
     if model.model_version and table.properties.get(COMMENT) != model.model_version:
         transaction.set_properties({COMMENT: model.model_version})
     predicate: BooleanExpression = AlwaysTrue()

@@ -34,10 +34,10 @@ from lakehouse.engines.protocol import PartFiles, Ref, check_names
 from lakehouse.errors import QueryError
 from lakehouse.iceberg.catalog import open_catalog, service_errors, table_names
 from lakehouse.iceberg.files import file_hash, local_path
-from lakehouse.iceberg.publication import BRANCH, published_snapshots, published_tables
-from lakehouse.iceberg.refs import snapshot_at
+from lakehouse.iceberg.publication import published_tables
+from lakehouse.iceberg.refs import shown_at
 from lakehouse.iceberg.timeline import snapshots_of
-from lakehouse.iceberg.versions import AsOf, Snapshot, parse_as_of
+from lakehouse.iceberg.versions import Snapshot, parse_as_of
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -191,7 +191,7 @@ class DuckDBEngine:
         moved: dict[str, int] = {}
         if as_of is not None:
             moved = {
-                table: self._snapshot_at(catalog, table, version)
+                table: shown_at(_load(catalog, table), version)
                 for table, version in versions(sql, parse_as_of(as_of), "duckdb").items()
             }
         connection = connect(self._settings)
@@ -203,15 +203,6 @@ class DuckDBEngine:
             return _run(connection, sql, parameters)
         finally:
             connection.close()
-
-    def _snapshot_at(self, catalog: Catalog, table: str, version: AsOf) -> int:
-        """What the version means for this table; `published` is what the manifest says, of all tables at once.
-
-        The branches of that name move one by one, and a publication may have stopped between two of them.
-        """
-        loaded = _load(catalog, table)
-        shown = published_snapshots(self._settings) if version == AsOf("ref", BRANCH) else {}
-        return shown.get(table) or snapshot_at(loaded, version)
 
     def tables(self) -> list[str]:
         """Every Iceberg table, as `schema.table`, sorted."""

@@ -32,7 +32,7 @@ from lakehouse.errors import CommitError, QueryError, ServiceError
 from lakehouse.history.tree import size as readable_size
 from lakehouse.iceberg.catalog import LAYERS, is_full, open_catalog, service_errors
 from lakehouse.iceberg.files import local_path, referenced
-from lakehouse.iceberg.identity import check_pair, check_writable
+from lakehouse.iceberg.identity import check_pair, check_table, check_writable
 from lakehouse.iceberg.refs import load_table
 from lakehouse.iceberg.tables import METADATA_FILES
 from lakehouse.settings import Settings
@@ -97,7 +97,7 @@ def maintain(
 
     Args:
         settings: which lakehouse.
-        tables: `schema.table`; all of raw, silver and gold unless given.
+        tables: `schema.table`; all of raw, silver and gold unless given. One of another schema has to be named.
         keep: snapshots younger than this stay, as do the current one and those with a branch or tag. The files of the
             expired ones go with them.
         unreferenced: files that no snapshot ever named stay while they are younger than this: a load that is running
@@ -112,14 +112,16 @@ def maintain(
     """
     engine, catalog = open_engine(settings), check_own(settings)
     try:
-        known = [t for t in engine.tables() if t.partition(".")[0] in LAYERS]
-        if unknown := sorted(set(tables or ()) - set(known)):
-            raise QueryError(f"There is no table {', '.join(unknown)}. There are: {', '.join(known) or 'none yet'}.")
+        every = engine.tables()
+        known = [t for t in every if t.partition(".")[0] in LAYERS]
+        if unknown := sorted(set(tables or ()) - set(every)):
+            raise QueryError(f"There is no table {', '.join(unknown)}. There are: {', '.join(every) or 'none yet'}.")
         done: list[Maintained] = []
         for table in tables or known:
             started = time.monotonic()
             with service_errors(catalog):
-                loaded = load_table(catalog, table)  # refuses a table whose files are not this lakehouse's
+                loaded = load_table(catalog, table)
+                check_table(settings, loaded)
             if loaded.metadata.current_snapshot_id is None:
                 continue
             before = {snapshot.snapshot_id for snapshot in loaded.snapshots()}

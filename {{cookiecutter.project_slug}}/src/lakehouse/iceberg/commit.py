@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ from pyiceberg.exceptions import (
 )
 from pyiceberg.expressions import BooleanExpression
 from pyiceberg.manifest import DataFile
-from pyiceberg.table import Table
+from pyiceberg.table import Table, Transaction
 from requests import RequestException
 from sqlalchemy.exc import OperationalError
 
@@ -48,21 +48,23 @@ class Replacement:
         predicate: the rows that go. Commits to other rows don't conflict with it.
         summary: words for the snapshot's summary.
         is_held: whether a state of the table holds the new rows already.
+        prepare: what else the commit changes, before the rows: the table's columns.
     """
 
     what: str
     predicate: BooleanExpression
     summary: Mapping[str, str]
     is_held: Callable[[Table], bool]
+    prepare: Callable[[Transaction], None] | None = None
 
 
 @contextmanager
-def discarding(table: Table, file: DataFile | None) -> Iterator[None]:
-    """Remove a staged file when what follows fails."""
+def discarding(table: Table, files: Sequence[DataFile]) -> Iterator[None]:
+    """Remove staged files when what follows fails."""
     try:
         yield
     except BaseException:
-        if file is not None:
+        for file in files:
             remove(table.io, file.file_path)
         raise
 
@@ -70,12 +72,12 @@ def discarding(table: Table, file: DataFile | None) -> Iterator[None]:
 def commit(
     catalog: Catalog,
     name: str,
-    file: DataFile | None,
+    files: Sequence[DataFile],
     change: Replacement,
     *,
     check: Callable[[Table], None],
 ) -> int | None:
-    """Put the staged file in place of the rows that `change` names, in one snapshot.
+    """Put the staged files in place of the rows that `change` names, in one snapshot.
 
     Commits of other rows are rebased over: PyIceberg does that, thanks to the predicate. After a commit of the same
     rows this starts again from the newest state, and stops if that state holds the new rows already.
@@ -88,17 +90,17 @@ def commit(
     come in between. So either the late one fails, or the second one does, and the next look finds the first.
     Once `LOOK_SECONDS` have passed since the first lost answer, the next one ends the attempts: a catalog that is away
     is an error within about half a minute. Only if nobody can say, the error says so; the same command, run again,
-    looks first. The staged file is left then, because a late commit may still need it; `lakehouse maintain` removes it
-    if none did.
+    looks first. The staged files are left then, because a late commit may still need them; `lakehouse maintain` removes
+    them if none did.
 
     `check` is asked of each fresh state, also of one that PyIceberg takes to rebase. A commit made after that fails
     with a conflict, so no further check is needed.
 
     Returns:
-        The snapshot's id, or None if the table holds the new rows already; the staged file is removed then.
+        The snapshot's id, or None if the table holds the new rows already; the staged files are removed then.
 
     Raises:
-        RefusedError: by `check`; the staged file is removed.
+        RefusedError: by `check`; the staged files are removed.
         CommitError: the catalog or store did not take it; says whether that is certain.
     """
     table = catalog.load_table(name)
@@ -113,18 +115,18 @@ def commit(
             if landed := next((i for i in unanswered if table.snapshot_by_id(i)), None):
                 return landed
             if change.is_held(table):
-                _discard(table, file, change)
+                _discard(table, files, change)
                 return None
-            with discarding(table, None if unanswered else file):  # a commit that was not answered may still arrive
+            with discarding(table, () if unanswered else files):  # a commit that was not answered may still arrive
                 check(table)
-            if file is not None and not table.io.new_input(file.file_path).exists():
+            if gone := next((f.file_path for f in files if not table.io.new_input(f.file_path).exists()), None):
                 raise CommitError(
-                    f"{name}: {change.what} was not committed: its data file {file.file_path} was removed while it was "
+                    f"{name}: {change.what} was not committed: its data file {gone} was removed while it was "
                     "being loaded, for example by `lakehouse maintain --unreferenced-days 0`. The table is as it was; "
                     "run the same command again."
                 )
             rebased = _Rebased(table, check, unanswered)
-            return _replace(rebased, file, change, unanswered)
+            return _replace(rebased, files, change, unanswered)
         except (ValidationException, CommitFailedException, OperationalError) as error:
             reason = error  # someone else was quicker, or SQLite stayed locked
         except LOST_ANSWER as error:
@@ -144,7 +146,7 @@ def commit(
             "or the new ones, whole. Run the same command again: it looks first, and loads nothing twice. Only "
             "with `--again` it makes another snapshot, of the same rows."
         ) from reason
-    if file is not None:
+    for file in files:
         remove(table.io, file.file_path)
     raise _not_committed(name, change, reason) from reason
 
@@ -201,16 +203,18 @@ def _is_clock(error: Exception) -> bool:
     return any(words in str(error) for words in _CLOCK)
 
 
-def _replace(table: Table, file: DataFile | None, change: Replacement, unanswered: set[int]) -> int:
+def _replace(table: Table, files: Sequence[DataFile], change: Replacement, unanswered: set[int]) -> int:
     """One overwrite snapshot. Its id is in `unanswered` from just before the catalog is asked until it has answered."""
     old = live_files(table, change.predicate)
     transaction = table.transaction()
+    if change.prepare:
+        change.prepare(transaction)
     with transaction.update_snapshot(dict(change.summary), branch=MAIN).overwrite() as overwrite:
         overwrite.delete_by_predicate(change.predicate)
         for data_file in old:
             overwrite.delete_data_file(data_file)
-        if file is not None:
-            overwrite.append_data_file(file)
+        for data_file in files:
+            overwrite.append_data_file(data_file)
     unanswered.add(overwrite.snapshot_id)
     try:
         transaction.commit_transaction()
@@ -233,7 +237,9 @@ def reloaded(catalog: Catalog, name: str) -> Table:
             time.sleep(0.5)
 
 
-def _discard(table: Table, file: DataFile | None, change: Replacement) -> None:
-    """Remove the staged file, unless the table holds it: a commit whose answer was lost may have arrived late."""
-    if file is not None and file.file_path not in {f.file_path for f in live_files(table, change.predicate)}:
-        remove(table.io, file.file_path)
+def _discard(table: Table, files: Sequence[DataFile], change: Replacement) -> None:
+    """Remove the staged files, except those that the table holds: a commit with a lost answer may have arrived late."""
+    held = {file.file_path for file in live_files(table, change.predicate)} if files else set()
+    for file in files:
+        if file.file_path not in held:
+            remove(table.io, file.file_path)

@@ -14,7 +14,7 @@ from lakehouse.errors import CommitError, QueryError
 from lakehouse.iceberg.catalog import settings_of
 from lakehouse.iceberg.commit import LOST_ANSWER, MAIN, reloaded
 from lakehouse.iceberg.identity import check_pair
-from lakehouse.iceberg.publication import BRANCH, KEPT, TAG, TAG_PREFIX
+from lakehouse.iceberg.publication import BRANCH, KEPT, TAG, TAG_PREFIX, published_snapshots
 from lakehouse.iceberg.timeline import current_at
 from lakehouse.iceberg.versions import AsOf, parse_as_of
 
@@ -52,6 +52,20 @@ def snapshot_at(table: Table, version: AsOf | int) -> int:
             f"`lakehouse history {name}` lists."
         )
     return table.metadata.refs[value].snapshot_id
+
+
+def shown_at(table: Table, version: AsOf | int) -> int:
+    """As `snapshot_at`, but `published` is what readers are shown.
+
+    On `embedded` the manifest says it, of all tables at once: the branches of that name move one by one, and a
+    publication may have stopped between two of them.
+    """
+    settings = settings_of(table.catalog)
+    if settings.target == "embedded" and version == AsOf("ref", BRANCH):
+        shown = published_snapshots(settings).get(".".join(table.name()))
+        if shown is not None:
+            return shown
+    return snapshot_at(table, version)
 
 
 def version_of(table: Table, text: str) -> int:

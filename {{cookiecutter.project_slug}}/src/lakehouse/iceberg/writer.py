@@ -81,18 +81,35 @@ def _bits(array: Any) -> npt.NDArray[np.uint64]:
         codes = array.indices.fill_null(-1) if array.null_count else array.indices
         weighted: npt.NDArray[np.uint64] = values[codes.to_numpy() + 1]
         return weighted
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+    if _is_text(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         return _bits(array.dictionary_encode())
-    width = pa.int32() if pa.types.is_date32(kind) else pa.int64()
-    bits: Any = array.view(width)
+    if pa.types.is_decimal(kind):
+        return _decimal_bits(array)
+    if pa.types.is_boolean(kind):
+        array = array.cast(pa.int32())
+    bits: Any = array.view(pa.int32() if array.type.bit_width == 32 else pa.int64())
     if array.null_count:
         bits = bits.fill_null(0)
     plain: npt.NDArray[np.uint64] = bits.to_numpy().astype(np.int64, copy=False).view(np.uint64)
     return plain
 
 
-def _text_bits(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())
+def _decimal_bits(array: Any) -> npt.NDArray[np.uint64]:
+    """The two halves of each decimal, mixed so that one can't stand in for the other."""
+    halves = np.frombuffer(array.buffers()[1], dtype=np.uint64)[2 * array.offset :][: 2 * len(array)].reshape(-1, 2)
+    mixed: npt.NDArray[np.uint64] = halves[:, 0] + halves[:, 1] * np.uint64(0x9E3779B97F4A7C15)
+    if array.null_count:
+        mixed = np.where(array.is_null().to_numpy(zero_copy_only=False), np.uint64(0), mixed)
+    return mixed
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _text_bits(text: str | bytes) -> int:
+    data = text.encode() if isinstance(text, str) else text
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest())
 
 
 def write_data_file(

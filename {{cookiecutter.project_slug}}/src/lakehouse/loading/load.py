@@ -204,7 +204,7 @@ def _load_landed(
             file, written = write_data_file(
                 table, arrays, f"{part or dataset.name}-{landed.sha256[:8]}", _partition(table, part)
             )
-            with discarding(table, file):
+            with discarding(table, [file]):
                 read.conformer.finish()
                 if not change.allow_strays:
                     read.check_times()
@@ -220,7 +220,7 @@ def _load_landed(
         others.check(handle)
 
     replacement = change.replacement(read.rows, synthetic=reader.is_synthetic or is_generated(landed))
-    snapshot_id = commit(catalog, dataset.table, file, replacement, check=check_again)
+    snapshot_id = commit(catalog, dataset.table, [file] if file else [], replacement, check=check_again)
     return _result(
         change, dataset.table, snapshot_id, read.rows, unknown=match.unknown, clock=skew(table), started=started
     )

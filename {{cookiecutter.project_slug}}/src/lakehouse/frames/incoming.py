@@ -1,0 +1,90 @@
+"""What a caller gives to be written, as one stream of Arrow batches: Arrow, pandas, Polars."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lakehouse.errors import RefusedError
+from lakehouse.formats.protocol import BATCH_ROWS
+
+
+class CallersError(Exception):
+    """What the caller's own stream raised, on its way through code that would take it for a fault of the store."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class Incoming:
+    """The columns and the rows that a caller gives. The rows can be read once."""
+
+    def __init__(self, reader: pa.RecordBatchReader) -> None:
+        self._reader = reader
+        self.schema = reader.schema
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The rows, in batches that have some.
+
+        Raises:
+            CallersError: the caller's stream failed.
+        """
+        while True:
+            try:
+                batch = next(self._reader, None)
+            except Exception as error:  # handed on as it is
+                raise CallersError(error) from error
+            if batch is None:
+                return
+            for start in range(0, len(batch), BATCH_ROWS):
+                yield batch.slice(start, BATCH_ROWS)
+
+
+@contextmanager
+def incoming(data: Any, scratch: Path) -> Iterator[Incoming]:
+    """What the caller gives, as a stream. A LazyFrame runs first, into a file in `scratch`: never all of it in memory.
+
+    pandas and Polars are not imported: a value of theirs can only be given where they are.
+
+    Raises:
+        RefusedError: the value is of no kind that can be written, or pandas' columns are of no one type.
+    """
+    pandas, polars = sys.modules.get("pandas"), sys.modules.get("polars")
+    if polars and isinstance(data, polars.LazyFrame):
+        path = scratch / "lazy.parquet"
+        data.sink_parquet(path)
+        with pq.ParquetFile(path) as file:
+            schema = file.schema_arrow
+            yield Incoming(pa.RecordBatchReader.from_batches(schema, file.iter_batches(BATCH_ROWS)))
+    elif pandas and isinstance(data, pandas.DataFrame):
+        yield Incoming(_from_pandas(data).to_reader())
+    elif isinstance(data, pa.RecordBatchReader):
+        yield Incoming(data)
+    elif hasattr(data, "__arrow_c_stream__"):  # Arrow's own, Polars, DuckDB
+        yield Incoming(pa.RecordBatchReader.from_stream(data))
+    else:
+        raise RefusedError(
+            f"A {type(data).__module__}.{type(data).__qualname__} can't be written as a table. Give a pyarrow Table or "
+            "RecordBatchReader, a pandas DataFrame, or a Polars DataFrame or LazyFrame. Nothing was written."
+        )
+
+
+def _from_pandas(frame: Any) -> pa.Table:
+    """Columns as pandas has them. An index with a name is a column too; one without is only a number of each row."""
+    if any(name is not None for name in frame.index.names):
+        frame = frame.reset_index()
+    try:
+        return pa.Table.from_pandas(frame, preserve_index=False)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        said = ": ".join(str(word) for word in error.args)
+        raise RefusedError(
+            f"A column of the pandas DataFrame has values of several types, or of one that Arrow lacks ({said}). "
+            "Convert the column with `astype`. Nothing was written."
+        ) from error
