@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.dbt.conftest import Build
+from tests.dbt.conftest import Build, new_lake
 from tests.dbt.raw import made_up_rows, put_month, put_zones, remove_month
 from tests.lake import Lake
 
@@ -39,14 +39,26 @@ def counts(lake: Lake, table: str = GREEN, as_of: str | None = None) -> dict[str
     return {row["m"][:7]: row["n"] for row in lake.rows(sql, as_of=as_of)}
 
 
-@pytest.fixture
-def two_months(lake: Lake, run_build: Build) -> Lake:
-    """A lakehouse built with two green months, 50 rows each."""
+@pytest.fixture(scope="module")
+def built_once(tmp_path_factory: pytest.TempPathFactory, run_build: Build) -> tuple[Path, Path]:
+    """The home of a lakehouse built with two green months, 50 rows each, and a copy of it."""
+    home = tmp_path_factory.mktemp("two-months") / "home"
+    lake = new_lake(home)
     put_zones(lake.catalog)
     put(lake, "2024-01")
     put(lake, "2024-02")
     run_build(lake)
-    return lake
+    lake.engine.close()
+    return home, shutil.copytree(home, home.with_name("copy"))
+
+
+@pytest.fixture
+def two_months(built_once: tuple[Path, Path]) -> Lake:
+    """That lakehouse, as it was just after its build, at the same place: tables know their files by whole paths."""
+    home, copy = built_once
+    shutil.rmtree(home)
+    shutil.copytree(copy, home)
+    return new_lake(home)
 
 
 def test_only_changed_months_are_rebuilt_in_one_snapshot(two_months: Lake, run_build: Build) -> None:
