@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
+from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -143,6 +144,11 @@ class Settings(BaseSettings):
     def catalog_file(self) -> Path:
         """The SQLite file of the `embedded` catalog."""
         return self.home / "catalog.db"
+
+
+def variable(name: str) -> str:
+    """What the environment, else `.env`, says of a variable that is no setting; empty if neither has it."""
+    return os.environ.get(name) or dotenv_values(project_dir() / ".env").get(name) or ""
 
 
 def _from_root(path: Path) -> Path:

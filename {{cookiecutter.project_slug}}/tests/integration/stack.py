@@ -166,7 +166,7 @@ def started(
         secure: a folder for certificate and passwords: Trino over TLS, as in compose.secure.yaml.
     """
     start = time.monotonic()
-    _prepare_testcontainers()
+    prepare_testcontainers()
     from testcontainers.core.network import Network
 
     start_reaper()
@@ -237,7 +237,7 @@ PORTS = {"object-store": 9000, "iceberg-rest": 8181, "trino": 8080}
 PG_READY = ["pg_isready", "-q", "-h", "127.0.0.1", "-U", "lakehouse", "-d", "catalog"]
 
 
-def _prepare_testcontainers() -> None:
+def prepare_testcontainers() -> None:
     """Before its first import: the reaper's image, and where a local engine's ports are."""
     os.environ.setdefault("RYUK_CONTAINER_IMAGE", image("RYUK_CONTAINER_IMAGE"))
     if os.environ.get("DOCKER_HOST", "unix://").startswith("unix://"):

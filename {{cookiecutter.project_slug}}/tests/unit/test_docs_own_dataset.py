@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
@@ -106,4 +107,28 @@ def test_the_declared_csv_file_is_loaded(lake: Lake, tmp_path: Path, monkeypatch
 
     assert lake.rows("select number, ordered_at, price, remark from raw.orders") == [
         {"number": 7, "ordered_at": datetime.fromisoformat("2024-01-31T09:30"), "price": 1234.5, "remark": "caf\xe9"}
+    ]
+
+
+def test_the_declared_table_of_a_database_is_loaded(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(DATASETS, "rentals", declared_on_page("RENTALS"))
+    monkeypatch.setenv("RENTALS_URL", f"sqlite:///{tmp_path / 'film.db'}")
+    with sqlite3.connect(tmp_path / "film.db") as database:
+        database.execute("create table rental (rental_id int, rental_date text, title text, amount real, staff_id int)")
+        database.execute("insert into rental values (7, '2024-01-31 09:30:00', 'Academy Dinosaur', 0.99, 1)")
+    database.close()
+
+    land(lake.landing, "/nowhere", DatasetFile("rentals"))
+    result = load(lake.catalog, lake.landing, DatasetFile("rentals"))
+
+    assert result.unknown_columns == ("staff_id",)
+    assert lake.rows("select rental_id, rental_date, title, amount from raw.rentals") == [
+        {
+            "rental_id": 7,
+            "rental_date": datetime.fromisoformat("2024-01-31T09:30"),
+            "title": "Academy Dinosaur",
+            "amount": 0.99,
+        }
     ]

@@ -19,6 +19,7 @@ from lakehouse.datasets.model import Column, Name
 from lakehouse.datasets.parts import Daily, Monthly, Whole
 from lakehouse.datasets.registry import DATASETS, declared
 from lakehouse.datasets.rules import problem
+from lakehouse.datasets.sources import Query
 from lakehouse.settings import project_dir
 
 PROGRAM = Path(sys.executable).parent / "lakehouse"
@@ -83,7 +84,7 @@ def test_reading_the_declarations_twice_gives_the_same() -> None:
 
 @pytest.mark.parametrize(
     "dataset",
-    [*DATASETS.values(), declared_on_page("FHV"), declared_on_page("ORDERS"), declared_on_page("TICKETS")],
+    [*DATASETS.values(), *map(declared_on_page, ("FHV", "ORDERS", "TICKETS", "RENTALS"))],
     ids=lambda d: d.name,
 )
 def test_the_projects_declarations_break_no_rule(dataset: Any) -> None:
@@ -188,6 +189,36 @@ def test_a_declaration_that_breaks_a_rule_is_refused(changes: dict[str, Any], me
     wrong = replace(declared_on_page("FHV"), **changes)
 
     assert (problem(wrong) or "").startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"source": Query("postgresql://me:secret@host/db", table="rental")},
+            "source: database is no name of a variable. Write a name such as RENTALS_URL (upper-case letters, digits ",
+        ),
+        ({"source": Query("RENTALS_URL")}, "source: it must have either a table or sql. Write "),
+        ({"source": Query("RENTALS_URL", table="a", sql="select 1")}, "source: it must have either a table or sql. "),
+        ({"source": Query("RENTALS_URL", table="a.b.c")}, "source: the table 'a.b.c' is invalid. Write NAME or "),
+        (
+            {"source": Query("RENTALS_URL", sql="delete from rental")},
+            "source: the sql begins with 'delete'. Write one SELECT: a source is only read.",
+        ),
+        ({"source": Query("RENTALS_URL", table=None)}, 'source: table is of the type NoneType. Write table="…".'),  # type: ignore[arg-type]
+        ({"source": "public.rental"}, "source is of the type str. Write source=Query(database="),
+        (
+            {"parts": Daily(since=Day(2024, 1, 1)), "files": "rentals_{day}.parquet", "key": ()},
+            "it has a source, and comes by the day. Declare parts=Whole().",
+        ),
+        ({"format": Csv()}, "it has a source, whose rows land as parquet. Declare no format."),
+    ],
+)
+def test_a_source_that_breaks_a_rule_is_refused_without_its_address(changes: dict[str, Any], message: str) -> None:
+    said = problem(replace(declared_on_page("RENTALS"), **changes)) or ""
+
+    assert said.startswith(message)
+    assert "secret" not in said
 
 
 def test_a_whole_csv_dataset_needs_no_pickup_and_no_suffix() -> None:

@@ -16,9 +16,12 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from lakehouse.datasets.model import Dataset
+from lakehouse.datasets.registry import DATASETS
+from lakehouse.datasets.sources import Query
 from lakehouse.errors import BoundaryError, LakehouseError
 from lakehouse.network import proxy_for
-from lakehouse.settings import Settings, project_dir
+from lakehouse.settings import Settings, project_dir, variable
 from lakehouse.sources.search import contents
 from lakehouse.sources.site import source_folder
 
@@ -39,7 +42,7 @@ class Finding:
 
 def examine(settings: Settings) -> list[Finding]:
     """Look at all that the target needs. Asks the services and the publisher, changes nothing."""
-    findings = [_python(), _disk(settings), _dagster_home(), _source(settings), _engine_packages()]
+    findings = [_python(), _disk(settings), _dagster_home(), _source(settings), *_databases(), _engine_packages()]
     if settings.target == "trino":
         findings += [_docker(), _memory(), *_services(settings)]
     return [*findings, *_lakehouse(settings)]
@@ -99,7 +102,7 @@ def _disk(settings: Settings) -> Finding:
 
 
 def _dagster_home() -> Finding:
-    home = os.environ.get("DAGSTER_HOME", "") or _env_file().get("DAGSTER_HOME", "")
+    home = variable("DAGSTER_HOME")
     expected = project_dir() / ".dagster"
     way_out = f"Set DAGSTER_HOME={expected} in .env."
     if not home:
@@ -112,12 +115,6 @@ def _dagster_home() -> Finding:
     if path.resolve() != expected.resolve() and path.name == ".dagster":
         return Finding("DAGSTER_HOME", "warn", f"{home} belongs to another folder; was the project moved?", way_out)
     return Finding("DAGSTER_HOME", "ok", home)
-
-
-def _env_file() -> dict[str, str]:
-    from dotenv import dotenv_values  # noqa: PLC0415 - only here
-
-    return {name: value or "" for name, value in dotenv_values(project_dir() / ".env").items()}
 
 
 def _source_folder(folder: Path) -> Finding:
@@ -160,6 +157,20 @@ def _source(settings: Settings) -> Finding:
     return Finding(
         "TLC_SOURCE", "warn", f"{source} answers {answer.status_code}", "Set TLC_SOURCE to the publisher's base URL."
     )
+
+
+def _databases() -> list[Finding]:
+    """Whether the database of each dataset that declares one answers, and has its table and columns."""
+    return [_database(dataset, dataset.source) for dataset in DATASETS.values() if dataset.source]
+
+
+def _database(dataset: Dataset, query: Query) -> Finding:
+    from lakehouse.sources.query import QuerySource  # noqa: PLC0415 - slow to import
+
+    try:
+        return Finding(query.database, "ok", f"{dataset.name}: {QuerySource(dataset, query).check()}")
+    except LakehouseError as error:
+        return Finding(query.database, "warn", str(error), "What is landed can be loaded.")
 
 
 def _engine_packages() -> Finding:

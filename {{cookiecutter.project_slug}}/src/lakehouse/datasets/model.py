@@ -13,6 +13,7 @@ from typing import Literal
 from lakehouse.datasets.formats import Format, Parquet
 from lakehouse.datasets.months import Month
 from lakehouse.datasets.parts import Daily, Monthly, Part, Whole
+from lakehouse.datasets.sources import Query
 from lakehouse.errors import SettingsError
 
 Type = Literal["long", "double", "string", "timestamp"]
@@ -90,7 +91,7 @@ class Dataset:
     `table` is the raw table, as `schema.table`. `parts` says what one file is of it. `files` is what the publisher
     calls a file, with `{month}` or `{day}` for its part, `{day:%Y%m%d}` where that is written in another form. `folder`
     is where its site has these files. With a `key`, each row is known by these columns: none may be null, and no two
-    rows may have the same.
+    rows may have the same. With a `source`, the file is made from the rows that a database has.
     """
 
     name: str
@@ -100,6 +101,7 @@ class Dataset:
     parts: Monthly | Daily | Whole
     columns: tuple[Column, ...]
     key: tuple[str, ...] = ()
+    source: Query | None = None
     format: Format = field(default_factory=Parquet)
     swapped_share: float = 0.5
     unknown_zone_share: float = 0.5

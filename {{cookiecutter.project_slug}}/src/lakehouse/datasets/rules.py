@@ -13,12 +13,15 @@ from lakehouse.datasets.formats import Format, Parquet
 from lakehouse.datasets.model import Column, Dataset, Name, Type, normalised
 from lakehouse.datasets.months import Month
 from lakehouse.datasets.parts import Daily, Monthly, Whole
+from lakehouse.datasets.sources import Query
 
 _NAME = re.compile(r"[a-z0-9_]+")
 _TABLE = re.compile(r"raw\.[a-z][a-z0-9_]*")
 _TYPE_OF_ROLE = {"pickup": "timestamp", "dropoff": "timestamp", "time": "timestamp", "zone": "long", "count": "long"}
 # Columns that the loader adds to those of a declaration.
 _ADDED = {"file_month", "file_date", "file_row", "source_sha256"}
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
+_SELECT = re.compile(r"\s*(select|with)\b", re.IGNORECASE)
 _SIGNS = "lower-case letters, digits and underscores"
 
 # The Python type of a field, and how to write the field. A comma or a pair of brackets is easily forgotten.
@@ -30,6 +33,7 @@ _FIELDS: dict[type, dict[str, tuple[type | UnionType, str]]] = {
         "parts": (Monthly | Daily | Whole, "Monthly(since=Month(2024, 1)), Daily(since=Day(2024, 1, 5)) or Whole()"),
         "format": (Format, "Parquet(), Csv(…) or JsonLines(…)"),
         "key": (tuple, '("…",)'),
+        "source": (Query | None, 'Query(database="RENTALS_URL", table="public.rental")'),
         "columns": (tuple, "(Column(…), Column(…))"),
     },
     Monthly: {"since": _MONTH},
@@ -41,6 +45,7 @@ _FIELDS: dict[type, dict[str, tuple[type | UnionType, str]]] = {
         "required_until": _PART,
     },
     Name: {"text": _TEXT, "since": _PART, "until": _PART},
+    Query: dict.fromkeys(("database", "table", "sql"), _TEXT),
 }
 
 
@@ -57,11 +62,14 @@ def _problems(dataset: Dataset) -> Iterator[str]:
         yield from _wrong_types(column)
     yield from _wrong_columns(dataset)
     yield from _wrong_files(dataset)
+    if dataset.source:
+        yield from _wrong_query(dataset, dataset.source)
 
 
 def _wrong_fields(dataset: Dataset) -> Iterator[str]:
     yield from _fields_of(dataset, "")
     yield from _fields_of(dataset.parts, "parts: ")
+    yield from _fields_of(dataset.source, "source: ")
     for column in dataset.columns:
         yield from _entry("columns", column, Column)
         yield from _fields_of(column, f"the column {column.name!r}: ")
@@ -156,3 +164,22 @@ def _names_its_part(dataset: Dataset, parts: Monthly | Daily) -> bool:
         return dataset.part_in(dataset.file_name(part)) == part
     except (KeyError, IndexError, ValueError):
         return False
+
+
+def _wrong_query(dataset: Dataset, query: Query) -> Iterator[str]:
+    if not _VARIABLE.fullmatch(query.database):
+        # The value is not shown: it may be an address with a password.
+        yield (
+            "source: database is no name of a variable. Write a name such as RENTALS_URL (upper-case letters, digits "
+            "and underscores), and the address itself into .env."
+        )
+    if bool(query.table) == bool(query.sql):
+        yield 'source: it must have either a table or sql. Write table="public.rental" or sql="select …".'
+    if query.table and not re.fullmatch(r"[^.]+(\.[^.]+)?", query.table):
+        yield f"source: the table {query.table!r} is invalid. Write NAME or SCHEMA.NAME."
+    if query.sql and not _SELECT.match(query.sql):
+        yield f"source: the sql begins with {query.sql.split()[0]!r}. Write one SELECT: a source is only read."
+    if not isinstance(dataset.parts, Whole):
+        yield f"it has a source, and comes by the {dataset.parts.word}. Declare parts=Whole()."
+    if not isinstance(dataset.format, Parquet):
+        yield "it has a source, whose rows land as parquet. Declare no format."

@@ -21,7 +21,7 @@ from lakehouse.landing.zone import Landing
 from lakehouse.locks import held
 from lakehouse.progress import Progress
 from lakehouse.sources.download import PATIENCE, Patience
-from lakehouse.sources.site import Version, open_source
+from lakehouse.sources.site import Source, Version, open_source
 from lakehouse.synthetic.generate import is_synthetic
 
 GENERATED = "generated://"
@@ -44,7 +44,7 @@ def land(
 
     Args:
         landing: where to.
-        source: where from: `TLC_SOURCE`, a base URL or a folder.
+        source: where from: `TLC_SOURCE`, a base URL or a folder. A dataset that declares a source has its own.
         file: which file.
         refresh: ask the source even if the file is landed: published files are replaced in place at times.
         together: files that the caller lands in the same go; a generated month among them gives way, like this one.
@@ -59,6 +59,7 @@ def land(
         UnreachableError: the source can't be asked.
         SourceError: what the source gave is not the file.
         LandingError: the landing zone did not take it, or holds generated months that would stay beside it.
+        SettingsError: a declared database is not set, or its driver is not installed.
         LockedError: another process still fetches the same file, after half an hour unless `patience` says less.
     """
     if not refresh and (found := _published(landing, file)):
@@ -132,7 +133,7 @@ def _fetch(
     known = _known(landing, file) if refresh else None
     target = landing.staging / file.name
     try:
-        version = open_source(source, patience).fetch(
+        version = _source_of(file, source, patience).fetch(
             file, target, Version(known.origin, known.etag, known.last_modified) if known else None, progress
         )
         if version is None:
@@ -152,6 +153,16 @@ def _fetch(
         )
     finally:
         target.unlink(missing_ok=True)
+
+
+def _source_of(file: DatasetFile, source: str, patience: Patience | None) -> Source:
+    """The database that the dataset declares, or what `TLC_SOURCE` names."""
+    dataset = dataset_named(file.dataset)
+    if dataset.source is None:
+        return open_source(source, patience)
+    from lakehouse.sources.query import QuerySource  # noqa: PLC0415 - SQLAlchemy is slow to import
+
+    return QuerySource(dataset, dataset.source)
 
 
 def _known(landing: Landing, file: DatasetFile) -> Landed | None:

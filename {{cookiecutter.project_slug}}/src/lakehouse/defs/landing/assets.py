@@ -5,16 +5,18 @@
 from typing import Any
 
 import dagster as dg
+import pyarrow.parquet as pq
 
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.registry import DATASETS
+from lakehouse.datasets.sources import Query
 from lakehouse.defs.common import OWNERS, store_kind
 from lakehouse.defs.failures import failures
 from lakehouse.defs.one_run import file_by_file
 from lakehouse.defs.partitions import ONE_RUN, partitions_of
 from lakehouse.defs.resources import ObjectStore, Publisher
-from lakehouse.landing import Landed
+from lakehouse.landing import Landed, Landing
 from lakehouse.landing.land import land
 
 
@@ -22,7 +24,10 @@ class LandConfig(dg.Config):
     """How to land."""
 
     refresh: bool = False
-    """Ask the publisher again for a file that is landed: published files are replaced in place at times."""
+    """Ask the publisher again for a file that is landed: published files are replaced in place at times.
+
+    A database is always asked.
+    """
 
 
 def landed_metadata(landed: Landed) -> dict[str, Any]:
@@ -38,6 +43,14 @@ def landed_metadata(landed: Landed) -> dict[str, Any]:
     }
 
 
+def query_metadata(zone: Landing, landed: Landed, query: Query) -> dict[str, Any]:
+    """What was read from a database, and how many rows it gave."""
+    with zone.local(landed) as path:
+        rows = pq.read_metadata(path).num_rows
+    asked = ("table", query.table) if query.table else ("query", dg.MetadataValue.md(f"```sql\n{query.sql}\n```"))
+    return {"dagster/row_count": rows, "database": query.database} | dict([asked])
+
+
 def landing_asset(dataset: Dataset) -> dg.AssetsDefinition:
     """The asset of a dataset's published files."""
     files = {"month": "the monthly files", "day": "the daily files"}.get(dataset.parts.word, "the file")
@@ -45,7 +58,11 @@ def landing_asset(dataset: Dataset) -> dg.AssetsDefinition:
     @dg.asset(
         key=["landing", dataset.landing_key],
         group_name="landing",
-        description=f"{dataset.title}: {files} as published, byte for byte, with origin and SHA-256.",
+        description=(
+            f"{dataset.title}: the rows of {dataset.source.origin}, as one file with its SHA-256."
+            if dataset.source
+            else f"{dataset.title}: {files} as published, byte for byte, with origin and SHA-256."
+        ),
         partitions_def=partitions_of(dataset),
         backfill_policy=ONE_RUN,
         kinds={dataset.format.suffix, store_kind()},
@@ -58,11 +75,13 @@ def landing_asset(dataset: Dataset) -> dg.AssetsDefinition:
         zone = object_store.landing()
 
         def one(file: DatasetFile) -> dict[str, Any]:
-            landed = land(zone, publisher.source, file, refresh=config.refresh)
+            refresh = config.refresh or dataset.source is not None
+            landed = land(zone, publisher.source, file, refresh=refresh)
             context.log.info(
                 f"{landed.file.name}: {landed.size:,} bytes from {landed.origin}, sha256 {landed.sha256[:12]}"
             )
-            return landed_metadata(landed)
+            asked = query_metadata(zone, landed, dataset.source) if dataset.source else {}
+            return landed_metadata(landed) | asked
 
         with failures(context):
             return file_by_file(context, dataset, one)

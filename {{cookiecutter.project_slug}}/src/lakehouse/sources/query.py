@@ -1,0 +1,244 @@
+"""A SQL database as a source: one SELECT, in one transaction that only reads, becomes one parquet file.
+
+The address of the database, with its password, is used here only. No message, record or log has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+import sqlalchemy as sa
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from lakehouse.datasets.file import DatasetFile
+from lakehouse.datasets.model import Dataset, normalised
+from lakehouse.datasets.sources import Query
+from lakehouse.errors import SettingsError, SourceError, UnreachableError
+from lakehouse.progress import Progress
+from lakehouse.settings import variable
+from lakehouse.sources.extract import Field, UnfitError, extract
+from lakehouse.sources.site import Version
+
+# A server that is away is noticed within seconds, a connection that is cut within a minute.
+_CONNECT: dict[str, dict[str, Any]] = {
+    "postgresql+psycopg2": {
+        "connect_timeout": 10,
+        "keepalives_idle": 30,
+        "keepalives_interval": 10,
+        "keepalives_count": 3,
+    }
+}
+_SNAPSHOT: dict[str, dict[str, Any]] = {
+    "postgresql": {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+}
+# Text of values must not depend on how the server or the user is set up.
+_SESSION = {
+    "postgresql": (
+        "set time zone 'UTC'",
+        "set datestyle to 'ISO, YMD'",
+        "set intervalstyle to 'postgres'",
+        "set extra_float_digits to 1",
+        "set bytea_output to 'hex'",
+    ),
+    "sqlite": ("pragma query_only = on",),
+}
+_SECRET_OPTIONS = ("pass", "pwd", "secret", "token", "key", "odbc_connect")
+
+
+@dataclass(frozen=True)
+class QuerySource:
+    """The database that a declaration names."""
+
+    dataset: Dataset
+    query: Query
+
+    def fetch(
+        self,
+        wanted: DatasetFile,  # noqa: ARG002 - the dataset has one file
+        target: Path,
+        known: Version | None = None,  # noqa: ARG002 - a database keeps no marks to compare; the bytes are
+        progress: Progress | None = None,
+    ) -> Version:
+        """Extract; see `Source.fetch`. The same rows in the same order give the same bytes."""
+        with self._connected() as connection:
+            fields = self._fields(connection)
+            statement = self._statement(connection, fields)
+            try:
+                with self._reading(connection):
+                    extract(connection, statement, fields, target, progress)
+            except UnfitError as error:
+                raise SourceError(
+                    f"{self._name}: {error}. Nothing was landed; CAST the column in the `sql` of its declaration."
+                ) from None
+        return Version(self.query.origin)
+
+    def check(self) -> str:
+        """Ask the database for the columns, and no row; the kind of database, and what it was asked for.
+
+        Raises:
+            SettingsError: its variable is not set or is no address, or its driver is not installed.
+            UnreachableError: the database does not answer.
+            SourceError: it does not have the table, or not the columns that are declared.
+        """
+        with self._connected() as connection:
+            return f"{connection.dialect.name}: {self.query.what} has {len(self._fields(connection))} columns"
+
+    @property
+    def _name(self) -> str:
+        """The dataset, the variable and the table, as messages name them."""
+        return f"{self.dataset.name}: {self.query.what} in the database of {self.query.database}"
+
+    @contextmanager
+    def _connected(self) -> Iterator[sa.Connection]:
+        """A connection, in a transaction that sees one state of the database and changes nothing."""
+        url = self._url()
+        engine = self._engine(url)
+        try:
+            connection = engine.connect()
+        except SQLAlchemyError as error:
+            raise UnreachableError(
+                f"{self.dataset.name}: the database of {self.query.database} could not be asked: "
+                f"{_first_line(error, url)}. Nothing was landed; check the server, and user, password and address in "
+                f"{self.query.database}, and run the same command again."
+            ) from None
+        with connection:
+            try:
+                with self._reading(connection):
+                    connection.execution_options(
+                        # Signs such as % and : in a query are its own.
+                        no_parameters=True,
+                        **_SNAPSHOT.get(connection.dialect.name, {}),
+                    )
+                    for command in _SESSION.get(connection.dialect.name, ()):
+                        connection.exec_driver_sql(command)
+                yield connection
+            finally:
+                connection.invalidate()  # nothing is to be undone, and a lost connection takes no rollback
+
+    def _url(self) -> sa.URL:
+        name = self.query.database
+        text = variable(name)
+        if not text:
+            raise SettingsError(
+                f"{name} is not set, and {self.dataset.name} reads its rows from the database that it names. Nothing "
+                f"was landed; write the address into .env: {name}=postgresql+psycopg2://USER:PASSWORD@HOST:5432/DATABASE"
+            )
+        try:
+            url = sa.make_url(text)
+        except (ArgumentError, ValueError):  # what they say may have the password in it
+            raise SettingsError(
+                f"{name}, the database of {self.dataset.name}, is no address of a database. Nothing was landed; write "
+                "it as postgresql+psycopg2://USER:PASSWORD@HOST:5432/DATABASE or sqlite:////PATH/OF/FILE, with "
+                "%40 for @ and %2F for / in a password."
+            ) from None
+        file = url.database or ""
+        if url.get_backend_name() == "sqlite" and not file.startswith("file:") and not Path(file).is_file():
+            raise UnreachableError(
+                f"{self.dataset.name}: {name} names the SQLite file {Path(file).absolute()}, which does not exist. "
+                "Nothing was landed; correct the path in it: sqlite:////PATH/OF/FILE."
+            )
+        return url
+
+    def _engine(self, url: sa.URL) -> sa.Engine:
+        try:
+            options = _CONNECT.get(f"{url.get_backend_name()}+{url.get_driver_name()}", {})
+            return sa.create_engine(url, poolclass=NullPool, connect_args=options)
+        except NoSuchModuleError:
+            raise SettingsError(
+                f"{self.query.database}, the database of {self.dataset.name}, begins with {url.drivername!r}, which "
+                "SQLAlchemy does not know. Nothing was landed; correct it (postgresql+psycopg2, sqlite, "
+                "mysql+pymysql, …), or install the dialect: add its package to pyproject.toml, then `make lock` and "
+                "`make install`."
+            ) from None
+        except ImportError as error:
+            raise SettingsError(
+                f"{self.query.database}, the database of {self.dataset.name}, needs the driver {error.name!r}, which "
+                "is not installed. Nothing was landed; add its package to pyproject.toml, then `make lock` and "
+                "`make install`."
+            ) from None
+
+    @contextmanager
+    def _reading(self, connection: sa.Connection) -> Iterator[None]:
+        """What the database refuses is an error of ours."""
+        driver = connection.dialect.loaded_dbapi
+        try:
+            yield
+        except (SQLAlchemyError, driver.Error) as error:
+            raise SourceError(
+                f"{self._name} could not be read: {_first_line(error, connection.engine.url)}. Nothing was landed; "
+                "correct the declaration or the rights of the user, or run the same command again if the connection "
+                "was lost."
+            ) from None
+
+    def _fields(self, connection: sa.Connection) -> list[Field]:
+        """The columns of the result.
+
+        Raises:
+            SourceError: a column that is declared is not among them, or two have one name.
+        """
+        with self._reading(connection):
+            result = connection.exec_driver_sql(f"select * from {self._rows(connection)} where 1 = 0")
+            described: Any = result.cursor
+            fields = [Field(name, code, *sizes) for name, code, _, _, *sizes, _ in described.description]
+            result.close()
+        names = [field.name for field in fields]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise SourceError(
+                f"{self._name} gives two columns the name {twice[0]!r}. Nothing was landed; rename one in `sql`: "
+                f"`AS other_name`."
+            )
+        for column in self.dataset.columns:
+            if self._column(column.name, names) is None:
+                raise SourceError(
+                    f"{self._name} has no column {column.published_name(None)!r}, which is declared. It has: "
+                    f"{', '.join(names)}. Nothing was landed; correct the declaration or its `sql`."
+                )
+        return fields
+
+    def _column(self, declared: str, names: list[str]) -> str | None:
+        """What the result calls a declared column."""
+        column = next(column for column in self.dataset.columns if column.name == declared)
+        understood = {normalised(name) for name in column.published_names(None)}
+        return next((name for name in names if normalised(name) in understood), None)
+
+    def _rows(self, connection: sa.Connection) -> str:
+        """What stands after FROM."""
+        if self.query.sql:
+            return f"({self._sql}\n) q"
+        schema, _, name = self.query.table.rpartition(".")
+        return connection.dialect.identifier_preparer.format_table(sa.table(name, schema=schema or None))
+
+    @property
+    def _sql(self) -> str:
+        return self.query.sql.strip().removesuffix(";")
+
+    def _statement(self, connection: sa.Connection, fields: list[Field]) -> str:
+        """The SELECT. Rows come in the order of the key; without a key, as the database or the `sql` has them."""
+        names = [field.name for field in fields]
+        key = [self._column(name, names) for name in self.dataset.key]
+        if not key:
+            return self._sql or f"select * from {self._rows(connection)}"
+        quoted = [connection.dialect.identifier_preparer.quote_identifier(str(name)) for name in key]
+        return f"select * from {self._rows(connection)} order by {', '.join(quoted)}"
+
+
+def _first_line(error: Exception, url: sa.URL) -> str:
+    """What the driver says, without any secret of the address."""
+    said = error.orig if isinstance(error, DBAPIError) else error
+    text = next((line.strip() for line in str(said).splitlines() if line.strip()), type(said).__name__).rstrip(".")
+    options = [
+        value
+        for name, values in url.query.items()
+        for value in ([values] if isinstance(values, str) else values)
+        if any(part in name.lower() for part in _SECRET_OPTIONS)
+    ]
+    for secret in filter(None, [str(url.password or ""), *options]):
+        for written in (secret, quote(secret), quote_plus(secret)):
+            text = text.replace(written, "***")
+    return text

@@ -1,0 +1,339 @@
+"""A dataset whose source is PostgreSQL: a film rental's tables, with the types that such tables have.
+
+Run alone: `make integration K=test_query`. The server is a container of its own; the lakehouse is an embedded one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.pool import NullPool
+from tests.integration.stack import free_port, image, prepare_testcontainers, start_reaper, within
+from tests.lake import Lake
+
+from lakehouse.datasets.file import DatasetFile
+from lakehouse.datasets.model import Column, Dataset
+from lakehouse.datasets.parts import Whole
+from lakehouse.datasets.registry import DATASETS
+from lakehouse.datasets.sources import Query
+from lakehouse.errors import LakehouseError, SourceError, UnreachableError
+from lakehouse.landing import Landed
+from lakehouse.landing.land import land
+from lakehouse.loading.load import load
+from lakehouse.settings import Settings
+from lakehouse.sources.query import QuerySource
+
+PASSWORD = "p@ss/word"
+ADDRESS = "postgresql+psycopg2://lakehouse:p%40ss%2Fword@127.0.0.1:{port}/rentals"
+FILE = DatasetFile("rentals")
+SCHEMA = """
+drop schema if exists public cascade;
+create schema public;
+create type rating as enum ('G', 'PG-13', 'NC-17');
+create table film (
+    film_id serial primary key, title varchar(255) not null, rating rating, rental_rate numeric(4, 2), length smallint,
+    special_features text[], fulltext tsvector, cover bytea, released date, share real, details json, code uuid,
+    rental_period interval, any_number numeric, in_stock boolean
+);
+create table customer (customer_id serial primary key, email text);
+create table inventory (inventory_id serial primary key, film_id int references film);
+create table rental (
+    rental_id bigint primary key, rented_at timestamp not null, returned_at timestamptz, note text,
+    customer_id int references customer, inventory_id int references inventory
+);
+create table payment (payment_id serial primary key, rental_id bigint references rental, amount numeric(10, 2));
+insert into film values
+    (1, 'Academy Dinosaur', 'PG-13', 0.99, 86, '{"Deleted Scenes",Trailers}', to_tsvector('english', 'a dinosaur'),
+     '\\x00ff', '2006-02-15', 0.1, '{"a": 1}', 'b2d4f6a8-0000-4000-8000-000000000001', '3 days 04:00:00',
+     123456789012345678901234567890.000000000001, true),
+    (2, E'Ace "Gold"\\nfinger, ''x'' \\\\.', 'G', 10, null, '{}', null, '\\x', null, 'NaN', null, null, null, null,
+     false),
+    (3, '', null, null, null, null, null, null, null, null, null, null, null, null, null);
+insert into customer values (1, 'mary@example.com');
+insert into inventory values (1, 1);
+insert into rental values
+    (9007199254740993, '2005-05-24 22:53:30.123456', '2005-05-26 22:04:30+02', '', 1, 1),
+    (7, '2005-05-24 22:54:33', null, null, 1, 1);
+insert into payment values (1, 7, 2.99), (2, 9007199254740993, 0.99);
+"""
+RENTALS = Dataset(
+    name="rentals",
+    title="Rentals of films",
+    table="raw.rentals",
+    files="rentals.parquet",
+    parts=Whole(),
+    key=("rental_id",),
+    source=Query("RENTALS_URL", table="public.rental"),
+    columns=(Column("rental_id", "long"), Column("rented_at", "timestamp"), Column("note", "string")),
+)
+
+
+@dataclass(frozen=True)
+class Database:
+    """A PostgreSQL server for these tests."""
+
+    port: int
+
+    @property
+    def address(self) -> str:
+        """As RENTALS_URL has it."""
+        return ADDRESS.format(port=self.port)
+
+    def run(self, sql: str) -> list[tuple[Any, ...]]:
+        """Run SQL, in a connection of its own."""
+        engine = sa.create_engine(self.address, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+        with engine.connect() as connection:
+            result = connection.exec_driver_sql(sql, execution_options={"no_parameters": True})
+            return [tuple(row) for row in result] if result.returns_rows else []
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Database]:
+    prepare_testcontainers()
+    from testcontainers.core.container import DockerContainer
+
+    start_reaper()
+    database = Database(free_port())
+    container: Any = DockerContainer(image("POSTGRES_IMAGE"))
+    container.with_envs(POSTGRES_USER="lakehouse", POSTGRES_PASSWORD=PASSWORD, POSTGRES_DB="rentals")
+    container.ports["5432/tcp"] = ("127.0.0.1", database.port)
+    with container:
+        within(60, lambda: database.run("select 1"))
+        yield database
+
+
+@pytest.fixture
+def database(server: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
+    """The film rental's tables, new for each test."""
+    server.run(SCHEMA)
+    monkeypatch.setenv("RENTALS_URL", server.address)
+    monkeypatch.setitem(DATASETS, "rentals", RENTALS)
+    return server
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    """An embedded lakehouse: what a database gives does not depend on the target."""
+    return Lake(Settings(LAKEHOUSE_TARGET="embedded", LAKEHOUSE_HOME=tmp_path / "home"), tmp_path / "scratch")
+
+
+def declare(monkeypatch: pytest.MonkeyPatch, source: Query, *columns: Column, key: tuple[str, ...] = ()) -> None:
+    values = {name: getattr(RENTALS, name) for name in ("name", "title", "table", "files", "parts")}
+    monkeypatch.setitem(DATASETS, "rentals", Dataset(**values, key=key, source=source, columns=columns))
+
+
+def extracted(lake: Lake) -> Landed:
+    return land(lake.landing, "/nowhere", FILE, refresh=True)
+
+
+def table_of(lake: Lake, landed: Landed) -> pa.Table:
+    with lake.landing.local(landed) as path:
+        return pq.read_table(path)
+
+
+def refusal(lake: Lake, kind: type[LakehouseError] = SourceError) -> str:
+    """What is said of an extract that fails; it leaves nothing, and never says the password."""
+    with pytest.raises(kind) as error:
+        extracted(lake)
+    assert lake.landing.find(FILE) is None
+    assert [path.name for path in lake.landing.staging.iterdir() if not path.name.startswith(f"{FILE.name}.lock")] == []
+    assert PASSWORD not in str(error.value)
+    assert "p%40ss" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.usefixtures("database")
+def test_rentals_are_loaded_with_their_exact_numbers_and_times(lake: Lake) -> None:
+    landed = extracted(lake)
+
+    assert load(lake.catalog, lake.landing, FILE).rows == 2
+    assert landed.origin == "database RENTALS_URL, table public.rental"
+    assert lake.rows("select rental_id, rented_at, note from raw.rentals order by 1") == [
+        {"rental_id": 7, "rented_at": datetime.fromisoformat("2005-05-24T22:54:33"), "note": None},
+        {"rental_id": 2**53 + 1, "rented_at": datetime.fromisoformat("2005-05-24T22:53:30.123456"), "note": ""},
+    ]
+
+
+@pytest.mark.usefixtures("database")
+def test_every_type_of_a_film_lands_exactly(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    declare(monkeypatch, Query("RENTALS_URL", table="film"), Column("film_id", "long"), key=("film_id",))
+
+    films = table_of(lake, extracted(lake))
+
+    first, second, third = films.to_pylist()
+    assert first == {
+        "film_id": 1,
+        "title": "Academy Dinosaur",
+        "rating": "PG-13",
+        "rental_rate": Decimal("0.99"),
+        "length": 86,
+        "special_features": '{"Deleted Scenes",Trailers}',
+        "fulltext": "'dinosaur':2",
+        "cover": b"\x00\xff",
+        "released": date(2006, 2, 15),
+        "share": pa.scalar(0.1, pa.float32()).as_py(),
+        "details": '{"a": 1}',
+        "code": "b2d4f6a8-0000-4000-8000-000000000001",
+        "rental_period": "3 days 04:00:00",
+        "any_number": "123456789012345678901234567890.000000000001",
+        "in_stock": True,
+    }
+    assert second["title"] == "Ace \"Gold\"\nfinger, 'x' \\."
+    assert (second["rental_rate"], second["cover"], second["in_stock"]) == (Decimal("10.00"), b"", False)
+    assert str(second["share"]) == "nan"
+    assert (third.pop("film_id"), third.pop("title"), set(third.values())) == (3, "", {None})
+
+
+@pytest.mark.usefixtures("database")
+def test_a_time_with_a_zone_lands_as_utc_whatever_the_zone_of_the_server(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, database: Database
+) -> None:
+    sql = "select rental_id, returned_at from rental"
+    declare(monkeypatch, Query("RENTALS_URL", sql=sql), Column("rental_id", "long"), key=("rental_id",))
+    first = extracted(lake)
+    database.run("alter role lakehouse set timezone = 'Asia/Kolkata'; alter role lakehouse set datestyle = 'German'")
+
+    second = extracted(lake)
+    database.run("alter role lakehouse reset all")
+
+    assert second.sha256 == first.sha256
+    assert table_of(lake, second)["returned_at"].to_pylist() == [None, datetime(2005, 5, 26, 20, 4, 30, tzinfo=UTC)]
+
+
+def test_the_same_rows_are_the_same_bytes_whatever_their_place(lake: Lake, database: Database) -> None:
+    first = extracted(lake)
+    load(lake.catalog, lake.landing, FILE)
+    database.run("update rental set note = note where rental_id = 7")
+    database.run("vacuum full rental")
+
+    assert extracted(lake).sha256 == first.sha256
+    assert load(lake.catalog, lake.landing, FILE).action == "unchanged"
+
+
+@pytest.mark.usefixtures("database")
+def test_a_query_joins_tables_and_keeps_its_signs(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    sql = (
+        "select rental_id, sum(amount)::numeric(10, 2) as paid, '100 % :paid' as note -- it's ours\n"
+        "from rental join payment using (rental_id) group by rental_id;"
+    )
+    declare(monkeypatch, Query("RENTALS_URL", sql=sql), Column("rental_id", "long"), Column("paid", "double"))
+
+    rows = table_of(lake, extracted(lake)).sort_by("rental_id").to_pylist()
+
+    assert [(row["paid"], row["note"]) for row in rows] == [
+        (Decimal("2.99"), "100 % :paid"),
+        (Decimal("0.99"), "100 % :paid"),
+    ]
+
+
+def test_many_rows_are_as_copied(lake: Lake, monkeypatch: pytest.MonkeyPatch, database: Database) -> None:
+    database.run("create table many as select n, nullif('text ' || n, 'text 5') as t from generate_series(1, 300000) n")
+    declare(monkeypatch, Query("RENTALS_URL", table="many"), Column("n", "long"), key=("n",))
+
+    many = table_of(lake, extracted(lake))
+
+    assert many["n"].to_pylist() == list(range(1, 300001))
+    assert [i for i, t in enumerate(many["t"].to_pylist(), start=1) if t != f"text {i}"] == [5]
+
+
+@pytest.mark.usefixtures("database")
+def test_an_empty_table_and_one_of_one_column_with_nulls_land(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, database: Database
+) -> None:
+    declare(monkeypatch, Query("RENTALS_URL", sql="select note from rental where false"), Column("note", "string"))
+    empty = table_of(lake, extracted(lake))
+    declare(monkeypatch, Query("RENTALS_URL", sql="select note from rental"), Column("note", "string"))
+    notes = table_of(lake, extracted(lake))
+
+    assert (empty.num_rows, empty.schema.names) == (0, ["note"])
+    assert sorted(notes["note"].to_pylist(), key=str) == ["", None]
+
+
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [
+        ("select 'infinity'::timestamp as at", "the column 'at' has a value that is no timestamp[us] ("),
+        ("select 'NaN'::numeric(4, 2) as at", "the column 'at' has a value that is no decimal128(4, 2) ("),
+        ("select 1 as at, 2 as at", " gives two columns the name 'at'. "),
+        ("select 1 as other", " has no column 'at', which is declared. It has: other. "),
+        ("select at from nowhere", 'could not be read: relation "nowhere" does not exist. '),
+        ("select 1 / (n - 250000) as at from generate_series(1, 300000) n", "could not be read: division by zero. "),
+        (
+            "with gone as (delete from payment returning *) select 1 as at from gone",
+            "could not be read: WITH clause containing a data-modifying statement must be at the top level. ",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("database")
+def test_what_cannot_be_read_lands_nothing(lake: Lake, monkeypatch: pytest.MonkeyPatch, sql: str, said: str) -> None:
+    declare(monkeypatch, Query("RENTALS_URL", sql=sql), Column("at", "string"))
+
+    message = refusal(lake)
+
+    assert message.startswith("rentals: the query of its `sql` in the database of RENTALS_URL")
+    assert said in message
+
+
+def test_a_function_that_writes_is_stopped_by_the_transaction(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, database: Database
+) -> None:
+    database.run("create sequence counter")
+    declare(monkeypatch, Query("RENTALS_URL", sql="select nextval('counter') as at"), Column("at", "long"))
+
+    assert "cannot execute nextval() in a read-only transaction" in refusal(lake)
+
+
+def test_a_wrong_password_is_refused_and_not_shown(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, database: Database
+) -> None:
+    monkeypatch.setenv("RENTALS_URL", database.address.replace("lakehouse:", "lakehouse:wrong-"))
+
+    message = refusal(lake, UnreachableError)
+
+    assert message.startswith("rentals: the database of RENTALS_URL could not be asked: connection to server at ")
+    assert 'password authentication failed for user "lakehouse"' in message
+    assert "wrong-" not in message
+
+
+def test_a_connection_that_is_lost_in_the_middle_lands_nothing(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, database: Database
+) -> None:
+    sql = "select n as at, pg_sleep(0.01) as slept from generate_series(1, 3000) n"
+    declare(monkeypatch, Query("RENTALS_URL", sql=sql), Column("at", "long"))
+
+    def cut() -> None:
+        copying = "select pg_terminate_backend(pid) from pg_stat_activity where query like 'copy (select n as at%'"
+        within(30, lambda: bool(database.run(copying)))
+
+    killer = threading.Thread(target=cut)
+    killer.start()
+    message = refusal(lake)
+    killer.join()
+
+    assert message.startswith("rentals: the query of its `sql` in the database of RENTALS_URL could not be read: ")
+    assert "run the same command again if the connection was lost" in message
+
+
+def test_the_rows_are_of_one_moment(database: Database) -> None:
+    source = QuerySource(RENTALS, Query("RENTALS_URL", table="rental"))
+
+    with source._connected() as connection:
+
+        def asked(sql: str) -> Any:
+            return connection.exec_driver_sql(sql).scalar_one()
+
+        before = asked("select count(*) from rental")
+        database.run("insert into rental values (8, now(), null, null, 1, 1)")
+
+        assert (before, asked("select count(*) from rental")) == (2, 2)
+        assert asked("show transaction_isolation") == "repeatable read"
