@@ -11,6 +11,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from openpyxl import Workbook
 from tests.lake import Lake
 from tests.pages import declared_on_page, for_hire_month
 
@@ -94,6 +95,23 @@ def test_the_declared_json_lines_are_loaded(lake: Lake, tmp_path: Path, monkeypa
 
     assert lake.rows("select id, opened_at, hours, city from raw.tickets") == [
         {"id": 7, "opened_at": datetime.fromisoformat("2024-01-31T09:30"), "hours": 0.1, "city": "Rome"}
+    ]
+
+
+def test_the_declared_sheet_is_loaded(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DATASETS, "budget", declared_on_page("BUDGET"))
+    book = Workbook()
+    sheet = book.create_sheet("Plan")
+    due = datetime.fromisoformat("2024-01-31T09:30")
+    for row in (["Budget"], [], ["No.", "Due", "amount", "remark"], [7, due, 0.1, "late"], ["Total", None, 0.1]):
+        sheet.append(row)
+    book.save(tmp_path / "budget.xlsx")
+
+    land(lake.landing, str(tmp_path), DatasetFile("budget"))
+    load(lake.catalog, lake.landing, DatasetFile("budget"))
+
+    assert lake.rows("select number, due_at, amount, remark from raw.budget") == [
+        {"number": 7, "due_at": due, "amount": 0.1, "remark": "late"}
     ]
 
 

@@ -53,4 +53,20 @@ class JsonLines:
     title = "JSON lines file"
 
 
-Format = Parquet | Csv | JsonLines
+@dataclass(frozen=True)
+class Excel:
+    """A sheet of an Excel file (xlsx, xlsm): a row of names, then rows. Each cell is conformed to its column's type.
+
+    `sheet` is its name; without it, the first that is not hidden is read. `header_row` is the number of the row of
+    names, from 1; what is above it is left out. `footer_rows` are the last rows with a value, which are left out.
+    """
+
+    sheet: str = ""
+    header_row: int = 1
+    footer_rows: int = 0
+
+    suffix = "xlsx"
+    title = "Excel file"
+
+
+Format = Parquet | Csv | JsonLines | Excel

@@ -31,7 +31,7 @@ _FIELDS: dict[type, dict[str, tuple[type | UnionType, str]]] = {
     Dataset: {
         **dict.fromkeys(("name", "title", "table", "files", "folder"), _TEXT),
         "parts": (Monthly | Daily | Whole, "Monthly(since=Month(2024, 1)), Daily(since=Day(2024, 1, 5)) or Whole()"),
-        "format": (Format, "Parquet(), Csv(…) or JsonLines(…)"),
+        "format": (Format, "Parquet(), Csv(…), JsonLines(…) or Excel(…)"),
         "key": (tuple, '("…",)'),
         "source": (Query | None, 'Query(database="RENTALS_URL", table="public.rental")'),
         "columns": (tuple, "(Column(…), Column(…))"),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from contextlib import closing
 from typing import Any
 
-from lakehouse.datasets.formats import Csv, Format, JsonLines, Parquet
-from lakehouse.formats import csv, json_lines
+from lakehouse.datasets.formats import Csv, Excel, Format, JsonLines, Parquet
+from lakehouse.formats import csv, excel, json_lines
 from lakehouse.formats.csv import CsvReader
+from lakehouse.formats.excel import SheetReader
 from lakehouse.formats.json_lines import JsonLinesReader
 from lakehouse.formats.parquet import ParquetReader
 from lakehouse.formats.protocol import Reader
@@ -26,9 +27,11 @@ def open_reader(declared: Format, source: Any) -> Reader:
             return CsvReader(declared, source)
         case JsonLines():
             return JsonLinesReader(declared, source)
+        case Excel():
+            return SheetReader(declared, source)
 
 
-def names_at_the_head(declared: Csv | JsonLines, source: Any) -> list[str]:
+def names_at_the_head(declared: Csv | JsonLines | Excel, source: Any) -> list[str]:
     """The names of columns that the beginning of an open file shows; most of it is not read.
 
     Raises:
@@ -39,6 +42,8 @@ def names_at_the_head(declared: Csv | JsonLines, source: Any) -> list[str]:
             return csv.names_in(declared, source)
         case JsonLines():
             return json_lines.names_in(declared, source)
+        case Excel():
+            return excel.names_in(declared, source)
 
 
 def count_rows(declared: Format, source: Any) -> int:

@@ -50,11 +50,15 @@ _VALUE = re.compile(r"[+-]?[\d.,' ]*\d[\d.,' ]*[%€$£]?|\d{1,4}([-./])\d{1,2}\
 _YEAR = re.compile(r"(19|20)\d\d")
 
 
+# The formats that a sample shows.
+Guessed = Parquet | Csv | JsonLines
+
+
 @dataclass(frozen=True)
 class Form:
     """How one sample is written. `is_ascii`: its bytes say nothing of the encoding. `notes` are for the person."""
 
-    format: Format
+    format: Guessed
     is_ascii: bool = False
     notes: tuple[str, ...] = ()
 

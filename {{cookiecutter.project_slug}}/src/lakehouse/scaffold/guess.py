@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import compute
 
-from lakehouse.datasets.formats import Format, Parquet
+from lakehouse.datasets.formats import Parquet
 from lakehouse.datasets.model import BEGINNING, Column, Dataset, Name, normalised
 from lakehouse.datasets.parts import Part, Whole
 from lakehouse.datasets.rules import problem
@@ -25,7 +25,7 @@ from lakehouse.formats.protocol import Reader, row_from_0
 from lakehouse.loading.acceptance import Keys
 from lakehouse.loading.conform import Conformer, plan
 from lakehouse.scaffold.columns import Texts, Typed, spelled, typed, typed_by_file, wider
-from lakehouse.scaffold.form import as_declared, form_of, same_form
+from lakehouse.scaffold.form import Guessed, as_declared, form_of, same_form
 from lakehouse.scaffold.key import candidates, key_of
 from lakehouse.scaffold.names import column_names
 from lakehouse.scaffold.series import Series, series_of
@@ -83,7 +83,7 @@ def guess(name: str, paths: Sequence[Path]) -> Guess:
 
 
 @contextmanager
-def reading(declared: Format, path: Path) -> Iterator[Reader]:
+def reading(declared: Guessed, path: Path) -> Iterator[Reader]:
     """A sample, open for reading; what its reader says of damage is said of the sample."""
     try:
         with pa.OSFile(str(path), "r") as source, closing(open_reader(declared, source)) as reader:
@@ -99,7 +99,7 @@ def reading(declared: Format, path: Path) -> Iterator[Reader]:
 class _First:
     """The way from samples to a guess; each step reads the samples once."""
 
-    def __init__(self, name: str, samples: tuple[Sample, ...], series: Series, declared: Format) -> None:
+    def __init__(self, name: str, samples: tuple[Sample, ...], series: Series, declared: Guessed) -> None:
         self.name = name
         self.samples = samples
         self.series = series
