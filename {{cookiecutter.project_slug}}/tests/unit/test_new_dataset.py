@@ -16,6 +16,7 @@ from lakehouse.datasets.days import Day
 from lakehouse.datasets.formats import Csv, Format, JsonLines, Parquet
 from lakehouse.datasets.months import Month
 from lakehouse.datasets.parts import Daily, Monthly, Whole
+from lakehouse.datasets.registry import FOLDER
 from lakehouse.errors import RefusedError, SettingsError
 from lakehouse.formats import open_reader
 from lakehouse.loading.conform import Conformer, plan
@@ -23,7 +24,7 @@ from lakehouse.scaffold.dbt import staging_sql, staging_yml
 from lakehouse.scaffold.declaration import declaration
 from lakehouse.scaffold.guess import Guess, guess
 from lakehouse.scaffold.names import check_name, column_names
-from lakehouse.scaffold.write import Project, write
+from lakehouse.scaffold.write import Project, check_free, write
 
 
 def written(folder: Path, content: str | bytes, name: str = "orders.csv") -> Path:
@@ -116,6 +117,7 @@ CASES: dict[str, tuple[str | bytes, Format, list[dict[str, Any]]]] = {
         Csv(),
         [{"a": "NA", "b": "1"}, {"a": "5", "b": "-"}, {"a": "6", "b": "2"}],
     ),
+    "numbers of 18 digits": ("a\n123456789012345678\n", Csv(), [{"a": 123456789012345678}]),
     "numbers beyond 64 bits": ("a\n99999999999999999999\n1\n", Csv(), [{"a": "99999999999999999999"}, {"a": "1"}]),
     "more digits than a double has": (
         "a\n1.23456789012345678\n1.5\n",
@@ -451,3 +453,21 @@ ORDERS = Dataset(
     ),
 )
 '''
+
+
+def test_a_program_that_is_installed_apart_from_the_project_writes_nothing(project: Project) -> None:
+    with pytest.raises(SettingsError, match=r"This program is installed in .*, apart from the project's files in"):
+        check_free(project, "orders")
+
+
+def test_a_file_of_the_name_is_found_before_samples_are_read(tmp_path: Path) -> None:
+    (tmp_path / "dbt" / "models" / "staging").mkdir(parents=True)
+    (tmp_path / "src" / "lakehouse").mkdir(parents=True)
+    (tmp_path / "src" / "lakehouse" / "datasets").symlink_to(FOLDER)
+    (tmp_path / "dbt" / "models" / "staging" / "stg_orders.sql").touch()
+
+    check_free(Project(tmp_path), "sales")
+    with pytest.raises(SettingsError, match=r"stg_orders.sql exists already. Choose another name"):
+        check_free(Project(tmp_path), "orders")
+    with pytest.raises(SettingsError, match=r"registry.py exists already"):
+        check_free(Project(tmp_path), "registry")

@@ -16,7 +16,7 @@ from lakehouse.scaffold.spellings import DAYS, NUMBERS, TIMES, Numbers, Times
 pc: Any = compute
 
 F = TypeVar("F")
-# A spelling of which fewer than half of these first values are is not looked for any longer.
+# Of so many first values, at least half must be spelled in one way, or it is not looked for any longer.
 ENOUGH = 200
 
 
@@ -56,14 +56,27 @@ class Texts:
         found, counts = found.filter(kept), counts.filter(kept)
         filled = pc.sum(counts).as_py() or 0
         if len(found):
-            self.first = self.first or found[0].as_py()
+            if not self.first:
+                self.first = found[0].as_py()
+                self._drop(found.slice(0, ENOUGH))
             self._tally(texts, found, counts)
         self.rows += len(values)
         self.empty += len(values) - filled
-        if self.filled >= ENOUGH:
-            for tallies in (self.whole, self.numbers, self.times, self.days):
-                for form in [form for form, tally in tallies.items() if tally.matched * 2 < self.filled]:
-                    del tallies[form]  # type: ignore[arg-type]
+
+    def _drop(self, found: pa.Array[Any]) -> None:
+        """Forget the spellings that few of these values have: no column is of a type that one value does not have."""
+
+        def few(test: Callable[[pa.Array[Any]], pa.Array[Any]]) -> bool:
+            return bool(test(found).true_count * 2 < len(found))
+
+        for form in NUMBERS:
+            if few(form.are_whole):
+                del self.whole[form]
+            if few(form.are_numbers):
+                del self.numbers[form], self.signed[form]
+        for tallies in (self.times, self.days):
+            for time in [time for time in tallies if few(time.are_times)]:
+                del tallies[time]
 
     def _tally(self, texts: pa.Array[Any], found: pa.Array[Any], counts: pa.Array[Any]) -> None:
         tests: list[tuple[Tally, Callable[[pa.Array[Any]], pa.Array[Any]]]] = [

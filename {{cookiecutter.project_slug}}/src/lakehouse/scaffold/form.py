@@ -21,7 +21,7 @@ from lakehouse.datasets.formats import Csv, Format, JsonLines, Parquet
 from lakehouse.errors import RefusedError
 from lakehouse.formats.compression import decompressed
 
-HEAD = 1 << 20  # bytes that the delimiter is guessed from
+HEAD = 256 << 10  # bytes that the delimiter is guessed from
 BLOCK = 1 << 20
 MOST_JUNK = 100  # lines before the line of names
 DELIMITERS = (",", ";", "\t", "|")
