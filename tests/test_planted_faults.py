@@ -121,7 +121,7 @@ FAULTS = (
         ACCEPTANCE,
         (("    if found != landed.sha256:\n", "    if False:\n"),),
         "test_loading.py::test_bytes_that_changed_since_landing_are_refused",
-        r"Expected regex: 'are not those that landed'",
+        r"Expected regex: 'was changed after it was landed'",
     ),
     Fault(
         "the shrink guard off",

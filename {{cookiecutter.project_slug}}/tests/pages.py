@@ -128,7 +128,7 @@ def exercises(project: Project) -> None:
     assert re.search(r"1,600.*1,599.*1,600", said["6"], re.DOTALL)
     assert "the load was killed\nthe history is as it was" in said["7"]
     assert re.search(r"2024-02-01 *\W *0 *\W *0 *\W *0 *\W *699", said["7"])
-    assert "brings a column 'mood' that nobody declared" in said["8"]
+    assert "has a column 'mood' that the dataset does not declare" in said["8"]
     assert re.search(r"2024-01-01 *\W *900 *\W *0 ", said["8"])
     assert re.search(r"2024-02-01 *\W *699 *\W *699 ", said["8"])
     assert "columns added: mood" in said["8"]

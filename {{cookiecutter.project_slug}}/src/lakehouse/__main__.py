@@ -28,7 +28,9 @@ def main() -> None:
         if error.errno is None:  # no word of the system's: a client's own error
             raise
         where = f"{error.filename}: " if error.filename else ""
-        _fail(f"{where}{error.strerror or error}. The command stopped there; what was done before stays. {_fix(error)}")
+        _fail(
+            f"{where}{error.strerror or error}. The command stopped there. What it had done before stays. {_fix(error)}"
+        )
     except KeyboardInterrupt:
         sys.exit(130)
 
@@ -41,7 +43,7 @@ def _fix(error: OSError) -> str:
         case errno.EACCES | errno.EPERM | errno.EROFS:
             return "See that you may read and write it, and run the same command again."
         case _:
-            return "`lakehouse doctor` looks at what the commands need."
+            return "Run `lakehouse doctor`, which checks what the commands need."
 
 
 def _fail(message: str) -> NoReturn:

@@ -195,8 +195,8 @@ class Lock:
         locked = f"still locked after {_duration(wait)}" if wait else "locked"
         end = f", or end process {holder.pid} on host {holder.host}" if holder else ""
         return (
-            f"{self.what} is {locked} by {holder or 'another process'} (lock file: {self.path}). Wait until it "
-            f"ends{end}. {self._if_gone()}Then run the same command again."
+            f"{self.what} is {locked} by {holder or 'another process'} (lock file: {self.path}), so this command "
+            f"stopped. Wait until that process ends{end}. {self._if_gone()}Then run the same command again."
         )
 
     def _if_gone(self) -> str:

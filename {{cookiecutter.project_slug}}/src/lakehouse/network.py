@@ -45,4 +45,4 @@ def proxy_for(url: str) -> str | None:
 def way_to(url: str) -> str:
     """For messages: the address, and the proxy on the way to it where there is one."""
     proxy = proxy_for(url)
-    return f"{url} (by way of the proxy {proxy}; NO_PROXY names hosts to ask directly)" if proxy else url
+    return f"{url} (through the proxy {proxy}; the variable NO_PROXY names hosts to reach without it)" if proxy else url

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 # Refused by the object store, the catalog tries again for a minute and a half before it says so.
 CATALOG_WAITS = (
-    "Its log says what it waits for: Postgres, or the object store, which may refuse its user "
-    "(CATALOG_S3_ACCESS_KEY and CATALOG_S3_SECRET_KEY). When that is put right, try again."
+    "The catalog's log says what it waits for: Postgres, or the object store, which may refuse the catalog's user "
+    "(CATALOG_S3_ACCESS_KEY and CATALOG_S3_SECRET_KEY). Correct that, then run the same command again."
 )
 _USERS = {"loader": "S3", "catalog": "CATALOG_S3", "trino": "TRINO_S3"}
 
@@ -20,6 +20,6 @@ def refused_user(name: str) -> str:
     """Which user of the object store that was, by its settings, and the fix."""
     setting = _USERS[name]
     return (
-        f"The object store refuses the user of the {name}: correct {setting}_ACCESS_KEY and {setting}_SECRET_KEY. "
-        "`make stack-up` makes the users as .env names them; then try again."
+        f"The object store refuses the user of the {name}. Correct {setting}_ACCESS_KEY and {setting}_SECRET_KEY in "
+        ".env, run `make stack-up`, which makes these users, and run the same command again."
     )

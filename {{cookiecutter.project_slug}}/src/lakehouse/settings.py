@@ -90,8 +90,8 @@ class Settings(BaseSettings):
         found = _NO_ADDRESS.findall(str(value))
         if found and info.data.get("target") == "embedded":
             raise ValueError(
-                f"{value} has {' and '.join(map(repr, sorted(set(found))))} in its path, which mean something else in "
-                "the addresses that Iceberg keeps; choose a folder without '#', '?' and '%' with two digits"
+                f"the path {value} contains {' and '.join(map(repr, sorted(set(found))))}, which Iceberg would "
+                "misread in the addresses of files; choose a folder without '#', '?' and '%' with two digits"
             )
         return value
 
@@ -103,7 +103,10 @@ class Settings(BaseSettings):
         address = urlsplit(value)
         address.port  # noqa: B018 - says what is wrong with an address that is none
         if address.scheme not in ("http", "https", "file"):
-            raise ValueError("write it as https://host, or as the path of a folder on this machine, without '://'")
+            raise ValueError(
+                "such an address can't be used; write it as https://host, or as the path of a folder on this "
+                "machine, without '://'"
+            )
         return value
 
     @field_validator("trino_url", "rest_url", "s3_url", mode="after")
@@ -112,7 +115,7 @@ class Settings(BaseSettings):
         address = urlsplit(value)
         address.port  # noqa: B018 - says what is wrong with a port that is none
         if value and (address.scheme not in ("http", "https") or not address.hostname):
-            raise ValueError("write it as http://host:port or https://host:port")
+            raise ValueError("this is no address of a service; write it as http://host:port or https://host:port")
         return value
 
     @field_validator("s3_bucket", mode="after")
@@ -120,7 +123,8 @@ class Settings(BaseSettings):
     def _bucket_name(cls, value: str) -> str:
         if not _BUCKET.fullmatch(value):
             raise ValueError(
-                "must be 3 to 63 lowercase letters, digits, '-' or '.', and start and end with a letter or digit"
+                "the name of a bucket must be 3 to 63 lowercase letters, digits, '-' or '.', and must start and end "
+                "with a letter or digit"
             )
         return value
 
@@ -156,7 +160,7 @@ def _from_root(path: Path) -> Path:
     try:
         return (project_dir() / path.expanduser()).resolve()
     except RuntimeError as error:
-        raise ValueError(f"{error}: no such user on this machine") from None
+        raise ValueError(f"'~' can't be resolved: no such user on this machine ({error})") from None
 
 
 def _variable(loc: int | str) -> str:
@@ -185,16 +189,19 @@ def settings_with(variables: dict[str, str]) -> Settings:
     try:
         found = Settings(_env_file=file, **variables)  # type: ignore[call-arg, arg-type]
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        reason = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
         raise SettingsError(
-            f"{file} can't be read: {reason}. See that you may read it, and that it is a text "
-            "file; .env.example shows what belongs into it."
+            f"The file of settings {file} can't be read: {reason}. The command did not start. See that you may read "
+            "the file and that it is a text file; .env.example shows what belongs in it."
         ) from None
     except ValidationError as error:
         wrong = "; ".join(
-            f"{_variable(e['loc'][0])}: {e['msg'].removeprefix('Value error, ')} (got {str(e['input'])!r})"
+            f"{_variable(e['loc'][0])}: {e['msg'].removeprefix('Value error, ')} (it is {str(e['input'])!r})"
             for e in error.errors()
         )
-        raise SettingsError(f"A setting can't be used: {wrong}. Set it in the environment or in .env.") from None
+        raise SettingsError(
+            f"A setting can't be used: {wrong}. The command did not start. Correct the setting in the environment or "
+            "in .env."
+        ) from None
     ask_loopback_directly((found.trino_url, found.rest_url, found.s3_url))
     return found

@@ -90,7 +90,8 @@ def build(
         after = _raw_snapshots(catalog)
     if not results:
         raise TransformError(
-            f"Nothing is called {select!r}, so nothing was built. Try a model's name, or +name for its parents."
+            f"No model or test is called {select!r}, so nothing was built. Give a model's name, such as "
+            "fct_daily_trips, or +fct_daily_trips to build its parents too."
         )
     return BuildResult(
         models=tuple(_name(r) for r in results if _kind(r) in _BUILT),
@@ -202,7 +203,7 @@ def _refuse_incomplete(nodes: Mapping[str, Any], results: list[dict[str, Any]], 
         names = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
         raise TransformError(
             f"dbt reported success, but did not run {len(missing)} of {len(enabled)} models, seeds and tests: {names}. "
-            "See flags in dbt_project.yml that leave some out, and build again."
+            "The others were run. Remove what leaves these out from dbt_project.yml, and build again."
         )
 
 
@@ -227,7 +228,8 @@ def _refuse_without_zones(catalog: Catalog) -> None:
 
     if is_empty(dataset_named("zones").table) and not all(is_empty(dataset.table) for dataset in monthly()):
         raise TransformError(
-            "The zone lookup is empty, and gold joins trips with it. Load it first: lakehouse load zones"
+            "The zone lookup is empty, and gold joins trips with it. Nothing was built. Load it first: lakehouse "
+            "load zones"
         )
 
 
@@ -257,7 +259,10 @@ def _run(settings: Settings, command: list[str], progress: Tell | None, kinds: s
                 process.kill()
                 raise lost
     if not run_results.exists():
-        raise TransformError("dbt did not come to run anything:\n" + "\n".join((errors or said)[-_LINES_SHOWN:]))
+        raise TransformError(
+            "dbt stopped before it built anything. The tables are as they were. "
+            "Correct what dbt reports, and build again:\n" + "\n".join((errors or said)[-_LINES_SHOWN:])
+        )
     found: list[dict[str, Any]] = json.loads(run_results.read_text(encoding="utf-8"))["results"]
     manifest = json.loads((_target_path(settings) / "manifest.json").read_text(encoding="utf-8"))
     for result in found:
@@ -266,7 +271,10 @@ def _run(settings: Settings, command: list[str], progress: Tell | None, kinds: s
         if process.returncode:
             # A model that can't be compiled is in the output and not among the results.
             shown = (errors or said)[-_LINES_SHOWN:]
-            raise TransformError(f"dbt ended with code {process.returncode}:\n" + "\n".join(shown))
+            raise TransformError(
+                f"dbt ended with code {process.returncode}. Each table holds all that its model made, or is as it was. "
+                "Correct what dbt reports, and build again:\n" + "\n".join(shown)
+            )
         _refuse_incomplete(manifest["nodes"], found, kinds)
     return found
 
@@ -307,8 +315,11 @@ def _raise_failures(settings: Settings, results: list[dict[str, Any]]) -> None:
         return
     skipped = sum(r["status"] == "skipped" for r in results)
     lines = [f"{_name(r)}: {' '.join(str(r['message'] or r['status']).split())}{_way_out(r)}" for r in failed]
-    after = f"\n{skipped} that depend on them were skipped." if skipped else ""
-    what_next = f"\nMend the causes and build again. The SQL that dbt ran is in {_target_path(settings) / 'compiled'}."
+    after = f"\nSkipped, because they depend on them: {skipped}." if skipped else ""
+    what_next = (
+        "\nEach table holds all that its model made, or is as it was. Correct the causes and build again. "
+        f"The SQL that dbt ran is in {_target_path(settings) / 'compiled'}."
+    )
     raise TransformError(
         f"dbt: {len(failed)} of its models, seeds and tests failed.\n" + "\n".join(lines) + after + what_next
     )
@@ -318,7 +329,7 @@ def _way_out(result: dict[str, Any]) -> str:
     """What to do about a model that lost a race, or that reads a table which no build has made."""
     message = str(result["message"])
     if _kind(result) in _BUILT and _LOST_RACE in message:
-        return " Something else wrote this table meanwhile. It holds all that this build made or nothing: build again."
+        return " Another process wrote this table meanwhile. It holds all that its model made, or is as it was."
     if _kind(result) != "model" or not _NO_SUCH_TABLE.search(message):
         return ""
     return f" Build it with its parents: lakehouse build --select +{result['node'].get('name', _name(result))}"

@@ -30,7 +30,7 @@ TIMES = ("lpep_pickup_datetime", "lpep_dropoff_datetime")
 # What refusals say, and the words of the page for it.
 REFUSALS = {
     "refused: of another month": "is more than a day outside 2024-01 in",
-    "refused: same bytes": "is loaded from the same bytes",
+    "refused: same bytes": "has the same bytes as the file",
     "refused: fewer than half of the rows": "fewer than 50% of the",
 }
 

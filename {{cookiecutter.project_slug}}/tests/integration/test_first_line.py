@@ -136,7 +136,7 @@ def test_bytes_changed_in_the_bucket_are_refused_and_the_table_stays(lake: Lake)
     body[len(body) // 2] ^= 1
     lake.s3.put_object(Bucket="warehouse", Key=key, Body=bytes(body))
 
-    with pytest.raises(LandingError, match=r"changed after landing"):
+    with pytest.raises(LandingError, match=r"changed after it was landed"):
         lake.reload("green", "2023-01")
 
     assert [s.snapshot_id for s in lake.engine.snapshots(GREEN)] == [first.snapshot_id]

@@ -93,7 +93,7 @@ def test_a_catalog_that_was_emptied_alone_is_not_adopted(loaded: Lake) -> None:
     for name in loaded.catalog.list_tables("raw"):
         loaded.catalog.drop_table(name)
 
-    with pytest.raises(BoundaryError, match="The catalog knows no table, and the bucket"):
+    with pytest.raises(BoundaryError, match="The catalog names no table, but the bucket"):
         adopt(loaded.settings)
 
     loaded.empty()

@@ -42,5 +42,5 @@ def test_no_request_to_this_machine_takes_the_proxy(lake: Lake) -> None:
             said = done.stdout + done.stderr
             # The doctor asks the publisher too, who is not on this machine.
             assert done.returncode == 0 or words == ("doctor",), said
-            assert "nothing listens" not in said
+            assert "no service answers" not in said
         assert [line for line in proxy.asked if "127.0.0.1" in line or "localhost" in line] == []

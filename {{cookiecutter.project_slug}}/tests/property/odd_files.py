@@ -289,7 +289,7 @@ def _twice(draw: Draw, columns: list[_Column], count: int) -> str | None:
     del count
     column = draw(st.sampled_from([c for c in columns if c.canonical in TIMES | {"fare_amount", "trip_distance"}]))
     columns.append(_Column(column.name + "_", column.canonical, column.values))
-    return f"both mean {column.canonical}"
+    return f"are both names of the table's column {column.canonical}"
 
 
 def _wrong_type(draw: Draw, columns: list[_Column], count: int) -> str | None:
@@ -401,7 +401,7 @@ def _no_zones(draw: Draw, columns: list[_Column], count: int) -> str | None:
     if column is None:
         return None
     column.values = [draw(st.sampled_from([0, -1, 266, 9_999])) for _ in range(count)]
-    return "{" + column.canonical + "} is outside"
+    return "{" + column.canonical + "} is no taxi zone"
 
 
 def _no_values(draw: Draw, columns: list[_Column], count: int) -> str | None:

@@ -278,7 +278,7 @@ class Histories(RuleBasedStateMachine):
             said = str(error)
             assert (
                 ("has expired" in said and self.expired)
-                or ("clocks of its writers disagree" in said and not ordered)
+                or ("clocks of the machines that wrote it disagree" in said and not ordered)
                 or ("Its history begins at" in said and not past)
             ), said
             return

@@ -42,9 +42,8 @@ def test_a_file_of_another_month_is_refused_by_name(lake: Lake) -> None:
         lake.load("green", "2024-01", with_pickups(lake, [*pickups, None]))
 
     said = str(caught.value)
-    assert (
-        "green_tripdata_2024-01.parquet: 'lpep_pickup_datetime' is more than a day outside 2024-01 in 11 of 20" in said
-    )
+    assert "green_tripdata_2024-01.parquet seems to be of 2023-12, not of 2024-01: " in said
+    assert "'lpep_pickup_datetime' is more than a day outside 2024-01 in 11 of 20" in said
     assert "8 rows (40.0 %) are of 2023-12" in said
     assert "lakehouse load green 2024-01 --refresh" in said
     assert "--allow-strays" in said
@@ -95,7 +94,7 @@ def test_the_same_bytes_as_another_month_are_refused(lake: Lake) -> None:
         lake.load("green", "2023-12", file)
 
     said = str(caught.value)
-    assert "green_tripdata_2023-12.parquet: green 2024-01 is loaded from the same bytes (SHA-256 " in said
+    assert "green_tripdata_2023-12.parquet has the same bytes as the file from which green 2024-01 was loaded" in said
     assert "lakehouse load green 2024-01 --refresh" in said
     assert lake.history(TABLE) == before
     assert lake.load("green", "2023-12", allow_strays=True).rows == 20
@@ -129,7 +128,7 @@ def test_two_loads_of_the_same_bytes_at_once_make_one_month(
 
     monkeypatch.setattr(SqlCatalog, "commit_table", commit_table)
     if lost_race:
-        with pytest.raises(RefusedError, match="green 2023-12 is loaded from the same bytes"):
+        with pytest.raises(RefusedError, match="the same bytes as the file from which green 2023-12 was loaded"):
             lake.load("green", "2024-01")
     else:
         lake.load("green", "2024-01")
@@ -187,7 +186,7 @@ def test_where_metrics_are_cut_the_column_tells_the_bytes(
     monkeypatch.setattr(table_files, "_hash_bounds", cut)
     monkeypatch.setattr(table_files, "_hash_in", counted)
     if same:
-        with pytest.raises(RefusedError, match="green 2024-01 is loaded from the same bytes"):
+        with pytest.raises(RefusedError, match="the same bytes as the file from which green 2024-01 was loaded"):
             lake.load("green", "2023-12", file)
     else:
         lake.load("green", "2023-12", lake.generate("green", "2023-12", 20))

@@ -87,7 +87,7 @@ def test_a_catalog_file_that_is_none_is_named(home: Settings) -> None:
     home.home.mkdir()
     home.catalog_file.write_bytes(b"no database" * 1000)
 
-    with pytest.raises(ServiceError, match=rf"catalog.db, of the lakehouse in {home.home} .*file is not a database"):
+    with pytest.raises(ServiceError, match=rf"catalog.db`\) of the lakehouse in {home.home} .*file is not a database"):
         open_catalog(home)
 
 
@@ -97,7 +97,7 @@ def test_a_catalog_that_another_process_holds_is_told(home: Settings, monkeypatc
 
     with closing(sqlite3.connect(home.catalog_file)) as other:
         other.execute("begin exclusive")
-        with pytest.raises(ServiceError, match=r"database is locked.*Another process holds the catalog"):
+        with pytest.raises(ServiceError, match=r"database is locked.*Another process has locked the catalog"):
             open_catalog(home)
 
     assert ensure_raw_tables(open_catalog(home)) == []
@@ -116,7 +116,7 @@ def test_each_reader_tells_of_a_lost_or_damaged_metadata_file(home: Settings, co
         lambda: engine.query("select count(*) from raw.green_trips"),
         lambda: engine.part_files("raw.green_trips"),
     ):
-        with pytest.raises(LakehouseError, match=rf"lakehouse in {home.home} (is only in part here|can't be used)"):
+        with pytest.raises(LakehouseError, match=rf"lakehouse in {home.home} (is incomplete|can't be used)"):
             ask()
 
 
@@ -130,7 +130,7 @@ def test_a_manifest_that_is_gone_is_told(lake: Lake) -> None:
         lambda: lake.engine.part_files("raw.green_trips"),
         lambda: lake.load("green", "2024-01"),
     ):
-        with pytest.raises(BoundaryError, match=rf"lakehouse in {lake.settings.home} is only in part here.*Restore"):
+        with pytest.raises(BoundaryError, match=rf"lakehouse in {lake.settings.home} is incomplete.*Restore"):
             ask()
 
 

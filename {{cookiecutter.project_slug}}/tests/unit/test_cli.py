@@ -210,7 +210,7 @@ def test_a_table_whose_files_are_gone_is_one_message_that_names_the_home(
     done = shell.run(command[0], "raw.green_trips", *command[1:])
 
     assert (done.returncode, done.stdout) == (1, "")
-    assert f"{lake.settings.home} is only in part here" in done.stderr
+    assert f"The lakehouse in {lake.settings.home} is incomplete" in done.stderr
 
 
 def on_a_full_disk(lake: Lake, *words: str) -> subprocess.CompletedProcess[str]:
@@ -234,7 +234,7 @@ def test_a_tag_that_finds_no_room_is_one_message(lake: Lake, shell: Shell) -> No
 
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("error: ")
-    assert "Tables are as they were" in done.stderr
+    assert "The tables are as they were" in done.stderr
     assert shell.json("history", "raw.green_trips")[0]["refs"] == ["main"]
 
 

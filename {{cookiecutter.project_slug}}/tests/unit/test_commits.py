@@ -115,7 +115,7 @@ def test_a_load_that_others_never_let_through_says_so(lake: Lake, monkeypatch: p
     monkeypatch.setattr(commits, "ATTEMPTS", 3)
     with monkeypatch.context() as patch:
         patch.setattr(SqlCatalog, "commit_table", commit_table)
-        with pytest.raises(CommitError, match="Others changed it at each of 3 attempts"):
+        with pytest.raises(CommitError, match="Other processes changed it at each of 3 attempts"):
             lake.load("green", "2024-01", lake.generate("green", "2024-01", 520, seed=1))
 
     assert lake.history(TABLE) == before

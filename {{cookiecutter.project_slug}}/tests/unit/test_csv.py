@@ -112,11 +112,11 @@ def test_each_way_to_write_it_gives_the_same_rows(
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("4;31.02.2024 10:00;1;x", r"'placed' has '31.02.2024 10:00' in row 3 .* such as 31.01.2024 23:59 for placed"),
+        ("4;31.02.2024 10:00;1;x", r"'placed' has '31.02.2024 10:00' in row 3 .* such as 31.01.2024 23:59 for the"),
         ("4;31.04.2024 10:00;1;x", r"'placed' has '31.04.2024 10:00'"),
         ("4;2024-01-31 10:00;1;x", r"'placed' has '2024-01-31 10:00'"),
         ("4;31.01.2024 10:00x;1;x", r"'placed' has '31.01.2024 10:00x'"),
-        ("4;;1.5;x", r"'price' has '1.5' in row 3 .* written as 1.234,5 for price"),
+        ("4;;1.5;x", r"'price' has '1.5' in row 3 .* written as 1.234,5 for the table's column price"),
         ("4;;12.34,5;x", r"'price' has '12.34,5'"),
         ("4;;1,234.5;x", r"'price' has '1,234.5'"),
         ("1.0;;1;x", r"'number' has '1.0'"),
@@ -138,7 +138,7 @@ def test_a_value_that_is_not_as_declared_is_refused(
 def test_bytes_of_another_encoding_are_refused(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     declare(monkeypatch, Csv())
 
-    with pytest.raises(RefusedError, match=r"orders.csv: this is not a whole CSV file .*invalid UTF8"):
+    with pytest.raises(RefusedError, match=r"orders.csv can't be read: it is not a whole CSV file .*invalid UTF8"):
         loaded(lake, PLAIN.encode("latin-1"), tmp_path)
 
     assert lake.history("raw.orders") == []
@@ -150,7 +150,7 @@ def test_a_compressed_file_that_is_cut_short_is_refused(
     declare(monkeypatch, Csv(compression="gzip"))
     many = "".join(f"{number},,{number / 7},\n" for number in range(4, 100_000))
 
-    with pytest.raises(RefusedError, match=r"orders.csv: this is not a whole CSV file .*Truncated"):
+    with pytest.raises(RefusedError, match=r"orders.csv can't be read: it is not a whole CSV file .*Truncated"):
         loaded(lake, gzip.compress((PLAIN + many).encode())[:-100], tmp_path)
 
     assert lake.history("raw.orders") == []
@@ -173,7 +173,7 @@ def test_what_is_no_such_file_does_not_land(
 ) -> None:
     declare(monkeypatch, declared)
 
-    with pytest.raises(SourceError, match=r"not the file orders\.csv: it begins with .* a line that names number"):
+    with pytest.raises(SourceError, match=r"not the file orders\.csv: it begins with .* names the column number"):
         loaded(lake, content, tmp_path)
 
     assert lake.landing.find(ORDERS) is None

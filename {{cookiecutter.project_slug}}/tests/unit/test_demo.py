@@ -251,6 +251,6 @@ def test_generated_months_stay_marked_in_another_lakehouse(
 
     assert empty.snapshots() == [("2023-01", True), ("2023-02", True)]
     assert len(empty.generated()) == 3
-    with pytest.raises(LandingError, match=r"generated month .*published ones \(green 2023-03\)"):
+    with pytest.raises(LandingError, match=r"generated month .*published months \(green 2023-03\)"):
         land(real.landing, source, JANUARY)
     assert real.generated() == set()

@@ -97,7 +97,7 @@ def test_a_copied_home_is_refused_and_its_original_is_untouched(lake: Lake, way:
 def test_a_moved_home_is_refused_by_every_command(lake: Lake, way: str) -> None:
     home = moved(filled(lake))
 
-    with pytest.raises(BoundaryError, match=rf"was moved: its catalog names files in {lake.settings.home},.*adopt"):
+    with pytest.raises(BoundaryError, match=rf"was moved there from {lake.settings.home}: .*adopt"):
         EVERY_WAY_IN[way](home)
 
 
@@ -185,7 +185,7 @@ def test_a_home_with_a_missing_file_is_not_adopted(lake: Lake) -> None:
     gone.unlink()
     catalog = copy.settings.catalog_file.read_bytes()
 
-    with pytest.raises(BoundaryError, match=rf"only in part here: {gone} is missing.*Copy or restore the whole folder"):
+    with pytest.raises(BoundaryError, match=rf"is incomplete: {gone} is missing.*Copy or restore the whole folder"):
         adopt(copy.settings)
 
     assert copy.settings.catalog_file.read_bytes() == catalog
@@ -196,7 +196,7 @@ def test_a_catalog_that_is_gone_is_no_new_lakehouse(lake: Lake) -> None:
     lake.settings.catalog_file.unlink()
 
     for way in EVERY_WAY_IN.values():
-        with pytest.raises(BoundaryError, match=r"only in part here: .*catalog.db knows no table.*Restore"):
+        with pytest.raises(BoundaryError, match=r"is incomplete: .*catalog.db` names no table.*Restore"):
             way(lake)
 
 
@@ -220,7 +220,9 @@ def test_a_catalog_older_than_its_files_is_refused(lake: Lake) -> None:
     before = files(lake.settings.home)
 
     for way in (EVERY_WAY_IN["load"], EVERY_WAY_IN["maintain"], EVERY_WAY_IN["tag"]):
-        with pytest.raises(BoundaryError, match=r"catalog.db in .* is older than the files of raw.green_trips"):
+        with pytest.raises(
+            BoundaryError, match=r"catalog.db` in .* is older than the files of the table raw.green_trips"
+        ):
             way(lake)
 
     left = files(lake.settings.home)
@@ -283,8 +285,8 @@ def test_a_lakehouse_of_an_older_version_gets_its_identity(lake: Lake) -> None:
     [
         (lambda lake: lake, "tables, all here", ""),
         (copied, "is a copy of", "lakehouse adopt"),
-        (moved, "was moved", "lakehouse adopt"),
-        (lambda lake: lake.settings.catalog_file.unlink() or lake, "only in part here", "Restore"),
+        (moved, "was moved there from", "lakehouse adopt"),
+        (lambda lake: lake.settings.catalog_file.unlink() or lake, "is incomplete", "Restore"),
     ],
     ids=["whole", "copied", "moved", "half restored"],
 )

@@ -136,7 +136,7 @@ def test_a_broken_record_of_an_undeclared_file_says_what_to_do(landing: Landing,
     for key in ("green_trips/red_tripdata_2023-01.parquet", "green_trips/red_tripdata_2023-01.parquet.json"):
         landing.store.write(key, b"")
 
-    with pytest.raises(LandingError, match="Restore it, or remove it and the file"):
+    with pytest.raises(LandingError, match="Restore the record, or remove both it and the file"):
         landing.listing()
 
 
@@ -146,7 +146,7 @@ def test_a_broken_record_of_an_earlier_version_says_what_to_do(landing: Landing,
     (record,) = [key for key in landing.store.listed() if first.sha256 in key and key.endswith(".json")]
     landing.store.write(record, b"")
 
-    with pytest.raises(LandingError, match=f"versions/{first.sha256}/.*Restore it, or remove it and the file"):
+    with pytest.raises(LandingError, match=f"versions/{first.sha256}/.*Restore the record, or remove both"):
         landing.versions(DatasetFile("green", JANUARY))
 
 
@@ -155,7 +155,7 @@ def test_a_landed_file_of_another_length_is_refused(landing: Landing, tmp_path: 
     landed = landing.put(DatasetFile("green", JANUARY), given(tmp_path, b"trips"), "o")
     landing.store.write(KEY, damage)
 
-    with pytest.raises(LandingError, match=r"5 were landed.*lakehouse load green 2023-01 --refresh"):
+    with pytest.raises(LandingError, match=r"instead of 5\..*lakehouse load green 2023-01 --refresh"):
         content(landing, landed)
 
 
@@ -163,7 +163,7 @@ def test_a_landed_file_that_is_gone_is_refused(landing: Landing, tmp_path: Path)
     landed = landing.put(DatasetFile("green", JANUARY), given(tmp_path, b"trips"), "o")
     landing.store.delete(KEY)
 
-    with pytest.raises(LandingError, match=r"is gone.*lakehouse load green 2023-01 --refresh"):
+    with pytest.raises(LandingError, match=r"is missing.*lakehouse load green 2023-01 --refresh"):
         content(landing, landed)
 
 

@@ -73,7 +73,7 @@ def test_bytes_that_changed_after_landing_are_refused(landing: BucketLanding, tm
     landing.store.s3.put_object(Bucket="warehouse", Key=DATA, Body=b"tripz")
 
     with (
-        pytest.raises(LandingError, match=r"changed after landing.*load green 2023-01 --refresh"),
+        pytest.raises(LandingError, match=r"changed after it was landed.*load green 2023-01 --refresh"),
         landing.local(landed),
     ):
         pass

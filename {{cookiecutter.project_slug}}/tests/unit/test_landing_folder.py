@@ -77,7 +77,7 @@ def test_a_full_disk_leaves_what_was_landed(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(LandingError, match=r"No space left on device.*as it was"):
+    with pytest.raises(LandingError, match=r"No space left on device.*are unchanged"):
         landing.put(DatasetFile("green", JANUARY), given(tmp_path, b"second"), "o")
 
     assert files_in(landing) == before

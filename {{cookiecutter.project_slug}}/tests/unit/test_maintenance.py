@@ -195,7 +195,7 @@ def test_a_load_whose_file_maintenance_took_is_not_committed(lake: Lake, monkeyp
         maintain(lake.settings, [TABLE], unreferenced=NOW)
 
     monkeypatch.setattr("lakehouse.loading.load.audit", with_maintenance)
-    with pytest.raises(CommitError, match=r"2024-02 was not committed: its data file .* was removed while"):
+    with pytest.raises(CommitError, match=r"2024-02 was not committed to .*: its data file .* was removed while"):
         lake.load("green", "2024-02")
 
     assert lake.rows(f"select count(*) as n from {TABLE}") == [{"n": 502}]

@@ -74,7 +74,7 @@ def test_a_service_elsewhere_is_asked_through_the_named_proxy(proxy: Recorder) -
 
     assert len(proxy.asked) >= 3
     way = proxy.url.removeprefix("http://")
-    assert all(f"(by way of the proxy {way}; NO_PROXY names" in words for words in said)
+    assert all(f"(through the proxy {way}; the variable NO_PROXY names" in words for words in said)
 
 
 def test_what_the_user_says_of_proxies_stays(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,7 +93,8 @@ def test_a_proxys_login_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://user:secret@proxy.example:3128")
 
     assert way_to("http://services.invalid") == (
-        "http://services.invalid (by way of the proxy proxy.example:3128; NO_PROXY names hosts to ask directly)"
+        "http://services.invalid (through the proxy proxy.example:3128; "
+        "the variable NO_PROXY names hosts to reach without it)"
     )
 
 

@@ -91,7 +91,7 @@ def test_a_key_of_two_columns_may_not_repeat(lake: Lake, tmp_path: Path, monkeyp
     pq.write_table(pa.table({"Shop No": [7, 9, 7], "day": ["mon", "mon", "mon"]}), bad)
 
     load_shops(lake, good)
-    with pytest.raises(RefusedError, match=r"'Shop No' has 7 and 'day' has mon twice"):
+    with pytest.raises(RefusedError, match=r"more than one row has 'Shop No' = 7 and 'day' = mon,"):
         load_shops(lake, bad)
 
     assert [row.total_rows for row in lake.history("raw.shops")] == [2]
@@ -112,8 +112,8 @@ def test_a_column_that_files_lack_stays_null(lake: Lake, tmp_path: Path, monkeyp
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "this is not a whole CSV file"),
-        ("shop no,day\n7,mon\n8\n", "this is not a whole CSV file .*Expected 2 columns"),
+        ("", "it is not a whole CSV file"),
+        ("shop no,day\n7,mon\n8\n", "it is not a whole CSV file .*Expected 2 columns"),
         ("shop no,weekday\n7,mon\n", "the column 'day' is missing, and a file of shops must have it"),
         ("shop no,day\nseven,mon\n", "the column 'shop no' has 'seven' in row 0"),
         ("shop no,day\n", "has 0 rows"),
@@ -146,7 +146,7 @@ def test_an_accepted_file_without_rows_empties_it(lake: Lake, tmp_path: Path, mo
 def test_a_file_of_the_wrong_part_is_refused(lake: Lake, tmp_path: Path, file: DatasetFile) -> None:
     lake.landing.put(file, text(tmp_path, "a\n1\n"), "test")
 
-    with pytest.raises(RefusedError, match=r"is no file of .*: `lakehouse load (zones|green 2024-01)`"):
+    with pytest.raises(RefusedError, match=r"has no file .*`lakehouse load (zones|green 2024-01)`"):
         load(lake.catalog, lake.landing, file)
 
 
@@ -225,12 +225,12 @@ def test_a_file_of_another_day_is_refused(lake: Lake, folder: Path, monkeypatch:
     declare_orders(monkeypatch)
     orders_of(folder, "2024-01-05", [1, 2], dated="2024-01-04")
 
-    with pytest.raises(RefusedError, match=r"'date' is outside 2024-01-05 in 2 of 2 rows; .* are of 2024-01-04"):
+    with pytest.raises(RefusedError, match=r"'date' is outside 2024-01-05 in 2 of 2 rows, .* are of 2024-01-04"):
         load_day(lake, folder, "2024-01-05")
     assert load_day(lake, folder, "2024-01-05", allow_strays=True).action == "loaded"
 
     (folder / "orders_2024-01-07.csv").write_bytes((folder / "orders_2024-01-05.csv").read_bytes())
-    with pytest.raises(RefusedError, match=r"orders 2024-01-05 is loaded from the same bytes .* two days"):
+    with pytest.raises(RefusedError, match=r"same bytes as .* orders 2024-01-05 was loaded .* two days"):
         load_day(lake, folder, "2024-01-07")
 
 

@@ -154,7 +154,7 @@ class Refusing(Quiet):
         (401, "", CommitError, "does not let this user commit"),
         (429, "SlowDown", CommitError, "Publish again in a minute"),
         (404, "NoSuchTableException", CommitError, "A table was dropped meanwhile"),
-        (404, "", CommitError, "no commit of several tables"),
+        (404, "", CommitError, "unable to commit several tables"),
         (400, "BadRequestException", CommitError, r"BadRequestException: why\)\. Nothing was published\. Look at"),
     ],
 )

@@ -51,7 +51,7 @@ def test_a_tag_does_not_move(lake: Lake, versions: list[int]) -> None:
     tag(lake.catalog, TABLE, "audited", first)
 
     assert tag(lake.catalog, TABLE, "audited", first) == first
-    with pytest.raises(QueryError, match=f"has 'audited' already, for snapshot {first}"):
+    with pytest.raises(QueryError, match=f"already has 'audited', for snapshot {first}"):
         tag(lake.catalog, TABLE, "audited", second)
 
     assert lake.table(TABLE).metadata.refs["audited"].snapshot_id == first
@@ -71,7 +71,7 @@ def test_a_tag_whose_name_someone_takes_at_the_same_moment_is_one_message(
 
     monkeypatch.setattr(SqlCatalog, "commit_table", commit_table)
 
-    with pytest.raises(CommitError, match="was changed by someone else meanwhile"):
+    with pytest.raises(CommitError, match=r"Another process changed .* meanwhile"):
         tag(lake.catalog, TABLE, "audited", first)
 
     assert lake.table(TABLE).metadata.refs["audited"].snapshot_id == second
@@ -79,7 +79,7 @@ def test_a_tag_whose_name_someone_takes_at_the_same_moment_is_one_message(
 
 @pytest.mark.parametrize("name", ["", " ", "7", "2024-01-31", "2024-13-01", "before fix", " audited", "raw.a@7", "a;b"])
 def test_a_tag_that_nothing_could_ask_for_is_refused(lake: Lake, versions: list[int], name: str) -> None:
-    with pytest.raises(QueryError, match="is no name for a tag"):
+    with pytest.raises(QueryError, match="A tag can't be called"):
         tag(lake.catalog, TABLE, name, versions[0])
 
     assert set(lake.table(TABLE).metadata.refs) == {"main"}
@@ -94,7 +94,7 @@ def test_a_tag_is_read_by_its_name(lake: Lake, versions: list[int], name: str) -
 
 @pytest.mark.parametrize("name", ["main", "published", "publication-2020-audit", "publication-20240101T000000Z"])
 def test_a_name_that_the_project_itself_gives_is_refused(lake: Lake, versions: list[int], name: str) -> None:
-    with pytest.raises(QueryError, match=f"'{name}' is a name that the project itself gives"):
+    with pytest.raises(QueryError, match=f"A tag of yours can't be called '{name}'"):
         tag(lake.catalog, TABLE, name, versions[0])
 
     assert set(lake.table(TABLE).metadata.refs) == {"main"}

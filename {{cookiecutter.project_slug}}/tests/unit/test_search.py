@@ -89,7 +89,7 @@ def test_two_different_files_of_one_name_are_both_named(folder: Path) -> None:
     with pytest.raises(SourceError) as caught:
         find(folder, GREEN)
 
-    assert f"two different files have this name: {one}, {other}. Remove one." in str(caught.value)
+    assert f"the two files differ: {one}, {other}." in str(caught.value)
     other.write_bytes(b"first")
     assert find(folder, GREEN) == one
 
@@ -173,7 +173,7 @@ def test_doctor_says_which_files_a_source_folder_holds(folder: Path, tmp_path: P
         (finding,) = [one for one in examine(settings) if one.what == "TLC_SOURCE"]
         return finding.state, finding.found
 
-    assert doctor() == ("warn", f"{folder} holds no file of a published name")
+    assert doctor() == ("warn", f"{folder} holds no file with a published name")
     for month in ("2023-11", "2024-01"):
         put(folder / "green" / f"green_tripdata_{month}.parquet")
     put(folder / "yellow_tripdata_2024-01.PARQUET")

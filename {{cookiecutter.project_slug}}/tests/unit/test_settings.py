@@ -61,7 +61,7 @@ def test_the_project_itself_may_lie_where_no_lakehouse_can(monkeypatch: pytest.M
     monkeypatch.setenv("LAKEHOUSE_PROJECT_DIR", str(tmp_path / "c#"))
     monkeypatch.delenv("LAKEHOUSE_HOME")
 
-    with pytest.raises(SettingsError, match=r"LAKEHOUSE_HOME: .*c#.data has '#'"):
+    with pytest.raises(SettingsError, match=r"LAKEHOUSE_HOME: .*c#.data contains '#'"):
         settings(monkeypatch)
 
 
@@ -104,5 +104,5 @@ def test_an_env_file_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("LAKEHOUSE_PROJECT_DIR", str(tmp_path))
     (tmp_path / ".env").write_bytes(b"LAKEHOUSE_TARGET=embedded # \xff\n")
 
-    with pytest.raises(SettingsError, match=r"\.env can't be read: it is no UTF-8 text"):
+    with pytest.raises(SettingsError, match=r"\.env can't be read: it is not text in UTF-8"):
         settings(monkeypatch)

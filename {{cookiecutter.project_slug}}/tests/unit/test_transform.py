@@ -71,8 +71,9 @@ def test_failures_are_named_with_what_they_say(lake: Lake, dbt_says: list[dict[s
     assert str(error.value) == (
         "dbt: 2 of its models, seeds and tests failed.\ngold.dim_zones: Binder Error\n"
         "unique_dim_zones: Got 2 results, configured to fail if != 0\n"
-        "1 that depend on them were skipped.\n"
-        f"Mend the causes and build again. The SQL that dbt ran is in {lake.settings.home}/dbt/embedded/compiled."
+        "Skipped, because they depend on them: 1.\n"
+        "Each table holds all that its model made, or is as it was. "
+        f"Correct the causes and build again. The SQL that dbt ran is in {lake.settings.home}/dbt/embedded/compiled."
     )
 
 
@@ -109,7 +110,7 @@ def test_trips_without_zones_are_refused(lake: Lake) -> None:
 
 
 def test_a_selection_of_nothing_is_no_success(lake: Lake, dbt_says: list[dict[str, Any]]) -> None:
-    with pytest.raises(TransformError, match="Nothing is called 'fct_dayly_trips'"):
+    with pytest.raises(TransformError, match="No model or test is called 'fct_dayly_trips'"):
         build(lake.settings, "fct_dayly_trips")
 
 
@@ -150,7 +151,7 @@ def test_dbt_that_does_not_come_to_results_is_quoted(lake: Lake, monkeypatch: py
     ensure_raw_tables(lake.catalog)
     monkeypatch.setenv("LAKEHOUSE_PROJECT_DIR", str(lake.scratch))  # where there is no dbt project
 
-    with pytest.raises(TransformError, match=r"dbt did not come to run anything:\n(.|\n)*dbt"):
+    with pytest.raises(TransformError, match=r"dbt stopped before it built anything.*:\n(.|\n)*dbt"):
         build(lake.settings)
 
 

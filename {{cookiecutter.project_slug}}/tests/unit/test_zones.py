@@ -63,8 +63,12 @@ HEADER = '"LocationID","Borough","Zone","service_zone"'
 @pytest.mark.parametrize(
     ("header", "row", "message"),
     [
-        (HEADER + ',"Zone"', "", "the columns 'Zone' and 'Zone' both mean zone"),
-        (HEADER + ',"location_id"', "", "the columns 'LocationID' and 'location_id' both mean location_id"),
+        (HEADER + ',"Zone"', "", "the columns 'Zone' and 'Zone' are both names of the table's column zone"),
+        (
+            HEADER + ',"location_id"',
+            "",
+            "the columns 'LocationID' and 'location_id' are both names of",
+        ),
         (HEADER.replace("Borough", "County"), "", "the column 'Borough' is missing"),
         (
             HEADER,
@@ -77,7 +81,7 @@ HEADER = '"LocationID","Borough","Zone","service_zone"'
             "'LocationID' has '1.5' in row 265 .*; expected a whole number",
         ),
         (HEADER, '" ","Queens","None","Boro Zone"', "'LocationID' has no value in row 265"),
-        (HEADER, '"7.0","Queens","Seven again","Boro Zone"', "'LocationID' has 7 twice"),
+        (HEADER, '"7.0","Queens","Seven again","Boro Zone"', "more than one row has 'LocationID' = 7,"),
     ],
     ids=["a name twice", "two forms of it", "no borough", "hexadecimal", "a fraction", "no id", "an id twice"],
 )

@@ -66,7 +66,7 @@ def require_dataset(name: str, among: Iterable[str]) -> None:
     """Refuse a name that is none of these datasets."""
     if name not in (names := list(among)):
         known = ", ".join(names)
-        raise typer.BadParameter(f"there is no dataset {name!r}; known: {known}", param_hint="DATASET")
+        raise typer.BadParameter(f"there is no dataset {name!r}. The datasets are: {known}", param_hint="DATASET")
 
 
 def months_of(words: list[str]) -> list[Month]:

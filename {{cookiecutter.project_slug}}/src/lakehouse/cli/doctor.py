@@ -70,7 +70,7 @@ def _lakehouse(settings: Settings) -> list[Finding]:
         return [Finding("lakehouse", "missing", str(error), "")]
     if identity is None:
         return []
-    fix = "See that every machine that writes has its clock right."
+    fix = "Correct the clocks of the machines that write to this lakehouse."
     return [
         Finding("lakehouse", "ok", f"{identity.place}, {len(names)} tables, all here"),
         *(Finding("clock", "warn", warning, fix) for warning in clocks),
@@ -81,7 +81,7 @@ def _python() -> Finding:
     version = platform.python_version()
     if (3, 11) <= sys.version_info[:2] < (3, 14):
         return Finding("Python", "ok", version)
-    return Finding("Python", "missing", version, "Use Python 3.11, 3.12 or 3.13: dagster-dbt has no other yet.")
+    return Finding("Python", "missing", version, "Use Python 3.11, 3.12 or 3.13: dagster-dbt supports no other yet.")
 
 
 def _disk(settings: Settings) -> Finding:
@@ -92,11 +92,17 @@ def _disk(settings: Settings) -> Finding:
     found = f"{free:.1f} GiB free for {settings.home}"
     if not os.access(place, os.W_OK):
         return Finding(
-            "LAKEHOUSE_HOME", "missing", f"{place} can't be written", "Set LAKEHOUSE_HOME to a folder of yours."
+            "LAKEHOUSE_HOME",
+            "missing",
+            f"you may not write to {place}",
+            "Set LAKEHOUSE_HOME to a folder that you may write to.",
         )
     if free < DISK_GIB:
         return Finding(
-            "disk", "warn", found, f"A year of yellow trips wants {DISK_GIB} GiB: set LAKEHOUSE_HOME elsewhere."
+            "disk",
+            "warn",
+            found,
+            f"A year of yellow trips needs {DISK_GIB} GiB: free space, or set LAKEHOUSE_HOME to a larger disk.",
         )
     return Finding("disk", "ok", found)
 
@@ -106,14 +112,14 @@ def _dagster_home() -> Finding:
     expected = project_dir() / ".dagster"
     way_out = f"Set DAGSTER_HOME={expected} in .env."
     if not home:
-        return Finding("DAGSTER_HOME", "warn", "not set: Dagster would forget its runs", way_out)
+        return Finding("DAGSTER_HOME", "warn", "not set, so Dagster would forget its runs", way_out)
     path = Path(home)
     if not path.is_absolute():
-        return Finding("DAGSTER_HOME", "missing", f"{home} is no absolute path", way_out)
+        return Finding("DAGSTER_HOME", "missing", f"{home} is not an absolute path", way_out)
     if not path.is_dir():
         return Finding("DAGSTER_HOME", "missing", f"{home} does not exist; was the project moved?", way_out)
     if path.resolve() != expected.resolve() and path.name == ".dagster":
-        return Finding("DAGSTER_HOME", "warn", f"{home} belongs to another folder; was the project moved?", way_out)
+        return Finding("DAGSTER_HOME", "warn", f"{home} is not in this project; was the project moved?", way_out)
     return Finding("DAGSTER_HOME", "ok", home)
 
 
@@ -128,8 +134,8 @@ def _source_folder(folder: Path) -> Finding:
     return Finding(
         "TLC_SOURCE",
         "warn",
-        f"{folder} holds no file of a published name",
-        "Put files there such as yellow_tripdata_2024-01.parquet and taxi_zone_lookup.csv, or set TLC_SOURCE to "
+        f"{folder} holds no file with a published name",
+        "Put files there, such as yellow_tripdata_2024-01.parquet and taxi_zone_lookup.csv, or set TLC_SOURCE to "
         "another folder.",
     )
 
@@ -141,7 +147,10 @@ def _source(settings: Settings) -> Finding:
         if folder.is_dir():
             return _source_folder(folder)
         return Finding(
-            "TLC_SOURCE", "missing", f"{source} is no folder", "Set it to a folder of TLC files, or a base URL."
+            "TLC_SOURCE",
+            "missing",
+            f"{source} is not a folder",
+            "Set TLC_SOURCE to a folder that holds published files, or to a base URL.",
         )
     try:
         answer = httpx.head(f"{source.rstrip('/')}/misc/taxi_zone_lookup.csv", timeout=SECONDS, follow_redirects=True)
@@ -150,7 +159,8 @@ def _source(settings: Settings) -> Finding:
             "TLC_SOURCE",
             "warn",
             f"{source} can't be reached ({type(error).__name__}: {error})",
-            "What is landed can be loaded. For new months: check the network, or set TLC_SOURCE to a folder.",
+            "Files that are landed can still be loaded. For new files, check the network, or set TLC_SOURCE to a "
+            "folder.",
         )
     if answer.is_success:
         return Finding("TLC_SOURCE", "ok", f"{source} answers")
@@ -205,10 +215,13 @@ def _memory() -> Finding:
     try:
         size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
     except (AttributeError, ValueError, OSError):
-        return Finding("memory", "warn", "unknown on this system", f"The stack wants {MEMORY_GIB} GiB.")
+        return Finding("memory", "warn", "unknown on this system", f"The services in Docker need {MEMORY_GIB} GiB.")
     if size < MEMORY_GIB:
         return Finding(
-            "memory", "warn", f"{size:.1f} GiB", f"The stack wants {MEMORY_GIB} GiB; use LAKEHOUSE_TARGET=embedded."
+            "memory",
+            "warn",
+            f"{size:.1f} GiB",
+            f"The services in Docker need {MEMORY_GIB} GiB. With less, use LAKEHOUSE_TARGET=embedded.",
         )
     return Finding("memory", "ok", f"{size:.1f} GiB")
 
@@ -225,11 +238,13 @@ def _services(settings: Settings) -> list[Finding]:
 def _service(settings: Settings, what: str, variable: str, url: str, ask: Callable[[Settings], str]) -> Finding:
     # As the clients go: through a proxy, the address itself may not be reached from here.
     if proxy_for(url) is None and not _listens(url):
-        return Finding(what, "missing", f"nothing listens at {url}", f"Run `make stack-up`, or set {variable}.")
+        return Finding(
+            what, "missing", f"no service answers at {url}", f"Start it (`make stack-up`), or correct {variable}."
+        )
     try:
         return Finding(what, "ok", f"{url}: {ask(settings)}")
     except LakehouseError as error:
-        return Finding(what, "missing", f"{url}: {error}", f"See `docker compose logs`, or set {variable}.")
+        return Finding(what, "missing", f"{url}: {error}", f"See `docker compose logs`, or correct {variable}.")
 
 
 def _listens(url: str) -> bool:

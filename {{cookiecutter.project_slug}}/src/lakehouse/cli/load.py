@@ -106,15 +106,19 @@ def _files(dataset: str, words: list[str]) -> list[DatasetFile]:
     parts = declared.parts
     if isinstance(parts, Whole):
         if words:
-            raise typer.BadParameter(f"{dataset} has no months: lakehouse load {dataset}", param_hint="MONTH")
+            raise typer.BadParameter(
+                f"the dataset {dataset} has no months. Write: lakehouse load {dataset}", param_hint="MONTH"
+            )
         return [DatasetFile(dataset)]
     hint = parts.word.upper()
     found = parts_of(parts.kind, words)
     if not found:
         example = f"lakehouse load {dataset} {parts.example}"
-        raise typer.BadParameter(f"which {parts.word}? For example: {example}", param_hint=hint)
+        raise typer.BadParameter(f"no {parts.word} is given. For example: {example}", param_hint=hint)
     if early := [part for part in found if part.first_day < parts.since.first_day]:
-        raise typer.BadParameter(f"{dataset} begins with {parts.since}; there is no {early[0]}", param_hint=hint)
+        raise typer.BadParameter(
+            f"the dataset {dataset} begins with {parts.since}, so it has no {early[0]}", param_hint=hint
+        )
     return [DatasetFile(dataset, part) for part in found]
 
 
@@ -130,8 +134,8 @@ def _report_load(result: LoadResult, *, quiet: bool) -> None:
         out.print(load_line(result), markup=False)
     for column in result.unknown_columns:
         warn(
-            f"{result.file.label} brings a column {column!r} that nobody declared; it was loaded without it. "
-            "The landed file keeps it."
+            f"The file of {result.file.label} has a column {column!r} that the dataset does not declare. The file was "
+            "loaded without this column; the landed file keeps it."
         )
     if result.clock:
         warn(f"{result.clock}.")

@@ -136,7 +136,9 @@ def _columns(cursor: duckdb.DuckDBPyConnection, model: Model) -> list[NestedFiel
         differ = [f"{n} {k}" for n, k in found if (n, k) not in declared] + [
             f"{n} {k} (declared)" for n, k in declared if (n, k) not in found
         ]
-        raise TransformError(f"its select and its yml differ: {', '.join(differ) or 'in the order of columns'}")
+        raise TransformError(
+            f"its select and its yml differ: {', '.join(differ) or 'in the order of columns'}. Its table is as it was"
+        )
     return [
         NestedField(i, name, _iceberg_type(name, kind), required=False, doc=_doc(model.declared.get(name)))
         for i, (name, kind) in enumerate(found, start=1)
@@ -211,7 +213,9 @@ def _commit(
         for file in staged:
             remove(table.io, file.file_path)
         if isinstance(error, CommitFailedException | ValidationException):
-            raise CommitError(f"something else wrote the table meanwhile; build again ({error})") from error
+            raise CommitError(
+                f"another process wrote the table meanwhile, so the model changed nothing; build again ({error})"
+            ) from error
         raise
     register_table(cursor, model.name, table)
     return sum(file.record_count for file in staged)

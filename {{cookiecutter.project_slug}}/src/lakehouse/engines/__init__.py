@@ -34,6 +34,6 @@ def engine_lost(settings: Settings) -> ServiceError | None:
     if is_up(settings):
         return None
     return ServiceError(
-        f"Trino at {settings.trino_url} went away during the build. Every table holds all of what a model made or "
-        "nothing of it; start Trino (`make stack-up`) and build again."
+        f"Trino at {settings.trino_url} went away during the build. Each table holds all that its model made, or is as "
+        "it was. Start Trino (`make stack-up`) and build again."
     )

@@ -41,16 +41,22 @@ def versions(sql: str, as_of: AsOf, dialect: str) -> dict[str, AsOf]:
     if shown and as_of.value != BRANCH:
         name = shown[0].removeprefix(f"{SCHEMA}.")
         raise QueryError(
-            f"{shown[0]} shows the last publication and has no versions of its own. Ask gold.{name} with --as-of: a "
-            "publication's tag brings that publication back."
+            f"{shown[0]} always shows the last publication, so it has no other versions. Read gold.{name} with --as-of "
+            "instead; the tag of a publication shows what was published then."
         )
     if as_of.table is None:
         if not tables:
-            raise QueryError(f"The query reads no table that has versions, so it can't be read as of {as_of.value}.")
+            raise QueryError(
+                f"The query reads no table that has versions, so it can't be read as of {as_of.value}. Leave --as-of "
+                "out, or read a table such as raw.green_trips."
+            )
         return {table: as_of for table in tables if table not in shown}
     if as_of.table not in tables:
         read = ", ".join(tables) or "no table"
-        raise QueryError(f"The query does not read {as_of.table}, which the version is of. It reads {read}.")
+        raise QueryError(
+            f"--as-of names a version of {as_of.table}, but the query does not read that table. It reads {read}. "
+            "Give a version of what it reads."
+        )
     return {as_of.table: as_of}
 
 
@@ -100,9 +106,15 @@ def _query(sql: str, dialect: str) -> exp.Query:
     try:
         statements = [s for s in sqlglot.parse(sql, dialect=dialect) if s is not None]
     except SqlglotError as error:
-        raise QueryError(f"The SQL can't be parsed, so no table can be read as of a version: {error}") from error
+        raise QueryError(
+            "The SQL can't be parsed, so no table can be read as of a version. Correct it, or leave --as-of out. "
+            f"{error}"
+        ) from error
     if len(statements) != 1 or not isinstance(statements[0], exp.Query):
-        raise QueryError("Reading as of a version takes exactly one SELECT (WITH and set operations may be in it).")
+        raise QueryError(
+            "To read as of a version, the SQL must be exactly one SELECT (WITH and UNION may be in it). Nothing was "
+            "run."
+        )
     return statements[0]
 
 

@@ -131,8 +131,8 @@ def scan_sql(table: Table, snapshot_id: int | None = None) -> str:
     tasks = list(scan.plan_files())
     if any(task.delete_files for task in tasks):
         raise QueryError(
-            f"{name} has delete files, which DuckDB can't apply here: the rows it would show are wrong. "
-            "Rewrite the table (Trino: alter table … execute optimize), or ask Trino."
+            f"{name} has delete files, which DuckDB can't apply here: it would show rows that are deleted. Nothing "
+            "was read. Compact the table with Trino (alter table … execute optimize), or query it with Trino."
         )
     schema = scan.projection()
     if not tasks:
@@ -157,8 +157,8 @@ def _duckdb_type(table: str, field: Any) -> str:
         return DUCKDB_TYPES[type(field.field_type)]
     except KeyError:
         raise QueryError(
-            f"{table}.{field.name}: this engine does not support the type {field.field_type}. Read the table with the "
-            "tool that made it, or make it again without nested columns."
+            f"{table}.{field.name} can't be read: this engine does not support the type {field.field_type}. Read the "
+            "table with the tool that made it, or make it again without nested columns."
         ) from None
 
 
@@ -287,7 +287,9 @@ def _run(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence[A
     try:
         statements = connection.extract_statements(sql)
         if len(statements) != 1:
-            raise QueryError(f"Exactly one statement is run at a time; this is {len(statements)}.")
+            raise QueryError(
+                f"Exactly one statement is run at a time, and this SQL has {len(statements)}. Nothing was run."
+            )
         relation: duckdb.DuckDBPyRelation | None = connection.sql(sql, params=list(parameters) or None)
         if relation is None:  # a statement without rows
             return pa.table({})

@@ -37,8 +37,9 @@ def refuse_writing(sql: str, engine: str) -> None:
         word = _duckdb_kind(rest) or word
     if word not in _READING:
         raise QueryError(
-            f"`lakehouse sql` only reads, and this is {word.upper()}. Tables change by `lakehouse load`, `build` and "
-            "`publish`; a model of your own goes into dbt/models. To keep a result: --json > FILE."
+            f"`lakehouse sql` only reads, and this is {word.upper()}. Nothing was run. Tables change by `lakehouse "
+            "load`, `build` and `publish`; a model of your own goes into dbt/models. To keep a result, add `--json > "
+            "FILE`."
         )
 
 

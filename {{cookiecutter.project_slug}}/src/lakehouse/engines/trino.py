@@ -174,8 +174,8 @@ class TrinoEngine:
         )
         if found.num_rows:
             return QueryError(
-                f"{name} is a view, so it has no version {as_of.value}. It keeps reading what it is made of: ask the "
-                "tables below it."
+                f"{name} is a view, so it has no version {as_of.value}: it always reads its tables as they are now. "
+                "Query those tables with --as-of instead."
             )
         return self._no_table(name)
 
@@ -241,31 +241,31 @@ class TrinoEngine:
                 raise ServiceError(f"{text} {refused_user('trino' if by_store else 'catalog')}") from error
             if error.error_name in _LOST_WORKER:
                 raise ServiceError(
-                    f"{text} A worker of Trino was lost. A query can be sent again; if the statement writes, see first "
-                    "whether it has happened."
+                    f"{text} A worker of Trino was lost. Run a query again. If the statement writes, first look "
+                    "whether it took effect."
                 ) from error
             if _TIMEOUT in causes and not by_store:
                 raise ServiceError(f"{text} Trino answers, but the REST catalog does not. {CATALOG_WAITS}") from error
             if error.error_type == "EXTERNAL" or error.error_name in _OUTAGES or by_store:
                 raise ServiceError(
-                    f"{text} Trino answers, but what it needs failed: see that REST catalog and object store are up "
-                    "(`lakehouse doctor`), then try again."
+                    f"{text} Trino answers, but a service that it needs failed. Check that REST catalog and object "
+                    "store are running (`lakehouse doctor`), then run the same command again."
                 ) from error
             raise QueryError(text) from error
         except exceptions.HttpError as error:
             if "401" in str(error) or "403" in str(error):
                 raise ServiceError(
-                    f"Trino at {way_to(self.url)} refuses the login of {self.user!r}. "
+                    f"Trino at {way_to(self.url)} refuses the login of {self.user!r}, so nothing was run. "
                     "Correct TRINO_USER and TRINO_PASSWORD."
                 ) from error
             raise ServiceError(
-                f"Trino at {way_to(self.url)} answered {error}. Look at its log (`docker compose logs trino` for the "
-                "project's own stack), then try again."
+                f"Trino at {way_to(self.url)} did not run the statement, it answered {error}. Look at its log "
+                "(`docker compose logs trino` for the project's own stack), then run the same command again."
             ) from error
         except (exceptions.Error, requests.RequestException) as error:
             raise ServiceError(
                 f"Trino at {way_to(self.url)} does not answer ({_reason(error)}). Start it (`make stack-up`) or "
-                "correct TRINO_URL; a statement that was running may have been lost with it."
+                "correct TRINO_URL. A statement that was running may or may not have taken effect."
             ) from error
 
 
@@ -321,7 +321,10 @@ def _connect(settings: Settings) -> Connection:
     address = urlsplit(settings.trino_url)
     password = settings.trino_password.get_secret_value() if settings.trino_password else None
     if password and address.scheme == "http":
-        raise SettingsError("TRINO_PASSWORD is set, but TRINO_URL is http. A password is only sent over https.")
+        raise SettingsError(
+            "TRINO_PASSWORD is set, but TRINO_URL begins with http. A password is only sent over https, so nothing was "
+            "sent. Set TRINO_URL to an https address, or remove TRINO_PASSWORD."
+        )
     connection: Connection = connect(  # type: ignore[no-untyped-call]
         host=address.hostname,
         port=address.port or (443 if address.scheme == "https" else 80),

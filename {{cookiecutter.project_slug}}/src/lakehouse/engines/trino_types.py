@@ -42,7 +42,8 @@ def arrow_type(name: str) -> pa.DataType:
     if word in _MADE:
         return _MADE[word](arguments)
     raise QueryError(
-        f"Trino's type {name!r} can't be given as Arrow. Cast the column in the query, for example to varchar."
+        f"The query has a column of Trino's type {name!r}, which can't be shown here. Cast the column in the query, "
+        "for example to varchar."
     )
 
 

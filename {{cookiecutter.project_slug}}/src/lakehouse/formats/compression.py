@@ -32,12 +32,12 @@ def _unzipped(source: Any) -> Any:
         archive = zipfile.ZipFile(source)
         names = [name for name in archive.namelist() if not name.endswith("/")]
         if len(names) != 1:
-            raise pa.ArrowInvalid(f"a zip file must hold one file; this one holds {len(names)}")
+            raise pa.ArrowInvalid(f"the zip file must hold one file, and it holds {len(names)}")
         return _Unzipped(archive.open(names[0]))
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, ValueError, EOFError) as error:
         if isinstance(error, pa.ArrowInvalid):
             raise
-        raise pa.ArrowInvalid(f"no zip file that can be read: {error}") from error
+        raise pa.ArrowInvalid(f"it can't be read as a zip file: {error}") from error
 
 
 class Kept(io.RawIOBase):

@@ -77,9 +77,9 @@ def names_in(declared: Csv, source: Any) -> list[str]:
         )
         names = next(lines, [])
     except csv.Error as error:
-        raise pa.ArrowInvalid(f"no line of names: {error}") from error
+        raise pa.ArrowInvalid(f"its line of column names can't be read: {error}") from error
     if not names:
-        raise pa.ArrowInvalid("no line of names")
+        raise pa.ArrowInvalid("it has no line of column names")
     return names
 
 

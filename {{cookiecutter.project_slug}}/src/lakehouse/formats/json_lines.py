@@ -104,8 +104,8 @@ class _Columns:
                 self._settled.add(name)
         if len(self._objects) > MOST_NAMES:
             raise ContentError(
-                f"line {line} brings more than {MOST_NAMES:,} different names into the file. A name is a column; "
-                "expected what differs from row to row as values"
+                f"the file has more than {MOST_NAMES:,} different names up to line {line}, and each name is a column. "
+                "What differs from row to row belongs into the values"
             )
 
     def schema(self) -> pa.Schema:
@@ -128,7 +128,7 @@ def _lines(declared: JsonLines, source: Any) -> Iterator[tuple[int, str]]:
                 line = line.removeprefix(MARK)
             text = line.decode(encoding)
         except UnicodeError as error:
-            raise ContentError(f"line {number} has bytes that are no {declared.encoding}: {error}") from error
+            raise ContentError(f"line {number} is not text in {declared.encoding}: {error}") from error
         if not line:
             return
         if len(line) > LONGEST_LINE:

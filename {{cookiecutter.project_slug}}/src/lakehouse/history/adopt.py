@@ -81,7 +81,8 @@ def _adopt_home(settings: Settings) -> Adopted:
     if not settings.catalog_file.exists():
         raise BoundaryError(
             f"There is no lakehouse in {settings.home}: it has no catalog.db. Nothing was changed.",
-            "Set LAKEHOUSE_HOME to the folder that was copied or moved, or begin with `lakehouse load`.",
+            "Set LAKEHOUSE_HOME to the folder that was copied or moved, or begin a new lakehouse with `lakehouse "
+            "load`.",
         )
     catalog = open_sqlite(settings)
     with service_errors(catalog):
@@ -189,9 +190,9 @@ class _Rewriting:
         path = Path("/" + location.removeprefix("file://").lstrip("/"))
         if not path.is_file():
             raise BoundaryError(
-                f"{self.settings.home} is only in part here: {path} is missing, which a table needs. The tables are as "
-                "they were.",
-                f"Copy or restore the whole folder again, and run `lakehouse adopt`. {BEGIN_AGAIN}",
+                f"The lakehouse in {self.settings.home} is incomplete: {path} is missing, which a table needs. The "
+                "tables are as they were.",
+                f"Copy or restore the whole folder again, then run `lakehouse adopt`. {BEGIN_AGAIN}",
             )
         return path
 
@@ -223,16 +224,16 @@ def _adopt_bucket(settings: Settings, catalog: Catalog) -> Adopted:
         table = catalog.load_table(name)
         if missing := next((path for path in referenced(table) if path.removeprefix(prefix) not in keys), None):
             raise BoundaryError(
-                f"The bucket {settings.s3_bucket} is only in part here: {missing} is missing, which {name} needs. "
+                f"The bucket {settings.s3_bucket} is incomplete: {missing} is missing, which the table {name} needs. "
                 "Nothing was changed.",
-                "Restore the bucket and the catalog's database from one backup, and run `lakehouse adopt` again.",
+                "Restore the bucket and the catalog's database from one backup, then run `lakehouse adopt` again.",
             )
     if not names and any(key.endswith(".metadata.json") for key in keys):
         raise BoundaryError(
-            f"The catalog knows no table, and the bucket {settings.s3_bucket} holds files of tables below `iceberg/`. "
+            f"The catalog names no table, but the bucket {settings.s3_bucket} holds files of tables below `iceberg/`. "
             "Nothing was changed.",
-            "Restore the catalog's database from the backup that fits; or, to begin again from the files that are "
-            "landed, remove what is below `iceberg/`, and load each month again.",
+            "Restore the catalog's database from the backup that belongs to this bucket. Or build the tables again "
+            "from the landed files: remove what is below `iceberg/`, then run `lakehouse load` for each month.",
         )
     catalog.create_namespace_if_not_exists(LAYERS[0])
     kept = in_catalog(catalog)

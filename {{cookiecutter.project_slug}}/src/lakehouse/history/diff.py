@@ -109,7 +109,8 @@ def diff(engine: Engine, catalog: Catalog, table: str, from_version: str, to_ver
     key = KEYS.get(table) or ((column, ROW) if column and ROW in before else None)
     if key is None:
         raise QueryError(
-            f"Rows of {table} have no key to compare them by. Known are: {', '.join(sorted(KEYS))}, trips."
+            f"The rows of {table} can't be compared: its key is not known. `lakehouse diff` compares tables with a "
+            f"column file_row, and {', '.join(sorted(KEYS))}."
         )
     compared = [name for name in before if name in after and name not in key and name not in NOT_COMPARED]
     parts = _parts_that_differ(catalog, table, old, new, column) if column else None

@@ -115,7 +115,10 @@ def maintain(
         every = engine.tables()
         known = [t for t in every if t.partition(".")[0] in LAYERS]
         if unknown := sorted(set(tables or ()) - set(every)):
-            raise QueryError(f"There is no table {', '.join(unknown)}. There are: {', '.join(every) or 'none yet'}.")
+            raise QueryError(
+                f"There is no table {', '.join(unknown)}. Nothing was changed. The tables are: "
+                f"{', '.join(every) or 'none yet'}."
+            )
         done: list[Maintained] = []
         for table in tables or known:
             started = time.monotonic()
@@ -242,8 +245,8 @@ def _expire(catalog: Catalog, name: str, keep: timedelta) -> bool:
             continue  # a load, tag or rollback was quicker
         return True
     raise CommitError(
-        f"{name} was changed by others at each of {ATTEMPTS} attempts. Nothing of it expired; run `lakehouse maintain` "
-        "again when no load is running."
+        f"Other processes changed {name} at each of {ATTEMPTS} attempts, so none of its snapshots expired. Run "
+        "`lakehouse maintain` again when no load is running."
     )
 
 
@@ -324,8 +327,8 @@ def _full_disk(settings: Settings, table: Table, keep: timedelta, freed: Callabl
         }
         found = ", ".join(f"{folder} ({readable_size(size)})" for folder, size in others.items() if size)
         raise ServiceError(
-            f"The disk is full: {readable_size(freed())} were freed, and then there was no room for the metadata of "
-            f"{'.'.join(table.name())} (some 100 kB). With it, the expiry of {len(old)} of its "
-            f"{len(table.snapshots())} snapshots frees {readable_size(would_free)}. Remove something else from this "
-            f"disk first{f', for example below {found}' if found else ''}; then run `lakehouse maintain --now` again."
+            f"The disk is full: {readable_size(freed())} were freed, but then about 100 kB were missing to write the "
+            f"metadata of {'.'.join(table.name())}. First remove something else from this "
+            f"disk{f', for example below {found}' if found else ''}. Then run `lakehouse maintain --now` again: the "
+            f"expiry of {len(old)} of its {len(table.snapshots())} snapshots frees {readable_size(would_free)}."
         ) from error

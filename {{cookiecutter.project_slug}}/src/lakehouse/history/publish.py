@@ -85,8 +85,8 @@ def publish(settings: Settings, *, wait: bool = False, progress: Tell | None = N
         logging.getLogger(__name__).warning("%s", warning)
     if done.raw_moved:
         raise CommitError(
-            f"{', '.join(done.raw_moved)} changed during the build, so what was tested may be a mixture. Nothing was "
-            "published; run `lakehouse publish` again when no load is running."
+            f"{', '.join(done.raw_moved)} changed during the build, so the tests may have seen a mixture of old and "
+            "new rows. Nothing was published. Run `lakehouse publish` again when no load is running."
         )
     catalog = open_catalog(settings)
     with service_errors(catalog):
@@ -113,9 +113,9 @@ def _refuse_miscounted(engine: Engine) -> None:
         rows, trips = raw.get((name, month), 0), gold.get((name, month), 0)
         if rows != trips:
             raise TransformError(
-                f"gold.fct_monthly_quality counts {trips:,} trips of {name} {month:%Y-%m}, and raw has {rows:,} rows. "
-                "Nothing was published. If a load is running, wait for it; run `lakehouse build --full-refresh`, then "
-                "publish again."
+                f"gold.fct_monthly_quality counts {trips:,} trips of {name} {month:%Y-%m}, but its raw table has "
+                f"{rows:,} rows. Nothing was published. If a load is running, wait until it ends. Run `lakehouse "
+                "build --full-refresh`, then `lakehouse publish` again."
             )
 
 
@@ -128,7 +128,9 @@ def _publish(settings: Settings, catalog: Catalog, done: BuildResult) -> Publica
         if tested != next((t.metadata.current_snapshot_id for t in tables if _name(t) == name), None)
     ]
     if moved:
-        raise CommitError(f"{', '.join(moved)} changed after the build. Nothing was published; publish again.")
+        raise CommitError(
+            f"{', '.join(moved)} changed after the build. Nothing was published. Run `lakehouse publish` again."
+        )
     with closing(open_engine(settings)) as engine:
         _refuse_miscounted(engine)
     _refuse_taken_names(tables)
@@ -147,8 +149,8 @@ def _publish(settings: Settings, catalog: Catalog, done: BuildResult) -> Publica
             _commit_one_by_one(settings, catalog, changes, publication)
     except CommitFailedException as error:
         raise CommitError(
-            f"A table changed while it was being published ({error}). Readers see what was published before. "
-            "Publish again."
+            f"A table changed while it was being published ({error}). Readers still see what was published before. "
+            "Run `lakehouse publish` again."
         ) from error
     return publication
 
@@ -162,9 +164,9 @@ def _refuse_taken_names(tables: list[Table]) -> None:
     taken = [_name(t) for t in tables if _is_tag(t, BRANCH)]
     if taken:
         raise CommitError(
-            f"{', '.join(taken)} has a tag called {BRANCH!r}, which is the name of the branch that publishing moves. "
-            f"Nothing was published. If you need it, give its snapshot another tag (`lakehouse tag {taken[0]} NAME "
-            f"{BRANCH}`). Then take it away with `lakehouse tag {taken[0]} {BRANCH} --remove`, and publish again."
+            f"{', '.join(taken)} has a tag called {BRANCH!r}, and publishing needs this name for its branch. Nothing "
+            f"was published. If you need the tag, first give its snapshot another one (`lakehouse tag {taken[0]} NAME "
+            f"{BRANCH}`). Then run `lakehouse tag {taken[0]} {BRANCH} --remove`, and publish again."
         )
 
 
@@ -247,15 +249,18 @@ def _refused(reason: Exception) -> CommitError:
     if s3_refuses(words):
         what_next = refused_user("catalog")
     elif isinstance(reason, UnauthorizedError | ForbiddenError | AuthorizationExpiredError):
-        what_next = "It does not let this user commit. See what it, or a proxy before it, asks for; then publish again."
+        what_next = (
+            "It does not let this user commit. Check which login it, or a proxy in front of it, asks for; then "
+            "publish again."
+        )
     elif isinstance(reason, TooManyRequestsError):
-        what_next = "It has too much to do. Publish again in a minute."
+        what_next = "It is overloaded. Publish again in a minute."
     elif isinstance(reason, NoSuchTableError) and "NoSuchTable" in words:
         what_next = "A table was dropped meanwhile. Publish again."
     elif isinstance(reason, NoSuchTableError):
         what_next = (
-            "It seems to have no commit of several tables (POST …/transactions/commit), which publishing needs. Set "
-            "REST_URL to a catalog that has it; `lakehouse doctor` shows what answers where."
+            "It seems unable to commit several tables at once (POST …/transactions/commit), which publishing needs. "
+            "Set REST_URL to a catalog that can do so; `lakehouse doctor` shows which services answer."
         )
     else:
         what_next = "Look at the catalog's log for the cause, and publish again."
@@ -276,8 +281,8 @@ def _look_for(catalog: RestCatalog, publication: Publication, reason: Exception)
     except LOST_ANSWER:
         pass  # the first reason says more
     raise CommitError(
-        f"The catalog did not confirm the publication {publication.name} ({reason}). See that it is up, and run "
-        "`lakehouse publish` again: it makes a new one, of all tables."
+        f"The catalog did not confirm the publication {publication.name} ({reason}), so it may be made or not. Check "
+        "that the catalog is running, then run `lakehouse publish` again: it makes a new publication of all tables."
     ) from reason
 
 

@@ -186,13 +186,14 @@ def open_catalog(settings: Settings) -> Catalog:
         return _RestCatalog(settings, **_rest_properties(settings))
     except pydantic.ValidationError as error:
         raise ServiceError(
-            f"What answers at {way_to(settings.rest_url)} is no Iceberg REST catalog: its answer can't be read as one. "
-            "Correct REST_URL; `lakehouse doctor` shows what answers where."
+            f"The service at {way_to(settings.rest_url)} is no Iceberg REST catalog: its answer can't be read as one. "
+            "Nothing was changed. Correct REST_URL; `lakehouse doctor` shows which services answer."
         ) from error
     except (RequestException, RESTError) as error:
         raise ServiceError(
             f"The Iceberg REST catalog at {way_to(settings.rest_url)} does not answer ({type(error).__name__}). "
-            "Start the stack with `make stack-up`, or set REST_URL; `lakehouse doctor` shows what is missing."
+            "Nothing was changed. Start the stack with `make stack-up`, or correct REST_URL; `lakehouse doctor` "
+            "shows which services answer."
         ) from error
 
 
@@ -223,24 +224,27 @@ def service_errors(catalog: Catalog) -> Iterator[None]:
         yield
     except (RequestException, RESTError) as error:
         uri = str(catalog.properties.get("uri"))
-        what_next = "See that it is up (`lakehouse doctor`) and run the same command again."
+        what_next = "Check that it is running (`lakehouse doctor`), then run the same command again."
         if s3_refuses(str(error)):
             what_next = refused_user("catalog")
         elif isinstance(error, ReadTimeout):
             what_next = CATALOG_WAITS
         raise ServiceError(
             f"The Iceberg REST catalog at {way_to(uri)} failed ({type(error).__name__}: {error}). "
-            f"Tables are as they were. {what_next}"
+            f"The tables are as they were. {what_next}"
         ) from error
     except OSError as error:
         if "AWS Error" not in str(error):
             raise
-        what_next = "See that it is up, that S3_ACCESS_KEY and S3_SECRET_KEY are right, and run the same command again."
+        what_next = (
+            "Check that it is running and that S3_ACCESS_KEY and S3_SECRET_KEY are right, then run the same command "
+            "again."
+        )
         if s3_refuses(str(error)):
             what_next = refused_user("loader")
         raise ServiceError(
-            f"The object store at {catalog.properties.get('s3.endpoint')} failed ({error}). Tables are as they were. "
-            f"{what_next}"
+            f"The object store at {catalog.properties.get('s3.endpoint')} failed ({error}). The tables are as they "
+            f"were. {what_next}"
         ) from error
 
 
@@ -251,14 +255,14 @@ def _home_errors(home: Path, kinds: tuple[type[Exception], ...] = (DBAPIError, *
         yield
     except FileNotFoundError as error:
         raise BoundaryError(
-            f"The lakehouse in {home} is only in part here: a table's file is missing ({error}). Nothing was changed.",
-            f"Restore catalog.db and warehouse together, from one backup. {BEGIN_AGAIN}",
+            f"The lakehouse in {home} is incomplete: a file of a table is missing ({error}). Nothing was changed.",
+            f"Restore `catalog.db` and the folder `warehouse` together, from one backup. {BEGIN_AGAIN}",
         ) from error
     except kinds as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
-        what = "catalog, catalog.db," if isinstance(error, DBAPIError) else "files"
+        what = "catalog (`catalog.db`)" if isinstance(error, DBAPIError) else "files"
         raise ServiceError(
-            f"The {what} of the lakehouse in {home} can't be used ({type(cause).__name__}: {cause}). Tables are as "
+            f"The {what} of the lakehouse in {home} can't be used ({type(cause).__name__}: {cause}). The tables are as "
             f"they were. {_home_fix(home, cause)}"
         ) from error
 
@@ -276,22 +280,25 @@ def _home_fix(home: Path, cause: object) -> str:
     words = str(cause)
     if isinstance(cause, Exception) and is_full(cause):
         return (
-            f"The disk of {home} is full. Free room, and run the same command again. `lakehouse maintain --now` frees "
-            "what old snapshots hold: it removes each one that is neither current nor named."
+            f"The disk of {home} is full. Free space there and run the same command again. `lakehouse maintain --now` "
+            "frees space too: it removes each snapshot that is neither current nor named by a branch or tag."
         )
     if (
         number in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
         or "readonly" in words
         or "unable to open" in words
     ):
-        return f"See that {home} is a folder that you may read and write, or set LAKEHOUSE_HOME to one; then try again."
+        return (
+            f"Check that {home} is a folder that you may read and write, or set LAKEHOUSE_HOME to such a folder. "
+            "Then run the same command again."
+        )
     if "locked" in words:
-        return "Another process holds the catalog. Run the same command again when it has ended."
+        return "Another process has locked the catalog. Run the same command again when that process has ended."
     if number == errno.EIO or "I/O" in words:
-        return f"The disk of {home} does not give or take the file. Check the disk, and run the same command again."
+        return f"The disk of {home} failed to read or write. Check the disk, then run the same command again."
     return (
-        "The file is damaged, or is not what its name says. Restore catalog.db and warehouse together, from one "
-        f"backup. {BEGIN_AGAIN}"
+        "The file is damaged, or is not what its name says. Restore `catalog.db` and the folder `warehouse` together, "
+        f"from one backup. {BEGIN_AGAIN}"
     )
 
 

@@ -121,9 +121,9 @@ def commit(
                 check(table)
             if gone := next((f.file_path for f in files if not table.io.new_input(f.file_path).exists()), None):
                 raise CommitError(
-                    f"{name}: {change.what} was not committed: its data file {gone} was removed while it was "
-                    "being loaded, for example by `lakehouse maintain --unreferenced-days 0`. The table is as it was; "
-                    "run the same command again."
+                    f"{change.what} was not committed to {name}: its data file {gone} was removed while it "
+                    "was being loaded, for example by `lakehouse maintain --unreferenced-days 0`. The table is as it "
+                    "was. Run the same command again."
                 )
             rebased = _Rebased(table, check, unanswered)
             return _replace(rebased, files, change, unanswered)
@@ -142,9 +142,9 @@ def commit(
             break
     if unanswered:
         raise CommitError(
-            f"{name}: the catalog did not say whether it took {change.what} ({reason}). The table holds the old rows "
-            "or the new ones, whole. Run the same command again: it looks first, and loads nothing twice. Only "
-            "with `--again` it makes another snapshot, of the same rows."
+            f"The catalog did not confirm that {change.what} was committed to {name} ({reason}). The table holds "
+            "either all old rows or all new ones. Run the same command again: it looks first, and loads nothing "
+            "twice. Only with `--again` it makes another snapshot, of the same rows."
         ) from reason
     for file in files:
         remove(table.io, file.file_path)
@@ -184,16 +184,20 @@ def _not_committed(name: str, change: Replacement, reason: Exception | None) -> 
     """What to say, and to advise, of a commit that certainly was not made."""
     if reason is not None and _is_clock(reason):
         return CommitError(
-            f"{name}: {change.what} was not committed: this machine's clock ({datetime.now(UTC):%H:%M:%S} UTC) and "
-            f"the catalog's disagree ({reason}). The table is as it was; set the clock and run the same command again."
+            f"{change.what} was not committed to {name}, because this machine's clock ({datetime.now(UTC):%H:%M:%S} "
+            f"UTC) and the catalog's clock disagree ({reason}). The table is as it was. Set the clock and run the "
+            "same command again."
         )
-    what_next = "Check that catalog and store answer (`lakehouse doctor`) and run the same command again."
+    what_next = "Check that catalog and object store answer (`lakehouse doctor`), then run the same command again."
     if s3_refuses(str(reason)):
         what_next = refused_user("catalog" if isinstance(reason, RESTError) else "loader")
     elif isinstance(reason, ValidationException | CommitFailedException):
-        what_next = f"Others changed it at each of {ATTEMPTS} attempts; run the same command again when they are done."
+        what_next = (
+            f"Other processes changed it at each of {ATTEMPTS} attempts. Run the same command again when they have "
+            "ended."
+        )
     return CommitError(
-        f"{name}: {change.what} could not be committed ({type(reason).__name__}: {reason}). The table is as it was. "
+        f"{change.what} could not be committed to {name} ({type(reason).__name__}: {reason}). The table is as it was. "
         f"{what_next}"
     )
 

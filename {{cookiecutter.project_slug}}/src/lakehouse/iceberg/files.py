@@ -43,7 +43,10 @@ def local_path(location: str) -> str:
     """The path that PyIceberg itself opens for a location (it does not decode percent signs)."""
     scheme, _, path = PyArrowFileIO.parse_location(location)
     if scheme != "file":
-        raise QueryError(f"{location} is not a local file; DuckDB reads the tables of the embedded target only.")
+        raise QueryError(
+            f"DuckDB can't read {location}: it reads only the tables of the target `embedded`, which are local files. "
+            "Use LAKEHOUSE_TARGET=trino for tables in an object store."
+        )
     return path
 
 

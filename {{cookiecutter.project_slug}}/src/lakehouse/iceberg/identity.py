@@ -33,8 +33,8 @@ FILE = "lakehouse.json"
 WAREHOUSE = "/warehouse/"
 ADOPT = "Run `lakehouse adopt` once: it makes this folder a whole lakehouse of its own."
 BEGIN_AGAIN = (
-    "To begin again from the files that are landed, move `warehouse` and `catalog.db` out of it and load each month "
-    "again: `lakehouse load` takes the landed files."
+    "Or build the tables again from the landed files: move `warehouse` and `catalog.db` out of the lakehouse's folder, "
+    "then run `lakehouse load` for each month."
 )
 _VERSION = re.compile(r"(\d+)-[0-9a-f-]{36}\.metadata\.json")
 
@@ -76,8 +76,10 @@ def beside_files(settings: Settings, catalog: Catalog) -> Identity | None:
         return Identity(str(found["id"]), str(found["place"]))
     except (ValueError, KeyError, TypeError) as error:
         raise BoundaryError(
-            f"The file {FILE} in {place_of(settings)}, which says which lakehouse this is, can't be read ({error!r}).",
-            "Restore it, or run `lakehouse adopt`, which checks the tables and writes it again.",
+            f"The file {FILE} in {place_of(settings)} is damaged ({error!r}). It says which catalog the tables there "
+            "belong to. Nothing was changed.",
+            "Restore this file from a backup, or run `lakehouse adopt`, which checks all tables and writes the file "
+            "again.",
         ) from error
 
 
@@ -142,20 +144,20 @@ def check_home(settings: Settings, locations: dict[str, str]) -> None:
         old = Path(_path(path).rpartition(WAREHOUSE)[0])
         if (old / "catalog.db").exists():
             raise BoundaryError(
-                f"{home} is a copy of the lakehouse in {old}: its catalog names files there ({name}: {path}). Nothing "
-                "was read or changed.",
+                f"{home} is a copy of the lakehouse in {old}: its catalog still names files there ({name}: {path}). "
+                "Nothing was read or changed.",
                 ADOPT,
             )
         raise BoundaryError(
-            f"{home} was moved: its catalog names files in {old}, where no lakehouse is any more ({name}: {path}). "
-            "Nothing was read or changed.",
+            f"The lakehouse in {home} was moved there from {old}: its catalog still names files in the old folder "
+            f"({name}: {path}). Nothing was read or changed.",
             ADOPT,
         )
     if not locations and (left := next(_tables_in(settings.warehouse_dir), None)):
         raise BoundaryError(
-            f"{home} is only in part here: {left} holds a table's files, and catalog.db knows no table. Nothing was "
-            "read or changed.",
-            f"Restore catalog.db and warehouse together, from one backup. {BEGIN_AGAIN}",
+            f"The lakehouse in {home} is incomplete: {left} holds files of a table, but `catalog.db` names no table. "
+            "Nothing was read or changed.",
+            f"Restore `catalog.db` and the folder `warehouse` together, from one backup. {BEGIN_AGAIN}",
         )
 
 
@@ -179,18 +181,18 @@ def check_pair(settings: Settings, catalog: Catalog) -> None:
     if kept is not None and kept.place != place:
         setting = "LAKEHOUSE_HOME" if settings.target == "embedded" else "S3_BUCKET"
         raise BoundaryError(
-            f"The catalog belongs to the lakehouse in {kept.place}, and {setting} names {place}. Nothing was changed.",
-            f"Correct {setting}, or give this lakehouse a catalog of its own. If the files were moved there together "
-            "with their catalog, run `lakehouse adopt`.",
+            f"The catalog belongs to the lakehouse in {kept.place}, but {setting} names {place}. Nothing was changed.",
+            f"Correct {setting}, or give this lakehouse a catalog of its own. If the files were moved to {place} "
+            "together with their catalog, run `lakehouse adopt`.",
         )
     if kept is not None and beside is None and settings.target == "embedded":
         return  # the catalog lies in the home itself, and names this place: the next load writes the file again
     if kept != beside:
         raise BoundaryError(
             f"The catalog and the files in {place} are not of one lakehouse (catalog: {kept.id if kept else 'none'}, "
-            f"files: {beside.id if beside else 'none'}): one of the two was restored, emptied or exchanged alone. "
-            "Nothing was changed.",
-            "Restore both from one backup; or, if they belong together, run `lakehouse adopt`, which checks that no "
+            f"files: {beside.id if beside else 'none'}): one of the two was restored, emptied or replaced without the "
+            "other. Nothing was changed.",
+            "Restore both from one backup. If they do belong together, run `lakehouse adopt`, which checks that no "
             "file is missing.",
         )
 
@@ -220,9 +222,11 @@ def check_table(settings: Settings, table: Table) -> None:
     for location in (table.location(), table.metadata_location):
         if not _inside(location, inside):
             raise BoundaryError(
-                f"{'.'.join(table.name())} keeps its files in {location}, which is outside this lakehouse "
+                f"The table {'.'.join(table.name())} keeps its files in {location}, which is outside this lakehouse "
                 f"({place_of(settings)}). Nothing was written, expired or removed.",
-                ADOPT if settings.target == "embedded" else "Correct S3_BUCKET, or use a catalog of your own.",
+                ADOPT
+                if settings.target == "embedded"
+                else "Correct S3_BUCKET, or set REST_URL to a catalog that only this lakehouse uses.",
             )
 
 
@@ -249,9 +253,9 @@ def check_not_behind(settings: Settings, table: Table, newest: tuple[int, Path] 
         return  # cleaned meanwhile, or no metadata: it proves nothing
     if same:
         raise BoundaryError(
-            f"catalog.db in {settings.home} is older than the files of {'.'.join(table.name())}: it names "
-            f"{known[0]}, and {newest[1].name} is there. Nothing was changed.",
-            f"Restore catalog.db and warehouse together, from one backup. {BEGIN_AGAIN}",
+            f"`catalog.db` in {settings.home} is older than the files of the table {'.'.join(table.name())}: it names "
+            f"the metadata file {known[0]}, but the newer {newest[1].name} exists. Nothing was changed.",
+            f"Restore `catalog.db` and the folder `warehouse` together, from one backup. {BEGIN_AGAIN}",
         )
 
 

@@ -80,7 +80,10 @@ def version_of(table: Table, text: str) -> int:
         return snapshot_at(table, int(text))
     wanted, name = parse_as_of(text), ".".join(table.name())
     if wanted.table not in (None, name):
-        raise QueryError(f"{text} is a version of {wanted.table}, not of {name}.")
+        raise QueryError(
+            f"{text} is a version of {wanted.table}, not of {name}. Give a version of {name}; `lakehouse history "
+            f"{name}` lists them."
+        )
     return snapshot_at(table, wanted)
 
 
@@ -104,8 +107,8 @@ def rollback(catalog: Catalog, name: str, version: AsOf | int | str, *, expect: 
     current = table.metadata.current_snapshot_id
     if expect is not None and current != expect:
         raise CommitError(
-            f"{name} is at snapshot {current}, not at {expect} as expected: someone else changed it. Nothing was "
-            f"rolled back; look again with `lakehouse history {name}`."
+            f"{name} is at snapshot {current}, not at {expect} as expected: it was changed meanwhile. Nothing was "
+            f"rolled back. Look at it again with `lakehouse history {name}`."
         )
     target = _snapshot_named(table, version)
     if target == current:
@@ -125,7 +128,9 @@ def _commit(catalog: Catalog, name: str, change: Callable[[], object], is_made: 
     try:
         change()
     except CommitFailedException as error:
-        raise CommitError(f"{name} was changed by someone else meanwhile. It is as they left it; try again.") from error
+        raise CommitError(
+            f"Another process changed {name} meanwhile, so this command changed nothing. Run the same command again."
+        ) from error
     except LOST_ANSWER as error:
         try:
             if is_made(reloaded(catalog, name)):
@@ -133,8 +138,8 @@ def _commit(catalog: Catalog, name: str, change: Callable[[], object], is_made: 
         except LOST_ANSWER:
             pass  # the first error says more
         raise CommitError(
-            f"{name}: the catalog did not say whether it took the change ({error}). It was made whole or not at all; "
-            f"see `lakehouse history {name}`, or run the same command again."
+            f"The catalog did not confirm the change of {name} ({error}). It was made completely or not at all. "
+            f"See `lakehouse history {name}`, or run the same command again."
         ) from error
 
 
@@ -155,13 +160,15 @@ def tag(catalog: Catalog, name: str, tag_name: str, version: AsOf | int | str | 
     table = load_table(catalog, name)
     target = _snapshot_named(table, version) if version is not None else table.metadata.current_snapshot_id
     if target is None:
-        raise QueryError(f"{name} has no snapshot to tag yet.")
+        raise QueryError(f"{name} has no snapshot yet, so there is nothing to tag. Load or build the table first.")
     _check_tag_name(tag_name)
     # creating a tag whose name exists would move it
     if (taken := table.metadata.refs.get(tag_name)) is not None:
         if taken.snapshot_id == target:
             return target
-        raise QueryError(f"{name} has {tag_name!r} already, for snapshot {taken.snapshot_id}. Choose another name.")
+        raise QueryError(
+            f"{name} already has {tag_name!r}, for snapshot {taken.snapshot_id}; it stays there. Choose another name."
+        )
     change = table.manage_snapshots().create_tag(target, tag_name)
     _commit(catalog, name, change.commit, lambda found: tag_name in found.metadata.refs)
     return target
@@ -181,10 +188,13 @@ def untag(catalog: Catalog, name: str, tag_name: str) -> int:
     ref = table.metadata.refs.get(tag_name)
     if ref is None or ref.snapshot_ref_type != SnapshotRefType.TAG:
         tags = [n for n, r in table.metadata.refs.items() if r.snapshot_ref_type == SnapshotRefType.TAG]
-        raise QueryError(f"{name} has no tag {tag_name!r}. It has: {', '.join(sorted(tags)) or 'none'}.")
+        raise QueryError(
+            f"{name} has no tag {tag_name!r}, so nothing was removed. Its tags: {', '.join(sorted(tags)) or 'none'}."
+        )
     if TAG.fullmatch(tag_name):
         raise QueryError(
-            f"{tag_name!r} is the tag of a publication. The last {KEPT} stay; `lakehouse publish` removes older ones."
+            f"{tag_name!r} is the tag of a publication, so it was not removed. `lakehouse publish` keeps the last "
+            f"{KEPT} of them, and removes older ones by itself."
         )
     change = table.manage_snapshots().remove_tag(tag_name)
     _commit(catalog, name, change.commit, lambda found: tag_name not in found.metadata.refs)
@@ -199,8 +209,9 @@ def _check_tag_name(name: str) -> None:
     """
     if name in (MAIN, BRANCH) or name.startswith(TAG_PREFIX):
         raise QueryError(
-            f"{name!r} is a name that the project itself gives: {MAIN!r} is what a plain query reads, {BRANCH!r} and "
-            f"{TAG_PREFIX}… are made by `lakehouse publish`. Take another name, as audited-2024."
+            f"A tag of yours can't be called {name!r}: the project uses {MAIN!r} for what a plain query reads, and "
+            f"{BRANCH!r} and {TAG_PREFIX}… for what `lakehouse publish` makes. Nothing was tagged. Choose another "
+            "name, such as audited-2024."
         )
     try:
         found = parse_as_of(name)
@@ -208,6 +219,6 @@ def _check_tag_name(name: str) -> None:
         found = None
     if found != AsOf("ref", name):
         raise QueryError(
-            f"{name!r} is no name for a tag: a number would be read as a snapshot, a day as a time. Take letters, "
-            "digits, '.', '_', '-' and '/', as in audited-2024."
+            f"A tag can't be called {name!r}: a number would be read as a snapshot, a day as a time. Nothing was "
+            "tagged. Choose a name of letters, digits, '.', '_', '-' and '/', such as audited-2024."
         )

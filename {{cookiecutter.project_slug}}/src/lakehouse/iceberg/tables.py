@@ -141,7 +141,7 @@ def _add_columns(table: Table, schema: Schema) -> list[str]:
             continue
         return [f"column {name}.{field.name}" for field in missing]
     raise CommitError(
-        f"{name}: the columns {', '.join(field.name for field in missing)} could not be added, because others changed "
-        f"the table at each of {SCHEMA_ATTEMPTS} attempts. Nothing was loaded; run the same command again when they "
-        "are done."
+        f"The columns {', '.join(field.name for field in missing)} could not be added to {name}: other processes "
+        f"changed the table at each of {SCHEMA_ATTEMPTS} attempts. Nothing was loaded. Run the same command again "
+        "when they have ended."
     ) from reason

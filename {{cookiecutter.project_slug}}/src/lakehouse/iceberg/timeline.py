@@ -52,17 +52,19 @@ def current_at(table: Table, moment: datetime) -> int:
     if wrong := [entry for entry in log[:past] if entry.timestamp_ms > at]:
         early = next(entry for entry in log[past:] if entry.timestamp_ms <= at)
         raise QueryError(
-            f"{name} has no certain state at {moment.isoformat()}: the clocks of its writers disagree. "
-            f"{_described(table, wrong[0])}, was committed before {_described(table, early)}. "
-            f"{_ask(table)}"
+            f"{name} has no certain state at {moment.isoformat()}, because the clocks of the machines that wrote it "
+            f"disagree: {_described(table, wrong[0])}, was committed before {_described(table, early)}. {_ask(table)}"
         )
     if not past:
         if not log:
-            raise QueryError(f"{name} had no snapshot at {moment.isoformat()}. It has no snapshot yet.")
+            raise QueryError(
+                f"{name} had no snapshot at {moment.isoformat()}, and has none yet: load or build the table first."
+            )
         first = table.snapshot_by_id(log[0].snapshot_id)
         if first is not None and first.sequence_number == 1:
             raise QueryError(
-                f"{name} had no snapshot at {moment.isoformat()}. Its history begins at {_iso(log[0].timestamp_ms)}."
+                f"{name} had no snapshot at {moment.isoformat()}. Its history begins at {_iso(log[0].timestamp_ms)}. "
+                "Ask for that time or a later one."
             )
         raise _expired(table, moment, log[:1])
     known, nearest = log[past - 1], log[past - 1 : past + 1]
@@ -149,7 +151,7 @@ def skew(table: Table) -> str | None:
     if ahead <= SKEW:
         return None
     return (
-        f"the newest commit of {'.'.join(table.name())} is stamped {ahead - ahead % timedelta(seconds=1)} ahead of "
-        "this machine's clock: this clock is wrong, or the one of that commit was. Commits keep their order, but a "
-        "time before that stamp does not find those that follow: ask for them by snapshot or tag"
+        f"the newest commit of {'.'.join(table.name())} has a time that is {ahead - ahead % timedelta(seconds=1)} "
+        "ahead of this machine's clock: this clock is wrong, or the clock of the machine that committed was. No rows "
+        "are lost. Until that time has come, ask for new versions by snapshot or tag, not by time"
     )

@@ -48,11 +48,11 @@ def parse_as_of(text: str) -> AsOf:
         try:
             moment = datetime.fromisoformat(text)
         except ValueError:
-            raise QueryError(f"{text!r} is no time. Write it as 2024-03-01 or 2024-03-01T12:30:00, in UTC.") from None
+            raise QueryError(f"{text!r} is no valid time. Write 2024-03-01 or 2024-03-01T12:30:00, in UTC.") from None
         return AsOf("time", moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC))
     if _REF.fullmatch(text):
         return AsOf("ref", text)
     raise QueryError(
-        f"{text!r} is no version. Give a branch or tag, a time (2024-03-01T12:30:00), or one table's snapshot "
-        "(raw.yellow_trips@1234567890)."
+        f"{text!r} is no valid version. Give a branch or tag, a time in UTC (2024-03-01T12:30:00), or one table's "
+        "snapshot (raw.yellow_trips@1234567890)."
     )

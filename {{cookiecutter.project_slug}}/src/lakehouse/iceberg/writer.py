@@ -58,7 +58,7 @@ class Totals:
     def differences(self, other: Totals) -> list[str]:
         """List as text where two runs differ; empty when they hold the same rows."""
         if self.rows != other.rows:
-            return [f"{self.rows:,} rows against {other.rows:,}"]
+            return [f"{self.rows:,} rows were written, {other.rows:,} were read"]
         return [
             f"{name}: {'nulls' if self._nulls[i] != other._nulls[i] else 'values'} differ"
             for i, name in enumerate(self.columns)
@@ -204,7 +204,7 @@ def _encode(
     if failed:
         raise CommitError(
             f"The data file {path} could not be written: {failed[0]}. The table is as it was. "
-            "Check free space and that the store answers, then run the same command again."
+            "Check that the disk has room and that the object store answers, then run the same command again."
         ) from failed[0]
     return metadata[0], len(io.new_input(path))
 
@@ -256,13 +256,14 @@ def audit(table: Table, file: DataFile, written: Totals) -> None:
         # a damaged footer fails in many ways: columns by another name, text that is no text
         except (OSError, pa.ArrowException, KeyError, ValueError) as error:
             raise RefusedError(
-                f"The data file {file.file_path} can't be read back: {error}. Nothing was committed; run the same "
-                "command again, and check the disk or object store if it repeats."
+                f"The data file {file.file_path} can't be read back after it was written: {error}. Nothing was "
+                "committed. Run the same command again. If it fails again, check the disk or the object store."
             ) from error
         if differences := written.differences(found):
             raise RefusedError(
-                f"The data file {file.file_path} is not what was written: {'; '.join(differences)}. Nothing was "
-                "committed; run the same command again, and check the disk or object store if it repeats."
+                f"The data file {file.file_path}, read back, is not what was written: {'; '.join(differences)}. "
+                "Nothing was committed. Run the same command again. If it fails again, check the disk or the object "
+                "store."
             )
 
 

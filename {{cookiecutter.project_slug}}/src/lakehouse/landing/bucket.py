@@ -142,7 +142,7 @@ class BucketStore:
         with temporary as folder, ExitStack() as stack:
             path = Path(folder) / name
             with self._disk(name):
-                stack.enter_context(held(path.parent / LOCK, f"The copy of {name}"))
+                stack.enter_context(held(path.parent / LOCK, f"The temporary copy of {name}"))
             with self._disk(name), self.errors():
                 digest = hashlib.sha256()
                 with path.open("xb") as file:
@@ -227,8 +227,9 @@ class BucketStore:
             yield
         except OSError as error:
             raise LandingError(
-                f"{name} can't be fetched to {self._staging}: {error.strerror or error}. Nothing was loaded "
-                "from it; free or repair the disk, or set LAKEHOUSE_HOME to another, and run the same command again."
+                f"{name} can't be copied to {self._staging}: {error.strerror or error}. Nothing was loaded from it. "
+                "See that you may write there and that the disk has room, or set LAKEHOUSE_HOME to another folder. "
+                "Then run the same command again."
             ) from error
 
     @contextmanager
@@ -245,35 +246,39 @@ class BucketStore:
             if isinstance(error, Boto3Error) and isinstance(cause, ClientError):
                 raise self._translated(cause) from error
             raise ServiceError(
-                f"The object store at {way_to(self.endpoint)} does not answer ({error}). What was landed before is as "
-                "it was. Start it (`make stack-up`) or correct S3_URL, then run the same command again."
+                f"The object store at {way_to(self.endpoint)} does not answer ({error}). Files that were landed before "
+                "are unchanged. Start it (`make stack-up`) or correct S3_URL, then run the same command again."
             ) from error
 
     def _translated(self, error: ClientError) -> LakehouseError:
         code = _code(error)
         if code in _LOGIN:
             return LandingError(
-                f"The object store at {way_to(self.endpoint)} refuses the user {self.access_key!r} ({code}). "
-                f"Correct S3_ACCESS_KEY and S3_SECRET_KEY, or give that user rights on {self.bucket}/{PREFIX}."
+                f"The object store at {way_to(self.endpoint)} refuses the user {self.access_key!r} ({code}). Files "
+                "that were landed before are unchanged. Correct S3_ACCESS_KEY and S3_SECRET_KEY, or give that user "
+                f"rights on {self.bucket}/{PREFIX}."
             )
         if code == "RequestTimeTooSkewed":
             return LandingError(
-                f"The object store at {self.endpoint} refuses this machine's clock ({datetime.now(UTC):%H:%M:%S} UTC), "
-                "which is far from its own. What was landed before is as it was; set the clock and run the same "
-                "command again."
+                f"The object store at {self.endpoint} refuses requests from this machine, because its clock "
+                f"({datetime.now(UTC):%H:%M:%S} UTC) is far from the store's own. Files that were landed before are "
+                "unchanged. Set the clock and run the same command again."
             )
         message = str(error.response.get("Error", {}).get("Message", ""))
         # MinIO says so beforehand with a code of its own, or in mid-write with the text of the system.
         if code in _FULL or "no space left" in message.lower():
             return LandingError(
-                f"The object store at {self.endpoint} has no room left ({code}). What was landed before is as it was; "
-                "free space and run the same command again."
+                f"The object store at {self.endpoint} has no room left ({code}). Files that were landed before are "
+                "unchanged. Free space there and run the same command again."
             )
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
         text = f"The object store at {way_to(self.endpoint)} answered {code}: {message}"
         if status >= 500:
-            return ServiceError(f"{text}. What was landed before is as it was; run the same command again.")
-        return LandingError(f"{text}. What was landed before is as it was.")
+            return ServiceError(f"{text}. Files that were landed before are unchanged. Run the same command again.")
+        return LandingError(
+            f"{text}. Files that were landed before are unchanged. Look at the object store's log for the cause, then "
+            "run the same command again."
+        )
 
 
 class BucketLanding(Landing):
@@ -312,4 +317,7 @@ def _measure(file: Path) -> tuple[int, str]:
             digest = hashlib.file_digest(content, "sha256").hexdigest()
         return file.stat().st_size, digest
     except OSError as error:
-        raise LandingError(f"{file} can't be read: {error.strerror or error}.") from error
+        raise LandingError(
+            f"The temporary file {file} can't be read: {error.strerror or error}. Nothing was landed. Check its disk, "
+            "then run the same command again."
+        ) from error

@@ -42,7 +42,9 @@ class FolderStore:
             yield
         except OSError as error:
             raise LandingError(
-                f"The landing zone {error.filename or self.root} can't be read: {error.strerror or error}."
+                f"The landing zone can't be read: {error.filename or self.root}: {error.strerror or error}. "
+                "Nothing in it was changed. See that you may read it and that its disk works, then run the same "
+                "command again."
             ) from error
 
     @contextmanager
@@ -63,7 +65,8 @@ class FolderStore:
         except OSError as error:
             raise LandingError(
                 f"{path.name} can't be landed in {path.parent}: {error.strerror or error}. "
-                "What was landed before is as it was; free or repair the disk and load again."
+                "Files that were landed before are unchanged. See that you may write there and that the disk has room, "
+                "then run the same command again."
             ) from error
 
     def take(self, key: str, incoming: Incoming) -> None:

@@ -67,14 +67,14 @@ def land(
     try:
         landing.staging.mkdir(parents=True, exist_ok=True)
         lock = landing.staging / f"{file.name}{LOCK_SUFFIX}"
-        with held(lock, f"The fetch of {file.name}", wait=(patience or PATIENCE).other_process):
+        with held(lock, f"The download of {file.name}", wait=(patience or PATIENCE).other_process):
             if not refresh and (found := _published(landing, file)):
                 return found
             return _fetch(landing, source, file, together, refresh=refresh, progress=progress, patience=patience)
     except OSError as error:
         raise LandingError(
-            f"{file.name} can't be fetched into {landing.staging}: {error.strerror or error}. Nothing was landed; "
-            "free or repair the disk and run the same command again."
+            f"{file.name} can't be copied to {landing.staging}: {error.strerror or error}. Nothing was landed. "
+            "See that you may write there and that the disk has room, then run the same command again."
         ) from error
 
 
@@ -104,13 +104,15 @@ def _refuse_to_mix(landing: Landing, file: DatasetFile, origin: str, together: C
     stays = ", ".join(x.file.label for x in others if is_generated(x) != made)
     if stays and made:
         raise LandingError(
-            f"{file.label} is a generated month ({origin}), and this lakehouse holds published ones ({stays}): they "
-            "are not mixed. Load the published month, or generated ones into a lakehouse of their own (LAKEHOUSE_HOME)."
+            f"{file.label} is a generated month ({origin}), and this lakehouse holds published months ({stays}). The "
+            "two kinds are never mixed, so nothing was landed. Load the published month, or set LAKEHOUSE_HOME to "
+            "another folder for generated months."
         )
     if stays:
         raise LandingError(
-            f"This lakehouse holds generated months ({stays}); {file.label} is not mixed with them. Run "
-            "`make demo` again: it replaces them together by the published ones, once all can be had."
+            f"{file.label} is a published month, and this lakehouse holds generated months ({stays}). The two kinds "
+            "are never mixed, so nothing was landed. Run `make demo` again: as soon as all of these months can be "
+            "downloaded, it replaces the generated ones together."
         )
 
 
@@ -139,7 +141,8 @@ def _fetch(
         if version is None:
             if known is None:
                 raise SourceError(
-                    f"{source} says that {file.label} has not changed, and nothing is landed. Ask it again."
+                    f"{source} answered that {file.label} has not changed, but it was never landed here. Nothing was "
+                    "landed. Run the same command again."
                 )
             return known
         version = _generated_or_not(_carried(version, target), file, target)
@@ -194,13 +197,14 @@ def _carried(version: Version, copy: Path) -> Version:
         landed = from_json(record.read_bytes(), str(found))
     except (LandingError, OSError) as error:
         raise SourceError(
-            f"{record}, which notes where {found.name} came from, can't be read. Nothing was landed; restore it, or "
-            "remove it to accept the file as it is."
+            f"The record {record}, which says where {found.name} came from, can't be read. Nothing was landed. Restore "
+            "the record, or remove it to accept the file as it is."
         ) from error
     if landed.sha256 != sha256_of(copy):
         raise SourceError(
-            f"{found} is not what was landed there: {record.name} notes SHA-256 {landed.sha256[:12]}…, and the bytes "
-            "have another. Nothing was landed; restore the file, or remove the record to accept the new bytes."
+            f"{found} was changed after it was landed there: its SHA-256 is not {landed.sha256[:12]}…, which its "
+            f"record {record.name} has. Nothing was landed. Restore the file, or remove the record to accept the file "
+            "as it is."
         )
     return Version(landed.origin, landed.etag, landed.last_modified)
 

@@ -77,7 +77,10 @@ def from_json(data: bytes, uri: str) -> Landed:
             last_modified=str(record.get("last_modified", "")),
         )
     except (KeyError, TypeError, ValueError, AttributeError, SettingsError) as error:
-        raise LandingError(f"The record {uri}{SUFFIX} can't be read ({error!r}). {_way_out(uri)}") from error
+        raise LandingError(
+            f"The record {uri}{SUFFIX} of a landed file can't be read ({error!r}). The tables are as they were. "
+            f"{_way_out(uri)}"
+        ) from error
 
 
 def _part(month: str | None, day: str | None) -> Part | None:
@@ -98,4 +101,4 @@ def _again(file: DatasetFile) -> str:
 def _way_out(uri: str) -> str:
     """What to do about a file whose record is broken: only its name says what it is."""
     file = None if f"/{VERSIONS}/" in uri else file_called(uri.rpartition("/")[2])
-    return f"Land the file again: `{_again(file)}`." if file else "Restore it, or remove it and the file."
+    return f"Land the file again: `{_again(file)}`." if file else "Restore the record, or remove both it and the file."

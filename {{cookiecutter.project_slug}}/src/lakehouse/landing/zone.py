@@ -94,18 +94,19 @@ class Landing:
             size = self.store.size(where)
         place = self.store.place(where)
         if size is None:
-            raise LandingError(f"The landed file {place} is gone. Land it again: `{again(landed)}`.")
+            raise LandingError(
+                f"The landed file {place} is missing. Nothing was loaded from it. Land it again: `{again(landed)}`."
+            )
         if size != landed.size:
             raise LandingError(
-                f"The landed file {place} has {size:,} bytes, {landed.size:,} were landed: it was changed or cut short "
-                f"after landing. Nothing was loaded from it. Land it again: `{again(landed)}`."
+                f"The landed file {place} was changed or cut short after it was landed: it has {size:,} bytes instead "
+                f"of {landed.size:,}. Nothing was loaded from it. Land it again: `{again(landed)}`."
             )
         with self.store.local(where) as (path, sha256):
             if sha256 is not None and sha256 != landed.sha256:
                 raise LandingError(
-                    f"The landed file {place} has SHA-256 {sha256[:12]}…, and bytes with {landed.sha256[:12]}… were "
-                    "landed: it was changed after landing. Nothing was loaded from it. Land it again: "
-                    f"`{again(landed)}`."
+                    f"The landed file {place} was changed after it was landed: its SHA-256 is {sha256[:12]}… instead "
+                    f"of {landed.sha256[:12]}…. Nothing was loaded from it. Land it again: `{again(landed)}`."
                 )
             yield path
 

@@ -33,7 +33,7 @@ from lakehouse.landing import Landed, Landing
 # its stubs know no plain Python values
 pc: Any = compute
 
-_FIX = "Nothing was loaded; get the published file again with --refresh."
+_FIX = "Nothing was loaded. Load it again with --refresh, which gets the published file again."
 EPOCH = date(1970, 1, 1)
 
 
@@ -128,9 +128,8 @@ def check_bytes(landed: Landed, found: str) -> None:
     """
     if found != landed.sha256:
         raise RefusedError(
-            f"{landed.file.name}: its bytes are not those that landed on {landed.landed_at:%Y-%m-%d} (SHA-256 "
-            f"{found[:12]}… instead of {landed.sha256[:12]}…). Nothing was loaded; get the "
-            "published file again with --refresh."
+            f"The landed file {landed.file.name} was changed after it was landed on {landed.landed_at:%Y-%m-%d}: its "
+            f"SHA-256 is {found[:12]}… instead of {landed.sha256[:12]}…. {_FIX}"
         )
 
 
@@ -150,8 +149,8 @@ def still_current(landing: Landing, landed: Landed, change: Change, rows: int) -
     def check(table: Table) -> None:
         if superseded(landing, landed):
             raise RefusedError(
-                f"{landed.file.name} was landed again while it was being loaded. Nothing was loaded; run the "
-                "same command again."
+                f"Another version of {landed.file.name} was landed while this one was being loaded. Nothing was "
+                "loaded. Run the same command again."
             )
         change.check_size(table, rows, landed.file.name)
 
@@ -185,8 +184,8 @@ class Keys:
             if arrays[place].null_count:
                 row = self._rows + int(pc.index(arrays[place].is_null(), True).as_py())
                 raise RefusedError(
-                    f"{self._file}: the column {self._sources[name]!r} has no value in {self._place(row)}, and "
-                    f"rows are known by it. {_FIX}"
+                    f"{self._file}: the column {self._sources[name]!r} has no value in {self._place(row)}, "
+                    f"and it belongs to the table's key, so every row must have one. {_FIX}"
                 )
         if self._places:
             self._found.append(pa.table([arrays[place] for place in self._places.values()], names=list(self._places)))
@@ -204,8 +203,10 @@ class Keys:
         counted = pa.concat_tables(self._found).group_by(names).aggregate([([], "count_all")])
         twice = counted.filter(pc.greater(counted["count_all"], 1)).slice(0, 1).to_pylist()
         if twice:
-            what = " and ".join(f"{self._sources[name]!r} has {twice[0][name]}" for name in names)
-            raise RefusedError(f"{self._file}: {what} twice, and rows are known by it. {_FIX}")
+            what = " and ".join(f"{self._sources[name]!r} = {twice[0][name]}" for name in names)
+            raise RefusedError(
+                f"{self._file}: more than one row has {what}, which is the table's key, so only one may have it. {_FIX}"
+            )
 
 
 class RowTimes:
@@ -255,10 +256,10 @@ class RowTimes:
         name = self._dataset.name
         outside = f"more than a day outside {part}" if parts.tolerance else f"outside {part}"
         raise RefusedError(
-            f"{file}: {sources[self._dataset.time or '']!r} is {outside} in {self._strays:,} of {self._known:,} rows; "
-            f"{rows:,} rows ({_percent(rows, self._known)}) are of {most}. Nothing was loaded. Get the file of "
-            f"{part} with `lakehouse load {name} {part} --refresh`; if this file really is the one of "
-            f"{part}, load it with --allow-strays."
+            f"{file} seems to be of {most}, not of {part}: {sources[self._dataset.time or '']!r} is {outside} in "
+            f"{self._strays:,} of {self._known:,} rows, and {rows:,} rows ({_percent(rows, self._known)}) are of "
+            f"{most}. Nothing was loaded. Get the file of {part} with `lakehouse load {name} {part} --refresh`. If "
+            f"this file really is the one of {part}, load it with --allow-strays."
         )
 
 
@@ -320,10 +321,10 @@ class OtherParts:
         assert not isinstance(parts, Whole)  # noqa: S101 - for the type checker: a whole table has no other parts
         other = parts.kind.of(first_day)
         return RefusedError(
-            f"{self._file}: {name} {other} is loaded from the same bytes (SHA-256 {self._change.sha256[:12]}…). "
-            f"Nothing was loaded, because one file can't be that of two {parts.word}s. Get the file of {wanted} "
-            f"with `lakehouse load {name} {wanted} --refresh`. If {other} is the wrong one, first run "
-            f"`lakehouse load {name} {other} --refresh`. If both are right, load it with --allow-strays."
+            f"{self._file} has the same bytes as the file from which {name} {other} was loaded (SHA-256 "
+            f"{self._change.sha256[:12]}…), and one file can't be that of two {parts.word}s. Nothing was loaded. Get "
+            f"the file of {wanted} with `lakehouse load {name} {wanted} --refresh`. If {other} is the wrong one, "
+            f"first run `lakehouse load {name} {other} --refresh`. If both are right, load it with --allow-strays."
         )
 
 

@@ -30,8 +30,8 @@ ARROW_TYPES: dict[str, Any] = {
     "timestamp": pa.timestamp("us"),
 }
 _FIX = (
-    "Nothing was loaded; get the published file again with --refresh. If the published file is wrong, correct a copy "
-    "of it, set TLC_SOURCE to the folder of the copy, and land that with --refresh."
+    "Nothing was loaded. Load it again with --refresh, which gets the published file again. If that file is wrong "
+    "too, correct a copy of it, set TLC_SOURCE to the folder of the copy, and land that with --refresh."
 )
 
 
@@ -73,17 +73,18 @@ def plan(dataset: Dataset, part: Part | None, schema: pa.Schema, file: str) -> M
         taken = sources[column.name]
         if taken is not None:
             raise RefusedError(
-                f"{file}: the columns {taken!r} and {published.name!r} both mean {column.name}. Only one may. {_FIX}"
+                f"{file}: the columns {taken!r} and {published.name!r} are both names of the table's column "
+                f"{column.name}, and a file may have only one of them. {_FIX}"
             )
         sources[column.name] = published.name
         _check_type(dataset, column, published, file)
     for column in dataset.columns:
         if sources[column.name] is None and column.required_in(part):
             raise RefusedError(
-                f"{file}: the column {column.published_name(part)!r} is missing, and {_files_of(dataset, part)} "
-                f"must have it (as {expected(column, dataset.format)}). The file has: "
-                f"{', '.join(schema.names) or 'no columns'}. "
-                "Nothing was loaded; check that this is the right file, or get it again with --refresh."
+                f"{file}: the column {column.published_name(part)!r} is missing, and {_files_of(dataset, part)} must "
+                f"have it (as {expected(column, dataset.format)}). The file has: "
+                f"{', '.join(schema.names) or 'no columns'}. Nothing was loaded. Check that this is the right file, "
+                "or load it again with --refresh, which gets the published file again."
             )
     return Match(sources, tuple(unknown))
 
@@ -135,8 +136,8 @@ def _check_type(dataset: Dataset, column: Column, published: pa.Field[Any], file
     empty = pa.types.is_null(kind) and column.role not in ("pickup", "dropoff", "time")
     if not (fits or empty):
         raise RefusedError(
-            f"{file}: the column {published.name!r} has the type {published.type}, which {column.name} "
-            f"does not accept; expected {expected(column, dataset.format)}. {_FIX}"
+            f"{file}: the column {published.name!r} has the type {published.type}, which the table's column "
+            f"{column.name} does not accept; expected {expected(column, dataset.format)}. {_FIX}"
         )
 
 
@@ -198,14 +199,15 @@ class Conformer:
             )
             raise RefusedError(
                 f"{self.file}: {dropoff!r} is before {pickup!r} in {self._swapped:,} of {self._both_times:,} rows: "
-                "the two columns look swapped. Nothing was loaded; get the published file again with --refresh."
+                "the two columns look swapped. Nothing was loaded. Load it again with --refresh, which gets the "
+                "published file again."
             )
         for name, unknown in self._unknown_zones.items():
             if unknown > self.dataset.unknown_zone_share * self._zones[name]:
                 raise RefusedError(
-                    f"{self.file}: {self.match.sources[name]!r} is outside {ZONE_IDS.start} to {ZONE_IDS.stop - 1} in "
-                    f"{unknown:,} of {self._zones[name]:,} rows; these are no taxi zones. Nothing was loaded; get the "
-                    "published file again with --refresh."
+                    f"{self.file}: in {unknown:,} of {self._zones[name]:,} rows, {self.match.sources[name]!r} is no "
+                    f"taxi zone (these are {ZONE_IDS.start} to {ZONE_IDS.stop - 1}). Nothing was loaded. Load it "
+                    "again with --refresh, which gets the published file again."
                 )
 
     def _look(self, arrays: dict[str, pa.Array[Any]]) -> None:
@@ -253,8 +255,8 @@ class Conformer:
     def _refusal(self, column: Column, source: str, values: pa.Array[Any], position: int) -> RefusedError:
         return RefusedError(
             f"{self.file}: the column {source!r} has {_shown(values, position)} in "
-            f"{self.place(self.rows + position)}; "
-            f"expected {expected(column, self.dataset.format)} for {column.name}. {_FIX}"
+            f"{self.place(self.rows + position)}; expected {expected(column, self.dataset.format)} for the table's "
+            f"column {column.name}. {_FIX}"
         )
 
 

@@ -142,7 +142,8 @@ def _load(
         landed = landing.find(file)
         if landed is None:
             raise LandingError(
-                f"Nothing is landed for {file.label}. Run `lakehouse load {file.label}`, which lands it first."
+                f"No file of {file.label} is landed, so nothing was loaded. Run `lakehouse load {file.label}`, which "
+                "lands it first."
             )
         change = Change(
             file=file,
@@ -183,7 +184,10 @@ def _load_landed(
     dataset, part = dataset_named(change.file.dataset), change.file.part
     if not dataset.parts.has(part):
         example = f"{dataset.name} {dataset.parts.example}".rstrip()
-        raise RefusedError(f"{change.file.label} is no file of {dataset.name}: `lakehouse load {example}`.")
+        raise RefusedError(
+            f"The dataset {dataset.name} has no file {change.file.label}. Nothing was loaded. Write it as `lakehouse "
+            f"load {example}`."
+        )
     table = catalog.load_table(dataset.table)
     held = change.held_rows(table)
     if held is not None:
@@ -277,8 +281,8 @@ def _both(path: Path, landed: Landed) -> Iterator[tuple[BufferedReader, Any]]:
     with path.open("rb") as file, pa.OSFile(str(path), "r") as source:
         if not os.path.sameopenfile(file.fileno(), source.fileno()):
             raise LandingError(
-                f"{landed.file.name} was landed again while it was being opened. Nothing was loaded; run the same "
-                "command again."
+                f"Another version of {landed.file.name} was landed while this one was being opened. Nothing was "
+                "loaded. Run the same command again."
             )
         yield file, source
 
@@ -302,15 +306,15 @@ class _Check:
             yield
         except ContentError as error:
             raise RefusedError(
-                f"{self.landed.file.name}: {error}. Nothing was loaded; get the published file again with "
-                "--refresh. If it is published so, correct a copy of it, set TLC_SOURCE to the folder of the copy, and "
-                "land that with --refresh."
+                f"{self.landed.file.name}: {error}. Nothing was loaded. Load it again with --refresh, which gets the "
+                "published file again. If that file is wrong too, correct a copy of it, set TLC_SOURCE to the folder "
+                "of the copy, and load that with --refresh."
             ) from error
         except (OSError, pa.ArrowException) as error:
             line = (str(error) or type(error).__name__).splitlines()[0][:200]
             raise RefusedError(
-                f"{self.landed.file.name}: this is not a whole {self.kind} ({line}). Nothing was loaded; get the "
-                "published file again with --refresh."
+                f"The landed file {self.landed.file.name} can't be read: it is not a whole {self.kind} ({line}). "
+                "Nothing was loaded. Load it again with --refresh, which gets the published file again."
             ) from error
 
 
@@ -347,7 +351,8 @@ class _Read:
                 self.progress(self.rows, total or self.rows)
         if total is not None and self.rows != total:
             raise RefusedError(
-                f"{self.conformer.file}: {self.rows:,} of its {total:,} rows could be read. Nothing was loaded."
+                f"{self.conformer.file}: only {self.rows:,} of its {total:,} rows could be read. Nothing was loaded. "
+                "Load it again with --refresh, which gets the published file again."
             )
 
     def check_times(self) -> None:

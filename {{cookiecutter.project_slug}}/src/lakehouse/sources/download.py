@@ -98,18 +98,21 @@ class Download:
             with _client(timeout, headers) as client:
                 return retrying(self._attempt, client, known_etag, known_modified)
         except httpx.InvalidURL as error:
-            raise SourceError(f"{self.url} is no address ({error}). Nothing was landed; check TLC_SOURCE.") from error
+            raise SourceError(
+                f"The address {self.url} is invalid ({error}). Nothing was landed. Correct the setting TLC_SOURCE, "
+                "which it is made from."
+            ) from error
         except _AgainError as error:
             raise UnreachableError(
-                f"{self.words} could not be downloaded from {self.url}: {error}. "
-                "Nothing was landed; look at the network and TLC_SOURCE and run the same command again"
-                f"{' (it goes on where this one stopped)' if self._part.exists() else ''}, "
-                "or set TLC_SOURCE to a folder that holds the file."
+                f"{self.words} could not be downloaded from {self.url}: {error}. Nothing was landed. "
+                "Check the network and the setting TLC_SOURCE, then run the same command again"
+                f"{' (it goes on where this download stopped)' if self._part.exists() else ''}. "
+                "Or set TLC_SOURCE to a folder that holds the file."
             ) from error
         except OSError as error:
             raise LandingError(
-                f"{self.name} can't be written to {self.target.parent}: {error.strerror or error}. "
-                "Nothing was landed; free or repair the disk and run the same command again."
+                f"{self.name} can't be written to {self.target.parent}: {error.strerror or error}. Nothing was landed. "
+                "See that you may write there and that the disk has room, then run the same command again."
             ) from error
 
     def _stop(self, state: RetryCallState) -> bool:
@@ -172,28 +175,28 @@ class Download:
         status = response.status_code
         if status in NOT_THERE:
             raise NotPublishedError(
-                f"{self.words} is not published at {self.url} (yet): the answer is {status}. The TLC publishes a month "
-                "about two months after its end; check the month and TLC_SOURCE."
+                f"{self.words} is not published at {self.url} (yet): the server answers {status}. Nothing was landed. "
+                "The TLC publishes a month about two months after its end. Check the month and the setting TLC_SOURCE."
             )
         if status == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
             self._forget()
-            raise _AgainError("the publisher has no bytes after those that were downloaded")
+            raise _AgainError("the server's file ends before the place where an earlier download stopped")
         if status in ASK_LATER:
-            raise _AgainError(f"the publisher answers {status} {response.reason_phrase}", wait=_retry_after(response))
+            raise _AgainError(f"the server answers {status} {response.reason_phrase}", wait=_retry_after(response))
         if status not in (httpx.codes.OK, httpx.codes.PARTIAL_CONTENT):
             raise SourceError(
-                f"{self.words} could not be downloaded from {self.url}: the answer is {status} "
-                f"{response.reason_phrase}. Nothing was landed; check TLC_SOURCE."
+                f"{self.words} could not be downloaded from {self.url}: the server answers {status} "
+                f"{response.reason_phrase}. Nothing was landed. Check the setting TLC_SOURCE."
             )
         if response.headers.get("content-type", "").startswith(("text/html", "application/xhtml")):
             raise UnreachableError(
-                f"{self.url} gave a web page, not {self.name}. Nothing was landed; check TLC_SOURCE, and whether a "
-                "proxy or a login page stands in between."
+                f"{self.url} gave a web page instead of the file {self.name}. Nothing was landed. Check the setting "
+                "TLC_SOURCE, and whether a proxy or a login page answers in the server's place."
             )
         if response.headers.get("content-encoding", "identity") != "identity":
             raise SourceError(
-                f"{self.url} is sent compressed ({response.headers['content-encoding']}), though it was asked for "
-                "as it is. Nothing was landed; set TLC_SOURCE to a server that sends the files themselves."
+                f"The server sends {self.url} compressed ({response.headers['content-encoding']}), though it was asked "
+                "not to. Nothing was landed. Set TLC_SOURCE to a server that sends files without compressing them."
             )
 
     def _receive(self, response: httpx.Response, marks: tuple[str, str], have: int) -> int | None:
@@ -214,7 +217,9 @@ class Download:
                     self.progress(size, total or 0)
                 if (elapsed := time.monotonic() - since) > self.patience.slow_for:
                     if size - since_size < 1024 * elapsed:
-                        raise _AgainError(f"only {size - since_size:,} bytes came in {elapsed:.0f} seconds")
+                        raise _AgainError(
+                            f"the download is too slow, only {size - since_size:,} bytes in {elapsed:.0f} seconds"
+                        )
                     since, since_size = time.monotonic(), size
         return total
 
@@ -223,14 +228,14 @@ class Download:
         size = self._part.stat().st_size
         if total is not None and size != total:
             self._forget()
-            raise _AgainError(f"{size:,} bytes came where {total:,} were promised")
+            raise _AgainError(f"the server announced {total:,} bytes and sent {size:,}")
         if not any(marks):
             return
         try:
             now = client.head(self.url)
         except httpx.TransportError as error:
             raise _AgainError(
-                "all bytes came, but the publisher did not answer whether the file changed meanwhile "
+                "all bytes arrived, but the server did not answer when asked whether the file had changed meanwhile "
                 f"({type(error).__name__}: {error})"
             ) from error
         # A mark that one of the two answers leaves out says nothing.
@@ -269,9 +274,9 @@ def _client(timeout: httpx.Timeout, headers: dict[str, str]) -> httpx.Client:
         named = {name: value for name, value in os.environ.items() if name.upper() in _ENVIRONMENT and value}
         found = ", ".join(f"{name}={_without_password(value)}" for name, value in sorted(named.items()))
         raise SettingsError(
-            f"The publisher can't be asked with the proxy or certificates that are set ({found or 'none'}): "
-            f"{type(error).__name__}: {str(error).rstrip('.')}. Nothing was landed; correct or unset them "
-            "(a proxy begins with http:// or https://, certificates are a file or folder that exists)."
+            f"The proxy or the certificates in the environment ({found or 'none'}) can't be used to download: "
+            f"{type(error).__name__}: {str(error).rstrip('.')}. Nothing was landed. Correct or unset these variables: "
+            "a proxy begins with http:// or https://, certificates are a file or folder that exists."
         ) from error
 
 

@@ -51,15 +51,19 @@ def find(folder: Path, wanted: DatasetFile) -> Path:
     if seen.unread:
         where = ", ".join(f"{error.filename} ({error.strerror})" for error in seen.unread[:NAMES_SHOWN])
         raise SourceError(
-            f"{wanted.label} was not found in {folder.absolute()}, and these folders can't be read: {where}. Give "
-            "yourself the right to read them, or set TLC_SOURCE to another folder."
+            f"{wanted.label} was not found in {folder.absolute()}, and these folders in it can't be read: {where}. "
+            "Nothing was landed. Give yourself the right to read them, or set TLC_SOURCE to another folder."
         )
     instead = ""
     if seen.similar:
-        instead = f" Files of a similar name are there: {_named(seen.similar)}. If one is it, name it {wanted.name}."
+        instead = (
+            f" Files with a similar name are there: {_named(seen.similar)}. If one of them is the file, rename it to "
+            f"{wanted.name}."
+        )
     raise NotPublishedError(
-        f"{wanted.label} is not in {folder.absolute()}: no {wanted.name} there or in a subfolder.{instead} "
-        "Put it there, or set TLC_SOURCE to another folder or to the publisher's address."
+        f"{wanted.label} is not in the source folder {folder.absolute()}: no file {wanted.name} is there or in a "
+        f"subfolder. Nothing was landed.{instead} Put the file there, or set TLC_SOURCE to another folder or to the "
+        "publisher's address."
     )
 
 
@@ -126,8 +130,8 @@ def _only_part(folder: Path, wanted: DatasetFile) -> Path:
         return parts[0]
     what = f"{len(parts)} part files ({_named(parts)})" if parts else f"no {suffix} file"
     raise SourceError(
-        f"{folder} is a folder with {what}, and {wanted.label} is one file. Write it as one file (in Spark: "
-        f"`coalesce(1)`), or put the published {wanted.name} in its place."
+        f"{folder} is a folder with {what}, and {wanted.label} must be one file. Nothing was landed. Write it as one "
+        f"file (in Spark: `coalesce(1)`), or put the published file {wanted.name} in the folder's place."
     )
 
 
@@ -140,7 +144,8 @@ def _one_of(found: list[Path], wanted: DatasetFile) -> Path:
     for other in found[1:]:
         if not _same_bytes(found[0], other):
             raise SourceError(
-                f"{wanted.label} is there twice: two different files have this name: {found[0]}, {other}. Remove one."
+                f"{wanted.label} is in the source folder twice, and the two files differ: {found[0]}, {other}. "
+                "Nothing was landed. Remove one of them."
             )
     return found[0]
 

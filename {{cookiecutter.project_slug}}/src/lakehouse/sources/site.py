@@ -62,7 +62,10 @@ def open_source(source: str, patience: Patience | None = None) -> Source:
     try:
         parts = urlsplit(source)
     except ValueError as error:
-        raise SourceError(f"TLC_SOURCE is {source!r}, which is no address: {error}. Correct it.") from error
+        raise SourceError(
+            f"The setting TLC_SOURCE is {source!r}, which is no valid address ({error}). Nothing was landed. Correct "
+            "it."
+        ) from error
     if parts.scheme in ("http", "https") and parts.netloc:
         return SiteSource(source.rstrip("/"), patience or PATIENCE)
     folder = source_folder(source)
@@ -70,8 +73,8 @@ def open_source(source: str, patience: Patience | None = None) -> Source:
         return FolderSource(folder)
     what = "is a file" if folder.exists() else "does not exist"
     raise SourceError(
-        f"TLC_SOURCE is {source!r}, and {folder.absolute()} {what}. Set it to a folder that holds published files, or "
-        "to a base URL that begins with https:// or http://."
+        f"The setting TLC_SOURCE is {source!r}, but {folder.absolute()} {what}. Nothing was landed. Set it to a folder "
+        "that holds published files, or to a base URL that begins with https:// or http://."
     )
 
 
@@ -136,7 +139,10 @@ class FolderSource:
         with _reading(found):
             after = found.stat()
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or copied != before.st_size:
-            raise SourceError(f"{found} changed while it was read. Load again when it is written completely.")
+            raise SourceError(
+                f"{found} changed while it was copied. Nothing was landed. Wait until it is written completely, then "
+                "run the same command again."
+            )
         check(target, wanted, str(found))
         return Version(found.absolute().as_uri())
 
@@ -170,21 +176,21 @@ def check(file: Path, wanted: DatasetFile, origin: str) -> None:
             found = set()
         if not found & {normalised(name) for name in names}:
             raise SourceError(
-                f"{origin} is not the file {wanted.name}: it begins with {head[:40]!r}, not with a line that names "
-                f"{names[0]}. Nothing was landed; check TLC_SOURCE."
+                f"{origin} is not the file {wanted.name}: it begins with {head[:40]!r}, not with a line that names the "
+                f"column {names[0]}. Nothing was landed. Check the setting TLC_SOURCE."
             )
         return
     if head[:4] != PARQUET:
         what = "a web page" if page else "no parquet file"
         raise SourceError(
-            f"{origin} gave {what}: {size:,} bytes that begin with {head[:24]!r}. Nothing was landed; check "
-            "TLC_SOURCE, and whether a proxy or a login page stands in between."
+            f"{origin} is {what}: its {size:,} bytes begin with {head[:24]!r}. Nothing was landed. Check the setting "
+            "TLC_SOURCE, and whether a proxy or a login page answers in the server's place."
         )
     footer = int.from_bytes(tail[:4], "little")
     if size < 12 or tail[4:] != PARQUET or footer > size - 12:
         raise SourceError(
-            f"{origin} is cut short: {size:,} bytes that begin as parquet and don't end as parquet. Nothing was "
-            "landed; get the file again."
+            f"{origin} is cut short: its {size:,} bytes begin as a parquet file and do not end as one. Nothing was "
+            "landed. Run the same command again; if TLC_SOURCE is a folder, first put a whole copy of the file there."
         )
 
 
@@ -195,8 +201,8 @@ def _reading(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise SourceError(
-            f"{error.filename or path} can't be read: {error.strerror or error}. Nothing was landed; see that it is a "
-            "file, that you may read it and that what it links to is there, or set TLC_SOURCE to another folder."
+            f"{error.filename or path} can't be read: {error.strerror or error}. Nothing was landed. See that it "
+            "exists, that it is no broken link, and that you may read it; or set TLC_SOURCE to another folder."
         ) from error
 
 
