@@ -58,6 +58,9 @@ def test_a_month_that_is_loaded_already_records_its_snapshot(lake: Lake) -> None
         assert (loaded[asset]["action"], unchanged[asset]["action"]) == ("loaded", "unchanged")
         assert loaded[asset]["snapshot_id"] == unchanged[asset]["snapshot_id"] == current
         assert "None" not in {str(value) for said in (loaded, unchanged) for value in said[asset].values()}
+    merged = {name: loaded["raw/taxi_zones"][name] for name in ("inserted", "updated", "unchanged", "removed")}
+    assert merged == {"inserted": 265, "updated": 0, "unchanged": 0, "removed": 0}
+    assert "inserted" not in loaded["raw/green_trips"]
 
 
 def test_a_step_that_fails_after_its_load_and_is_repeated_loads_again_once(

@@ -35,6 +35,7 @@ ROOMS = (
     "sources",
     "formats",
     "synthetic",
+    "duckdb_config",
     "settings",
     "datasets",
     "s3_users",

@@ -124,7 +124,7 @@ def _files(dataset: str, words: list[str]) -> list[DatasetFile]:
 
 def load_line(result: LoadResult) -> str:
     """What a load did, in one line."""
-    return f"{result.file.label}  {result.action}  {result.rows:,} rows  {result.made}  {result.seconds:.1f} s"
+    return f"{result.file.label}  {result.action}  {result.counts}  {result.made}  {result.seconds:.1f} s"
 
 
 def _report_load(result: LoadResult, *, quiet: bool) -> None:

@@ -101,17 +101,19 @@ def history(table: TableName, as_json: Json = False) -> None:
     with opened_engine() as (_, engine):
         rows = history_of(engine, table)
     part = "day" if any(row.file_date for row in rows) else "month"
+    # A merge writes rows again that did not change: what has changed tells more than what was written.
+    by_key = any(row.inserted is not None for row in rows)
+    counts = ("inserted", "updated", "removed") if by_key else ("added", "deleted")
     print_rows(
         f"History of {table}",
-        ("snapshot_id", "committed (UTC)", "operation", part, "added", "deleted", "total", "refs"),
+        ("snapshot_id", "committed (UTC)", "operation", part, *counts, "total", "refs"),
         [
             (
                 r.snapshot_id,
                 r.committed_at,
                 r.operation,
                 f"{r.part or ''}{' synthetic' if r.synthetic else ''}",
-                r.added_rows,
-                r.deleted_rows,
+                *((r.inserted, r.updated, r.removed) if by_key else (r.added_rows, r.deleted_rows)),
                 r.total_rows,
                 ", ".join((*r.refs, "rolled back") if r.rolled_back else r.refs),
             )

@@ -91,7 +91,9 @@ class Dataset:
     `table` is the raw table, as `schema.table`. `parts` says what one file is of it. `files` is what the publisher
     calls a file, with `{month}` or `{day}` for its part, `{day:%Y%m%d}` where that is written in another form. `folder`
     is where its site has these files. With a `key`, each row is known by these columns: none may be null, and no two
-    rows may have the same. With a `source`, the file is made from the rows that a database has.
+    rows of a file may have the same, unless `order` names a column: then the row with the greatest value of it counts.
+    Rows with a key are merged into the table: new ones are added, changed ones replaced.
+    With a `source`, the file is made from the rows that a database has.
     """
 
     name: str
@@ -103,6 +105,7 @@ class Dataset:
     key: tuple[str, ...] = ()
     source: Query | None = None
     format: Format = field(default_factory=Parquet)
+    order: str | None = None
     swapped_share: float = 0.5
     unknown_zone_share: float = 0.5
     shrink_share: float = 0.5

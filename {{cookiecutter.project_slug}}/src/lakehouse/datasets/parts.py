@@ -27,6 +27,7 @@ class Monthly:
     column = "file_month"
     example = "2024-01"
     form = "%Y%m"
+    complete = True
     unit = "M"  # as numpy calls it
     tolerance = timedelta(days=1)
 
@@ -46,6 +47,7 @@ class Daily:
     column = "file_date"
     example = "2024-01-05"
     form = "%Y%m%d"
+    complete = True
     unit = "D"  # as numpy calls it
     tolerance = timedelta(0)
 
@@ -56,7 +58,13 @@ class Daily:
 
 @dataclass(frozen=True)
 class Whole:
-    """A file is the whole table, and replaces it."""
+    """A file is the whole table, and replaces it.
+
+    With a key, its rows are merged into the table. One that is not `complete` brings only new and changed rows: those
+    that it lacks stay.
+    """
+
+    complete: bool = True
 
     word = "file"
     column = None

@@ -133,6 +133,12 @@ def _wrong_columns(dataset: Dataset) -> Iterator[str]:
         yield f"the columns {' and '.join(times)} have the role pickup or time. Rows belong to a part by one."
     if added := sorted(_ADDED & set(seen.values())):
         yield f"the column {added[0]!r} has a name that the loader adds itself. Rename it."
+    if dataset.order is not None and (not dataset.key or dataset.order in dataset.key):
+        yield (f"order={dataset.order!r} says which of several rows with one key counts. Declare a key without it.")
+    if dataset.order is not None and dataset.order not in seen.values():
+        yield f"the order is {dataset.order!r}, and no column has this name. Use one of {', '.join(seen.values())}."
+    if not dataset.parts.complete and not dataset.key:
+        yield "it is declared as Whole(complete=False), and has no key to find its rows by. Declare the key."
     if dataset.key and not isinstance(dataset.parts, Whole):
         yield f"it has a key, and comes by the {dataset.parts.word}. Declare parts=Whole(), or no key."
 

@@ -15,7 +15,8 @@ from dbt.adapters.duckdb.utils import TargetConfig
 from dbt_common.exceptions import DbtRuntimeError
 
 from lakehouse.dbt_duckdb.commit_model import Model, replace_all, replace_changed_files, replace_if_different
-from lakehouse.engines.duckdb import connection_config, register_tables
+from lakehouse.duckdb_config import duckdb_config
+from lakehouse.engines.duckdb import register_tables
 from lakehouse.errors import LakehouseError
 from lakehouse.iceberg.catalog import open_catalog
 from lakehouse.settings import load_settings
@@ -31,7 +32,7 @@ class Plugin(BasePlugin):
 
     def update_connection_config(self, creds: Any, config: dict[str, Any]) -> None:  # noqa: ARG002 - dbt-duckdb's
         """Bounded memory, spilling into the project's own folder, nothing downloaded."""
-        config.update(connection_config(self._settings))
+        config.update(duckdb_config(self._settings))
 
     def configure_connection(self, conn: duckdb.DuckDBPyConnection) -> None:
         """Register every Iceberg table: what a run reads is what was current here, until a model replaces it."""

@@ -29,6 +29,7 @@ from pyiceberg.types import (
     UUIDType,
 )
 
+from lakehouse.duckdb_config import duckdb_config
 from lakehouse.engines.as_of import reads_catalog, referenced_tables, versions
 from lakehouse.engines.protocol import PartFiles, Ref, check_names
 from lakehouse.errors import QueryError
@@ -68,23 +69,11 @@ DUCKDB_TYPES: dict[type[IcebergType], str] = {
 
 def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
     """A DuckDB of one's own, in memory: UTC, bounded memory, spilling into `LAKEHOUSE_HOME`, nothing downloaded."""
-    connection = duckdb.connect(":memory:", config=connection_config(settings))
+    connection = duckdb.connect(":memory:", config=duckdb_config(settings))
     connection.execute("set TimeZone = 'UTC'")
     connection.execute(f"attach ':memory:' as {DATABASE}")
     connection.execute(f"use {DATABASE}")
     return connection
-
-
-def connection_config(settings: Settings) -> dict[str, str | bool | int | float | list[str]]:
-    """What every DuckDB of the project is opened with: no downloads, bounded memory, spilling into `LAKEHOUSE_HOME`."""
-    spill = settings.home / "tmp"
-    spill.mkdir(parents=True, exist_ok=True)
-    return {
-        "autoinstall_known_extensions": False,
-        "autoload_known_extensions": False,
-        "memory_limit": settings.duckdb_memory_limit,
-        "temp_directory": str(spill),
-    }
 
 
 def register_tables(

@@ -25,7 +25,6 @@ FIRST_ROWS = 5
 PART_COLUMNS = ("file_month", "file_date")
 ROW = "file_row"
 KEYS: dict[str, tuple[str, ...]] = {
-    **{dataset.table: dataset.key for dataset in DATASETS.values() if dataset.key},
     "silver.stg_taxi_zones": ("location_id",),
     "gold.dim_zones": ("location_id",),
     "gold.fct_daily_trips": ("service_type", "pickup_date"),
@@ -106,11 +105,12 @@ def diff(engine: Engine, catalog: Catalog, table: str, from_version: str, to_ver
     old, new = version_of(found, from_version), version_of(found, to_version)
     before, after = _columns_of(found, old), _columns_of(found, new)
     column = next((name for name in PART_COLUMNS if name in before), None)
-    key = KEYS.get(table) or ((column, ROW) if column and ROW in before else None)
+    keys = KEYS | {dataset.table: dataset.key for dataset in DATASETS.values() if dataset.key}
+    key = keys.get(table) or ((column, ROW) if column and ROW in before else None)
     if key is None:
         raise QueryError(
             f"The rows of {table} can't be compared: its key is not known. `lakehouse diff` compares tables with a "
-            f"column file_row, and {', '.join(sorted(KEYS))}."
+            f"column file_row, and {', '.join(sorted(keys))}."
         )
     compared = [name for name in before if name in after and name not in key and name not in NOT_COMPARED]
     parts = _parts_that_differ(catalog, table, old, new, column) if column else None

@@ -23,7 +23,8 @@ class HistoryRow:
 
     `refs` are the branches and tags that name it. `current` marks the one that a plain query reads; `in_line` those
     that it came from, itself included, as far as they still exist. `rolled_back` marks those that were current once
-    and that a rollback took back.
+    and that a rollback took back. `inserted`, `updated`, `unchanged` and `removed` are the rows of a merge by key,
+    which writes rows again that did not change; None of other snapshots.
     """
 
     snapshot_id: int
@@ -33,6 +34,10 @@ class HistoryRow:
     total_rows: int | None
     added_rows: int
     deleted_rows: int
+    inserted: int | None
+    updated: int | None
+    unchanged: int | None
+    removed: int | None
     added_files: int
     deleted_files: int
     total_files: int | None
@@ -128,6 +133,10 @@ def _row(snapshot: Snapshot, *, refs: tuple[str, ...], current: bool, in_line: b
         total_rows=_count(words, "total-records"),
         added_rows=_count(words, "added-records") or 0,
         deleted_rows=_count(words, "deleted-records") or 0,
+        inserted=_count(words, "lakehouse.rows-inserted"),
+        updated=_count(words, "lakehouse.rows-updated"),
+        unchanged=_count(words, "lakehouse.rows-unchanged"),
+        removed=_count(words, "lakehouse.rows-removed"),
         added_files=_count(words, "added-data-files") or 0,
         deleted_files=_count(words, "deleted-data-files") or 0,
         total_files=_count(words, "total-data-files"),

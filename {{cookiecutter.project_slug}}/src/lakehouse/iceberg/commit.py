@@ -46,6 +46,7 @@ class Replacement:
     Args:
         what: it, for messages: `green 2024-01`.
         predicate: the rows that go. Commits to other rows don't conflict with it.
+        paths: which of the data files with such rows go; all of them if None.
         summary: words for the snapshot's summary.
         is_held: whether a state of the table holds the new rows already.
         prepare: what else the commit changes, before the rows: the table's columns.
@@ -56,6 +57,12 @@ class Replacement:
     summary: Mapping[str, str]
     is_held: Callable[[Table], bool]
     prepare: Callable[[Transaction], None] | None = None
+    paths: frozenset[str] | None = None
+
+    def files(self, table: Table) -> list[DataFile]:
+        """The data files that go."""
+        live = live_files(table, self.predicate)
+        return live if self.paths is None else [file for file in live if file.file_path in self.paths]
 
 
 @contextmanager
@@ -209,7 +216,7 @@ def _is_clock(error: Exception) -> bool:
 
 def _replace(table: Table, files: Sequence[DataFile], change: Replacement, unanswered: set[int]) -> int:
     """One overwrite snapshot. Its id is in `unanswered` from just before the catalog is asked until it has answered."""
-    old = live_files(table, change.predicate)
+    old = change.files(table)
     transaction = table.transaction()
     if change.prepare:
         change.prepare(transaction)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.conversions import from_bytes
 from pyiceberg.expressions import BooleanExpression, EqualTo
-from pyiceberg.io.pyarrow import PyArrowFileIO
+from pyiceberg.io.pyarrow import PyArrowFileIO, schema_to_pyarrow
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
@@ -16,7 +17,10 @@ from pyiceberg.types import StringType
 
 from lakehouse.datasets.parts import Part
 from lakehouse.errors import QueryError
+from lakehouse.formats.protocol import BATCH_ROWS
 from lakehouse.landing import SHA256_LENGTH
+
+FIELD_ID = b"PARQUET:field_id"
 
 
 def referenced(table: Table, snapshots: Iterable[Snapshot] | None = None) -> Iterator[str]:
@@ -89,6 +93,25 @@ def prefix_of_hash(table: Table, file: DataFile) -> str | None:
         # An upper bound that is cut has its last character raised, so that no value is above it.
         least, greatest = least[: len(low) - 1], greatest[: len(low) - 1]
     return least if least == greatest else None
+
+
+def rows_of(table: Table, file: DataFile, names: Sequence[str]) -> Iterator[list[Any]]:
+    """The rows of a data file, batch by batch: an array for each of these columns, of the table's type.
+
+    PyIceberg's own scan holds a whole file in memory. A column that the file does not have yet is null.
+    """
+    schema = schema_to_pyarrow(table.schema())
+    wanted = [schema.field(name) for name in names]
+    source: Any = table.io.new_input(file.file_path)
+    with source.open() as stream:
+        parquet = pq.ParquetFile(stream)
+        there = {(field.metadata or {}).get(FIELD_ID): field.name for field in parquet.schema_arrow}
+        columns = [there.get((field.metadata or {})[FIELD_ID]) for field in wanted]
+        for batch in parquet.iter_batches(BATCH_ROWS, columns=[name for name in columns if name]):
+            yield [
+                batch.column(name).cast(field.type) if name else pa.nulls(len(batch), field.type)
+                for name, field in zip(columns, wanted, strict=True)
+            ]
 
 
 def _hash_bounds(table: Table, file: DataFile) -> tuple[bytes | None, bytes | None]:

@@ -29,6 +29,7 @@ from pyiceberg.typedef import Record
 
 from lakehouse.errors import CommitError, RefusedError
 from lakehouse.formats.protocol import BATCH_ROWS
+from lakehouse.iceberg.files import FIELD_ID
 
 ROW_GROUP_ROWS = 1_048_576
 REMOVE_SECONDS = 5.0
@@ -268,7 +269,7 @@ def audit(table: Table, file: DataFile, written: Totals) -> None:
 
 
 def _identities(schema: pa.Schema) -> list[tuple[str, bytes]]:
-    return [(field.name, (field.metadata or {}).get(b"PARQUET:field_id", b"")) for field in schema]
+    return [(field.name, (field.metadata or {}).get(FIELD_ID, b"")) for field in schema]
 
 
 def remove(io: FileIO, path: str) -> None:

@@ -29,6 +29,7 @@ from lakehouse.errors import RefusedError
 from lakehouse.iceberg.commit import Replacement
 from lakehouse.iceberg.files import file_hash, live_files, part_is, prefix_of_hash
 from lakehouse.landing import Landed, Landing
+from lakehouse.loading.merge import Merge
 
 # its stubs know no plain Python values
 pc: Any = compute
@@ -55,10 +56,16 @@ class Change:
         column = dataset_named(self.file.dataset).parts.column
         return part_is(column, self.file.part) if column and self.file.part else AlwaysTrue()
 
-    def replacement(self, rows: int, *, synthetic: bool = False) -> Replacement:
-        """It as `commit` takes it."""
-        summary = self.summary(rows, synthetic=synthetic)
-        return Replacement(self.file.label, self.predicate, summary, lambda table: self.held_rows(table) is not None)
+    def replacement(self, rows: int, *, synthetic: bool = False, merge: Merge | None = None) -> Replacement:
+        """It as `commit` takes it: all that the table has of the part goes, or what a merge replaces."""
+        summary = self.summary(rows, synthetic=synthetic) | (merge.merged.summary if merge else {})
+        return Replacement(
+            self.file.label,
+            self.predicate,
+            summary,
+            is_held=lambda table: self.held_rows(table) is not None,
+            paths=merge.replaced if merge else None,
+        )
 
     def summary(self, rows: int, *, synthetic: bool) -> dict[str, str]:
         """The snapshot's provenance."""
@@ -77,10 +84,14 @@ class Change:
         """How many rows the table holds of exactly these bytes; None if it does not.
 
         With `again` only what this run has loaded counts: its commit may have been made without an answer, or a step
-        of the run that failed later is repeated.
+        of the run that failed later is repeated. A table that rows are merged into holds the file of its last load.
         """
         if self.again and not self._is_of_this_run(self._last_load(table)):
             return None
+        if dataset_named(self.file.dataset).key:
+            last = self._last_load(table)
+            same = last is not None and last.get("lakehouse.source-sha256") == self.sha256
+            return int(last["lakehouse.source-rows"]) if last and same else None
         files = live_files(table, self.predicate)
         if files:
             same = all(file_hash(table, file) == self.sha256 for file in files)
@@ -109,7 +120,7 @@ class Change:
         Raises:
             RefusedError: names both counts and the fix.
         """
-        if self.allow_shrink:
+        if self.allow_shrink or not dataset_named(self.file.dataset).parts.complete:
             return
         held = sum(f.record_count for f in live_files(table, self.predicate))
         share = dataset_named(self.file.dataset).shrink_share
@@ -155,58 +166,6 @@ def still_current(landing: Landing, landed: Landed, change: Change, rows: int) -
         change.check_size(table, rows, landed.file.name)
 
     return check
-
-
-class Keys:
-    """Looks at the key of each row, batch by batch: none may be null, no two rows may have the same. Holds all keys.
-
-    `sources` are the file's own names of the columns. `place` names a row by its number.
-    """
-
-    def __init__(
-        self, dataset: Dataset, file: str, sources: Mapping[str, str | None], place: Callable[[int], str]
-    ) -> None:
-        self._file = file
-        self._place = place
-        self._sources = sources
-        names = [column.name for column in dataset.columns]
-        self._places = {name: names.index(name) for name in dataset.key}
-        self._found: list[pa.Table] = []
-        self._rows = 0
-
-    def add(self, arrays: list[pa.Array[Any]]) -> None:
-        """Take the keys of one conformed batch.
-
-        Raises:
-            RefusedError: a row has none.
-        """
-        for name, place in self._places.items():
-            if arrays[place].null_count:
-                row = self._rows + int(pc.index(arrays[place].is_null(), True).as_py())
-                raise RefusedError(
-                    f"{self._file}: the column {self._sources[name]!r} has no value in {self._place(row)}, "
-                    f"and it belongs to the table's key, so every row must have one. {_FIX}"
-                )
-        if self._places:
-            self._found.append(pa.table([arrays[place] for place in self._places.values()], names=list(self._places)))
-        self._rows += len(arrays[0])
-
-    def check(self) -> None:
-        """Refuse a file in which two rows have the same key.
-
-        Raises:
-            RefusedError: names the columns, and the first value that stands twice.
-        """
-        if not self._found:
-            return
-        names = list(self._places)
-        counted = pa.concat_tables(self._found).group_by(names).aggregate([([], "count_all")])
-        twice = counted.filter(pc.greater(counted["count_all"], 1)).slice(0, 1).to_pylist()
-        if twice:
-            what = " and ".join(f"{self._sources[name]!r} = {twice[0][name]}" for name in names)
-            raise RefusedError(
-                f"{self._file}: more than one row has {what}, which is the table's key, so only one may have it. {_FIX}"
-            )
 
 
 class RowTimes:

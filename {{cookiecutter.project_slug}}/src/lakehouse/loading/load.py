@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, fields
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import asdict, dataclass, fields
 from datetime import date
 from io import BufferedReader
 from itertools import chain
@@ -23,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 from pyiceberg.catalog import Catalog
 from pyiceberg.io.pyarrow import schema_to_pyarrow
+from pyiceberg.manifest import DataFile
 from pyiceberg.partitioning import PartitionFieldValue, PartitionKey
 from pyiceberg.table import Table
 
@@ -30,12 +31,12 @@ from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.parts import Part
 from lakehouse.datasets.registry import dataset_named
-from lakehouse.errors import LakehouseError, LandingError, RefusedError
+from lakehouse.errors import CommitError, LakehouseError, LandingError, RefusedError
 from lakehouse.filesystem import sha256_of
 from lakehouse.formats import open_reader
 from lakehouse.formats.protocol import ContentError, Reader
-from lakehouse.iceberg.catalog import service_errors
-from lakehouse.iceberg.commit import commit, discarding
+from lakehouse.iceberg.catalog import service_errors, settings_of
+from lakehouse.iceberg.commit import ATTEMPTS, commit, discarding
 from lakehouse.iceberg.tables import ensure_raw_tables, raw_schema
 from lakehouse.iceberg.timeline import skew
 from lakehouse.iceberg.writer import audit, write_data_file
@@ -43,7 +44,6 @@ from lakehouse.landing import Landed, Landing
 from lakehouse.landing.land import is_generated
 from lakehouse.loading.acceptance import (
     Change,
-    Keys,
     OtherParts,
     RowTimes,
     check_bytes,
@@ -51,6 +51,7 @@ from lakehouse.loading.acceptance import (
     superseded,
 )
 from lakehouse.loading.conform import Conformer, plan
+from lakehouse.loading.merge import Incoming, Merged, incoming
 from lakehouse.progress import Progress
 
 
@@ -58,6 +59,7 @@ from lakehouse.progress import Progress
 class LoadResult:
     """What a load did. `unchanged` means that the table already held these bytes: no snapshot was made.
 
+    `merged` tells of the rows of a table with a key; None without a key, and where nothing was loaded.
     `clock` is a warning about clocks that disagree; None where they don't.
     """
 
@@ -68,18 +70,32 @@ class LoadResult:
     rows: int
     source_sha256: str
     unknown_columns: tuple[str, ...]
+    merged: Merged | None
     clock: str | None
     seconds: float
 
     def as_dict(self) -> dict[str, Any]:
         """For programs."""
-        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "file"}
-        return {**self.file.as_dict(), **values}
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in _NESTED}
+        counts = {field.name: getattr(self.merged, field.name, None) for field in fields(Merged)}
+        return {**self.file.as_dict(), **values, **counts}
 
     @property
     def made(self) -> str:
         """The snapshot that it made, as text."""
         return f"snapshot {self.snapshot_id}" if self.snapshot_id else "no new snapshot"
+
+    @property
+    def counts(self) -> str:
+        """Its rows, as text: `266 rows (1 inserted, 2 updated, 263 unchanged, 0 removed)`."""
+        if self.merged is None:
+            return f"{self.rows:,} rows"
+        words = ", ".join(f"{count:,} {word}" for word, count in asdict(self.merged).items() if count or word in _SAID)
+        return f"{self.rows:,} rows ({words})"
+
+
+_NESTED = ("file", "merged")
+_SAID = ("inserted", "updated", "unchanged", "removed")  # also where there are none
 
 
 def load(
@@ -193,40 +209,109 @@ def _load_landed(
     if held is not None:
         return _result(change, dataset.table, None, held, clock=skew(table), started=started)
     name = landed.file.name
-    with landing.local(landed) as path, _opened(path, landed, dataset) as (reader, check):
-        match = plan(dataset, part, reader.schema, name)
-        if reader.rows is not None:  # as early as it can be known
-            change.check_size(table, reader.rows, name)
-        others = OtherParts(change, name, reader.rows)
-        others.check(table)
-        read = _Read(reader, Conformer(dataset, part, match, name, reader.place), check, progress)
-        batches = read.batches()
-        first = next(batches, None)
-        file = None
-        if first is not None:
-            arrays = _as_the_table_has_them(table, dataset, chain([first], batches))
-            file, written = write_data_file(
-                table, arrays, f"{part or dataset.name}-{landed.sha256[:8]}", _partition(table, part)
-            )
-            with discarding(table, [file]):
-                read.conformer.finish()
-                if not change.allow_strays:
-                    read.check_times()
-                read.keys.check()
-                audit(table, file, written)
-                check.bytes()
+    with ExitStack() as stack:
+        with landing.local(landed) as path, _opened(path, landed, dataset) as (reader, check):
+            match = plan(dataset, part, reader.schema, name)
+            if reader.rows is not None:  # as early as it can be known
+                change.check_size(table, reader.rows, name)
+            others = OtherParts(change, name, reader.rows)
+            others.check(table)
+            read = _Read(reader, Conformer(dataset, part, match, name, reader.place), check, progress)
+            file = rows = None
+            if dataset.key:
+                rows = stack.enter_context(incoming(settings_of(catalog), dataset, name, match.sources, reader.place))
+                for batch in read.batches():
+                    rows.add(batch)
+                rows.check_keys()
+                read.finish(change)
+            else:
+                file = _written(table, read, change)
+        still = still_current(landing, landed, change, read.rows)
+        synthetic = reader.is_synthetic or is_generated(landed)
+
+        def check_again(handle: Table) -> None:
+            still(handle)
+            others.check(handle)
+
+        merged = None
+        if rows is not None:
+            snapshot_id, merged = _merge(catalog, rows, change, synthetic=synthetic, check=check_again)
         else:
-            check.bytes()
-    still = still_current(landing, landed, change, read.rows)
-
-    def check_again(handle: Table) -> None:
-        still(handle)
-        others.check(handle)
-
-    replacement = change.replacement(read.rows, synthetic=reader.is_synthetic or is_generated(landed))
-    snapshot_id = commit(catalog, dataset.table, [file] if file else [], replacement, check=check_again)
+            replacement = change.replacement(read.rows, synthetic=synthetic)
+            snapshot_id = commit(catalog, dataset.table, [file] if file else [], replacement, check=check_again)
     return _result(
-        change, dataset.table, snapshot_id, read.rows, unknown=match.unknown, clock=skew(table), started=started
+        change,
+        dataset.table,
+        snapshot_id,
+        read.rows,
+        unknown=match.unknown,
+        merged=merged,
+        clock=skew(table),
+        started=started,
+    )
+
+
+def _written(table: Table, read: _Read, change: Change) -> DataFile | None:
+    """The file's rows as a data file that nothing refers to yet, read back and compared; None without rows.
+
+    Raises:
+        RefusedError: the file can't be loaded as it is; the data file is removed.
+    """
+    dataset, part = read.conformer.dataset, read.conformer.part
+    batches = read.placed_batches()
+    first = next(batches, None)
+    if first is None:
+        read.finish(change)
+        return None
+    arrays = _as_the_table_has_them(table, dataset, chain([first], batches))
+    file, written = write_data_file(
+        table, arrays, f"{part or dataset.name}-{change.sha256[:8]}", _partition(table, part)
+    )
+    with discarding(table, [file]):
+        read.finish(change)
+        audit(table, file, written)
+    return file
+
+
+class _MovedError(RefusedError):
+    """The table is not in the state any more that rows were merged into."""
+
+
+def _merge(
+    catalog: Catalog, rows: Incoming, change: Change, *, synthetic: bool, check: Callable[[Table], None]
+) -> tuple[int | None, Merged | None]:
+    """Merge the file's rows into the newest state of the table; again, where others have changed it meanwhile.
+
+    Returns:
+        The snapshot's id and what was merged; None for both if the table holds this file already.
+    """
+    dataset = dataset_named(change.file.dataset)
+    for _ in range(ATTEMPTS):
+        table = catalog.load_table(dataset.table)
+        merge = rows.compare(table, again=change.again)
+
+        def unmoved(handle: Table, base: int | None = merge.snapshot_id) -> None:
+            check(handle)
+            current = handle.current_snapshot()
+            if (current.snapshot_id if current else None) != base:
+                raise _MovedError(f"{dataset.table} was changed meanwhile")
+
+        file = None
+        batches = rows.new_rows(table, merge, change.sha256)
+        if first := next(batches, None):
+            name = f"{dataset.name}-{change.sha256[:8]}"
+            file, written = write_data_file(table, chain([first], batches), name, None)
+            with discarding(table, [file]):
+                audit(table, file, written)
+        replacement = change.replacement(rows.rows, synthetic=synthetic, merge=merge)
+        try:
+            snapshot_id = commit(catalog, dataset.table, [file] if file else [], replacement, check=unmoved)
+        except _MovedError:
+            continue
+        return snapshot_id, merge.merged if snapshot_id else None
+    raise CommitError(
+        f"{dataset.table}: {change.file.label} could not be merged, because others changed the table at each of "
+        f"{ATTEMPTS} attempts. The table is as they left it; run the same command again when they are done."
     )
 
 
@@ -237,6 +322,7 @@ def _result(
     rows: int,
     *,
     unknown: tuple[str, ...] = (),
+    merged: Merged | None = None,
     clock: str | None = None,
     started: float,
 ) -> LoadResult:
@@ -248,6 +334,7 @@ def _result(
         rows=rows,
         source_sha256=change.sha256,
         unknown_columns=unknown,
+        merged=merged,
         clock=clock,
         seconds=time.monotonic() - started,
     )
@@ -327,11 +414,10 @@ class _Read:
         self.check = check
         self.progress = progress
         self.rows = 0
-        self.keys = Keys(conformer.dataset, conformer.file, conformer.match.sources, conformer.place)
         self.times = RowTimes(conformer.dataset, conformer.part)
 
     def batches(self) -> Iterator[list[pa.Array[Any]]]:
-        """The rows as the raw table has them: what they are known by, where they came from, the declared columns."""
+        """The rows, an array for each declared column."""
         total = self.reader.rows
         sources = self.conformer.match.sources
         incoming = self.reader.batches([source for source in sources.values() if source is not None])
@@ -343,9 +429,8 @@ class _Read:
             if not len(batch):
                 continue
             conformed = self.conformer.conform(batch)
-            self.keys.add(conformed)
             self.times.add(conformed)
-            yield self._as_declared(conformed, len(batch))
+            yield conformed
             self.rows += len(batch)
             if self.progress:
                 self.progress(self.rows, total or self.rows)
@@ -355,22 +440,27 @@ class _Read:
                 "Load it again with --refresh, which gets the published file again."
             )
 
-    def check_times(self) -> None:
-        """Refuse a file of another month or day.
+    def placed_batches(self) -> Iterator[list[pa.Array[Any]]]:
+        """The rows of a table without a key, in the order of `raw_schema`: part, place in the file, hash, columns."""
+        part, sha256 = self.conformer.part, pa.array([self.check.landed.sha256])
+        first = 0
+        for arrays in self.batches():
+            rows = len(arrays[0])
+            row = pa.array(np.arange(first, first + rows, dtype=np.int64))
+            source = pa.DictionaryArray.from_arrays(np.zeros(rows, dtype=np.int32), sha256)
+            yield [*([_days(part, rows)] if part else []), row, source, *arrays]
+            first += rows
+
+    def finish(self, change: Change) -> None:
+        """The checks that need all rows.
 
         Raises:
-            RefusedError: most of its rows are.
+            RefusedError: the file can't be loaded as it is, or its bytes are not those recorded at landing.
         """
-        self.times.check(self.conformer.file, self.conformer.match.sources)
-
-    def _as_declared(self, conformed: list[pa.Array[Any]], rows: int) -> list[pa.Array[Any]]:
-        """One batch in the order of `raw_schema`."""
-        source = pa.DictionaryArray.from_arrays(np.zeros(rows, dtype=np.int32), pa.array([self.check.landed.sha256]))
-        if self.conformer.dataset.key:
-            return [*conformed, source]
-        row = pa.array(np.arange(self.rows, self.rows + rows, dtype=np.int64))
-        part = self.conformer.part
-        return [*([_days(part, rows)] if part else []), row, source, *conformed]
+        self.conformer.finish()
+        if not change.allow_strays:
+            self.times.check(self.conformer.file, self.conformer.match.sources)
+        self.check.bytes()
 
 
 def _as_the_table_has_them(

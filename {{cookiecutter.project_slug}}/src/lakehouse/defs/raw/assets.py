@@ -4,6 +4,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -39,18 +40,23 @@ class LoadConfig(dg.Config):
 def load_metadata(result: LoadResult) -> dict[str, Any]:
     """What one load did. One that was not needed made no snapshot: the table's current one stands for it then."""
     made = {"snapshot_id": str(result.snapshot_id)} if result.snapshot_id else {}
-    return made | {
-        "action": result.action,
-        "dagster/partition_row_count": result.rows,
-        "source_sha256": result.source_sha256,
-        "unknown_columns": list(result.unknown_columns),
-        "seconds": result.seconds,
-    }
+    merged = asdict(result.merged) if result.merged else {}
+    return (
+        made
+        | merged
+        | {
+            "action": result.action,
+            "dagster/partition_row_count": result.rows,
+            "source_sha256": result.source_sha256,
+            "unknown_columns": list(result.unknown_columns),
+            "seconds": result.seconds,
+        }
+    )
 
 
 def load_line(result: LoadResult) -> str:
     """What a load did, in one line of the log."""
-    return f"{result.file.label}: {result.action}, {result.rows:,} rows, {result.made}"
+    return f"{result.file.label}: {result.action}, {result.counts}, {result.made}"
 
 
 def require_landed(context: dg.AssetExecutionContext, zone: Landing, file: DatasetFile) -> None:

@@ -1,0 +1,266 @@
+"""Tables with a key: a file's rows are merged in one snapshot, and what did not change is not written again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.lake import Lake
+from typer.testing import CliRunner
+
+from lakehouse.cli import app
+from lakehouse.datasets.file import DatasetFile
+from lakehouse.datasets.formats import Csv
+from lakehouse.datasets.model import BEGINNING, Column, Dataset
+from lakehouse.datasets.parts import Whole
+from lakehouse.datasets.registry import DATASETS
+from lakehouse.errors import CommitError, RefusedError
+from lakehouse.history.diff import diff
+from lakehouse.loading import load as loading
+from lakehouse.loading.load import LoadResult, load
+from lakehouse.loading.merge import Incoming, Merged
+
+TABLE = "raw.customers"
+FILE = DatasetFile("customers")
+CUSTOMERS = Dataset(
+    name="customers",
+    title="Customers",
+    table=TABLE,
+    files="customers.csv",
+    parts=Whole(complete=False),
+    format=Csv(),
+    key=("id",),
+    columns=(
+        Column("id", "long", required_since=BEGINNING),
+        Column("name", "string"),
+        Column("changed", "timestamp"),
+    ),
+)
+
+
+@pytest.fixture
+def customers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DATASETS, "customers", CUSTOMERS)
+
+
+def landed(lake: Lake, *rows: str) -> None:
+    lake.scratch.mkdir(parents=True, exist_ok=True)
+    file = lake.scratch / "customers.csv"
+    file.write_text("\n".join(("id,name,changed", *rows)) + "\n", "utf-8")
+    lake.landing.put(FILE, file, "test")
+
+
+def merged(lake: Lake, *rows: str, **options: Any) -> LoadResult:
+    landed(lake, *rows)
+    return load(lake.catalog, lake.landing, FILE, **options)
+
+
+def names(lake: Lake, as_of: str | None = None) -> dict[int, str]:
+    return {row["id"]: row["name"] for row in lake.rows(f"select id, name from {TABLE}", as_of)}
+
+
+def data_files(lake: Lake) -> set[str]:
+    return {task.file.file_path for task in lake.table(TABLE).scan().plan_files()}
+
+
+@pytest.mark.usefixtures("customers")
+def test_a_file_of_changes_adds_and_replaces_rows_and_removes_none(lake: Lake) -> None:
+    merged(lake, "1,Ann,", "2,Bob,", "3,Cy,")
+
+    result = merged(lake, "2,Bobby,", "3,Cy,", "4,Di,")
+
+    assert result.merged == Merged(inserted=1, updated=1, unchanged=1, removed=0)
+    assert result.counts == "3 rows (1 inserted, 1 updated, 1 unchanged, 0 removed)"
+    assert names(lake) == {1: "Ann", 2: "Bobby", 3: "Cy", 4: "Di"}
+    first, second = lake.history(TABLE)
+    assert names(lake, f"{TABLE}@{first.snapshot_id}") == {1: "Ann", 2: "Bob", 3: "Cy"}
+    assert (second.inserted, second.updated, second.unchanged, second.removed) == (1, 1, 1, 0)
+    found = diff(lake.engine, lake.catalog, TABLE, str(first.snapshot_id), str(second.snapshot_id))
+    assert found.changed_rows == ({"id": 2, "name": ["Bob", "Bobby"]},)
+
+
+def test_a_complete_file_removes_what_it_lacks(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DATASETS, "customers", replace(CUSTOMERS, parts=Whole()))
+    merged(lake, "1,Ann,", "2,Bob,", "3,Cy,")
+
+    result = merged(lake, "1,Ann,", "3,Cyd,")
+
+    assert result.merged == Merged(inserted=0, updated=1, unchanged=1, removed=1)
+    assert names(lake) == {1: "Ann", 3: "Cyd"}
+    with pytest.raises(RefusedError, match=r"customers\.csv has 0 rows, fewer than 50% of the 2"):
+        merged(lake)
+    assert merged(lake, allow_shrink=True).merged == Merged(inserted=0, updated=0, unchanged=0, removed=2)
+    assert names(lake) == {}
+
+
+@pytest.mark.usefixtures("customers")
+def test_a_data_file_without_a_changed_row_is_not_written_again(lake: Lake) -> None:
+    merged(lake, "1,Ann,", "2,Bob,")
+    (first,) = data_files(lake)
+    merged(lake, "3,Cy,")
+    (second,) = data_files(lake) - {first}
+
+    merged(lake, "3,Cyd,", "1,Ann,")
+
+    assert first in data_files(lake)
+    assert second not in data_files(lake)
+    assert lake.history(TABLE)[-1].added_rows == 1
+
+
+@pytest.mark.usefixtures("customers")
+def test_the_same_rows_in_other_bytes_write_no_data_and_are_noted(lake: Lake) -> None:
+    merged(lake, "1,Ann,", "2,Bob,")
+    files = data_files(lake)
+
+    result = merged(lake, "2,Bob,", "1,Ann,")
+    repeated = load(lake.catalog, lake.landing, FILE)
+
+    assert (result.action, result.merged) == ("loaded", Merged(inserted=0, updated=0, unchanged=2, removed=0))
+    assert data_files(lake) == files
+    assert lake.history(TABLE)[-1].source_sha256 == result.source_sha256
+    assert (repeated.action, repeated.merged) == ("unchanged", None)
+
+
+@pytest.mark.usefixtures("customers")
+def test_a_file_of_changes_may_have_no_rows(lake: Lake) -> None:
+    merged(lake, "1,Ann,")
+
+    result = merged(lake)
+
+    assert result.merged == Merged(inserted=0, updated=0, unchanged=0, removed=0)
+    assert names(lake) == {1: "Ann"}
+
+
+@pytest.mark.usefixtures("customers")
+def test_a_key_that_stands_twice_is_refused(lake: Lake) -> None:
+    with pytest.raises(RefusedError, match=r"customers\.csv: 'id' has 1 twice, and rows are known by it"):
+        merged(lake, "1,Ann,", "1,Ann,")
+
+    assert lake.history(TABLE) == []
+
+
+def test_of_rows_with_one_key_the_last_in_the_declared_order_counts(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(DATASETS, "customers", replace(CUSTOMERS, order="changed"))
+
+    result = merged(lake, "1,Ann,2024-01-02 00:00:00", "1,Anna,2024-01-03 00:00:00", "1,A,", "2,Bob,")
+
+    assert result.merged == Merged(inserted=2, updated=0, unchanged=0, removed=0, outdated=2)
+    assert result.counts.endswith("0 removed, 2 outdated)")
+    assert names(lake) == {1: "Anna", 2: "Bob"}
+    with pytest.raises(RefusedError, match="'id' has 1 twice with the same 'changed'"):
+        merged(lake, "1,Ann,2024-01-02 00:00:00", "1,Anna,2024-01-02 00:00:00")
+
+
+@pytest.mark.usefixtures("customers")
+def test_a_merge_begins_again_where_others_changed_the_table(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    merged(lake, "1,Ann,")
+    compare = Incoming.compare
+    others: Iterator[int] = iter([1])
+
+    def compare_then_others(self: Incoming, *args: Any, **options: Any) -> Any:
+        found = compare(self, *args, **options)
+        if next(others, None):
+            with lake.table(TABLE).transaction() as transaction:
+                transaction.delete("id = 1")
+        return found
+
+    monkeypatch.setattr(Incoming, "compare", compare_then_others)
+
+    result = merged(lake, "1,Ann,", "2,Bob,")
+
+    assert result.merged == Merged(inserted=2, updated=0, unchanged=0, removed=0)
+    assert names(lake) == {1: "Ann", 2: "Bob"}
+
+
+@pytest.mark.usefixtures("customers")
+def test_a_table_that_others_never_leave_alone_is_named(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    merged(lake, "1,Ann,")
+    compare = Incoming.compare
+
+    def compare_then_others(self: Incoming, *args: Any, **options: Any) -> Any:
+        found = compare(self, *args, **options)
+        table = lake.table(TABLE)
+        table.append(table.scan().to_arrow().slice(0, 0))
+        return found
+
+    monkeypatch.setattr(Incoming, "compare", compare_then_others)
+    monkeypatch.setattr(loading, "ATTEMPTS", 2)
+
+    with pytest.raises(CommitError, match="customers could not be merged, because others changed the table"):
+        merged(lake, "2,Bob,")
+
+    assert names(lake) == {1: "Ann"}
+
+
+@pytest.mark.usefixtures("customers")
+def test_a_table_that_has_a_key_twice_is_named_and_mended_by_again(lake: Lake) -> None:
+    merged(lake, "1,Ann,", "2,Bob,")
+    table = lake.table(TABLE)
+    table.append(table.scan("id = 1").to_arrow())
+
+    with pytest.raises(RefusedError, match=r"raw\.customers has two rows with the same id.*--again"):
+        merged(lake, "1,Anna,")
+
+    load(lake.catalog, lake.landing, FILE, again=True)
+    assert sorted(row["name"] for row in lake.rows(f"select name from {TABLE}")) == ["Anna", "Bob"]
+
+
+@pytest.mark.usefixtures("customers")
+def test_a_disk_that_does_not_hold_the_rows_is_an_error_in_words(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    import duckdb
+
+    def full(*_: Any, **__: Any) -> None:
+        raise duckdb.IOException("No space left on device")
+
+    monkeypatch.setattr(Incoming, "compare", full)
+
+    with pytest.raises(CommitError, match=r"could not be compared with those of raw\.customers: No space left"):
+        merged(lake, "1,Ann,")
+
+    assert list((lake.settings.home / "tmp").iterdir()) == []
+
+
+@pytest.mark.usefixtures("customers")
+def test_what_a_merge_did_is_told_everywhere(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAKEHOUSE_HOME", str(lake.settings.home))
+    monkeypatch.setenv("LAKEHOUSE_TARGET", "embedded")
+    merged(lake, "1,Ann,", "2,Bob,")
+    landed(lake, "1,Anna,", "3,Cy,")
+
+    loaded = json.loads(CliRunner().invoke(app, ["load", "customers", "--json"]).stdout)
+    history = json.loads(CliRunner().invoke(app, ["history", TABLE, "--json"]).stdout)
+    shown = CliRunner().invoke(app, ["history", TABLE]).stdout
+
+    counts = {"inserted": 1, "updated": 1, "unchanged": 0, "removed": 0}
+    assert counts.items() <= loaded[0].items()
+    assert counts.items() <= history[1].items()
+    assert "inserted" in shown
+    assert "deleted" not in shown
+
+
+def test_a_wide_key_of_several_types_and_odd_names_merges(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = (
+        Column('odd "name"', "string", required_since=BEGINNING),
+        Column("at", "timestamp", required_since=BEGINNING),
+        Column("select", "double"),
+    )
+    monkeypatch.setitem(DATASETS, "customers", replace(CUSTOMERS, columns=columns, key=('odd "name"', "at")))
+    lake.scratch.mkdir(parents=True, exist_ok=True)
+
+    def file(*rows: str) -> Path:
+        path = lake.scratch / "customers.csv"
+        path.write_text("\n".join(('"odd ""name""",at,select', *rows)) + "\n", "utf-8")
+        return path
+
+    lake.landing.put(FILE, file("x,2024-01-01 00:00:00,1.5", "x,2024-01-02 00:00:00,"), "test")
+    load(lake.catalog, lake.landing, FILE)
+    lake.landing.put(FILE, file("x,2024-01-02 00:00:00,0.1", "X,2024-01-02 00:00:00,-0.0"), "test")
+    result = load(lake.catalog, lake.landing, FILE)
+
+    assert result.merged == Merged(inserted=1, updated=1, unchanged=0, removed=0)
