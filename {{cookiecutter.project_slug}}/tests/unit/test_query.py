@@ -203,6 +203,14 @@ def test_bytes_among_text_are_refused_by_column(lake: Lake, database: Path) -> N
     )
 
 
+def test_a_value_of_another_type_is_refused_with_a_fix_for_databases(lake: Lake, database: Path) -> None:
+    write(database, [("seven", None, None, None)])
+    landed_from(lake)
+
+    with pytest.raises(LakehouseError, match=r"'rental_id' has 'seven' in row 0 .*CAST the column in the `sql`"):
+        loaded(lake)
+
+
 def test_an_empty_table_lands_and_is_loaded_only_when_that_is_allowed(lake: Lake, database: Path) -> None:
     write(database, [])
     landed_from(lake)

@@ -29,10 +29,19 @@ ARROW_TYPES: dict[str, Any] = {
     "string": pa.string(),
     "timestamp": pa.timestamp("us"),
 }
-_FIX = (
-    "Nothing was loaded. Load it again with --refresh, which gets the published file again. If that file is wrong "
-    "too, correct a copy of it, set TLC_SOURCE to the folder of the copy, and land that with --refresh."
-)
+
+
+def _fix(dataset: Dataset) -> str:
+    """What to do about a file that is refused."""
+    if dataset.source:
+        return (
+            "Nothing was loaded. Correct the rows in the database, or CAST the column in the `sql` of the declaration, "
+            "and read the rows again with --refresh."
+        )
+    return (
+        "Nothing was loaded. Load it again with --refresh, which gets the published file again. If that file is wrong "
+        "too, correct a copy of it, set TLC_SOURCE to the folder of the copy, and land that with --refresh."
+    )
 
 
 def expected(column: Column, declared: Format) -> str:
@@ -74,7 +83,7 @@ def plan(dataset: Dataset, part: Part | None, schema: pa.Schema, file: str) -> M
         if taken is not None:
             raise RefusedError(
                 f"{file}: the columns {taken!r} and {published.name!r} are both names of the table's column "
-                f"{column.name}, and a file may have only one of them. {_FIX}"
+                f"{column.name}, and a file may have only one of them. {_fix(dataset)}"
             )
         sources[column.name] = published.name
         _check_type(dataset, column, published, file)
@@ -137,7 +146,7 @@ def _check_type(dataset: Dataset, column: Column, published: pa.Field[Any], file
     if not (fits or empty):
         raise RefusedError(
             f"{file}: the column {published.name!r} has the type {published.type}, which the table's column "
-            f"{column.name} does not accept; expected {expected(column, dataset.format)}. {_FIX}"
+            f"{column.name} does not accept; expected {expected(column, dataset.format)}. {_fix(dataset)}"
         )
 
 
@@ -190,7 +199,7 @@ class Conformer:
                     f"{self.file}: the column {self.match.sources[name]!r} has no value in any of its {self.rows:,} "
                     f"rows, and {_files_of(self.dataset, self.part)} must have some "
                     f"(as {expected(column, self.dataset.format)}). "
-                    f"{_FIX}"
+                    f"{_fix(self.dataset)}"
                 )
         if self._both_times and self._swapped > self.dataset.swapped_share * self._both_times:
             pickup, dropoff = (
@@ -256,7 +265,7 @@ class Conformer:
         return RefusedError(
             f"{self.file}: the column {source!r} has {_shown(values, position)} in "
             f"{self.place(self.rows + position)}; expected {expected(column, self.dataset.format)} for the table's "
-            f"column {column.name}. {_FIX}"
+            f"column {column.name}. {_fix(self.dataset)}"
         )
 
 
