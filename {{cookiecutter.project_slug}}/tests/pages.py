@@ -142,10 +142,10 @@ def exercises(project: Project) -> None:
 
 
 def own_definitions(project: Project) -> None:
-    """Write what docs/dagster.md shows as files of one's own: an asset, a schedule, assets of weeks and regions."""
+    """Write what docs/dagster.md shows as files of one's own: assets, a schedule, assets of weeks and regions."""
     page = (PROJECT / "docs" / "dagster.md").read_text(encoding="utf-8")
     files = [code for *_, language, code in _PART.findall(page) if language == "python" and code.startswith("import")]
-    assert len(files) == 3
+    assert len(files) == 4
     for number, code in enumerate(files):
         (project.root / "src" / "lakehouse" / "defs" / f"mine_{number}.py").write_text(code, encoding="utf-8")
 
@@ -181,6 +181,13 @@ def own_dataset(project: Project) -> None:
 def declaration_of(name: str, page: str) -> str:
     """The block of a page that declares this dataset."""
     (found,) = (code for *_, language, code in _PART.findall(page) if language == "python" and f"\n{name} = " in code)
+    return str(found)
+
+
+def code_on_page(word: str) -> str:
+    """The block of Python in docs/dagster.md in which this word stands."""
+    page = (project_dir() / "docs" / "dagster.md").read_text(encoding="utf-8")
+    (found,) = (code for *_, language, code in _PART.findall(page) if language == "python" and word in code)
     return str(found)
 
 

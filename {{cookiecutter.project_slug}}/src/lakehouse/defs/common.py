@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyiceberg.expressions import AlwaysTrue
+from pyiceberg.expressions import AlwaysTrue, BooleanExpression
 from pyiceberg.io.pyarrow import ArrowScan
 from pyiceberg.table import Table
 
@@ -63,7 +63,7 @@ def column_schema(table: Table) -> dg.TableSchema:
     )
 
 
-def preview(table: Table, row_filter: str | None = None) -> pa.Table:
+def preview(table: Table, row_filter: str | BooleanExpression | None = None) -> pa.Table:
     """A few rows of one file of the table, or of the part that `row_filter` names.
 
     Not the scan's own `to_arrow`: with a limit, too, that reads as many files at once as there are threads, each whole.

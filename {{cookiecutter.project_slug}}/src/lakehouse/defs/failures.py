@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import dagster as dg
 
@@ -13,8 +14,16 @@ ATTEMPTS = 4
 FIRST_WAIT_SECONDS = 5
 
 
+@dataclass(frozen=True)
+class Attempt:
+    """What `failures` asks of a context, for an IO manager, whose contexts know it by other names."""
+
+    log: dg.DagsterLogManager
+    retry_number: int
+
+
 @contextmanager
-def failures(context: dg.AssetExecutionContext | dg.OpExecutionContext) -> Iterator[None]:
+def failures(context: dg.AssetExecutionContext | dg.OpExecutionContext | Attempt) -> Iterator[None]:
     """Within it, an error of the project ends the step with its message.
 
     After a ServiceError or a SourceError the step is repeated, with waits of 5, 10 and 20 seconds: a service did not
