@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gzip
 import sqlite3
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from types import ModuleType
 
 import dagster as dg
 import pytest
@@ -23,6 +25,7 @@ from lakehouse.errors import RefusedError
 from lakehouse.landing.land import land
 from lakehouse.loading.load import load
 from lakehouse.report import make_report
+from lakehouse.settings import project_dir
 
 
 @pytest.fixture
@@ -112,6 +115,24 @@ def test_the_declared_sheet_is_loaded(lake: Lake, tmp_path: Path, monkeypatch: p
 
     assert lake.rows("select number, due_at, amount, remark from raw.budget") == [
         {"number": 7, "due_at": due, "amount": 0.1, "remark": "late"}
+    ]
+
+
+def test_the_reader_of_ones_own_is_called(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (project_dir() / "docs" / "your-own-dataset.md").read_text(encoding="utf-8")
+    (code,) = (block for block in page.split("```") if "def read(file" in block)
+    module = ModuleType("lakehouse.formats.fixed_width")
+    exec(code.removeprefix("python\n"), vars(module))  # noqa: S102 - the page is ours
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setitem(DATASETS, "depots", declared_on_page("DEPOTS"))
+    (tmp_path / "depots.txt").write_bytes("000007Caf\xe9\n000010Depot \n".encode("latin-1"))
+
+    land(lake.landing, str(tmp_path), DatasetFile("depots"))
+    load(lake.catalog, lake.landing, DatasetFile("depots"))
+
+    assert lake.rows("select number, name from raw.depots order by number") == [
+        {"number": 7, "name": "Caf\xe9"},
+        {"number": 10, "name": "Depot"},
     ]
 
 

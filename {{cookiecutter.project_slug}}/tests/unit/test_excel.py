@@ -203,7 +203,7 @@ def test_rows_of_several_batches_keep_their_numbers(
         (Excel(), book([HEADER, *CELLS])[:-30], "it is not a whole Excel file of the kind xlsx"),
         (Excel(sheet="Plan"), book([HEADER]), "it has no sheet 'Plan'; its sheets are: Lists, Data"),
         (Excel(header_row=9), book([HEADER]), "row 9 of the sheet 'Data' has no names of columns"),
-        (Excel(), book([["other"]]), "not with a line that names id"),
+        (Excel(), book([["other"]]), "not with a line that names the column id"),
     ],
     ids=["a page", "cut short", "no such sheet", "no such row", "other names"],
 )

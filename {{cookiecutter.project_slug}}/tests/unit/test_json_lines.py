@@ -206,10 +206,10 @@ def test_a_column_that_first_stands_in_the_last_line_is_loaded(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "not with a line that names id"),
+        (b"", "not with a line that names the column id"),
         (b"<html><body>Not found</body></html>", "line 1 is not one whole JSON object: Expecting value at character 1"),
         (b'[{"id": 1}]', "line 1 has a list, .* expected an object"),
-        (b'{"other": 1}\n', "not with a line that names id"),
+        (b'{"other": 1}\n', "not with a line that names the column id"),
     ],
     ids=["nothing", "a page", "a list", "other names"],
 )

@@ -14,7 +14,7 @@ from tests.pages import declared_on_page
 from tests.unit.dagster_project import Project
 
 from lakehouse.datasets.days import Day
-from lakehouse.datasets.formats import Csv
+from lakehouse.datasets.formats import Csv, Excel, JsonLines, Reader
 from lakehouse.datasets.model import Column, Name
 from lakehouse.datasets.parts import Daily, Monthly, Whole
 from lakehouse.datasets.registry import DATASETS, declared
@@ -182,6 +182,23 @@ def test_the_projects_declarations_break_no_rule(dataset: Any) -> None:
             "parts is Monthly without brackets. Write parts=Monthly(since=Month(2024, 1)), ",
         ),
         ({"parts": Monthly("2015-01")}, "parts: since is of the type str. Write since=Month(2024, 1)."),  # type: ignore[arg-type]
+        (
+            {"format": Excel},
+            "format is Excel without brackets. Write format=Parquet(), Csv(…), JsonLines(…), Excel(…) or ",
+        ),
+        ({"files": "fhv_{month}.xls", "format": Excel()}, "files='fhv_{month}.xls' does not end in .xlsx or .xlsm. "),
+        ({"files": "fhv_{month}.xlsx", "format": Excel(header_row=0)}, "format: header_row=0 is no row. "),
+        ({"files": "fhv_{month}.xlsx", "format": Excel(footer_rows=-1)}, "format: footer_rows=-1 is less than 0. "),
+        ({"format": Excel(sheet=1)}, 'format: sheet is of the type int. Write sheet="…".'),  # type: ignore[arg-type]
+        (
+            {"format": JsonLines(encoding="utf-99")},
+            "format: encoding='utf-99' is unknown. Use a name that Python has, ",
+        ),
+        ({"format": JsonLines(compression="bz2")}, "format: compression='bz2' is not read. Use one of gzip, zip, "),  # type: ignore[arg-type]
+        ({"format": Csv(delimiter=";;")}, "format: delimiter=';;' is not one sign. Write one."),
+        ({"format": Csv(junk_rows=-1)}, "format: junk_rows=-1 is less than 0. "),
+        ({"format": Reader("read")}, "format: Reader('read') names no function. Write Reader(\"module:function\")."),
+        ({"format": Reader("lakehouse.no:read")}, "format: there is no module lakehouse.no for Reader('lakehouse.no:"),
         ({"name": None}, 'name is of the type NoneType. Write name="…".'),
     ],
 )

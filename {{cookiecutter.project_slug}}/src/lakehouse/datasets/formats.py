@@ -69,4 +69,17 @@ class Excel:
     title = "Excel file"
 
 
-Format = Parquet | Csv | JsonLines | Excel
+@dataclass(frozen=True)
+class Reader:
+    """A function of one's own: it takes the open binary file, and yields `pyarrow.RecordBatch`es of one schema.
+
+    `function` is `module:function`. Each value is conformed to its column's type, exactly.
+    """
+
+    function: str
+
+    suffix = "bin"
+    title = "file of this kind"
+
+
+Format = Parquet | Csv | JsonLines | Excel | Reader

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterator
+from importlib.util import find_spec
 from string import Formatter
 from types import UnionType
 from typing import get_args
 
 from lakehouse.datasets.days import Day
-from lakehouse.datasets.formats import Format, Parquet
+from lakehouse.datasets.formats import Csv, Excel, Format, JsonLines, Parquet, Reader
 from lakehouse.datasets.model import Column, Dataset, Name, Type, normalised
 from lakehouse.datasets.months import Month
 from lakehouse.datasets.parts import Daily, Monthly, Whole
@@ -22,16 +24,18 @@ _TYPE_OF_ROLE = {"pickup": "timestamp", "dropoff": "timestamp", "time": "timesta
 _ADDED = {"file_month", "file_date", "file_row", "source_sha256"}
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 _SELECT = re.compile(r"\s*(select|with)\b", re.IGNORECASE)
+_FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _SIGNS = "lower-case letters, digits and underscores"
 
 # The Python type of a field, and how to write the field. A comma or a pair of brackets is easily forgotten.
 _TEXT, _MONTH, _DAY = (str, '"…"'), (Month, "Month(2024, 1)"), (Day, "Day(2024, 1, 5)")
+_NUMBER = (int, "1")
 _PART = (Month | Day, "Month(2024, 1)")
 _FIELDS: dict[type, dict[str, tuple[type | UnionType, str]]] = {
     Dataset: {
         **dict.fromkeys(("name", "title", "table", "files", "folder"), _TEXT),
         "parts": (Monthly | Daily | Whole, "Monthly(since=Month(2024, 1)), Daily(since=Day(2024, 1, 5)) or Whole()"),
-        "format": (Format, "Parquet(), Csv(…), JsonLines(…) or Excel(…)"),
+        "format": (Format, 'Parquet(), Csv(…), JsonLines(…), Excel(…) or Reader("module:function")'),
         "key": (tuple, '("…",)'),
         "source": (Query | None, 'Query(database="RENTALS_URL", table="public.rental")'),
         "columns": (tuple, "(Column(…), Column(…))"),
@@ -45,6 +49,11 @@ _FIELDS: dict[type, dict[str, tuple[type | UnionType, str]]] = {
         "required_until": _PART,
     },
     Name: {"text": _TEXT, "since": _PART, "until": _PART},
+    Csv: dict.fromkeys(("delimiter", "quote", "encoding", "decimal", "thousands", "times", "compression"), _TEXT)
+    | {"junk_rows": _NUMBER},
+    JsonLines: dict.fromkeys(("encoding", "times", "compression"), _TEXT),
+    Excel: {"sheet": _TEXT, "header_row": _NUMBER, "footer_rows": _NUMBER},
+    Reader: {"function": (str, '"module:function"')},
     Query: dict.fromkeys(("database", "table", "sql"), _TEXT),
 }
 
@@ -62,6 +71,7 @@ def _problems(dataset: Dataset) -> Iterator[str]:
         yield from _wrong_types(column)
     yield from _wrong_columns(dataset)
     yield from _wrong_files(dataset)
+    yield from _wrong_format(dataset.format)
     if dataset.source:
         yield from _wrong_query(dataset, dataset.source)
 
@@ -69,6 +79,7 @@ def _problems(dataset: Dataset) -> Iterator[str]:
 def _wrong_fields(dataset: Dataset) -> Iterator[str]:
     yield from _fields_of(dataset, "")
     yield from _fields_of(dataset.parts, "parts: ")
+    yield from _fields_of(dataset.format, "format: ")
     yield from _fields_of(dataset.source, "source: ")
     for column in dataset.columns:
         yield from _entry("columns", column, Column)
@@ -160,7 +171,52 @@ def _wrong_files(dataset: Dataset) -> Iterator[str]:
             f"{word}; if it is not written as {dataset.parts.example}, say how: {{{word}:{dataset.parts.form}}}."
         )
     if isinstance(dataset.format, Parquet) and not dataset.files.endswith(".parquet"):
-        yield f"{files} does not end in .parquet. Correct the name, or declare format=Csv(…)."
+        yield f"{files} does not end in .parquet. Correct the name, or declare another format, such as format=Csv(…)."
+    if isinstance(dataset.format, Excel) and not dataset.files.endswith((".xlsx", ".xlsm")):
+        yield f"{files} does not end in .xlsx or .xlsm. Correct the name; Excel files of other kinds are not read."
+
+
+def _wrong_format(form: Format) -> Iterator[str]:
+    match form:
+        case Csv() | JsonLines():
+            yield from _wrong_text(form)
+        case Excel():
+            if form.header_row < 1:
+                yield f"format: header_row={form.header_row} is no row. Rows are counted from 1."
+            if form.footer_rows < 0:
+                yield f"format: footer_rows={form.footer_rows} is less than 0. Write how many rows to leave out."
+        case Reader():
+            yield from _wrong_function(form.function)
+        case Parquet():
+            pass
+
+
+def _wrong_text(form: Csv | JsonLines) -> Iterator[str]:
+    try:
+        codecs.lookup(form.encoding)
+    except LookupError:
+        yield f"format: encoding={form.encoding!r} is unknown. Use a name that Python has, such as utf-8 or latin-1."
+    if form.compression not in (kinds := ("", "gzip", "zip", "zstd")):
+        yield f"format: compression={form.compression!r} is not read. Use one of {', '.join(kinds[1:])}, or none."
+    if isinstance(form, Csv):
+        for option in ("delimiter", "quote", "decimal"):
+            if len(sign := getattr(form, option)) != 1 and (option, sign) != ("quote", ""):
+                yield f"format: {option}={sign!r} is not one sign. Write one."
+        if form.junk_rows < 0:
+            yield f"format: junk_rows={form.junk_rows} is less than 0. Write how many lines are above the header line."
+
+
+def _wrong_function(function: str) -> Iterator[str]:
+    if not _FUNCTION.fullmatch(function):
+        yield f'format: Reader({function!r}) names no function. Write Reader("module:function").'
+        return
+    module = function.partition(":")[0]
+    try:
+        found = find_spec(module)
+    except ImportError:
+        found = None
+    if found is None:
+        yield f"format: there is no module {module} for Reader({function!r}). Correct the name, or add the module."
 
 
 def _names_its_part(dataset: Dataset, parts: Monthly | Daily) -> bool:

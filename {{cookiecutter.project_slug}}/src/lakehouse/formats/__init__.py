@@ -5,16 +5,16 @@ from __future__ import annotations
 from contextlib import closing
 from typing import Any
 
-from lakehouse.datasets.formats import Csv, Excel, Format, JsonLines, Parquet
-from lakehouse.formats import csv, excel, json_lines
+from lakehouse.datasets.formats import Csv, Excel, Format, JsonLines, Parquet, Reader
+from lakehouse.formats import csv, excel, function, json_lines, protocol
 from lakehouse.formats.csv import CsvReader
 from lakehouse.formats.excel import SheetReader
+from lakehouse.formats.function import FunctionReader
 from lakehouse.formats.json_lines import JsonLinesReader
 from lakehouse.formats.parquet import ParquetReader
-from lakehouse.formats.protocol import Reader
 
 
-def open_reader(declared: Format, source: Any) -> Reader:
+def open_reader(declared: Format, source: Any) -> protocol.Reader:
     """Read an open file as it is declared.
 
     Raises:
@@ -29,9 +29,11 @@ def open_reader(declared: Format, source: Any) -> Reader:
             return JsonLinesReader(declared, source)
         case Excel():
             return SheetReader(declared, source)
+        case Reader():
+            return FunctionReader(declared, source)
 
 
-def names_at_the_head(declared: Csv | JsonLines | Excel, source: Any) -> list[str]:
+def names_at_the_head(declared: Csv | JsonLines | Excel | Reader, source: Any) -> list[str]:
     """The names of columns that the beginning of an open file shows; most of it is not read.
 
     Raises:
@@ -44,6 +46,8 @@ def names_at_the_head(declared: Csv | JsonLines | Excel, source: Any) -> list[st
             return json_lines.names_in(declared, source)
         case Excel():
             return excel.names_in(declared, source)
+        case Reader():
+            return function.names_in(declared, source)
 
 
 def count_rows(declared: Format, source: Any) -> int:
