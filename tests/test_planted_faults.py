@@ -149,8 +149,8 @@ FAULTS = (
         REFS,
         (
             (
-                '        raise QueryError(f"{name} has {tag_name!r} already',
-                '        str(f"{name} has {tag_name!r} already',
+                '        raise QueryError(\n            f"{name} already has {tag_name!r}',
+                '        str(\n            f"{name} already has {tag_name!r}',
             ),
         ),
         "test_refs.py::test_a_tag_does_not_move",

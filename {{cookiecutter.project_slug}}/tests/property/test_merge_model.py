@@ -140,7 +140,7 @@ class Merges(RuleBasedStateMachine):
         """New rows, changed rows, the same rows, the same bytes: the model tells which."""
         sha256, state = self._land(rows), newest(rows)
         if state is None and sha256 != self.last:
-            with pytest.raises(RefusedError, match="twice with the same 'version'"):
+            with pytest.raises(RefusedError, match="and the same greatest 'version'"):
                 self._load()
             return multiple()
         before, kept = self.now, self._files_with_their_rows()

@@ -158,7 +158,7 @@ def test_a_formula_gives_its_result(lake: Lake, tmp_path: Path) -> None:
         ([4, None, True], r"'Price' has 'true' in row 6"),
         ([4, None, None, "#N/A"], r"'Note' has the error #N/A in row 6 of the sheet 'Data'; expected a value"),
         ([4, None, "=1/0"], r"'Price' has the formula =1/0 without a result in row 6 .* saved with results"),
-        ([None, None, 1], r"'ID' has no value in row 6 of the sheet 'Data', and rows are known by it"),
+        ([None, None, 1], r"'ID' has no value in row 6 of the sheet 'Data', and it belongs to the table's key"),
     ],
 )
 def test_a_cell_that_is_not_as_declared_is_refused(lake: Lake, tmp_path: Path, row: list[Any], message: str) -> None:

@@ -137,7 +137,7 @@ def test_a_file_of_changes_may_have_no_rows(lake: Lake) -> None:
 
 @pytest.mark.usefixtures("customers")
 def test_a_key_that_stands_twice_is_refused(lake: Lake) -> None:
-    with pytest.raises(RefusedError, match=r"customers\.csv: 'id' has 1 twice, and rows are known by it"):
+    with pytest.raises(RefusedError, match=r"customers\.csv: more than one row has 'id' = 1, which is the table's key"):
         merged(lake, "1,Ann,", "1,Ann,")
 
     assert lake.history(TABLE) == []
@@ -153,7 +153,7 @@ def test_of_rows_with_one_key_the_last_in_the_declared_order_counts(
     assert result.merged == Merged(inserted=2, updated=0, unchanged=0, removed=0, outdated=2)
     assert result.counts.endswith("0 removed, 2 outdated)")
     assert names(lake) == {1: "Anna", 2: "Bob"}
-    with pytest.raises(RefusedError, match="'id' has 1 twice with the same 'changed'"):
+    with pytest.raises(RefusedError, match="'id' = 1, which is the table's key, and the same greatest 'changed'"):
         merged(lake, "1,Ann,2024-01-02 00:00:00", "1,Anna,2024-01-02 00:00:00")
 
 

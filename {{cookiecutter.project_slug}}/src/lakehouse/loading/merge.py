@@ -34,7 +34,7 @@ from lakehouse.settings import Settings
 # its stubs know no plain Python values
 pc: Any = compute
 
-_FIX = "Nothing was loaded; get the published file again with --refresh."
+_FIX = "Nothing was loaded. Load it again with --refresh, which gets the published file again."
 MEMORY = "256MB"  # of DuckDB; what it holds beyond that is on disk
 Mask = npt.NDArray[np.bool_]
 
@@ -113,7 +113,7 @@ class Incoming:
                 row = self.rows + int(pc.index(keys.is_null(), True).as_py())
                 raise RefusedError(
                     f"{self._file}: the column {self._sources[name]!r} has no value in {self._place(row)}, "
-                    f"and rows are known by it. {_FIX}"
+                    f"and it belongs to the table's key, so every row must have one. {_FIX}"
                 )
         rows = pa.array(np.arange(self.rows, self.rows + len(arrays[0])))
         batch = pa.RecordBatch.from_arrays([rows, *arrays], names=["row", *self._columns])
@@ -140,7 +140,7 @@ class Incoming:
         ranked = f"select row, {key}, rank() over (partition by {key} order by {by} desc nulls last) as place"
         self._refuse_twice(
             f"select {key} from ({ranked} from incoming) where place = 1 group by {key} having count(*) > 1 limit 1",
-            f" with the same {self._sources[order]!r}",
+            f"and the same greatest {self._sources[order]!r}, so it is not known which of them counts",
         )
         self._connection.execute(
             f"delete from incoming where row in (select row from ({ranked} from incoming) where place > 1)"
@@ -274,13 +274,15 @@ class Incoming:
         finally:
             self._connection.unregister("held")
 
-    def _refuse_twice(self, query: str, how: str = "") -> None:
+    def _refuse_twice(self, query: str, why: str = "so only one may have it") -> None:
         if not (found := self._connection.sql(query).fetchall()):
             return
         what = " and ".join(
-            f"{self._sources[name]!r} has {value}" for name, value in zip(self._dataset.key, found[0], strict=True)
+            f"{self._sources[name]!r} = {value}" for name, value in zip(self._dataset.key, found[0], strict=True)
         )
-        raise RefusedError(f"{self._file}: {what} twice{how}, and rows are known by it. {_FIX}")
+        raise RefusedError(
+            f"{self._file}: more than one row has {what}, which is the table's key, {why}. {_FIX}"
+        )
 
     def _count(self, query: str) -> int:
         return int(self._connection.sql(query).fetchall()[0][0])
