@@ -176,7 +176,7 @@ def test_a_date_beyond_excels_calendar_is_refused(lake: Lake, tmp_path: Path) ->
 
 
 def test_a_merged_header_covers_its_columns(lake: Lake, tmp_path: Path) -> None:
-    with pytest.raises(RefusedError, match=r"the columns 'Note' and 'Note' both mean note"):
+    with pytest.raises(RefusedError, match=r"the columns 'Note' and 'Note' are both names of the table's column note"):
         loaded(lake, book([[*HEADER, None], [1, None, None, "a", "b"]], merged="D1:E1"), tmp_path)
 
 

@@ -280,9 +280,7 @@ class Incoming:
         what = " and ".join(
             f"{self._sources[name]!r} = {value}" for name, value in zip(self._dataset.key, found[0], strict=True)
         )
-        raise RefusedError(
-            f"{self._file}: more than one row has {what}, which is the table's key, {why}. {_FIX}"
-        )
+        raise RefusedError(f"{self._file}: more than one row has {what}, which is the table's key, {why}. {_FIX}")
 
     def _count(self, query: str) -> int:
         return int(self._connection.sql(query).fetchall()[0][0])
