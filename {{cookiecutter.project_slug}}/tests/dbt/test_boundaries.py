@@ -18,8 +18,9 @@ from tests.lake import Lake
 
 from lakehouse.datasets.model import LARGEST_CODE, Column
 from lakehouse.datasets.months import Month
-from lakehouse.datasets.registry import DATASETS, monthly
+from lakehouse.datasets.registry import DATASETS
 from lakehouse.errors import RefusedError
+from lakehouse.synthetic.eras import FIRST_MONTHS
 
 ROWS = 20
 MONTH = "2025-01"
@@ -40,7 +41,7 @@ def numeric(dataset: str) -> Iterator[Column]:
             yield column
 
 
-TRIPS = [dataset.name for dataset in monthly()]
+TRIPS = list(FIRST_MONTHS)
 COLUMNS = [(dataset, column) for dataset in TRIPS for column in numeric(dataset)]
 
 

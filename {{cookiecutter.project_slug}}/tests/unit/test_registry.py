@@ -298,6 +298,22 @@ def test_a_command_reports_a_wrong_declaration_in_one_line(
     assert line.startswith(f"error: {message}")
 
 
+@pytest.mark.parametrize("arguments", [(), ("docs/data.md",)], ids=["print", "write"])
+def test_the_tables_of_the_page_report_a_wrong_declaration_in_one_line(
+    tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    project = Project(tmp_path, {})
+    file = project.root / "src" / "lakehouse" / "datasets" / "fhv.py"
+    file.write_text(FHV.replace('"fhv"', '"FHV"'), encoding="utf-8")
+    (project.root / "docs").mkdir(exist_ok=True)
+    shutil.copy(project_dir() / "docs" / "data.md", project.root / "docs")
+
+    printed = project.python("-m", "lakehouse.datasets.describe", *arguments, code=1)
+
+    assert printed.strip().startswith("error: datasets/fhv.py: the name 'FHV' is invalid. ")
+    assert len(printed.splitlines()) == 1
+
+
 def test_dagster_reports_a_wrong_declaration_without_our_imports(tmp_path: Path) -> None:
     project = Project(tmp_path, {})
     file = project.root / "src" / "lakehouse" / "datasets" / "fhv.py"

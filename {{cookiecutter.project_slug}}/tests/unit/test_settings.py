@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
+from tests.conftest import OURS
 
 from lakehouse.datasets.months import Month
 from lakehouse.errors import SettingsError
@@ -106,3 +108,20 @@ def test_an_env_file_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatc
 
     with pytest.raises(SettingsError, match=r"\.env can't be read: it is not text in UTF-8"):
         settings(monkeypatch)
+
+
+def test_the_example_names_every_setting_and_variable_of_services() -> None:
+    example = (project_dir() / ".env.example").read_text("utf-8")
+    services = (project_dir() / "compose.yaml").read_text("utf-8")
+    named = set(re.findall(r"^(?:# )?([A-Z][A-Z0-9_]*)=", example, re.MULTILINE))
+
+    ours = {field.alias for field in Settings.model_fields.values()}
+    theirs = set(re.findall(r"(?<!\$)\$\{([A-Z][A-Z0-9_]*)", services))
+    images = set(re.findall(r"^([A-Z0-9_]+)=", (project_dir() / "images.env").read_text("utf-8"), re.MULTILINE))
+
+    assert ours <= named
+    assert theirs - images <= named
+
+
+def test_no_setting_of_this_machine_reaches_a_test() -> None:
+    assert [f.alias for f in Settings.model_fields.values() if not str(f.alias).startswith(OURS)] == []

@@ -165,7 +165,10 @@ def _source(settings: Settings) -> Finding:
     if answer.is_success:
         return Finding("TLC_SOURCE", "ok", f"{source} answers")
     return Finding(
-        "TLC_SOURCE", "warn", f"{source} answers {answer.status_code}", "Set TLC_SOURCE to the publisher's base URL."
+        "TLC_SOURCE",
+        "warn",
+        f"{source} has no zone lookup, it answers {answer.status_code}",
+        "Set TLC_SOURCE to the publisher's base URL.",
     )
 
 
@@ -180,7 +183,7 @@ def _database(dataset: Dataset, query: Query) -> Finding:
     try:
         return Finding(query.database, "ok", f"{dataset.name}: {QuerySource(dataset, query).check()}")
     except LakehouseError as error:
-        return Finding(query.database, "warn", str(error), "What is landed can be loaded.")
+        return Finding(query.database, "warn", str(error), "Files that are landed can still be loaded.")
 
 
 def _engine_packages() -> Finding:

@@ -1,24 +1,27 @@
 """The tables of docs/data.md, made from the declarations: `python -m lakehouse.datasets.describe` prints them.
 
-`make docs` writes them into the page.
+`make docs` writes them into the page, which it names as an argument.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
 from lakehouse.datasets.model import BEGINNING, END, Column, Dataset
 from lakehouse.datasets.parts import Daily, Monthly, Part, Whole
-from lakehouse.datasets.registry import DATASETS
-from lakehouse.errors import SettingsError
+from lakehouse.errors import LakehouseError, SettingsError
 
 BEGIN, FINISH = "<!-- made by `make docs` from src/lakehouse/datasets -->", "<!-- end of what is made -->"
 
 
 def tables(datasets: Iterable[Dataset] | None = None) -> str:
     """Every dataset, or those given: its columns with all their names; era by era, what differs, and what loads do."""
+    # Reads the declarations. Imported here, so that `main` can report a wrong one in one line.
+    from lakehouse.datasets.registry import DATASETS  # noqa: PLC0415
+
     parts = []
     for dataset in DATASETS.values() if datasets is None else datasets:
         parts += [_columns(dataset), *([] if isinstance(dataset.parts, Whole) else [_eras(dataset, dataset.parts)])]
@@ -125,5 +128,16 @@ def write(page: Path, datasets: Iterable[Dataset] | None = None) -> bool:
     return made != text
 
 
+def main() -> None:
+    """Print the tables, or write them into the page that the first argument names. A wrong declaration is one line."""
+    try:
+        if sys.argv[1:]:
+            write(Path(sys.argv[1]))
+        else:
+            print(tables())
+    except LakehouseError as error:
+        sys.exit(f"error: {error}")
+
+
 if __name__ == "__main__":
-    print(tables())
+    main()

@@ -190,8 +190,8 @@ def _of_gold(name: str, as_of: Version | None) -> tuple[str, Version | None]:
         return name, as_of
     if as_of not in (None, BRANCH):
         raise QueryError(
-            f"{name} shows the last publication and has no versions of its own. Read gold.{table} as of {as_of}: a "
-            "publication's tag brings that publication back."
+            f"{name} always shows the last publication, so it has no other versions. Read gold.{table} as of {as_of} "
+            "instead; the tag of a publication shows what was published then."
         )
     return f"gold.{table}", BRANCH
 

@@ -60,6 +60,9 @@ _YELLOW_2010: tuple[Field, ...] = (
     ("total", "total_amount", _REAL),
 )
 
+# The datasets of which months can be generated, each with its first published month.
+FIRST_MONTHS = {"yellow": Month(2009, 1), "green": Month(2013, 8)}
+
 _STRAY_INDEX = (Month(2010, 2), Month(2010, 3))
 _RETYPED = Month(2023, 2)  # the month in which integers became narrow, and nullable integers stopped being doubles
 
@@ -70,11 +73,10 @@ def published_fields(dataset: str, month: Month) -> tuple[Field, ...]:
     Raises:
         SettingsError: no such dataset, or a month before its first.
     """
-    first = {"yellow": Month(2009, 1), "green": Month(2013, 8)}.get(dataset)
+    first = FIRST_MONTHS.get(dataset)
     if first is None or month < first:
-        raise SettingsError(
-            f"No file of {dataset} {month} can be imitated: known are yellow since 2009-01, green since 2013-08."
-        )
+        known = ", ".join(f"{name} from {since} on" for name, since in FIRST_MONTHS.items())
+        raise SettingsError(f"{dataset} {month} can't be generated. Generated months exist of: {known}.")
     if dataset == "green":
         return _green(month)
     if month < Month(2010, 1):
