@@ -238,6 +238,24 @@ def test_a_source_that_breaks_a_rule_is_refused_without_its_address(changes: dic
     assert "secret" not in said
 
 
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [
+        (Csv(thousands="  "), "format: thousands='  ' is not one sign. Write one, or none."),
+        (Csv(delimiter=";", quote=";"), "format: delimiter and quote are both ';'. Correct one of them."),
+        (Csv(decimal=",", thousands=","), "format: decimal and thousands are both ','. Correct one of them."),
+        (Csv(decimal='"'), "format: decimal and quote are both '\"'. Correct one of them."),
+        (Csv(quote="", decimal=","), "format: delimiter and decimal are both ','. Correct one of them."),
+        (Csv(quote="", thousands=","), "format: delimiter and thousands are both ','. Correct one of them."),
+        (Csv(decimal=",", thousands="."), None),
+        (Csv(thousands=","), None),
+        (Csv(quote="", delimiter=";", decimal=","), None),
+    ],
+)
+def test_one_sign_of_a_csv_file_has_one_meaning(form: Csv, message: str | None) -> None:
+    assert problem(replace(declared_on_page("ORDERS"), format=form)) == message
+
+
 def test_a_whole_csv_dataset_needs_no_pickup_and_no_suffix() -> None:
     orders = replace(declared_on_page("ORDERS"), files="orders.txt", format=Csv(), key=())
 

@@ -202,8 +202,21 @@ def _wrong_text(form: Csv | JsonLines) -> Iterator[str]:
         for option in ("delimiter", "quote", "decimal"):
             if len(sign := getattr(form, option)) != 1 and (option, sign) != ("quote", ""):
                 yield f"format: {option}={sign!r} is not one sign. Write one."
+        if len(form.thousands) > 1:
+            yield f"format: thousands={form.thousands!r} is not one sign. Write one, or none."
         if form.junk_rows < 0:
             yield f"format: junk_rows={form.junk_rows} is less than 0. Write how many lines are above the header line."
+        yield from _same_signs(form)
+
+
+def _same_signs(form: Csv) -> Iterator[str]:
+    """One sign with two meanings. A comma between values and in numbers is possible where numbers are in quotes."""
+    pairs = [("delimiter", "quote"), ("decimal", "quote"), ("thousands", "quote"), ("decimal", "thousands")]
+    if not form.quote:
+        pairs = [("decimal", "thousands"), ("delimiter", "decimal"), ("delimiter", "thousands")]
+    for one, other in pairs:
+        if (sign := getattr(form, one)) and sign == getattr(form, other):
+            yield f"format: {one} and {other} are both {sign!r}. Correct one of them."
 
 
 def _wrong_function(function: str) -> Iterator[str]:
