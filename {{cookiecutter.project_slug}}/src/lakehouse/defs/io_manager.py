@@ -48,7 +48,10 @@ class IcebergIOManager(dg.ConfigurableIOManager):
                     "writes by itself."
                 )
             if not context.has_asset_key:
-                raise RefusedError("Only assets are written to tables: this output has no asset key. Give it one.")
+                raise RefusedError(
+                    "This output has no asset key, and only assets are written to tables. Nothing was written. Give it "
+                    "an asset key."
+                )
             name, catalog = table_of(context.asset_key), self.catalog.open()
             cells: list[Cell] | None = None
             if context.has_asset_partitions:
