@@ -108,6 +108,7 @@ def iceberg(project: Project) -> None:
     assert said["8. How do I undo a load?"].count("is at snapshot") == 2
     assert said["9. How do I keep a state?"].count("800") >= 2
     assert "1,400" in said["10. How do readers see only what was checked?"]
+    assert "rows of features.daily_share" in said["From a notebook"]
 
 
 def exercises(project: Project) -> None:

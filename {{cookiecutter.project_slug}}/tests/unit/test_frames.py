@@ -324,7 +324,7 @@ def test_a_commit_that_is_refused_leaves_no_file(lake: Lake, monkeypatch: pytest
 
     with monkeypatch.context() as patch:
         patch.setattr("lakehouse.iceberg.catalog.SqliteCatalog.commit_table", refuse)
-        with pytest.raises(CommitError, match=r"features\.hourly: the table could not be committed"):
+        with pytest.raises(CommitError, match=r"the table could not be committed to features\.hourly"):
             lakehouse.write(TABLE, pa.table({"id": [2]}))
 
     assert rows() == [{"id": 1}]
