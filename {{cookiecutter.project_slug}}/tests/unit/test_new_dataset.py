@@ -11,9 +11,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from openpyxl import Workbook
 
 from lakehouse.datasets.days import Day
-from lakehouse.datasets.formats import Csv, Format, JsonLines, Parquet
+from lakehouse.datasets.formats import Csv, Excel, Format, JsonLines, Parquet
 from lakehouse.datasets.months import Month
 from lakehouse.datasets.parts import Daily, Monthly, Whole
 from lakehouse.datasets.registry import FOLDER
@@ -210,7 +211,10 @@ def test_the_declaration_loads_the_sample_exactly(tmp_path: Path, case: str) -> 
         (b'[{"a": 1}]', "is a JSON list: .* Write an object a line"),
         (b'{"a": 1}\n{"a": ', "line 2 is not one whole JSON object"),
         (b"<html><body>Not found</body></html>", "is a web page or XML"),
-        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", r"is an old Excel file \(.xls\), which is not read. Export it as CSV"),
+        (
+            b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+            r"is an old Excel file \(.xls\), which is not read. Save it as CSV or xlsx",
+        ),
         (b"a,b\n1,\x00\n2,x\n", "has bytes that are no text"),
         (gzip.compress(b"a,b\n" + b"1,x\n" * 9)[:-9], "can't be read"),
     ],
@@ -343,6 +347,31 @@ def test_a_parquet_file_says_its_types(tmp_path: Path) -> None:
     assert found.dataset.format == Parquet()
     assert found.dataset.key == ("id",)
     assert list(found.left_out) == ["tags"]
+
+
+def test_a_sheet_of_an_excel_file_is_read_below_its_names(tmp_path: Path) -> None:
+    book = Workbook()
+    sheet: Any = book.active
+    for row in (
+        ["Orders of May"],
+        [],
+        ["Order No", "placed", "price"],
+        [7, at("2024-01-31T10:00:01"), 1.5],
+        [8, None, 2],
+    ):
+        sheet.append(row)
+    book.create_sheet("Notes")
+    book.save(tmp_path / "orders.xlsx")
+
+    found = guess("orders", [tmp_path / "orders.xlsx"])
+
+    assert found.dataset.format == Excel(sheet="Sheet", header_row=3)
+    assert conformed(found, tmp_path / "orders.xlsx") == [
+        {"order_no": 7, "placed": at("2024-01-31T10:00:01"), "price": 1.5},
+        {"order_no": 8, "placed": None, "price": 2.0},
+    ]
+    assert found.notes == ("The sheet 'Sheet' was taken. For another, declare sheet=…: 'Notes'.",)
+    assert 'format=Excel(sheet="Sheet", header_row=3)' in declaration(found)
 
 
 @pytest.mark.parametrize(

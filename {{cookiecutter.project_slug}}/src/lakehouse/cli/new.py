@@ -32,7 +32,7 @@ def new_dataset(
     samples: Annotated[
         list[Path],
         typer.Argument(
-            metavar="SAMPLE", help="Files of it, CSV, JSON lines or parquet: the more, the better the guess."
+            metavar="SAMPLE", help="Files of it, CSV, JSON lines, Excel or parquet: the more, the better the guess."
         ),
     ],
     as_json: Json = False,

@@ -9,13 +9,15 @@ from typing import Any, TypeVar
 import pyarrow as pa
 from pyarrow import compute
 
-from lakehouse.datasets.formats import Csv, JsonLines
+from lakehouse.datasets.formats import Csv, Excel, JsonLines
 from lakehouse.scaffold.spellings import DAYS, NUMBERS, TIMES, Numbers, Times
 
 # its stubs know no plain Python values
 pc: Any = compute
 
 F = TypeVar("F")
+# Formats whose values are text, of which types are guessed.
+TextFormat = Csv | JsonLines | Excel
 # Of so many first values, at least half must be spelled in one way, or it is not looked for any longer.
 ENOUGH = 200
 
@@ -113,8 +115,10 @@ class Typed:
     why: str
 
 
-def spelled(texts: Iterable[Texts], declared: Csv | JsonLines) -> tuple[Csv | JsonLines, tuple[str, ...]]:
+def spelled(texts: Iterable[Texts], declared: TextFormat) -> tuple[TextFormat, tuple[str, ...]]:
     """Choose the signs in numbers and the form of times by which the most columns have a type, and what to tell."""
+    if isinstance(declared, Excel):
+        return declared, ()
     columns = list(texts)
     times, others = _best(TIMES, lambda form: sum(column.all_in(column.times.get(form)) for column in columns))
     told = _two_orders(columns, times, others)
@@ -131,7 +135,7 @@ def spelled(texts: Iterable[Texts], declared: Csv | JsonLines) -> tuple[Csv | Js
     return replace(declared, decimal=numbers.decimal, thousands=numbers.thousands), tuple(told)
 
 
-def _numbers(declared: Csv | JsonLines) -> Numbers:
+def _numbers(declared: TextFormat) -> Numbers:
     return Numbers(declared.decimal, declared.thousands) if isinstance(declared, Csv) else Numbers()
 
 
@@ -174,9 +178,9 @@ def _two_orders(columns: list[Texts], chosen: Times, others: list[Times]) -> lis
     ]
 
 
-def typed(texts: Texts, declared: Csv | JsonLines) -> Typed:
+def typed(texts: Texts, declared: TextFormat) -> Typed:
     """The type of a column of text, as the whole of it is spelled, and why."""
-    numbers, times = _numbers(declared), Times(declared.times)
+    numbers, times = _numbers(declared), Times("" if isinstance(declared, Excel) else declared.times)
     if not texts.filled:
         return Typed("string", "no value in any row")
     if texts.all_in(texts.whole.get(numbers)):

@@ -9,15 +9,19 @@ import codecs
 import csv
 import io
 import re
+import zipfile
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, fields, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
+from openpyxl import load_workbook
 
-from lakehouse.datasets.formats import Csv, Format, JsonLines, Parquet
+from lakehouse.datasets.formats import Csv, Excel, Format, JsonLines, Parquet
 from lakehouse.errors import RefusedError
 from lakehouse.formats.compression import decompressed
 
@@ -50,15 +54,11 @@ _VALUE = re.compile(r"[+-]?[\d.,' ]*\d[\d.,' ]*[%€$£]?|\d{1,4}([-./])\d{1,2}\
 _YEAR = re.compile(r"(19|20)\d\d")
 
 
-# The formats that a sample shows.
-Guessed = Parquet | Csv | JsonLines
-
-
 @dataclass(frozen=True)
 class Form:
     """How one sample is written. `is_ascii`: its bytes say nothing of the encoding. `notes` are for the person."""
 
-    format: Guessed
+    format: Format
     is_ascii: bool = False
     notes: tuple[str, ...] = ()
 
@@ -79,7 +79,9 @@ def form_of(path: Path) -> Form:
         return Form(Parquet())
     for mark, what in _OTHERS.items():
         if head.startswith(mark):
-            raise RefusedError(f"{path} is {what}, which is not read. Export it as CSV, and give that file.")
+            raise RefusedError(f"{path} is {what}, which is not read. Save it as CSV or xlsx, and give that file.")
+    if head[:2] == b"PK" and _is_workbook(path):
+        return _workbook(path)
     declared = Csv(compression=next((kind for mark, kind in _COMPRESSIONS.items() if head.startswith(mark)), ""))
     try:
         return _text(path, declared)
@@ -97,7 +99,7 @@ def same_form(forms: dict[Path, Form]) -> Form:
     found = forms[first]
     for path, form in forms.items():
         written = form.format
-        if form.is_ascii and not isinstance(written, Parquet) and not isinstance(found.format, Parquet):
+        if form.is_ascii and isinstance(written, Csv | JsonLines) and isinstance(found.format, Csv | JsonLines):
             written = replace(written, encoding=found.format.encoding)
         if written != found.format:
             raise RefusedError(
@@ -128,8 +130,6 @@ def literal(value: object) -> str:
 def _text(path: Path, declared: Csv) -> Form:
     with _opened(path, declared) as source:
         head = source.read(HEAD)
-    if declared.compression == "zip" and b"[Content_Types].xml" in path.read_bytes()[:HEAD]:
-        raise RefusedError(f"{path} is an Excel workbook, which is not read. Export it as CSV, and give that file.")
     if not head:
         raise RefusedError(f"{path} is empty. Give a sample that has rows.")
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
@@ -151,6 +151,43 @@ def _text(path: Path, declared: Csv) -> Form:
         is_ascii,
         notes,
     )
+
+
+def _is_workbook(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "[Content_Types].xml" in archive.namelist()
+    except zipfile.BadZipFile:
+        return False
+
+
+def _workbook(path: Path) -> Form:
+    """The first sheet that is not hidden, and its first row that has only names, as many as the widest rows have."""
+    try:
+        with closing(load_workbook(path, read_only=True, data_only=True)) as book:
+            sheets = [sheet for sheet in book.worksheets if sheet.sheet_state == "visible"]
+            rows = list(islice(sheets[0].iter_rows(values_only=True), MOST_JUNK * 2)) if sheets else []
+            names = [sheet.title for sheet in sheets]
+    except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
+        raise RefusedError(f"{path} is no Excel file that can be read: {error}. Save it again as xlsx.") from error
+    cells = [[cell for cell in row if cell is not None and cell != ""] for row in rows]
+    most = max(map(len, cells), default=0)
+    header = next(
+        (
+            number
+            for number, row in enumerate(cells, 1)
+            if row and len(row) * 2 > most and all(isinstance(cell, str) and not _is_value(cell) for cell in row)
+        ),
+        None,
+    )
+    if header is None:
+        raise RefusedError(
+            f"{path} has no row of names in its sheet {names[0] if names else ''!r}. Write the names of the columns "
+            "into a row above the first."
+        )
+    others = ", ".join(map(repr, names[1:]))
+    notes = (f"The sheet {names[0]!r} was taken. For another, declare sheet=…: {others}.",) if others else ()
+    return Form(Excel(sheet=names[0] if others else "", header_row=header), notes=notes)
 
 
 def _opened(path: Path, declared: Csv) -> Any:

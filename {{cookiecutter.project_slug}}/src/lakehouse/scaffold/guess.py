@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import compute
 
-from lakehouse.datasets.formats import Parquet
+from lakehouse.datasets.formats import Format, Parquet
 from lakehouse.datasets.model import BEGINNING, Column, Dataset, Name, normalised
 from lakehouse.datasets.parts import Part, Whole
 from lakehouse.datasets.rules import problem
@@ -24,8 +24,8 @@ from lakehouse.formats.json_lines import AN_OBJECT
 from lakehouse.formats.protocol import Reader, row_from_0
 from lakehouse.loading.conform import Conformer, plan
 from lakehouse.loading.merge import incoming
-from lakehouse.scaffold.columns import Texts, Typed, spelled, typed, typed_by_file, wider
-from lakehouse.scaffold.form import Guessed, as_declared, form_of, same_form
+from lakehouse.scaffold.columns import TextFormat, Texts, Typed, spelled, typed, typed_by_file, wider
+from lakehouse.scaffold.form import as_declared, form_of, same_form
 from lakehouse.scaffold.key import candidates, key_of
 from lakehouse.scaffold.names import column_names
 from lakehouse.scaffold.series import Series, series_of
@@ -84,7 +84,7 @@ def guess(name: str, paths: Sequence[Path]) -> Guess:
 
 
 @contextmanager
-def reading(declared: Guessed, path: Path) -> Iterator[Reader]:
+def reading(declared: Format, path: Path) -> Iterator[Reader]:
     """A sample, open for reading; what its reader says of damage is said of the sample."""
     try:
         with pa.OSFile(str(path), "r") as source, closing(open_reader(declared, source)) as reader:
@@ -100,7 +100,7 @@ def reading(declared: Guessed, path: Path) -> Iterator[Reader]:
 class _First:
     """The way from samples to a guess; each step reads the samples once."""
 
-    def __init__(self, name: str, samples: tuple[Sample, ...], series: Series, declared: Guessed) -> None:
+    def __init__(self, name: str, samples: tuple[Sample, ...], series: Series, declared: Format) -> None:
         self.name = name
         self.samples = samples
         self.series = series
@@ -157,7 +157,7 @@ class _First:
             yield from (b for b in reader.batches([n for n in wanted if n in reader.schema.names]) if len(b))
 
     def _types_of_text(self) -> tuple[dict[str, Typed], tuple[str, ...]]:
-        assert not isinstance(self.declared, Parquet)  # noqa: S101 - for the type checker; the caller asked
+        assert isinstance(self.declared, TextFormat)  # noqa: S101 - for the type checker; the caller asked
         seen = {name: Texts() for name in self.present if name or self._blank == 1}
         for sample in self.samples:
             for batch in self._batches(sample, list(seen)):
