@@ -19,7 +19,7 @@ from tests.conftest import BakedProject
 
 COMMITS, REFS, LOADING = "iceberg/commit.py", "iceberg/refs.py", "loading/load.py"
 FILES, ACCEPTANCE = "iceberg/files.py", "loading/acceptance.py"
-MAINTENANCE, CONFORM = "history/maintenance.py", "loading/conform.py"
+MAINTENANCE, CONVERT = "history/maintenance.py", "loading/convert.py"
 
 
 @dataclass(frozen=True)
@@ -254,14 +254,14 @@ FAULTS = (
     ),
     Fault(
         "midnight made of a day",
-        CONFORM,
+        CONVERT,
         (("        if pc.any(days).as_py():", "        if False:"),),
         "test_brought.py::test_a_file_is_loaded_exactly_or_refused_with_cause_and_way_out[a-time-without-its-time-of-day]",
         r"DID NOT RAISE.*RefusedError",
     ),
     Fault(
         "a count that gold can't sum",
-        CONFORM,
+        CONVERT,
         (('    if column.type in ("long", "double"):\n', '    if column.type == "double":\n'),),
         "test_brought.py::test_a_file_is_loaded_exactly_or_refused_with_cause_and_way_out[a-count-that-no-sum-could-hold]",
         r"DID NOT RAISE.*RefusedError",

@@ -55,11 +55,12 @@ def with_values(path: Path, values: dict[str, list[Any]]) -> pa.Table:
     return table
 
 
-def beyond(column: Column) -> list[float | int]:
+def beyond(column: Column) -> list[Any]:
     """The nearest numbers that are out of range."""
+    largest: Any = column.largest
     if column.type == "double":
-        return [sign * math.nextafter(column.largest, math.inf) for sign in (1, -1)]
-    return [column.largest + 1, -column.largest - 1]
+        return [sign * math.nextafter(largest, math.inf) for sign in (1, -1)]
+    return [largest + 1, -largest - 1]
 
 
 def test_the_largest_values_reach_silver_and_the_sums_of_the_marts(lake: Lake, run_build: Build) -> None:

@@ -103,7 +103,7 @@ def test_the_projects_declarations_break_no_rule(dataset: Any) -> None:
         ({"table": "silver.fhv_trips"}, "the table 'silver.fhv_trips' is invalid."),
         ({"table": "raw.FHV"}, "the table 'raw.FHV' is invalid."),
         ({"table": "raw.2015_trips"}, "the table 'raw.2015_trips' is invalid."),
-        ({"columns": (PICKUP, Column("n", "int"))}, "the column 'n' has the type 'int'. Use one of long, double, "),  # type: ignore[arg-type]
+        ({"columns": (PICKUP, Column("n", "int"))}, "the column 'n' has the type 'int'. Use one of long, double, "),
         (
             {"columns": (Column("pickup_datetime", "timestamp", role="pick-up"),)},  # type: ignore[arg-type]
             "the column 'pickup_datetime' has the role 'pick-up'. Use one of pickup, dropoff, time, zone, count, or ",
@@ -123,6 +123,57 @@ def test_the_projects_declarations_break_no_rule(dataset: Any) -> None:
         (
             {"columns": (Column("picked_up", "string", role="pickup"),)},
             "the column 'picked_up' has the role pickup and the type string. Declare it as timestamp, or remove ",
+        ),
+        (
+            {"columns": (PICKUP, Column("n", "decimal(39,2)"))},
+            (
+                "the column 'n' has the type 'decimal(39,2)'. Use one of long, double, decimal(P,S), boolean, "
+                "date, timestamp, timestamptz, string, binary. In a decimal(P,S), P is 1 to 38, and S is 0 to "
+                "P: decimal(12,2)."
+            ),
+        ),
+        ({"columns": (PICKUP, Column("n", "decimal(2,3)"))}, "the column 'n' has the type 'decimal(2,3)'. Use one of "),
+        ({"columns": (PICKUP, Column("n", "decimal(P,S)"))}, "the column 'n' has the type 'decimal(P,S)'. Use one of "),
+        ({"columns": (PICKUP, Column("n", "decimal"))}, "the column 'n' has the type 'decimal'. Use one of "),
+        (
+            {"columns": (Column("day", "date", role="pickup"),)},
+            "the column 'day' has the role pickup and the type date. Declare it as timestamp, or remove the role.",
+        ),
+        (
+            {"columns": (Column("day", "string", role="time"),)},
+            "the column 'day' has the role time and the type string. Declare it as timestamp or timestamptz or ",
+        ),
+        (
+            {"columns": (PICKUP, Column("at", "timestamp", zone="Europe/Berlin"))},
+            "the column 'at' has a zone and the type timestamp. Declare it as timestamptz, or remove the zone.",
+        ),
+        (
+            {"columns": (PICKUP, Column("at", "timestamptz", zone="Europe/Berlim"))},
+            "the column 'at' has the zone 'Europe/Berlim', which nobody knows. Write a name such as Europe/",
+        ),
+        (
+            {"columns": (PICKUP, Column("amount", "double")), "key": ("amount",)},
+            "the key has 'amount', a double. Use columns of any type but double or binary.",
+        ),
+        (
+            {"columns": (PICKUP, Column("photo", "binary")), "key": ("photo",)},
+            "the key has 'photo', a binary. Use columns of any type but double or binary.",
+        ),
+        (
+            {"columns": (PICKUP, Column("photo", "binary")), "format": Csv()},
+            "the column 'photo' is binary, and the CSV file has only text. Declare it as string.",
+        ),
+        (
+            {"columns": (PICKUP,), "format": Csv(times="%d.%m.%Y %H:%M %z")},
+            "the column 'pickup_datetime' is timestamp, and times='%d.%m.%Y %H:%M %z' has a zone. Declare it as ",
+        ),
+        (
+            {"columns": (Column("at", "timestamptz"),), "format": Csv(times="%d.%m.%Y %H:%M")},
+            "the column 'at' is timestamptz, and times='%d.%m.%Y %H:%M' has no zone. Write %z in it, or say where ",
+        ),
+        (
+            {"columns": (Column("at", "timestamptz", zone="UTC"),), "format": Csv(times="%d.%m.%Y %H:%M%z")},
+            "the column 'at' is timestamptz, and times='%d.%m.%Y %H:%M%z' has a zone. Remove the column's zone.",
         ),
         (
             {"columns": (PICKUP, Column("also", "timestamp", role="pickup"))},

@@ -23,7 +23,7 @@ WIDE = 200
 out = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
 err = Console(stderr=True, highlight=False)
 
-ROWS_SHOWN = 200
+ROWS_SHOWN, BYTES_SHOWN = 200, 16
 
 
 class Printable(Protocol):
@@ -39,7 +39,8 @@ class Printable(Protocol):
 def print_json(value: object) -> None:
     """One JSON document on stdout, nothing else.
 
-    Decimals are numbers with all their digits, times ISO text. JSON has no NaN and no infinity: they are null.
+    Decimals are numbers with all their digits, times ISO text, bytes hexadecimal digits. JSON has no NaN and no
+    infinity: they are null.
     """
     # json writes no decimal as a number, so a mark that no value can hold keeps its place
     mark = secrets.token_hex(8)
@@ -64,7 +65,7 @@ def _finite(value: object, mark: str) -> object:
 
 
 def _plain(value: object) -> object:
-    """Times as ISO text."""
+    """Times as ISO text, bytes as hexadecimal digits."""
     if isinstance(value, date | datetime):
         return value.isoformat()
     if isinstance(value, bytes):
@@ -81,7 +82,8 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]
         title=title or None, title_justify="left", header_style="bold", title_style="bold", box=box.SIMPLE_HEAD
     )
     numeric = [
-        all(isinstance(row[i], int | float | Decimal) or row[i] is None for row in rows) for i in range(len(columns))
+        all(isinstance(row[i], int | float | Decimal | None) and not isinstance(row[i], bool) for row in rows)
+        for i in range(len(columns))
     ]
     for name, right in zip(columns, numeric, strict=True):
         table.add_column(name, justify="right" if right else "left", overflow="fold", no_wrap=name == "snapshot_id")
@@ -130,16 +132,27 @@ def warn(text: str) -> None:
 
 
 def shown(name: str, value: object) -> str:
-    """A value as a person reads it: thousands apart, times to the second, ids whole."""
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else ""
-    if isinstance(value, datetime):
-        return value.strftime("%Y-%m-%d %H:%M:%S")
-    if isinstance(value, int) and not name.endswith("_id") and "snapshot" not in name:
-        return f"{value:,}"
-    return str(value).replace("[", r"\[")
+    """A value as a person reads it: thousands apart, times to the second, ids whole, of bytes the first ones.
+
+    A time that has a zone says so with +00:00, unless the column's name does.
+    """
+    match value:
+        case None:
+            text = "-"
+        case bool():
+            text = str(value).lower()
+        case datetime():
+            zoned = value.tzinfo is not None and "(UTC)" not in name
+            text = f"{value:%Y-%m-%d %H:%M:%S}{value.isoformat()[-6:] if zoned else ''}"
+        case Decimal():
+            text = f"{value:f}"
+        case bytes():
+            text = value[:BYTES_SHOWN].hex() + (f"… ({len(value):,} bytes)" if len(value) > BYTES_SHOWN else "")
+        case int() if not name.endswith("_id") and "snapshot" not in name:
+            text = f"{value:,}"
+        case _:
+            text = str(value).replace("[", r"\[")
+    return text
 
 
 @contextmanager

@@ -39,7 +39,8 @@ def _columns(dataset: Dataset) -> str:
 
 def _type(column: Column) -> str:
     ranged = column.type == "double" or column.role == "count"
-    return f"{column.type}, ±{column.largest:,}" if ranged else column.type
+    zone = f", local times of {column.zone}" if column.zone else ""
+    return f"{column.type}, ±{column.largest:,}" if ranged else f"{column.type}{zone}"
 
 
 def _names(column: Column) -> str:

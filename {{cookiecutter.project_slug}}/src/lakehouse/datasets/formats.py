@@ -19,8 +19,9 @@ class Csv:
     """Text with a line of names. Every value is read as text, and then conformed to its column's type, exactly.
 
     `encoding` is Python's name of it; a mark at the file's beginning (BOM) is left out. `junk_rows` are the lines
-    before the line of names. `decimal` and `thousands` are the signs in numbers. `times` is the form of times, in the
-    signs of `strptime`; without it they are written as 2024-01-31 23:59:59. A zip file holds one file.
+    before the line of names. `decimal` and `thousands` are the signs in numbers. `times` and `dates` are the forms of
+    times and dates, in the signs of `strptime`; without them they are written as 2024-01-31 23:59:59 and 2024-01-31. A
+    zip file holds one file.
     """
 
     delimiter: str = ","
@@ -30,6 +31,7 @@ class Csv:
     decimal: str = "."
     thousands: str = ""
     times: str = ""
+    dates: str = ""
     compression: Literal["", "gzip", "zip", "zstd"] = ""
 
     suffix = "csv"
@@ -41,12 +43,13 @@ class JsonLines:
     """A JSON object a line. Numbers keep their characters, and each value is conformed to its column's type, exactly.
 
     A member of an object is a column by its path: `customer.address.city`. A name that is missing, and null, are null.
-    `times` is the form of times, in the signs of `strptime`; without it they are written as 2024-01-31 23:59:59, or
-    with a T between. A zip file holds one file.
+    `times` and `dates` are the forms of times and dates, in the signs of `strptime`. Without them they are written as
+    2024-01-31 23:59:59, or with a T between, and 2024-01-31. A zip file holds one file.
     """
 
     encoding: str = "utf-8"
     times: str = ""
+    dates: str = ""
     compression: Literal["", "gzip", "zip", "zstd"] = ""
 
     suffix = "jsonl"

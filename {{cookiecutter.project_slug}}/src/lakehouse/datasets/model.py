@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from string import Formatter
 from typing import Literal
 
@@ -14,9 +15,8 @@ from lakehouse.datasets.formats import Format, Parquet
 from lakehouse.datasets.months import Month
 from lakehouse.datasets.parts import Daily, Monthly, Part, Whole
 from lakehouse.datasets.sources import Query
+from lakehouse.datasets.types import kind_of, largest_decimal
 from lakehouse.errors import SettingsError
-
-Type = Literal["long", "double", "string", "timestamp"]
 
 BEGINNING, END = Month(1, 1), Month(9999, 12)
 # The largest values that every later layer holds, summed over as many rows as a month may ever have. Silver keeps
@@ -46,21 +46,30 @@ class Column:
     Names match without regard to case and underscores. A file of the parts `required_since` to `required_until` that
     lacks the column is refused; in other parts the column may be absent and becomes null. Where it is required and
     `never_empty`, a file without a single value in it is refused too: such a file holds no usable trip. A number
-    that is larger than `largest`, or less than its negative, is refused.
+    that is larger than `largest`, or less than its negative, is refused. `type` is one of `types.TYPES`. `zone` (only
+    of a `timestamptz`) is where the clocks stand of times that a file has without a zone: `Europe/Berlin`.
     """
 
     name: str
-    type: Type
+    type: str
     names: tuple[Name, ...] = ()
     required_since: Part | None = None
     required_until: Part = END
     role: Literal["pickup", "dropoff", "time", "zone", "count", ""] = ""
     never_empty: bool = False
     doc: str = ""
+    zone: str = ""
 
     @property
-    def largest(self) -> float | int:
+    def kind(self) -> str:
+        """Its type without digits: `decimal` where the type is `decimal(12,2)`."""
+        return kind_of(self.type)
+
+    @property
+    def largest(self) -> float | int | Decimal:
         """The largest number that this column takes."""
+        if self.kind == "decimal":
+            return largest_decimal(self.type)
         if self.type == "double":
             return LARGEST_AMOUNT
         return LARGEST_COUNT if self.role == "count" else LARGEST_CODE
@@ -122,6 +131,14 @@ class Dataset:
     def time(self) -> str | None:
         """The column of the time that a row belongs to its month or day by, if it has one."""
         return next((column.name for column in self.columns if column.role in ("pickup", "time")), None)
+
+    @property
+    def time_sql(self) -> str | None:
+        """That column in the SQL of both engines. A time with a zone is the local time of its column's zone, or UTC."""
+        column = next((column for column in self.columns if column.name == self.time), None)
+        if column is None or column.type != "timestamptz":
+            return f'"{self.time}"' if self.time else None
+        return f"cast(\"{column.name}\" at time zone '{column.zone or 'UTC'}' as timestamp(6))"
 
     @property
     def landing_key(self) -> str:

@@ -8,18 +8,27 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from string import Formatter
 from types import UnionType
-from typing import get_args
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from lakehouse.datasets.days import Day
 from lakehouse.datasets.formats import Csv, Excel, Format, JsonLines, Parquet, Reader
-from lakehouse.datasets.model import Column, Dataset, Name, Type, normalised
+from lakehouse.datasets.model import Column, Dataset, Name, normalised
 from lakehouse.datasets.months import Month
 from lakehouse.datasets.parts import Daily, Monthly, Whole
 from lakehouse.datasets.sources import Query
+from lakehouse.datasets.types import MOST_DIGITS, TYPES, is_type
 
 _NAME = re.compile(r"[a-z0-9_]+")
 _TABLE = re.compile(r"raw\.[a-z][a-z0-9_]*")
-_TYPE_OF_ROLE = {"pickup": "timestamp", "dropoff": "timestamp", "time": "timestamp", "zone": "long", "count": "long"}
+_TYPES_OF_ROLE = {
+    "pickup": ("timestamp",),
+    "dropoff": ("timestamp",),
+    "time": ("timestamp", "timestamptz", "date"),
+    "zone": ("long",),
+    "count": ("long",),
+}
+# Two doubles that look the same may differ; bytes are compared whole, and have no order that people know.
+_NO_KEY = ("double", "binary")
 # Columns that the loader adds to those of a declaration.
 _ADDED = {"file_month", "file_date", "file_row", "source_sha256"}
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
@@ -47,11 +56,14 @@ _FIELDS: dict[type, dict[str, tuple[type | UnionType, str]]] = {
         "names": (tuple, '(Name("…"),)'),
         "required_since": (Month | Day | None, "Month(2024, 1)"),
         "required_until": _PART,
+        "zone": (str, '"Europe/Berlin"'),
     },
     Name: {"text": _TEXT, "since": _PART, "until": _PART},
-    Csv: dict.fromkeys(("delimiter", "quote", "encoding", "decimal", "thousands", "times", "compression"), _TEXT)
+    Csv: dict.fromkeys(
+        ("delimiter", "quote", "encoding", "decimal", "thousands", "times", "dates", "compression"), _TEXT
+    )
     | {"junk_rows": _NUMBER},
-    JsonLines: dict.fromkeys(("encoding", "times", "compression"), _TEXT),
+    JsonLines: dict.fromkeys(("encoding", "times", "dates", "compression"), _TEXT),
     Excel: {"sheet": _TEXT, "header_row": _NUMBER, "footer_rows": _NUMBER},
     Reader: {"function": (str, '"module:function"')},
     Query: dict.fromkeys(("database", "table", "sql"), _TEXT),
@@ -70,6 +82,8 @@ def _problems(dataset: Dataset) -> Iterator[str]:
     for column in dataset.columns:
         yield from _wrong_types(column)
     yield from _wrong_columns(dataset)
+    if isinstance(dataset.format, Csv | JsonLines | Excel):
+        yield from _wrong_in_text(dataset.columns, dataset.format)
     yield from _wrong_files(dataset)
     yield from _wrong_format(dataset.format)
     if dataset.source:
@@ -115,16 +129,33 @@ def _wrong_names(dataset: Dataset) -> Iterator[str]:
 
 
 def _wrong_types(column: Column) -> Iterator[str]:
-    if column.type not in (types := get_args(Type)):
-        yield f"the column {column.name!r} has the type {column.type!r}. Use one of {', '.join(types)}."
-    if column.role and column.role not in _TYPE_OF_ROLE:
-        roles = ", ".join(_TYPE_OF_ROLE)
-        yield f"the column {column.name!r} has the role {column.role!r}. Use one of {roles}, or none."
-    if column.role and column.type != (wanted := _TYPE_OF_ROLE[column.role]):
+    where = f"the column {column.name!r}"
+    if not is_type(column.type):
+        decimal = f" In a decimal(P,S), P is 1 to {MOST_DIGITS}, and S is 0 to P: decimal(12,2)."
         yield (
-            f"the column {column.name!r} has the role {column.role} and the type {column.type}. "
-            f"Declare it as {wanted}, or remove the role."
+            f"{where} has the type {column.type!r}. Use one of {', '.join(TYPES)}."
+            f"{decimal if str(column.type).startswith('decimal') else ''}"
         )
+    if column.role and column.role not in _TYPES_OF_ROLE:
+        roles = ", ".join(_TYPES_OF_ROLE)
+        yield f"{where} has the role {column.role!r}. Use one of {roles}, or none."
+    if column.role and column.type not in (wanted := _TYPES_OF_ROLE[column.role]):
+        yield (
+            f"{where} has the role {column.role} and the type {column.type}. "
+            f"Declare it as {_either(wanted)}, or remove the role."
+        )
+    if column.zone and column.type != "timestamptz":
+        yield f"{where} has a zone and the type {column.type}. Declare it as timestamptz, or remove the zone."
+    if column.zone and not _is_zone(column.zone):
+        yield f"{where} has the zone {column.zone!r}, which nobody knows. Write a name such as Europe/Berlin or UTC."
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
 
 
 def _wrong_columns(dataset: Dataset) -> Iterator[str]:
@@ -140,6 +171,9 @@ def _wrong_columns(dataset: Dataset) -> Iterator[str]:
         if name not in seen.values():
             known = ", ".join(seen.values())
             yield f"the key has {name!r}, and no column has this name. Use names of columns: {known}."
+    for column in dataset.columns:
+        if column.name in dataset.key and column.type in _NO_KEY:
+            yield f"the key has {column.name!r}, a {column.type}. Use columns of any type but {_either(_NO_KEY)}."
     if len(times := [column.name for column in dataset.columns if column.role in ("pickup", "time")]) > 1:
         yield f"the columns {' and '.join(times)} have the role pickup or time. Rows belong to a part by one."
     if added := sorted(_ADDED & set(seen.values())):
@@ -152,6 +186,28 @@ def _wrong_columns(dataset: Dataset) -> Iterator[str]:
         yield "it is declared as Whole(complete=False), and has no key to find its rows by. Declare the key."
     if dataset.key and not isinstance(dataset.parts, Whole):
         yield f"it has a key, and comes by the {dataset.parts.word}. Declare parts=Whole(), or no key."
+
+
+def _either(words: tuple[str, ...]) -> str:
+    return " or ".join(words)
+
+
+def _wrong_in_text(columns: tuple[Column, ...], form: Format) -> Iterator[str]:
+    """What a file of text can't hold, or its form of times does not say."""
+    times = form.times if isinstance(form, Csv | JsonLines) else ""
+    for column in columns:
+        where = f"the column {column.name!r}"
+        if column.type == "binary":
+            yield f"{where} is binary, and the {form.title} has only text. Declare it as string."
+        if column.type == "timestamp" and "%z" in times:
+            yield (f"{where} is timestamp, and times={times!r} has a zone. Declare it as timestamptz, or remove %z.")
+        if column.type == "timestamptz" and times and ("%z" in times) == bool(column.zone):
+            zone = f"{where} is timestamptz, and times={times!r} has"
+            yield (
+                f"{zone} a zone. Remove the column's zone."
+                if column.zone
+                else (f'{zone} no zone. Write %z in it, or say where the clocks stand: zone="Europe/Berlin".')
+            )
 
 
 def _wrong_files(dataset: Dataset) -> Iterator[str]:

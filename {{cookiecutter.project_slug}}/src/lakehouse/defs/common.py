@@ -16,7 +16,7 @@ from lakehouse import landing
 from lakehouse.settings import load_settings
 
 OWNERS = ["team:lakehouse"]
-PREVIEW_ROWS, PREVIEW_COLUMNS = 5, 12
+PREVIEW_ROWS, PREVIEW_COLUMNS, CELL_BYTES = 5, 12, 16
 READ_BUFFER = 1 << 20
 
 
@@ -104,5 +104,5 @@ def markdown_table(rows: pa.Table) -> str:
 
 
 def _cell(value: object) -> str:
-    text = "" if value is None else str(value)
+    text = "" if value is None else value[:CELL_BYTES].hex() if isinstance(value, bytes) else str(value)
     return text.replace("|", "\\|").replace("\n", " ")

@@ -236,7 +236,7 @@ def _pairs(row: dict[str, Any], key: Sequence[str], compared: Sequence[str]) -> 
 
 
 def _plain(value: Any) -> Any:
-    """The value in JSON's types: decimals as text, so that no cent is lost."""
+    """The value in JSON's types: decimals as text, so that no cent is lost; bytes as hexadecimal digits."""
     match value:
         case dict():
             return {name: _plain(item) for name, item in value.items()}
@@ -246,6 +246,8 @@ def _plain(value: Any) -> Any:
             return value.isoformat()
         case Decimal():
             return str(value)
+        case bytes():
+            return value.hex()
         case _:
             return value
 
@@ -255,7 +257,11 @@ def _words(row: dict[str, Any]) -> str:
     said = []
     for name, value in row.items():
         if isinstance(value, list):
-            said.append(f"{name}: {value[0]} → {value[1]}")
+            said.append(f"{name}: {_word(value[0])} → {_word(value[1])}")
         elif value is not None:
-            said.append(f"{name}={value}")
+            said.append(f"{name}={_word(value)}")
     return "  " + ", ".join(said)
+
+
+def _word(value: Any) -> Any:
+    return value.hex() if isinstance(value, bytes) else value

@@ -16,11 +16,24 @@ from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 from pyiceberg.transforms import IdentityTransform
-from pyiceberg.types import DateType, DoubleType, IcebergType, LongType, NestedField, StringType, TimestampType
+from pyiceberg.types import (
+    BinaryType,
+    BooleanType,
+    DateType,
+    DecimalType,
+    DoubleType,
+    IcebergType,
+    LongType,
+    NestedField,
+    StringType,
+    TimestampType,
+    TimestamptzType,
+)
 
-from lakehouse.datasets.model import Dataset
+from lakehouse.datasets.model import Column, Dataset
 from lakehouse.datasets.registry import DATASETS
-from lakehouse.errors import CommitError
+from lakehouse.datasets.types import digits_of
+from lakehouse.errors import CommitError, SettingsError
 from lakehouse.iceberg.catalog import LAYERS, settings_of
 from lakehouse.iceberg.identity import check_pair, identify
 
@@ -29,7 +42,11 @@ TYPES: dict[str, IcebergType] = {
     "long": LongType(),
     "double": DoubleType(),
     "string": StringType(),
+    "boolean": BooleanType(),
+    "date": DateType(),
     "timestamp": TimestampType(),
+    "timestamptz": TimestamptzType(),
+    "binary": BinaryType(),
 }
 # Each commit writes a metadata file: the last ones stay, older ones go with the commit.
 METADATA_FILES = {
@@ -56,9 +73,14 @@ FILE_ROW: tuple[str, IcebergType, str] = ("file_row", LongType(), "The row's pos
 SOURCE: tuple[str, IcebergType, str] = ("source_sha256", StringType(), "SHA-256 of that file.")
 
 
+def iceberg_type(column: Column) -> IcebergType:
+    """The Iceberg type of a declared column."""
+    return DecimalType(*digits_of(column.type)) if column.kind == "decimal" else TYPES[column.type]
+
+
 def raw_schema(dataset: Dataset) -> Schema:
     """The Iceberg schema of a dataset's raw table: what a row is known by comes first, and may not be null."""
-    declared = [(c.name, TYPES[c.type], c.doc) for c in dataset.columns]
+    declared = [(c.name, iceberg_type(c), c.doc) for c in dataset.columns]
     if dataset.key:
         return _schema([*declared, SOURCE], required=dataset.key)
     column = dataset.parts.column
@@ -84,6 +106,7 @@ def ensure_raw_tables(catalog: Catalog) -> list[str]:
     Raises:
         BoundaryError: catalog and files are not of one lakehouse.
         CommitError: a column could not be added, because others changed the table at each attempt.
+        SettingsError: a column has another type in its table than in its declaration.
     """
     settings = settings_of(catalog)
     check_pair(settings, catalog)
@@ -113,7 +136,23 @@ def _ensure(catalog: Catalog, dataset: Dataset) -> list[str]:
         except TableAlreadyExistsError:
             return []  # another process was quicker
         return [f"table {name}"]
+    _check_types(table, schema)
     return _add_columns(table, schema)
+
+
+def _check_types(table: Table, schema: Schema) -> None:
+    """Refuse a declaration that gives a column of the table another type: the rows that are there have the old one.
+
+    Raises:
+        SettingsError: names the column and both types.
+    """
+    types = {field.name: field.field_type for field in table.schema().fields}
+    for field in schema.fields:
+        if (old := types.get(field.name, field.field_type)) != field.field_type:
+            raise SettingsError(
+                f"{'.'.join(table.name())}: the column {field.name} is {old} in the table and {field.field_type} in "
+                f"the declaration. Nothing was changed. Declare {old}, or declare the new type under another name."
+            )
 
 
 def _add_columns(table: Table, schema: Schema) -> list[str]:

@@ -23,9 +23,11 @@ from pyiceberg.io.pyarrow import (
 )
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.partitioning import PartitionKey
+from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.typedef import Record
+from pyiceberg.types import BinaryType
 
 from lakehouse.errors import CommitError, RefusedError
 from lakehouse.formats.protocol import BATCH_ROWS
@@ -142,7 +144,7 @@ def described(
     """A parquet file as Iceberg will know it: its partition, size and metrics. Its columns have the table's ids."""
     statistics = data_file_statistics_from_parquet_metadata(
         parquet_metadata=metadata,
-        stats_columns=compute_statistics_plan(table.schema(), table.properties),
+        stats_columns=compute_statistics_plan(table.schema(), table.properties | _only_counted(table.schema())),
         parquet_column_mapping=parquet_path_to_id_mapping(table.schema()),
     )
     return DataFile.from_args(
@@ -157,6 +159,12 @@ def described(
         key_metadata=None,
         **statistics.to_serialized_dict(),
     )
+
+
+def _only_counted(schema: Schema) -> dict[str, str]:
+    """For `binary` columns the manifests hold counts, no least and greatest value: these can be whole images."""
+    names = [field.name for field in schema.fields if isinstance(field.field_type, BinaryType)]
+    return {f"write.metadata.metrics.column.{name}": "counts" for name in names}
 
 
 def _counted(batches: Iterable[list[pa.Array[Any]]], totals: Totals) -> Iterator[list[pa.Array[Any]]]:
@@ -231,6 +239,7 @@ def _parquet_writer(stream: Any, schema: pa.Schema, arrays: list[pa.Array[Any]])
         compression="zstd",
         compression_level=1,
         write_page_checksum=True,
+        store_decimal_as_integer=True,  # as Iceberg wants those of up to 18 digits
         store_schema=False,
     )
 

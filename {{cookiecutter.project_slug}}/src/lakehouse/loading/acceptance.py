@@ -22,7 +22,7 @@ from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.utils.concurrent import ExecutorFactory
 
 from lakehouse.datasets.file import DatasetFile
-from lakehouse.datasets.model import Dataset
+from lakehouse.datasets.model import Column, Dataset
 from lakehouse.datasets.parts import Part, Whole
 from lakehouse.datasets.registry import dataset_named
 from lakehouse.errors import RefusedError
@@ -184,8 +184,11 @@ class RowTimes:
             self._unit = f"datetime64[{dataset.parts.unit}]"
             midnight = datetime.min.time()
             self._position = [column.name for column in dataset.columns].index(dataset.time)
+            self._column = dataset.columns[self._position]
+            # A time may be the midnight after the last day; a date is a day, and that one is the next part's.
+            last = part.next.first_day - timedelta(days=1 if self._column.type == "date" else 0)
             self._first = _time(datetime.combine(part.first_day, midnight) - dataset.parts.tolerance)
-            self._last = _time(datetime.combine(part.next.first_day, midnight) + dataset.parts.tolerance)
+            self._last = _time(datetime.combine(last, midnight) + dataset.parts.tolerance)
         else:
             self._part = None
 
@@ -193,7 +196,7 @@ class RowTimes:
         """Count one conformed batch."""
         if self._part is None:
             return
-        times: Any = arrays[self._position]
+        times: Any = _local(self._column, arrays[self._position])
         self._known += len(times) - times.null_count
         outside = pc.or_(pc.less(times, self._first), pc.greater(times, self._last))
         if not outside.true_count:
@@ -297,6 +300,13 @@ def _first_day_of(file: DataFile) -> date:
     """The first day of the part that a data file of a raw table belongs to: the table is partitioned by it."""
     value: Any = file.partition[0]
     return value if isinstance(value, date) else EPOCH + timedelta(days=value)
+
+
+def _local(column: Column, values: pa.Array[Any]) -> pa.Array[Any]:
+    """Times of a column as local times of its zone (UTC without one), dates as their midnight."""
+    if column.type == "timestamptz":
+        values = pc.local_timestamp(values.cast(pa.timestamp("us", tz=column.zone or "UTC")))
+    return values.cast(pa.timestamp("us"))
 
 
 def _time(value: datetime) -> pa.Scalar[Any]:

@@ -16,19 +16,14 @@ from pyarrow import compute
 from lakehouse.datasets.formats import Format
 from lakehouse.datasets.model import LARGEST_CODE, ZONE_IDS, Column, Dataset, Name, normalised
 from lakehouse.datasets.parts import Part
+from lakehouse.datasets.types import digits_of
 from lakehouse.errors import RefusedError
 from lakehouse.formats.protocol import row_from_0
-from lakehouse.loading.spelling import example_of_a_number, example_of_a_time, plain
+from lakehouse.loading.convert import accepts, arrow_type, converted, first_out_of_range, is_text
+from lakehouse.loading.spelling import example_of_a_date, example_of_a_number, example_of_a_time, plain
 
 # its stubs know no plain Python values
 pc: Any = compute
-
-ARROW_TYPES: dict[str, Any] = {
-    "long": pa.int64(),
-    "double": pa.float64(),
-    "string": pa.string(),
-    "timestamp": pa.timestamp("us"),
-}
 
 
 def _fix(dataset: Dataset) -> str:
@@ -46,13 +41,24 @@ def _fix(dataset: Dataset) -> str:
 
 def expected(column: Column, declared: Format) -> str:
     """What a column's values must be, as text for messages."""
-    if column.type == "string":
-        return "text"
-    if column.type == "timestamp":
-        return f"a local time such as {example_of_a_time(declared)}"
-    kind = "a whole number" if column.type == "long" else "a number"
+    words = {
+        "string": "text",
+        "binary": "bytes",
+        "boolean": "true or false (as text also yes, no, t, f, y, n, 1 and 0)",
+        "date": f"a date such as {example_of_a_date(declared)}",
+        "timestamp": f"a local time such as {example_of_a_time(declared)}",
+        "timestamptz": f"a time with its zone such as {example_of_a_time(declared, zone=True)}",
+    }
+    if column.zone:
+        return f"a time with its zone, or a local time of {column.zone} such as {example_of_a_time(declared)}"
+    if column.kind in words:
+        return words[column.kind]
+    kind = "a whole number" if column.kind == "long" else "a number"
+    if column.kind == "decimal":
+        kind = f"a number with at most {digits_of(column.type)[1]} digits behind the point,"
     if column.largest != LARGEST_CODE:
-        kind = f"{kind} from {-column.largest:,} to {column.largest:,}"
+        # The sign as text: Python's own minus rounds a decimal to 28 digits.
+        kind = f"{kind} from -{column.largest:,} to {column.largest:,}"
     return f"{kind}{example_of_a_number(declared)}"
 
 
@@ -113,37 +119,15 @@ def _column_for(dataset: Dataset, part: Part | None, published: pa.Field[Any]) -
         )
     ]
     if len(found) > 1:
-        text = _is_text(published.type)
+        text = is_text(published.type)
         found = [column for column in found if (column.type == "string") == text] or found
     return found[0] if found else None
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return bool(
-        pa.types.is_string(kind)
-        or pa.types.is_large_string(kind)
-        or pa.types.is_string_view(kind)
-        or pa.types.is_binary(kind)
-        or pa.types.is_large_binary(kind)
-    )
-
-
 def _check_type(dataset: Dataset, column: Column, published: pa.Field[Any], file: str) -> None:
-    kind = published.type
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
-    fits = {
-        "long": number or _is_text(kind),
-        "double": number or _is_text(kind),
-        "string": number or _is_text(kind),
-        "timestamp": (pa.types.is_timestamp(kind) and kind.tz is None) or _is_text(kind),
-    }[column.type]
     # a column without any value has no type of its own; times and amounts can't be all unknown
-    empty = pa.types.is_null(kind) and column.role not in ("pickup", "dropoff", "time")
-    if not (fits or empty):
+    empty = pa.types.is_null(published.type) and column.role not in ("pickup", "dropoff", "time")
+    if not (accepts(column, published.type) or empty):
         raise RefusedError(
             f"{file}: the column {published.name!r} has the type {published.type}, which the table's column "
             f"{column.name} does not accept; expected {expected(column, dataset.format)}. {_fix(dataset)}"
@@ -179,7 +163,7 @@ class Conformer:
         for column in self.dataset.columns:
             source = self.match.sources[column.name]
             if source is None:
-                arrays[column.name] = pa.nulls(len(batch), ARROW_TYPES[column.type])
+                arrays[column.name] = pa.nulls(len(batch), arrow_type(column))
             else:
                 arrays[column.name] = self._convert(column, source, batch.column(source))
         self._look(arrays)
@@ -238,16 +222,18 @@ class Conformer:
 
     def _convert(self, column: Column, source: str, values: pa.Array[Any]) -> pa.Array[Any]:
         try:
-            converted = self._converted(column, values)
+            found = self._converted(column, values)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError):
             raise self._refusal(column, source, values, self._first_bad(column, values)) from None
-        bad = _first_out_of_range(column, converted)
+        bad = first_out_of_range(column, found)
         if bad is not None:
             raise self._refusal(column, source, values, bad)
-        return converted
+        return found
 
     def _converted(self, column: Column, values: pa.Array[Any]) -> pa.Array[Any]:
-        return _CONVERT[column.type](plain(values, column, self.dataset.format), ARROW_TYPES[column.type])
+        if pa.types.is_null(values.type):
+            return values.cast(arrow_type(column))
+        return converted(column, plain(values, column, self.dataset.format))
 
     def _first_bad(self, column: Column, values: pa.Array[Any]) -> int:
         """The position of the first value that does not convert, by halving."""
@@ -279,118 +265,4 @@ def _shown(values: pa.Array[Any], position: int) -> str:
     except UnicodeDecodeError:
         return repr(value.as_buffer().to_pybytes())
     except (ValueError, OverflowError):
-        return f"{value.value} ({value.type})" if pa.types.is_timestamp(value.type) else str(value.type)
-
-
-def _plain(values: pa.Array[Any]) -> pa.Array[Any]:
-    """Without dictionaries; text as `string`.
-
-    Raises:
-        pa.ArrowInvalid: bytes that are no UTF-8; neither parquet's reader nor a cast between kinds of text looks.
-    """
-    if pa.types.is_dictionary(values.type):
-        values = values.cast(values.type.value_type)
-    if not _is_text(values.type):
-        return values
-    text: pa.Array[Any] = values.cast(pa.string())
-    text.validate(full=True)
-    return text
-
-
-def _trimmed(values: pa.Array[Any]) -> pa.Array[Any]:
-    """Text without blanks around it; empty text is null."""
-    values = pc.utf8_trim_whitespace(_plain(values))
-    trimmed: pa.Array[Any] = pc.if_else(pc.equal(values, ""), pa.scalar(None, pa.string()), values)
-    return trimmed
-
-
-def _without_nan(values: pa.Array[Any]) -> pa.Array[Any]:
-    """NaN is how pandas spells null."""
-    nan = pc.is_nan(values)
-    return pc.if_else(nan, pa.scalar(None, values.type), values) if pc.any(nan).as_py() else values
-
-
-def whole_numbers(text: pa.Array[Any]) -> pa.Array[Any]:
-    """Text as whole numbers, each exactly; empty text is null.
-
-    Raises:
-        pa.ArrowInvalid: text that is none; a hexadecimal number, which the cast would take, is none either.
-    """
-    # "1.0" is how CSV files of floats spell 1. By way of a double, 2**53 + 1 would become another number.
-    spelled = pc.replace_substring_regex(_trimmed(text), r"^([+-]?[0-9]+)\.0*$", r"\1")
-    hexadecimal = pc.match_substring(spelled, "x", ignore_case=True)
-    if pc.any(hexadecimal).as_py():
-        raise pa.ArrowInvalid(f"'{pc.filter(spelled, hexadecimal)[0]}' is a hexadecimal number")
-    numbers: pa.Array[Any] = spelled.cast(pa.int64())
-    return numbers
-
-
-def _to_long(values: pa.Array[Any], target: pa.DataType) -> pa.Array[Any]:
-    if values.type == target:
-        return values
-    values = _plain(values)
-    if pa.types.is_string(values.type):
-        return whole_numbers(values)
-    if pa.types.is_floating(values.type):
-        values = _without_nan(values)
-    return values.cast(target)
-
-
-def _to_double(values: pa.Array[Any], target: pa.DataType) -> pa.Array[Any]:
-    values = _plain(values)
-    if pa.types.is_decimal(values.type):
-        values = values.cast(pa.string())  # Arrow's own cast multiplies by 0.01: 376.78 became 376.78000000000003
-    if pa.types.is_string(values.type):
-        values = _trimmed(values)
-    return _without_nan(values if values.type == target else values.cast(target))
-
-
-def _to_string(values: pa.Array[Any], target: pa.DataType) -> pa.Array[Any]:
-    values = _plain(values)
-    if pa.types.is_floating(values.type):
-        # a flag or code that some tool made a number of: 1.0 is "1"
-        return _without_nan(values).cast(pa.int64()).cast(target)
-    return values.cast(target)
-
-
-def _to_timestamp(values: pa.Array[Any], target: pa.DataType) -> pa.Array[Any]:
-    if values.type == target:
-        return values
-    values = _plain(values)
-    if pa.types.is_string(values.type):
-        values = _trimmed(values)
-        days = pc.match_substring_regex(values, r"^\d{4}-\d{2}-\d{2}$")
-        if pc.any(days).as_py():  # the cast would make midnight of it
-            raise pa.ArrowInvalid(f"{pc.filter(values, days)[0]} has no time of day")
-    return values.cast(target)
-
-
-_CONVERT: dict[str, Callable[[pa.Array[Any], pa.DataType], pa.Array[Any]]] = {
-    "long": _to_long,
-    "double": _to_double,
-    "string": _to_string,
-    "timestamp": _to_timestamp,
-}
-# years that SQL engines and Python can show
-_FIRST_TIME = pa.scalar(-62135596800000000, pa.int64()).cast(pa.timestamp("us"))
-_LAST_TIME = pa.scalar(253402300799999999, pa.int64()).cast(pa.timestamp("us"))
-
-
-def _first_out_of_range(column: Column, values: pa.Array[Any]) -> int | None:
-    low: Any
-    high: Any
-    if column.type in ("long", "double"):
-        low, high = -column.largest, column.largest
-    elif column.type == "timestamp":
-        low, high = _FIRST_TIME, _LAST_TIME
-    else:
-        return None
-    extremes = pc.min_max(values)
-    smallest, largest = extremes["min"], extremes["max"]
-    if not smallest.is_valid:
-        return None
-    inside = pc.and_(pc.greater_equal(smallest, low), pc.less_equal(largest, high))
-    if inside.as_py():
-        return None
-    outside = pc.or_(pc.less(values, low), pc.greater(values, high))
-    return int(pc.index(outside, True).as_py())
+        return f"{value.value} ({value.type})" if pa.types.is_temporal(value.type) else str(value.type)

@@ -1,31 +1,44 @@
-"""Numbers and times in text, as a file spells them, in the one spelling that casts understand."""
+"""Numbers, dates and times in text, as a file spells them, in the one spelling that casts understand."""
 
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from collections.abc import Callable
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pyarrow as pa
 from pyarrow import compute
 
-from lakehouse.datasets.formats import Csv, Format, JsonLines
+from lakehouse.datasets.formats import Csv, Excel, Format, JsonLines
 from lakehouse.datasets.model import Column
 
 # its stubs know no plain Python values
 pc: Any = compute
 
+_UTC = pa.timestamp("us", tz="UTC")
+_TIME = "%Y-%m-%d %H:%M:%S"
+_EXAMPLE = datetime(2024, 1, 31, 23, 59, 59, tzinfo=UTC)
+
 
 def plain(values: pa.Array[Any], column: Column, declared: Format) -> pa.Array[Any]:
-    """A column's text with a point in numbers, and times as 2024-01-31 23:59:59. Other columns stay as they are.
+    """A column's text with a point in numbers, and dates and times as such. Other columns stay as they are.
 
     Raises:
         pa.ArrowInvalid: a value that is not spelled as declared.
     """
-    if isinstance(declared, Csv) and _has_other_signs(declared) and column.type in ("long", "double"):
+    if isinstance(declared, Csv) and _has_other_signs(declared) and column.kind in ("long", "double", "decimal"):
         return _numbers(values, declared)
-    if column.type == "timestamp" and (form := form_of_times(declared)):
-        return _times(values, form)
+    times, dates = form_of_times(declared), form_of_dates(declared)
+    if column.type == "timestamptz" and "%z" in times:
+        return _each(values, times, _UTC, _moment)
+    if column.type in ("timestamp", "timestamptz") and times:
+        return _times(values, times)
+    if column.type == "date" and dates:
+        return _each(values, dates, pa.date32(), _day)
+    if column.type == "date" and isinstance(declared, Excel):  # a date in a cell is a time at midnight
+        days: pa.Array[Any] = pc.replace_substring_regex(values, r"^(\d{4}-\d{2}-\d{2}) 00:00:00$", r"\1")
+        return days
     return values
 
 
@@ -34,10 +47,19 @@ def form_of_times(declared: Format) -> str:
     return declared.times if isinstance(declared, Csv | JsonLines) else ""
 
 
-def example_of_a_time(declared: Format) -> str:
+def form_of_dates(declared: Format) -> str:
+    """How dates are written, in the same signs; nothing where that is as usual."""
+    return declared.dates if isinstance(declared, Csv | JsonLines) else ""
+
+
+def example_of_a_time(declared: Format, *, zone: bool = False) -> str:
     """A time as a file spells it, for messages."""
-    form = form_of_times(declared) or "%Y-%m-%d %H:%M:%S"
-    return f"{datetime(2024, 1, 31, 23, 59, 59):{form}}"  # noqa: DTZ001 - a local time
+    return f"{_EXAMPLE:{form_of_times(declared) or (f'{_TIME}+01:00' if zone else _TIME)}}"
+
+
+def example_of_a_date(declared: Format) -> str:
+    """A date as a file spells it, for messages."""
+    return f"{_EXAMPLE:{form_of_dates(declared) or '%Y-%m-%d'}}"
 
 
 def example_of_a_number(declared: Format) -> str:
@@ -66,14 +88,46 @@ def _numbers(values: pa.Array[Any], declared: Csv) -> pa.Array[Any]:
 
 
 def _times(values: pa.Array[Any], form: str) -> pa.Array[Any]:
-    trimmed = pc.utf8_trim_whitespace(values)
-    trimmed = pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed)
+    trimmed = _trimmed(values)
     times: pa.Array[Any] = pc.strptime(trimmed, format=form, unit="us", error_is_null=False)
     # Arrow takes the 31st of February for the 2nd of March. Such a day ends up early in the month after a short one.
     early = pc.and_(pc.less_equal(pc.day(times), 3), pc.is_in(pc.month(times), pa.array([3, 5, 7, 10, 12])))
-    for text in pc.unique(pc.filter(trimmed, early)).to_pylist():
-        try:
-            datetime.strptime(text, form)  # noqa: DTZ007 - local times
-        except ValueError as error:
-            raise pa.ArrowInvalid(str(error)) from error
+    doubtful = pc.or_(early, pc.less(pc.year(times), 1000))  # and 31.01.24 for a day of the year 24
+    for text in pc.unique(pc.filter(trimmed, doubtful)).to_pylist():
+        _parsed(text, form)
     return times
+
+
+def _trimmed(values: pa.Array[Any]) -> pa.Array[Any]:
+    trimmed = pc.utf8_trim_whitespace(values)
+    text: pa.Array[Any] = pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed)
+    return text
+
+
+def _each(values: pa.Array[Any], form: str, target: Any, read: Callable[[str, str], date]) -> pa.Array[Any]:
+    """Text read by Python, each one once: slower than Arrow, but days are few, and Arrow reads no zones like +01:00."""
+    texts: Any = _trimmed(values).dictionary_encode()
+    found = pa.array([read(text, form) for text in texts.dictionary.to_pylist()], target)
+    each: pa.Array[Any] = found.take(texts.indices)
+    return each
+
+
+def _moment(text: str, form: str) -> datetime:
+    try:
+        return _parsed(text, form).astimezone(UTC)
+    except OverflowError as error:
+        raise pa.ArrowInvalid(str(error)) from error
+
+
+def _day(text: str, form: str) -> date:
+    time = _parsed(text, form)
+    if time.time() != datetime.min.time():
+        raise pa.ArrowInvalid(f"{text} has a time of day")
+    return time.date()
+
+
+def _parsed(text: str, form: str) -> datetime:
+    try:
+        return datetime.strptime(text, form)  # noqa: DTZ007 - local times
+    except ValueError as error:
+        raise pa.ArrowInvalid(str(error)) from error

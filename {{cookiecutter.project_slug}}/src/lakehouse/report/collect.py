@@ -158,8 +158,8 @@ def _travel(engine: Engine, tables: dict[str, TableHistory]) -> Travel | None:
     ):
         return None
     sql = (
-        f"select '{dataset.name}' as service_type, cast({dataset.time} as date) as day, count(*) as trips "
-        f"from {dataset.table} where date_trunc('month', {dataset.time}) = file_month group by 1, 2"
+        f"select '{dataset.name}' as service_type, cast({dataset.time_sql} as date) as day, count(*) as trips "
+        f"from {dataset.table} where date_trunc('month', {dataset.time_sql}) = file_month group by 1, 2"
     )
     return _compare(engine, load, dataset.table, sql, (load.parent_id, load.snapshot_id))
 

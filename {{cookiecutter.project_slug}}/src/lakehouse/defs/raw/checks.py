@@ -81,8 +81,8 @@ def part_facts(engine: Engine, dataset: Dataset, part: Part) -> dict[str, int]:
     counted = any(column.name == PASSENGERS for column in dataset.columns)
     nulls = f"count(case when {PASSENGERS} is null then 1 end)" if counted else "0"
     days = f"interval '{parts.tolerance.days}' day"
-    strays = f"""count(case when {dataset.time} < date '{part.first_day}' - {days}
-                       or {dataset.time} >= date '{part.next.first_day}' + {days} then 1 end)"""
+    strays = f"""count(case when {dataset.time_sql} < date '{part.first_day}' - {days}
+                       or {dataset.time_sql} >= date '{part.next.first_day}' + {days} then 1 end)"""
     sql = f"""
         select
             count(*) as rows,

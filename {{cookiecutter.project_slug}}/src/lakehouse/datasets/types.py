@@ -1,0 +1,44 @@
+"""The types that a column of a dataset may have. Each is one type of Iceberg."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+# As a declaration writes them.
+TYPES = ("long", "double", "decimal(P,S)", "boolean", "date", "timestamp", "timestamptz", "string", "binary")
+MOST_DIGITS = 38
+_DECIMAL = re.compile(r"decimal\(([0-9]+), ?([0-9]+)\)")
+
+
+def kind_of(type_: str) -> str:
+    """The type without its digits: `decimal` for `decimal(12,2)`, and the type itself for all others."""
+    return "decimal" if _DECIMAL.fullmatch(type_) else type_
+
+
+def digits_of(type_: str) -> tuple[int, int]:
+    """How many digits a decimal type has, and how many of them are behind the point: (12, 2) for `decimal(12,2)`.
+
+    Raises:
+        ValueError: it is no decimal type.
+    """
+    match = _DECIMAL.fullmatch(type_)
+    if match is None:
+        raise ValueError(type_)
+    return int(match[1]), int(match[2])
+
+
+def largest_decimal(type_: str) -> Decimal:
+    """The largest number of a decimal type: 9999.99 for `decimal(6,2)`."""
+    digits, behind = digits_of(type_)
+    return Decimal((0, (9,) * digits, -behind))
+
+
+def is_type(type_: object) -> bool:
+    """Whether a column can have this type: its word is known, and a decimal has 1 to 38 digits."""
+    if not isinstance(type_, str):
+        return False
+    if not _DECIMAL.fullmatch(type_):
+        return type_ in TYPES and "(" not in type_
+    digits, behind = digits_of(type_)
+    return 1 <= digits <= MOST_DIGITS and behind <= digits
