@@ -15,6 +15,12 @@ OURS = ("LAKEHOUSE_", "TLC_SOURCE", "DUCKDB_", "TRINO_", "REST_", "S3_", "DAGSTE
 KEPT = ("TRINO_IMAGE", "LAKEHOUSE_STACK", "LAKEHOUSE_STACK_LOGS")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put slow tests first, so that no process waits for the last of them; not where a seed decides the order."""
+    if not os.environ.get("LAKEHOUSE_TEST_SEED"):
+        items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(autouse=True)
 def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in list(os.environ):

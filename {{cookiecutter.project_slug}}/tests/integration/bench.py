@@ -81,7 +81,7 @@ def main() -> None:
         sys.stdout.write(f"{what:<80} {figure:>16}\n")
         sys.stdout.flush()
 
-    with tempfile.TemporaryDirectory(prefix="bench-") as name, started() as stack:
+    with tempfile.TemporaryDirectory(prefix="bench-") as name, started(as_deployed=True) as stack:
         folder = Path(name)
         line("stack start to ready", f"{stack.seconds:.1f} s")
         lake = Lake(stack, folder)

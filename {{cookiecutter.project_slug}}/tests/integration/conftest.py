@@ -1,9 +1,9 @@
-"""Fixtures of the suites on real services: one stack for the whole run, one test at a time in it.
+"""Fixtures of the suites on real services: a stack for each test process, one test at a time in it.
 
 The names of namespaces and tables are fixed (raw, silver, gold), and a fault test takes a service away from everybody:
-so a test that uses the stack has it to itself, by a lock between processes, and finds it empty. A stack per worker
-process would take 3 GB each. With pytest-xdist the controller owns the containers: it lives longest, and what is left
-after it was killed is cleared away by testcontainers' reaper.
+so a test has its stack to itself and finds it empty. A lock between processes holds that where several use one: a
+borrowed stack, or that of a process which has died. With pytest-xdist the controller owns the containers: it lives
+longest, and what is left after it was killed is cleared away by testcontainers' reaper.
 """
 
 from __future__ import annotations
@@ -22,9 +22,12 @@ import pytest
 from filelock import FileLock
 from tests.integration.faults import PROPERTY, Outcome, table
 from tests.integration.lake import Lake
-from tests.integration.stack import Stack, attached, started
+from tests.integration.stack import Stack, attached, started_at_once
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
-OWNED = pytest.StashKey[tuple[ExitStack, Stack]]()
+# These start services beside those of their process, gigabytes of them: one after the other, in one process.
+STARTS_SERVICES = tuple(f"tests/integration/test_{name}.py::" for name in ("secure", "workers", "compose"))
+OWNED = pytest.StashKey[tuple[ExitStack, list[Stack]]]()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -46,8 +49,25 @@ def pytest_report_header() -> list[str]:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """pytest-xdist's controller, before each worker starts: one stack for all of them."""
-    node.workerinput["stack"] = _owned(node.config).to_json()
+    """pytest-xdist's controller, before each worker starts: its stack. The first call starts those of all workers."""
+    stacks = _owned(node.config)
+    number = int(node.gateway.id.removeprefix("gw"))  # one that replaces a dead worker counts on
+    node.workerinput["stack"] = stacks[number % len(stacks)].to_json()
+
+
+class OneByOne(LoadScopeScheduling):  # type: ignore[misc]
+    """Gives each process the next test, in order; the tests that start services come first, and all go to one process.
+
+    pytest-xdist's own mark for a group has no effect with pytest 9.2.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "services" if nodeid.startswith(STARTS_SERVICES) else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneByOne:
+    return OneByOne(config, log)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -55,12 +75,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         config.stash[OWNED][0].close()
 
 
-def _owned(config: pytest.Config) -> Stack:
+def _owned(config: pytest.Config) -> list[Stack]:
     if OWNED not in config.stash:
         cleanup = ExitStack()
         borrowed = os.environ.get("LAKEHOUSE_STACK") == "attach"
-        stack = attached() if borrowed else cleanup.enter_context(started())
-        config.stash[OWNED] = (cleanup, stack)
+        processes = len(config.getoption("tx", [])) or 1
+        stacks = [attached()] if borrowed else cleanup.enter_context(started_at_once(processes))
+        config.stash[OWNED] = (cleanup, stacks)
     return config.stash[OWNED][1]
 
 
@@ -68,7 +89,7 @@ def _owned(config: pytest.Config) -> Stack:
 def running_stack(pytestconfig: pytest.Config) -> Stack:
     """The services, without having them to oneself."""
     given = getattr(pytestconfig, "workerinput", {}).get("stack")
-    return Stack(**json.loads(given)) if given else _owned(pytestconfig)
+    return Stack(**json.loads(given)) if given else _owned(pytestconfig)[0]
 
 
 @pytest.fixture
@@ -78,7 +99,7 @@ def stack(
     """The services, to oneself; their logs are shown if the test fails."""
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
-    with FileLock(shared / "stack.lock", timeout=1800):
+    with FileLock(shared / f"stack-{running_stack.network}.lock", timeout=1800):
         start = time.time()
         yield running_stack
         if request.node.stash.get(FAILED, False):
