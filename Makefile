@@ -55,7 +55,7 @@ demo: install ## Bake, install, load two months, build, report (DATASET=, MONTHS
 	$(MAKE) --no-print-directory -C "$$project" demo TLC_SOURCE="$$source"
 
 test: install ## All that needs no Docker: the template's tests, then those of a bake in it (ARGS= for pytest: the template's tests alone)
-	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) $(or $(ARGS),--dist loadfile)
 	@[ -n "$(ARGS)" ] || { project=$$($(call bake,tests)) && $(MAKE) --no-print-directory -C "$$project" test; }
 
 long: install ## The tests that search, at length, in a baked project (an hour)
