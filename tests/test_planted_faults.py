@@ -121,7 +121,7 @@ FAULTS = (
         LOADING,
         (("            if (current.snapshot_id if current else None) != base:\n", "            if False:\n"),),
         "test_merging.py::test_a_merge_begins_again_where_others_changed_the_table",
-        r"Merged\(inserted=0, updated=0, unchanged=1",
+        r"Merged\(inserted=1, updated=0, unchanged=1",
     ),
     Fault(
         "a merge that writes all data files again",
