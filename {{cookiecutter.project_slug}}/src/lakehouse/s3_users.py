@@ -7,7 +7,11 @@ CATALOG_WAITS = (
     "The catalog's log says what it waits for: Postgres, or the object store, which may refuse the catalog's user "
     "(CATALOG_S3_ACCESS_KEY and CATALOG_S3_SECRET_KEY). Correct that, then run the same command again."
 )
-_USERS = {"loader": "S3", "catalog": "CATALOG_S3", "trino": "TRINO_S3"}
+_USERS = {
+    "loader": ("the loader", "S3"),
+    "catalog": ("the catalog", "CATALOG_S3"),
+    "trino": ("Trino", "TRINO_S3"),
+}
 
 
 def s3_refuses(said: str) -> bool:
@@ -18,8 +22,8 @@ def s3_refuses(said: str) -> bool:
 
 def refused_user(name: str) -> str:
     """Which user of the object store that was, by its settings, and the fix."""
-    setting = _USERS[name]
+    who, setting = _USERS[name]
     return (
-        f"The object store refuses the user of the {name}. Correct {setting}_ACCESS_KEY and {setting}_SECRET_KEY in "
-        ".env, run `make stack-up`, which makes these users, and run the same command again."
+        f"The object store refuses the user that {who} has there. Correct {setting}_ACCESS_KEY and "
+        f"{setting}_SECRET_KEY in .env, run `make stack-up`, which makes these users, and run the same command again."
     )

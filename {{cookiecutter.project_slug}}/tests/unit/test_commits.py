@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
-from pyiceberg.exceptions import CommitStateUnknownException, ValidationException
+from pyiceberg.exceptions import CommitStateUnknownException, ServerError, ValidationException
 from requests import RequestException
 from tests.lake import Lake
 
@@ -54,6 +54,30 @@ def test_a_commit_whose_answer_is_lost_leaves_the_month_once(
     assert [row.total_rows for row in lake.history(TABLE)] == [500, 520]
     assert (result.action, result.snapshot_id) == ("loaded", lake.history(TABLE)[-1].snapshot_id)
     assert lake.table(TABLE).scan().to_arrow()["file_row"].to_pylist() == list(range(520))
+
+
+def test_a_commit_that_arrives_after_a_refusal_for_its_time_finds_its_file(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first answer is lost, the second attempt is refused for its time: the first may still be made."""
+    lake.load("green", "2024-01", lake.generate("green", "2024-01", 500))
+    lake.land("green", "2024-01", lake.generate("green", "2024-01", 520, seed=1))
+    real: Commit = SqlCatalog.commit_table
+    sent: list[Any] = []
+
+    def commit_table(*arguments: Any) -> Any:
+        sent.append(arguments)
+        if len(sent) == 1:
+            raise CommitStateUnknownException("the answer was lost")
+        raise ServerError("Invalid update timestamp 1: before last snapshot timestamp 2")
+
+    with monkeypatch.context() as faulty:
+        faulty.setattr(SqlCatalog, "commit_table", commit_table)
+        with pytest.raises(CommitError, match="did not confirm that green 2024-01 was committed"):
+            lake.load("green", "2024-01")
+    real(*sent[0])
+
+    assert len(lake.table(TABLE).scan().to_arrow()) == 520
 
 
 def test_a_load_again_is_made_once_a_run_also_if_its_answer_is_lost(

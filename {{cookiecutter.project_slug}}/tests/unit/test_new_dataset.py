@@ -166,7 +166,7 @@ CASES: dict[str, tuple[str | bytes, Format, list[dict[str, Any]]]] = {
             {"id": 2, "at_value": None, "who_name": None, "x": 1.5},
         ],
     ),
-    "gzip": (gzip.compress(b"a,b\n1,x\n"), Csv(compression="gzip"), [{"a": 1, "b": "x"}]),
+    "gzip": (gzip.compress(b"a,b\n1,x\n", mtime=0), Csv(compression="gzip"), [{"a": 1, "b": "x"}]),
 }
 
 
@@ -205,18 +205,18 @@ def test_the_declaration_loads_the_sample_exactly(tmp_path: Path, case: str) -> 
             b"1;2024-01-05;x\n2;2024-01-06;y\n",
             "has no line of names: line 1 is '1;2024-01-05;x', which looks like values",
         ),
-        (b"a;b\n1;2;\n3;4;\n", "names 2 columns in line 1, and has 3 values in the lines below it: '1;2;'"),
+        (b"a;b\n1;2;\n3;4;\n", "has 2 names in line 1, but 3 values in the lines below it, such as '1;2;'"),
         (b"a,b\n1,2\n3\n4,5\n6,7\n", r"can't be read as Csv\(\): CSV parse error: Expected 2 columns, got 1: 3"),
         (b"a;b\n1;2\n3;4\nTotal: 2 rows\n", r"can't be read as Csv\(delimiter=\";\"\): .* got 1: Total: 2 rows"),
-        (b'[{"a": 1}]', "is a JSON list: .* Write an object a line"),
+        (b'[{"a": 1}]', "is a JSON list: .* Write one object per line"),
         (b'{"a": 1}\n{"a": ', "line 2 is not one whole JSON object"),
         (b"<html><body>Not found</body></html>", "is a web page or XML"),
         (
             b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
             r"is an old Excel file \(.xls\), which is not read. Save it as CSV or xlsx",
         ),
-        (b"a,b\n1,\x00\n2,x\n", "has bytes that are no text"),
-        (gzip.compress(b"a,b\n" + b"1,x\n" * 9)[:-9], "can't be read"),
+        (b"a,b\n1,\x00\n2,x\n", "has a zero byte, so it is no text"),
+        (gzip.compress(b"a,b\n" + b"1,x\n" * 9, mtime=0)[:-9], "can't be read"),
     ],
 )
 def test_a_sample_that_can_t_be_loaded_is_refused_with_a_reason(tmp_path: Path, content: bytes, message: str) -> None:

@@ -119,7 +119,7 @@ def test_a_publication_that_stops_half_way_leaves_the_one_before(lake: Lake, mon
 
     with monkeypatch.context() as planted:
         planted.setattr(SqlCatalog, "commit_table", commit_table)
-        with pytest.raises(CommitError, match="changed while it was being published"):
+        with pytest.raises(CommitError, match="changed a table while it was being published"):
             publish(lake.settings)
 
     count = "select count(*) as n from raw.{}_trips"

@@ -154,8 +154,9 @@ class _Write:
         self.columns = partition_columns(found) if found else list(cells[0]) if cells else []
         if cells and set(self.columns) != set(cells[0]):
             raise RefusedError(
-                f"{name} was not written: it is partitioned by {', '.join(self.columns) or 'nothing'}, and the "
-                f"partition names {', '.join(cells[0])}. Replace the whole table, or write to a new one."
+                f"{name} was not written: the table is partitioned by {', '.join(self.columns) or 'nothing'}, but the "
+                f"partition that was given is one of {', '.join(cells[0])}. Give a partition of the table, or none: "
+                "then the whole table is replaced."
             )
         self.wanted = self._wanted()
 

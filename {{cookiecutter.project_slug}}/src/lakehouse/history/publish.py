@@ -149,8 +149,8 @@ def _publish(settings: Settings, catalog: Catalog, done: BuildResult) -> Publica
             _commit_one_by_one(settings, catalog, changes, publication)
     except CommitFailedException as error:
         raise CommitError(
-            f"A table changed while it was being published ({error}). Readers still see what was published before. "
-            "Run `lakehouse publish` again."
+            f"Another command changed a table while it was being published ({error}). Readers still "
+            "see what was published before. Run `lakehouse publish` again."
         ) from error
     return publication
 

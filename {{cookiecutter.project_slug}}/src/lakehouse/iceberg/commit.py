@@ -139,7 +139,6 @@ def commit(
         except LOST_ANSWER as error:
             reason = error
             if _is_clock(error):
-                unanswered.clear()  # refused for its time, so certainly not committed
                 break
             give_up = min(give_up, time.monotonic() + LOOK_SECONDS)
             if time.monotonic() >= give_up:
@@ -231,6 +230,10 @@ def _replace(table: Table, files: Sequence[DataFile], change: Replacement, unans
         transaction.commit_transaction()
     except (ValidationException, CommitFailedException, OperationalError, BadRequestError):
         unanswered.discard(overwrite.snapshot_id)  # certainly not committed; an earlier one, not answered, may still be
+        raise
+    except LOST_ANSWER as error:
+        if _is_clock(error):
+            unanswered.discard(overwrite.snapshot_id)  # refused for its time
         raise
     unanswered.discard(overwrite.snapshot_id)
     return overwrite.snapshot_id

@@ -137,8 +137,8 @@ def _text(path: Path, declared: Csv) -> Form:
         raise RefusedError(f"{path} is a web page or XML: it begins with {head[:40]!r}. Export the data as CSV.")
     if start[:1] == b"[":
         raise RefusedError(
-            f"{path} is a JSON list: it begins with {head[:40]!r}. Write an object a line, without brackets and commas "
-            "between them."
+            f"{path} is a JSON list: it begins with {head[:40]!r}. Write one object per line, without the list's "
+            "brackets, and without commas between objects."
         )
     encoding, is_ascii, notes = _encoding(path, declared, head)
     if start[:1] == b"{":
@@ -206,7 +206,7 @@ def _encoding(path: Path, declared: Csv, head: bytes) -> tuple[str, bool, tuple[
     if (zeros := head[:4000].count(0)) > 0:
         even = head[:4000:2].count(0)
         if zeros < len(head[:4000]) // 4:
-            raise RefusedError(f"{path} has bytes that are no text (a zero byte). Give a CSV or parquet file.")
+            raise RefusedError(f"{path} has a zero byte, so it is no text. Save it as UTF-8, or give another file.")
         name = "utf-16-be" if even > zeros // 2 else "utf-16-le"
         return name, False, (f"The encoding {name} is a guess: each second byte is zero.",)
     decoder = codecs.getincrementaldecoder("utf-8")()
@@ -263,9 +263,9 @@ def _table(path: Path, text: str, *, is_cut: bool) -> _Table:
     without_names = any(map(_is_value, best.names))
     if without_names and best.before and len(best.before) == len(best.names) - 1:
         raise RefusedError(
-            f"{path} names {len(best.before)} columns in line {best.junk}, and has {len(best.names)} values in the "
-            f"lines below it: {best.delimiter.join(best.names)[:80]!r}. If they end with a delimiter too much, add one "
-            "to the line of names."
+            f"{path} has {len(best.before)} names in line {best.junk}, but {len(best.names)} values in the lines below "
+            f"it, such as {best.delimiter.join(best.names)[:80]!r}. If each of these lines ends with a delimiter, add "
+            "one at the end of the line of names too."
         )
     if without_names:
         shown = best.delimiter.join(best.names)[:80]

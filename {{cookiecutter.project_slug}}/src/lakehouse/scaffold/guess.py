@@ -71,6 +71,13 @@ def guess(name: str, paths: Sequence[Path]) -> Guess:
     Raises:
         RefusedError: a sample can't be read, or no declaration loads it as it is. The message says what to correct.
     """
+    try:
+        return _guess(name, paths)
+    except RefusedError as error:
+        raise RefusedError(f"{error} No dataset was made.") from error
+
+
+def _guess(name: str, paths: Sequence[Path]) -> Guess:
     for path in paths:
         if path.is_dir():
             raise RefusedError(f"{path} is a folder. Name its files: {path}/*.csv.")

@@ -85,7 +85,8 @@ def _parse(settings: Settings, path: Path) -> dict[str, Any]:
         )
         made = Path(scratch, "manifest.json")
         if done.returncode or not made.exists():
-            raise TransformError(f"dbt can't parse {dbt}:\n{(done.stdout + done.stderr).strip()}")
+            said = (done.stdout + done.stderr).strip()
+            raise TransformError(f"dbt can't read the models in {dbt}. Correct what it names, and start again.\n{said}")
         Path(scratch, PARTIAL_PARSE).replace(path.with_suffix(_PARSED))
         made.replace(path)
         found = _read(path)
