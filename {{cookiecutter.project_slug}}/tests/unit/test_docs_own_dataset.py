@@ -7,7 +7,8 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
 from types import ModuleType
 
@@ -105,7 +106,7 @@ def test_the_declared_sheet_is_loaded(lake: Lake, tmp_path: Path, monkeypatch: p
     monkeypatch.setitem(DATASETS, "budget", declared_on_page("BUDGET"))
     book = Workbook()
     sheet = book.create_sheet("Plan")
-    due = datetime.fromisoformat("2024-01-31T09:30")
+    due = date(2024, 1, 31)
     for row in (["Budget"], [], ["No.", "Due", "amount", "remark"], [7, due, 0.1, "late"], ["Total", None, 0.1]):
         sheet.append(row)
     book.save(tmp_path / "budget.xlsx")
@@ -113,8 +114,8 @@ def test_the_declared_sheet_is_loaded(lake: Lake, tmp_path: Path, monkeypatch: p
     land(lake.landing, str(tmp_path), DatasetFile("budget"))
     load(lake.catalog, lake.landing, DatasetFile("budget"))
 
-    assert lake.rows("select number, due_at, amount, remark from raw.budget") == [
-        {"number": 7, "due_at": due, "amount": 0.1, "remark": "late"}
+    assert lake.rows("select number, due, amount, remark from raw.budget") == [
+        {"number": 7, "due": due, "amount": Decimal("0.10"), "remark": "late"}
     ]
 
 

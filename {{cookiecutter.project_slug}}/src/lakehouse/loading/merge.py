@@ -35,6 +35,7 @@ from lakehouse.settings import Settings
 pc: Any = compute
 
 _FIX = "Nothing was loaded. Load it again with --refresh, which gets the published file again."
+_ONE = "so only one may have it. A file with several versions of a row needs an `order` in its declaration"
 MEMORY = "256MB"  # of DuckDB; what it holds beyond that is on disk
 Mask = npt.NDArray[np.bool_]
 
@@ -274,7 +275,11 @@ class Incoming:
         finally:
             self._connection.unregister("held")
 
-    def _refuse_twice(self, query: str, why: str = "so only one may have it") -> None:
+    def _refuse_twice(
+        self,
+        query: str,
+        why: str = "so only one may have it. Rows of several versions need an `order` in the declaration",
+    ) -> None:
         if not (found := self._connection.sql(query).fetchall()):
             return
         what = " and ".join(
