@@ -139,4 +139,6 @@ def test_the_next_larger_number_is_refused_with_its_range(lake: Lake, dataset: s
         with pytest.raises(RefusedError) as refused:
             lake.load(dataset, MONTH, file)
         assert f"the column {name!r} has {value!r} in row 7 " in str(refused.value)
-        assert f" from {-column.largest:,} to {column.largest:,} for {column.name}" in str(refused.value)
+        assert f" from {-column.largest:,} to {column.largest:,} for the table's column {column.name}" in str(
+            refused.value
+        )

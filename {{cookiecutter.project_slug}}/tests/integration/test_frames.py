@@ -17,8 +17,12 @@ from lakehouse.datasets.months import Month
 from lakehouse.errors import RefusedError
 from lakehouse.settings import load_settings
 
-# Dagster's own, of resources that have resources.
-pytestmark = pytest.mark.filterwarnings("ignore:InitResourceContext:DeprecationWarning")
+# Outside of Dagster's own loading, which keeps quiet about the first; the second is Dagster's own, of resources that
+# have resources.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`"),
+    pytest.mark.filterwarnings("ignore:InitResourceContext:DeprecationWarning"),
+]
 TABLE = "features.daily"
 
 

@@ -192,7 +192,7 @@ def test_faults_in_sql_are_one_plain_message(catalog: Catalog, engine: DuckDBEng
         engine.query("selec 1")
     with pytest.raises(QueryError, match="nowhere"):
         engine.query("select * from raw.nowhere")
-    with pytest.raises(QueryError, match="this is 2"):
+    with pytest.raises(QueryError, match="this SQL has 2"):
         engine.query("select 1; select 2")
     with pytest.raises(QueryError, match=r"There is no table raw\.nowhere\. The tables are: raw\.trips"):
         engine.snapshots("raw.nowhere")
@@ -262,7 +262,7 @@ def test_a_view_of_the_last_publication_is_not_read_as_of_another_version(
     sql = "select count(*) as n from published.days"
 
     for version in ("nonsense", "2999-01-01"):
-        with pytest.raises(QueryError, match=r"published\.days shows the last publication"):
+        with pytest.raises(QueryError, match=r"published\.days always shows the last publication"):
             engine.query(sql, as_of=version)
     assert engine.query(sql, as_of="published").to_pylist() == engine.query(sql).to_pylist() == [{"n": 1}]
 

@@ -136,7 +136,7 @@ def test_each_way_to_write_it_gives_the_same_rows(
         ('{"id": 4} {"id": 5}', r"line 5 is not one whole JSON object: Extra data at character 11"),
         ('{"id": 4, "note": "cut', r"line 5 is not one whole JSON object: Unterminated string .* character 19"),
         ('{"id": 04}', r"line 5 is not one whole JSON object"),
-        ('{"note": "x"}', r"'id' has no value in line 5, and rows are known by it"),
+        ('{"note": "x"}', r"'id' has no value in line 5, and it belongs to the table's key"),
         ("[" * 100_000, r"line 5 has objects or lists within each other, too deep"),
         (f'{{"id": {"1" * 5000}}}', r"'id' has '1111"),
     ],
@@ -176,7 +176,9 @@ def test_a_name_that_stands_only_for_objects_is_no_column_of_values(
     columns = (*events.columns, Column("customer", "string"))
     monkeypatch.setitem(DATASETS, "events", Dataset(**{**vars(events), "columns": columns}))
 
-    with pytest.raises(RefusedError, match=r"'customer' has the type struct<>, which customer does not accept"):
+    with pytest.raises(
+        RefusedError, match=r"'customer' has the type struct<>, which the table's column customer does not accept"
+    ):
         loaded(lake, LINES.encode(), tmp_path)
 
 

@@ -178,7 +178,7 @@ def test_a_full_disk_is_cleaned_before_anything_is_written(lake: Lake, monkeypat
 
     monkeypatch.setattr(SqliteCatalog, "commit_table", full)
     with pytest.raises(
-        ServiceError, match=r"full: 1\.0 MB were freed.*1 of its 3 snapshots frees .* kB.*maintain --now"
+        ServiceError, match=r"full: 1\.0 MB were freed.*maintain --now.*1 of its 3 snapshots frees .* kB"
     ):
         maintain(lake.settings, [TABLE], keep=NOW, unreferenced=NOW)
 

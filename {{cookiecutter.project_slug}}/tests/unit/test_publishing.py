@@ -182,7 +182,7 @@ def test_empty_marts_are_never_published(built: Lake, monkeypatch: pytest.Monkey
     built.load("green", "2024-02", built.generate("green", "2024-02", 300))
     built.catalog.load_table("gold.fct_monthly_quality").delete()
 
-    with pytest.raises(TransformError, match=r"counts 0 trips of green 2024-01, and raw has 400 rows"):
+    with pytest.raises(TransformError, match=r"counts 0 trips of green 2024-01, but its raw table has 400 rows"):
         publishing._refuse_miscounted(built.engine)
 
     assert built.rows(COUNT.format("published")) == before

@@ -164,7 +164,8 @@ def test_times_that_contradict_the_order_of_commits_are_no_answer(lake: Lake) ->
 
     middle = datetime.fromtimestamp(log[2].timestamp_ms / 1000 + 1, UTC)
     with pytest.raises(
-        LakehouseError, match=rf"clocks of its writers disagree. snapshot {ids[1]}, .* before snapshot {ids[2]}"
+        LakehouseError,
+        match=rf"clocks of the machines that wrote it disagree: snapshot {ids[1]}, .* before snapshot {ids[2]}",
     ):
         current_at(table, middle)
     assert current_at(table, datetime.fromtimestamp(log[0].timestamp_ms / 1000, UTC)) == ids[0]
