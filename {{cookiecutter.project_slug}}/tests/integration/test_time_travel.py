@@ -147,7 +147,7 @@ def test_what_has_no_versions_is_refused_as_of_one(lake: Lake) -> None:
     lake.sql("create view gold.now as select n from raw.numbers")
 
     for version in ("main", "2999-01-01"):
-        with pytest.raises(QueryError, match=r"published\.now shows the last publication"):
+        with pytest.raises(QueryError, match=r"published\.now always shows the last publication"):
             read(lake, version, table="published.now")
         with pytest.raises(QueryError, match=r"gold\.now is a view"):
             read(lake, version, table="gold.now")
