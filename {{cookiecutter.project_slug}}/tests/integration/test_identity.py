@@ -82,7 +82,7 @@ def test_a_bucket_that_lacks_a_file_is_not_adopted(loaded: Lake) -> None:
     gone = next(key for key in loaded.keys("iceberg/") if key.endswith(".parquet"))
     loaded.s3.delete_object(Bucket=loaded.settings.s3_bucket, Key=gone)
 
-    with pytest.raises(BoundaryError, match=rf"{gone} is missing, which {GREEN} needs.*from one backup"):
+    with pytest.raises(BoundaryError, match=rf"{gone} is missing, which the table {GREEN} needs.*from one backup"):
         adopt(loaded.settings)
 
     loaded.empty()
