@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import NamespaceAlreadyExistsError
-from tests.integration.stack import MARK, Stack
+from tests.integration.stack import MARK, Stack, within
 
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
@@ -102,8 +103,15 @@ class Lake:
         """Names of the objects below `prefix`."""
         return self.landing.store.objects(prefix)
 
+    def _settle(self) -> None:
+        """After Postgres was away, a pooled connection of the catalog fails once: use them all, until none does."""
+
+        with ThreadPoolExecutor(8) as pool:
+            within(60, lambda: list(pool.map(lambda _: self.catalog.list_namespaces(), range(8))))
+
     def empty(self) -> None:
         """Drop all tables and views, and delete every object: the test begins with nothing."""
+        self._settle()
         catalog = self.catalog
         present = {namespace for (namespace,) in catalog.list_namespaces()}
         for namespace in present:
