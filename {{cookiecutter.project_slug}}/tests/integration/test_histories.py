@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -13,10 +14,12 @@ from tests.property.test_history_model import Histories
 from tests.property.test_merge_model import Merges
 
 
-class OnTheStack(Histories):
-    """Emptied before each history."""
+class OnTheStack:
+    """What a model's history needs to happen on the stack, which is emptied before each."""
 
     stack: ClassVar[Lake]
+    folder: Path
+    lake: PlainLake
 
     def empty_lake(self) -> PlainLake:
         self.stack.empty()
@@ -24,32 +27,22 @@ class OnTheStack(Histories):
 
     def teardown(self) -> None:
         self.lake.engine.close()
-        super().teardown()
+        super().teardown()  # type: ignore[misc]
+
+
+class HistoriesOnTheStack(OnTheStack, Histories): ...
+
+
+class MergesOnTheStack(OnTheStack, Merges): ...
 
 
 @pytest.mark.slow
-def test_every_version_reads_as_it_was_on_the_stack(lake: Lake) -> None:
-    OnTheStack.stack = lake
+@pytest.mark.parametrize(
+    ("model", "long"), [(HistoriesOnTheStack, (30, 30)), (MergesOnTheStack, (100, 12))], ids=["months", "merges"]
+)
+def test_every_version_reads_as_the_model_says_on_the_stack(
+    lake: Lake, model: type[HistoriesOnTheStack | MergesOnTheStack], long: tuple[int, int]
+) -> None:
+    model.stack = lake
 
-    run_state_machine_as_test(OnTheStack, settings=settings_of(examples=3, steps=8, long=(30, 30)))
-
-
-class MergesOnTheStack(Merges):
-    """Emptied before each history."""
-
-    stack: ClassVar[Lake]
-
-    def empty_lake(self) -> PlainLake:
-        self.stack.empty()
-        return PlainLake(self.stack.settings, self.folder / "files")
-
-    def teardown(self) -> None:
-        self.lake.engine.close()
-        super().teardown()
-
-
-@pytest.mark.slow
-def test_merges_hold_what_the_model_says_on_the_stack(lake: Lake) -> None:
-    MergesOnTheStack.stack = lake
-
-    run_state_machine_as_test(MergesOnTheStack, settings=settings_of(examples=3, steps=8, long=(100, 12)))
+    run_state_machine_as_test(model, settings=settings_of(examples=3, steps=8, long=long))

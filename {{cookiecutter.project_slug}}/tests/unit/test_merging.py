@@ -22,7 +22,7 @@ from lakehouse.errors import CommitError, RefusedError
 from lakehouse.history.diff import diff
 from lakehouse.loading import load as loading
 from lakehouse.loading.load import LoadResult, load
-from lakehouse.loading.merge import Incoming, Merged
+from lakehouse.loading.merge import FileRows, Merged
 
 TABLE = "raw.customers"
 FILE = DatasetFile("customers")
@@ -160,17 +160,17 @@ def test_of_rows_with_one_key_the_last_in_the_declared_order_counts(
 @pytest.mark.usefixtures("customers")
 def test_a_merge_begins_again_where_others_changed_the_table(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     merged(lake, "1,Ann,")
-    compare = Incoming.compare
+    compare = FileRows.compare
     others: Iterator[int] = iter([1])
 
-    def compare_then_others(self: Incoming, *args: Any, **options: Any) -> Any:
+    def compare_then_others(self: FileRows, *args: Any, **options: Any) -> Any:
         found = compare(self, *args, **options)
         if next(others, None):
             with lake.table(TABLE).transaction() as transaction:
                 transaction.delete("id = 1")
         return found
 
-    monkeypatch.setattr(Incoming, "compare", compare_then_others)
+    monkeypatch.setattr(FileRows, "compare", compare_then_others)
 
     result = merged(lake, "1,Ann,", "2,Bob,")
 
@@ -181,15 +181,15 @@ def test_a_merge_begins_again_where_others_changed_the_table(lake: Lake, monkeyp
 @pytest.mark.usefixtures("customers")
 def test_a_table_that_others_never_leave_alone_is_named(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     merged(lake, "1,Ann,")
-    compare = Incoming.compare
+    compare = FileRows.compare
 
-    def compare_then_others(self: Incoming, *args: Any, **options: Any) -> Any:
+    def compare_then_others(self: FileRows, *args: Any, **options: Any) -> Any:
         found = compare(self, *args, **options)
         table = lake.table(TABLE)
         table.append(table.scan().to_arrow().slice(0, 0))
         return found
 
-    monkeypatch.setattr(Incoming, "compare", compare_then_others)
+    monkeypatch.setattr(FileRows, "compare", compare_then_others)
     monkeypatch.setattr(loading, "ATTEMPTS", 2)
 
     with pytest.raises(CommitError, match="customers could not be merged, because others changed the table"):
@@ -218,7 +218,7 @@ def test_a_disk_that_does_not_hold_the_rows_is_an_error_in_words(lake: Lake, mon
     def full(*_: Any, **__: Any) -> None:
         raise duckdb.IOException("No space left on device")
 
-    monkeypatch.setattr(Incoming, "compare", full)
+    monkeypatch.setattr(FileRows, "compare", full)
 
     with pytest.raises(CommitError, match=r"could not be compared with those of raw\.customers: No space left"):
         merged(lake, "1,Ann,")

@@ -30,7 +30,7 @@ _TYPES_OF_ROLE = {
 # Two doubles that look the same may differ; bytes are compared whole, and have no order that people know.
 _NO_KEY = ("double", "binary")
 # Columns that the loader adds to those of a declaration.
-_ADDED = {"file_month", "file_date", "file_row", "source_sha256"}
+ADDED = {"file_month", "file_date", "file_row", "source_sha256"}
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 _SELECT = re.compile(r"\s*(select|with)\b", re.IGNORECASE)
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -176,7 +176,7 @@ def _wrong_columns(dataset: Dataset) -> Iterator[str]:
             yield f"the key has {column.name!r}, a {column.type}. Use columns of any type but {_either(_NO_KEY)}."
     if len(times := [column.name for column in dataset.columns if column.role in ("pickup", "time")]) > 1:
         yield f"the columns {' and '.join(times)} have the role pickup or time. Rows belong to a part by one."
-    if added := sorted(_ADDED & set(seen.values())):
+    if added := sorted(ADDED & set(seen.values())):
         yield f"the column {added[0]!r} has a name that the loader adds itself. Rename it."
     if dataset.order is not None and (not dataset.key or dataset.order in dataset.key):
         yield (f"order={dataset.order!r} says which of several rows with one key counts. Declare a key without it.")

@@ -95,7 +95,7 @@ def prefix_of_hash(table: Table, file: DataFile) -> str | None:
     return least if least == greatest else None
 
 
-def rows_of(table: Table, file: DataFile, names: Sequence[str]) -> Iterator[list[Any]]:
+def batches_of(table: Table, file: DataFile, names: Sequence[str]) -> Iterator[list[Any]]:
     """The rows of a data file, batch by batch: an array for each of these columns, of the table's type.
 
     PyIceberg's own scan holds a whole file in memory. A column that the file does not have yet is null.

@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import date
+from functools import partial
 from io import BufferedReader
 from itertools import chain
 from pathlib import Path
@@ -51,7 +52,7 @@ from lakehouse.loading.acceptance import (
     superseded,
 )
 from lakehouse.loading.conform import Conformer, plan
-from lakehouse.loading.merge import Incoming, Merged, incoming
+from lakehouse.loading.merge import FileRows, Merged, file_rows
 from lakehouse.progress import Progress
 
 
@@ -219,13 +220,19 @@ def _load_landed(
             read = _Read(reader, Conformer(dataset, part, match, name, reader.place), check, progress)
             file = rows = None
             if dataset.key:
-                rows = stack.enter_context(incoming(settings_of(catalog), dataset, name, match.sources, reader.place))
+                rows = stack.enter_context(file_rows(settings_of(catalog), dataset, name, match.sources, reader.place))
                 for batch in read.batches():
                     rows.add(batch)
                 rows.check_keys()
                 read.finish(change)
             else:
-                file = _written(table, read, change)
+                file = _staged(
+                    table,
+                    _as_the_table_has_them(table, dataset, read.placed_batches()),
+                    f"{part or dataset.name}-{change.sha256[:8]}",
+                    _partition(table, part),
+                    partial(read.finish, change),
+                )
         still = still_current(landing, landed, change, read.rows)
         synthetic = reader.is_synthetic or is_generated(landed)
 
@@ -251,24 +258,27 @@ def _load_landed(
     )
 
 
-def _written(table: Table, read: _Read, change: Change) -> DataFile | None:
-    """The file's rows as a data file that nothing refers to yet, read back and compared; None without rows.
+def _staged(
+    table: Table,
+    batches: Iterator[list[pa.Array[Any]]],
+    name: str,
+    partition: PartitionKey | None,
+    check: Callable[[], None] = lambda: None,
+) -> DataFile | None:
+    """The rows as a data file that nothing refers to yet, read back and compared; None without rows.
+
+    `check` is asked once all rows are written.
 
     Raises:
-        RefusedError: the file can't be loaded as it is; the data file is removed.
+        RefusedError: by `check`, or the file is not what was written; the data file is removed.
     """
-    dataset, part = read.conformer.dataset, read.conformer.part
-    batches = read.placed_batches()
     first = next(batches, None)
     if first is None:
-        read.finish(change)
+        check()
         return None
-    arrays = _as_the_table_has_them(table, dataset, chain([first], batches))
-    file, written = write_data_file(
-        table, arrays, f"{part or dataset.name}-{change.sha256[:8]}", _partition(table, part)
-    )
+    file, written = write_data_file(table, chain([first], batches), name, partition)
     with discarding(table, [file]):
-        read.finish(change)
+        check()
         audit(table, file, written)
     return file
 
@@ -278,7 +288,7 @@ class _MovedError(RefusedError):
 
 
 def _merge(
-    catalog: Catalog, rows: Incoming, change: Change, *, synthetic: bool, check: Callable[[Table], None]
+    catalog: Catalog, rows: FileRows, change: Change, *, synthetic: bool, check: Callable[[Table], None]
 ) -> tuple[int | None, Merged | None]:
     """Merge the file's rows into the newest state of the table; again, where others have changed it meanwhile.
 
@@ -296,13 +306,8 @@ def _merge(
             if (current.snapshot_id if current else None) != base:
                 raise _MovedError(f"{dataset.table} was changed meanwhile")
 
-        file = None
         batches = rows.new_rows(table, merge, change.sha256)
-        if first := next(batches, None):
-            name = f"{dataset.name}-{change.sha256[:8]}"
-            file, written = write_data_file(table, chain([first], batches), name, None)
-            with discarding(table, [file]):
-                audit(table, file, written)
+        file = _staged(table, batches, f"{dataset.name}-{change.sha256[:8]}", None)
         replacement = change.replacement(rows.rows, synthetic=synthetic, merge=merge)
         try:
             snapshot_id = commit(catalog, dataset.table, [file] if file else [], replacement, check=unmoved)

@@ -27,7 +27,7 @@ from lakehouse.datasets.model import Dataset
 from lakehouse.duckdb_config import duckdb_config
 from lakehouse.errors import CommitError, RefusedError
 from lakehouse.formats.protocol import BATCH_ROWS
-from lakehouse.iceberg.files import rows_of
+from lakehouse.iceberg.files import batches_of
 from lakehouse.iceberg.tables import SOURCE
 from lakehouse.settings import Settings
 
@@ -76,7 +76,7 @@ class Merge:
         return frozenset(file.file_path for file in self.files)
 
 
-class Incoming:
+class FileRows:
     """The conformed rows of one file, waiting to be merged.
 
     `sources` are the file's own names of its columns. `place` names a row by its number.
@@ -205,7 +205,7 @@ class Incoming:
         schema = schema_to_pyarrow(table.schema())
         for file, stays in zip(merge.files, merge.stays, strict=True):
             first = 0
-            for arrays in rows_of(table, file, schema.names):
+            for arrays in batches_of(table, file, schema.names):
                 mask = stays[first : first + len(arrays[0])]
                 first += len(mask)
                 if mask.any():
@@ -251,7 +251,7 @@ class Incoming:
             try:
                 for number, file in enumerate(files):
                     first = 0
-                    for arrays in rows_of(table, file, names):
+                    for arrays in batches_of(table, file, names):
                         length = len(arrays[0])
                         here = pa.array(np.full(length, number, dtype=np.int32))
                         place = pa.array(np.arange(first, first + length))
@@ -275,11 +275,7 @@ class Incoming:
         finally:
             self._connection.unregister("held")
 
-    def _refuse_twice(
-        self,
-        query: str,
-        why: str = "so only one may have it. Rows of several versions need an `order` in the declaration",
-    ) -> None:
+    def _refuse_twice(self, query: str, why: str = _ONE) -> None:
         if not (found := self._connection.sql(query).fetchall()):
             return
         what = " and ".join(
@@ -292,9 +288,9 @@ class Incoming:
 
 
 @contextmanager
-def incoming(
+def file_rows(
     settings: Settings, dataset: Dataset, file: str, sources: Mapping[str, str | None], place: Callable[[int], str]
-) -> Iterator[Incoming]:
+) -> Iterator[FileRows]:
     """A place for a file's rows, as long as the context lasts.
 
     Raises:
@@ -306,7 +302,7 @@ def incoming(
         with duckdb.connect(str(Path(folder) / "incoming.duckdb"), config=config) as connection:
             connection.execute("set TimeZone = 'UTC'")
             try:
-                yield Incoming(connection, dataset, file, sources, place)
+                yield FileRows(connection, dataset, file, sources, place)
             except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
                 raise CommitError(
                     f"{file}: its rows could not be compared with those of {dataset.table}: {error}. The table is as "

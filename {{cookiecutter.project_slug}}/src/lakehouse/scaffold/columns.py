@@ -10,6 +10,7 @@ import pyarrow as pa
 from pyarrow import compute
 
 from lakehouse.datasets.formats import Csv, Excel, JsonLines
+from lakehouse.formats.protocol import row_from_0
 from lakehouse.scaffold.spellings import DAYS, NUMBERS, TIMES, Numbers, Times
 
 # its stubs know no plain Python values
@@ -200,7 +201,7 @@ def _why_text(texts: Texts, numbers: Numbers) -> str:
     """Why a column is text: what it nearly is, or how it begins."""
     if texts.zeros:
         row, value = texts.zeros
-        return f"{shown(value)} in {_row(row)} begins with 0, which a number would lose"
+        return f"{shown(value)} in {row_from_0(row)} begins with 0, which a number would lose"
     for forms, what in ((texts.times, "times"), (texts.days, "days")):
         if any(texts.all_in(tally) for tally in forms.values()):
             return _why_no_time(texts, what)
@@ -219,12 +220,7 @@ def _why_text(texts: Texts, numbers: Numbers) -> str:
     row, value = tally.first_other or (0, "")
     none = texts.filled - matched
     are = f"is no {what[:-1]}" if none == 1 else f"are no {what}"
-    return f"{none:,} of {texts.filled:,} values {are}: {shown(value)} in {_row(row)}"
-
-
-def _row(row: int) -> str:
-    """As a refused load counts."""
-    return f"row {row} (counted from 0)"
+    return f"{none:,} of {texts.filled:,} values {are}: {shown(value)} in {row_from_0(row)}"
 
 
 def _why_no_time(texts: Texts, what: str) -> str:

@@ -21,15 +21,13 @@ from lakehouse.datasets.rules import problem
 from lakehouse.errors import RefusedError
 from lakehouse.formats import open_reader
 from lakehouse.formats.json_lines import AN_OBJECT
-from lakehouse.formats.protocol import Reader, row_from_0
+from lakehouse.formats.protocol import Reader
 from lakehouse.loading.conform import Conformer, plan
-from lakehouse.loading.merge import incoming
 from lakehouse.scaffold.columns import TextFormat, Texts, Typed, spelled, typed, typed_by_file, wider
 from lakehouse.scaffold.form import as_declared, form_of, same_form
 from lakehouse.scaffold.key import candidates, key_of
 from lakehouse.scaffold.names import column_names
 from lakehouse.scaffold.series import Series, series_of
-from lakehouse.settings import load_settings
 
 # its stubs know no plain Python values
 pc: Any = compute
@@ -317,12 +315,8 @@ class _First:
         if wrong := problem(dataset):
             raise RefusedError(f"No declaration of {self.samples[0].path} could be made: {wrong}")
         for sample in self.samples:
-            sources = {column.name: column.published_name(None) for column in dataset.columns}
-            with incoming(load_settings(), dataset, sample.path.name, sources, row_from_0) as rows:
-                for arrays in self._conformed(dataset, sample):
-                    if dataset.key:
-                        rows.add(arrays)
-                rows.check_keys()
+            for _ in self._conformed(dataset, sample):
+                pass
 
 
 class _Seen:

@@ -12,12 +12,13 @@ import pyarrow as pa
 from pyarrow import compute
 
 from lakehouse.datasets.model import Column
+from lakehouse.duckdb_config import duckdb_config
+from lakehouse.settings import load_settings
 
 # its stubs know no plain Python values
 pc: Any = compute
 
 MOST_COLUMNS = 6
-MEMORY = "512MB"  # beyond it, DuckDB writes to disk
 _IDENTIFIER = re.compile(
     r"(.*_)?(id|ids|key|code|no|nr|num|number|nummer|uuid|guid|sku|ean|isbn|iban|ref|reference|position|pos|line|email|"
     r"e_mail|login|username|slug)|[a-z]+(id|nr|number|nummer|code|key)"
@@ -63,7 +64,7 @@ def _stands_twice(batches: Iterator[list[pa.Array[Any]]], names: Sequence[str], 
     rows = (batch for table in _chained(first, batches, names, key) for batch in table.to_batches())
     reader = pa.RecordBatchReader.from_batches(first.schema, rows)
     columns = ", ".join(f'"{name}"' for name in key)
-    with duckdb.connect(config={"memory_limit": MEMORY}) as connection:
+    with duckdb.connect(config=duckdb_config(load_settings())) as connection:
         connection.register("rows", reader)
         asked = f"select 1 from (select {columns} from rows group by all having count(*) > 1) limit 1"
         return connection.execute(asked).fetchone() is not None

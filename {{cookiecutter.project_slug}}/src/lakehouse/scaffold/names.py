@@ -11,12 +11,11 @@ from sqlglot.dialects import DuckDB, Trino
 
 from lakehouse.datasets.model import normalised
 from lakehouse.datasets.registry import DATASETS
+from lakehouse.datasets.rules import ADDED
 from lakehouse.errors import SettingsError
 
 # Words that mean something in DuckDB or Trino, so that a table or column of that name must stand in quotes.
 RESERVED = frozenset(DuckDB.Generator.RESERVED_KEYWORDS | Trino.Generator.RESERVED_KEYWORDS)
-# Columns that the loader and dbt's models add to those of a declaration.
-ADDED = frozenset({"file_month", "file_date", "file_row", "source_sha256"})
 
 
 def check_name(name: str) -> None:
