@@ -85,7 +85,7 @@ def _facts(found: Guess, written: list[Path]) -> dict[str, Any]:
         "rows": found.rows,
         "format": as_declared(dataset.format),
         "files": dataset.files,
-        "parts": str(dataset.parts),
+        "parts": as_declared(dataset.parts),
         "folder": folder,
         "columns": [
             {

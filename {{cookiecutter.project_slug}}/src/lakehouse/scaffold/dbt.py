@@ -66,6 +66,7 @@ def _yml(guess: Guess) -> Iterator[str]:
         "",
         "sources:",
         "  - name: raw",
+        "    description: Bronze; the published files, typed. Loaded by `lakehouse load`. Never written by dbt.",
         "    schema: raw",
         "    tables:",
         f"      - name: {table}",

@@ -22,6 +22,7 @@ import pyarrow as pa
 from openpyxl import load_workbook
 
 from lakehouse.datasets.formats import Csv, Excel, Format, JsonLines, Parquet
+from lakehouse.datasets.parts import Daily, Monthly, Whole
 from lakehouse.errors import RefusedError
 from lakehouse.formats.compression import decompressed
 
@@ -110,13 +111,13 @@ def same_form(forms: dict[Path, Form]) -> Form:
     return found
 
 
-def as_declared(declared: Format) -> str:
-    """A format as a declaration has it: `Csv(delimiter=";")`."""
+def as_declared(declared: Format | Monthly | Daily | Whole) -> str:
+    """A format, or parts, as a declaration has it: `Csv(delimiter=";")`, `Whole()`."""
     return f"{type(declared).__name__}({', '.join(settings_of(declared))})"
 
 
-def settings_of(declared: Format) -> list[str]:
-    """What differs from the usual form."""
+def settings_of(declared: Format | Monthly | Daily | Whole) -> list[str]:
+    """What differs from the usual."""
     named = [(one.name, getattr(declared, one.name), one.default) for one in fields(declared)]
     return [f"{name}={literal(value)}" for name, value, usual in named if value != usual]
 
