@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from tests.lake import Lake
 from typer.testing import CliRunner
 
 from lakehouse.cli import app
 from lakehouse.datasets.file import DatasetFile
-from lakehouse.datasets.formats import Csv
+from lakehouse.datasets.formats import Csv, Parquet
 from lakehouse.datasets.model import BEGINNING, Column, Dataset
 from lakehouse.datasets.parts import Whole
 from lakehouse.datasets.registry import DATASETS
@@ -264,3 +268,41 @@ def test_a_wide_key_of_several_types_and_odd_names_merges(lake: Lake, monkeypatc
     result = load(lake.catalog, lake.landing, FILE)
 
     assert result.merged == Merged(inserted=1, updated=1, unchanged=0, removed=0)
+
+
+def test_values_of_every_type_are_compared_and_kept_exactly(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds: dict[str, tuple[Any, str, list[Any]]] = {
+        "paid": (pa.bool_(), "boolean", [True, False, None]),
+        "due": (pa.date32(), "date", [date(1, 1, 1), date(9999, 12, 31), None]),
+        "price": (pa.decimal128(38, 9), "decimal(38,9)", [Decimal("12345678901234567890123456789.123456789"), 0, None]),
+        "at": (
+            pa.timestamp("us"),
+            "timestamp",
+            [*map(datetime.fromisoformat, ("0001-01-01", "9999-12-31T23:59")), None],
+        ),
+        "moment": (pa.timestamp("us", tz="UTC"), "timestamptz", [datetime(2024, 1, 1, 0, 0, 0, 1, UTC), None, None]),
+        "photo": (pa.binary(), "binary", [b"\x00\xff", b"", None]),
+        "share": (pa.float64(), "double", [0.1, -1.5e-300, None]),
+    }
+    columns = (Column("id", "long", required_since=BEGINNING), *(Column(name, kind[1]) for name, kind in kinds.items()))
+    declared = replace(CUSTOMERS, files="customers.parquet", format=Parquet(), columns=columns)
+    monkeypatch.setitem(DATASETS, "customers", declared)
+    rows = pa.table({"id": [1, 2, 3], **{name: pa.array(values, kind) for name, (kind, _, values) in kinds.items()}})
+
+    def load_rows(table: pa.Table) -> LoadResult:
+        lake.scratch.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, lake.scratch / "customers.parquet")
+        lake.landing.put(FILE, lake.scratch / "customers.parquet", "test")
+        return load(lake.catalog, lake.landing, FILE)
+
+    load_rows(rows)
+    same = load_rows(rows.take([2, 0, 1]))
+    for name, (kind, _, values) in kinds.items():  # each alone makes a row another one
+        other = pa.array([values[2], *values[1:]], kind)
+        changed = load_rows(rows.set_column(rows.column_names.index(name), name, other))
+        assert changed.merged == Merged(inserted=0, updated=1, unchanged=2, removed=0), name
+        assert load_rows(rows.slice(0, 1)).merged == Merged(inserted=0, updated=1, unchanged=0, removed=0)
+
+    assert same.merged == Merged(inserted=0, updated=0, unchanged=3, removed=0)
+    held = lake.table(TABLE).scan().to_arrow().sort_by("id").select(rows.column_names)
+    assert held.to_pylist() == rows.to_pylist()
