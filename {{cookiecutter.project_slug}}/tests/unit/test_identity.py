@@ -7,6 +7,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -22,8 +23,9 @@ from lakehouse.history.adopt import adopt
 from lakehouse.history.history import history, loaded
 from lakehouse.history.maintenance import maintain
 from lakehouse.iceberg.files import referenced
-from lakehouse.iceberg.identity import FILE
+from lakehouse.iceberg.identity import FILE, ID, NAMESPACE, PLACE, beside_files, in_catalog
 from lakehouse.iceberg.refs import rollback, tag
+from lakehouse.iceberg.tables import ensure_raw_tables
 from lakehouse.settings import Settings
 from lakehouse.transform import build
 
@@ -305,3 +307,16 @@ def test_doctor_tells_a_whole_home_from_others(
 def test_adopting_an_empty_folder_says_that_nothing_is_there(lake: Lake) -> None:
     with pytest.raises(LakehouseError, match=r"There is no lakehouse in .*it has no catalog.db"):
         adopt(lake.settings)
+
+
+@pytest.mark.slow
+def test_first_loads_at_once_agree_on_one_identity(lake: Lake) -> None:
+    for i in range(10):
+        one = at(lake, lake.settings.home.with_name(f"home{i}"))
+        ensure_raw_tables(one.catalog)
+        one.catalog.update_namespace_properties(NAMESPACE, removals={ID, PLACE})  # as before the first load
+        (one.settings.home / FILE).unlink()
+        catalogs = [at(lake, one.settings.home).catalog for _ in range(8)]
+        with ThreadPoolExecutor(len(catalogs)) as pool:
+            list(pool.map(ensure_raw_tables, catalogs * 3))
+        assert in_catalog(one.catalog) == beside_files(one.settings, one.catalog) is not None

@@ -11,6 +11,7 @@ import errno
 import json
 import os
 import re
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -31,6 +32,7 @@ NAMESPACE = "raw"
 ID, PLACE = "lakehouse.id", "lakehouse.place"
 FILE = "lakehouse.json"
 WAREHOUSE = "/warehouse/"
+FIRST_LOADS = 2.0  # seconds in which first loads at once agree on an identity
 ADOPT = "Run `lakehouse adopt` once: it makes this folder a whole lakehouse of its own."
 BEGIN_AGAIN = (
     "Or build the tables again from the landed files: move `warehouse` and `catalog.db` out of the lakehouse's folder, "
@@ -86,14 +88,16 @@ def beside_files(settings: Settings, catalog: Catalog) -> Identity | None:
 def identify(settings: Settings, catalog: Catalog) -> None:
     """Write the identity where there is none yet. Call it when the namespaces are made.
 
-    The catalog decides: of two first loads at once, both write beside the files what the catalog holds in the end.
+    The catalog decides. Of first loads at once each may write another identity: the last one stays. So each reads the
+    catalog again after it has written beside the files, until both are the same.
     """
     kept = in_catalog(catalog)
     if kept is None:
-        kept = Identity(str(uuid.uuid4()), place_of(settings))
-        write_to_catalog(catalog, kept)
-    if beside_files(settings, catalog) != kept:
+        write_to_catalog(catalog, Identity(str(uuid.uuid4()), place_of(settings)))
+        kept = in_catalog(catalog)
+    while kept is not None and beside_files(settings, catalog) != kept:
         write_beside_files(settings, catalog, kept)
+        kept = in_catalog(catalog)
 
 
 def write_to_catalog(catalog: Catalog, identity: Identity) -> None:
@@ -171,9 +175,22 @@ def _tables_in(warehouse: Path) -> Iterator[Path]:
 def check_pair(settings: Settings, catalog: Catalog) -> None:
     """Refuse a catalog and a bucket (or home) that are not of one lakehouse. Call it before a write.
 
+    What differs is read again for some seconds: others may be loading for the first time just now. See `identify`.
+
     Raises:
         BoundaryError: says which of the two is another lakehouse's, and what to do.
     """
+    deadline = time.monotonic() + FIRST_LOADS
+    while True:
+        try:
+            return _check_pair(settings, catalog)
+        except BoundaryError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+def _check_pair(settings: Settings, catalog: Catalog) -> None:
     kept, beside = in_catalog(catalog), beside_files(settings, catalog)
     place = place_of(settings)
     if kept is None and (beside is None or settings.target == "embedded"):
