@@ -17,6 +17,7 @@ from typing import Any
 
 ROWS = int(os.environ.get("BENCH_ROWS", "3000000"))
 PAIRS = int(os.environ.get("BENCH_PAIRS", "5"))
+MERGED_ROWS = int(os.environ.get("BENCH_MERGED_ROWS", "10000000"))
 REPORT = Path("build/benchmarks.json")
 
 
@@ -76,6 +77,17 @@ def measure(folder: Path) -> dict[str, dict[str, Any]]:
         found[f"{what}: 500 snapshots against 10"] = pairs(
             folder, ("look", what, "500"), ("look", what, "10"), count=min(PAIRS, 3)
         )
+    return found | own_data(folder)
+
+
+def own_data(folder: Path) -> dict[str, dict[str, Any]]:
+    """A CSV file, and a hundredth of the rows changed in a table with a key."""
+    task(folder, "generate_csv", str(ROWS))
+    found = {"load of a CSV file against the floor": pairs(folder, ("csv_load",), ("csv_floor",))}
+    task(folder, "generate_merge", str(MERGED_ROWS))
+    found["merge of 1 % changed rows against the floor"] = pairs(
+        folder, ("merge_load",), ("merge_floor",), count=min(PAIRS, 3)
+    )
     return found
 
 

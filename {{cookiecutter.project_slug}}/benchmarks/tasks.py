@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import json
 import resource
-import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,44 +17,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.catalog import Catalog
 
+from benchmarks import own_data
+from benchmarks.process import fresh, lake_in, measured, timed
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
 from lakehouse.engines import open_engine
 from lakehouse.history.history import history, loaded
 from lakehouse.iceberg.catalog import open_catalog
-from lakehouse.iceberg.tables import ensure_raw_tables
 from lakehouse.landing import open_landing
 from lakehouse.loading.load import load
-from lakehouse.settings import Settings
 from lakehouse.synthetic.generate import write_month
 
 DATASET = "yellow"
 TABLE = "raw.yellow_trips"
 MONTH = Month(2024, 1)
-
-measured: dict[str, float] = {}
-
-
-@contextmanager
-def timed() -> Iterator[None]:
-    """Count what happens inside."""
-    began, used = time.perf_counter(), time.process_time()
-    yield
-    measured["seconds"] = time.perf_counter() - began
-    measured["cpu"] = time.process_time() - used
-
-
-def lake_in(folder: Path) -> Settings:
-    """An embedded lakehouse of the benchmark's own."""
-    return Settings(LAKEHOUSE_TARGET="embedded", LAKEHOUSE_HOME=folder)
-
-
-def fresh(folder: Path) -> Settings:
-    """The same, emptied, with its tables made."""
-    shutil.rmtree(folder, ignore_errors=True)
-    settings = lake_in(folder)
-    ensure_raw_tables(open_catalog(settings))
-    return settings
 
 
 def generate(folder: Path, rows: str, groups: str) -> None:
@@ -180,7 +153,23 @@ def look(folder: Path, what: str, snapshots: str) -> None:
 
 
 TASKS: dict[str, Callable[..., None]] = {
-    task.__name__: task for task in (generate, floor, ours, no_op, as_user, eight_months, load_months, look)
+    task.__name__: task
+    for task in (
+        generate,
+        floor,
+        ours,
+        no_op,
+        as_user,
+        eight_months,
+        load_months,
+        look,
+        own_data.generate_csv,
+        own_data.csv_floor,
+        own_data.csv_load,
+        own_data.generate_merge,
+        own_data.merge_floor,
+        own_data.merge_load,
+    )
 }
 
 if __name__ == "__main__":

@@ -35,6 +35,11 @@ from lakehouse.iceberg.files import FIELD_ID
 
 ROW_GROUP_ROWS = 1_048_576
 REMOVE_SECONDS = 5.0
+LONG_TEXT = 4096  # bytes; longer ones are hashed one by one
+_LONG = 32  # bytes a text, on average
+_TEXTS_AT_ONCE = 8192  # so that what is computed with stays in the processor's cache
+_ODD = np.uint64(0x9E3779B97F4A7C15)
+_WEIGHTS = np.multiply.accumulate(np.full(LONG_TEXT, _ODD))  # its powers, modulo 2^64
 
 
 class Totals:
@@ -79,13 +84,13 @@ def _bits(array: Any) -> npt.NDArray[np.uint64]:
     """64 bits a value, which differ where values differ; 0 for null (nulls are counted beside it)."""
     kind = array.type
     if pa.types.is_dictionary(kind):
-        # text has few values and many rows: hash each value once
-        values = np.array([0, *map(_text_bits, array.dictionary.to_pylist())], dtype=np.uint64)
+        values = np.append(_text_bits(array.dictionary), np.uint64(0))  # a null has the last one
         codes = array.indices.fill_null(-1) if array.null_count else array.indices
-        weighted: npt.NDArray[np.uint64] = values[codes.to_numpy() + 1]
+        weighted: npt.NDArray[np.uint64] = values[codes.to_numpy()]
         return weighted
     if _is_text(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        return _bits(array.dictionary_encode())
+        # long texts are mostly few ones, as the hash of a row's file is: each is looked at once
+        return _bits(array.dictionary_encode()) if array.nbytes > _LONG * len(array) else _text_bits(array)
     if pa.types.is_decimal(kind):
         return _decimal_bits(array)
     if pa.types.is_boolean(kind):
@@ -100,7 +105,7 @@ def _bits(array: Any) -> npt.NDArray[np.uint64]:
 def _decimal_bits(array: Any) -> npt.NDArray[np.uint64]:
     """The two halves of each decimal, mixed so that one can't stand in for the other."""
     halves = np.frombuffer(array.buffers()[1], dtype=np.uint64)[2 * array.offset :][: 2 * len(array)].reshape(-1, 2)
-    mixed: npt.NDArray[np.uint64] = halves[:, 0] + halves[:, 1] * np.uint64(0x9E3779B97F4A7C15)
+    mixed: npt.NDArray[np.uint64] = halves[:, 0] + halves[:, 1] * _ODD
     if array.null_count:
         mixed = np.where(array.is_null().to_numpy(zero_copy_only=False), np.uint64(0), mixed)
     return mixed
@@ -110,9 +115,32 @@ def _is_text(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
-def _text_bits(text: str | bytes) -> int:
-    data = text.encode() if isinstance(text, str) else text
-    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest())
+def _text_bits(array: Any) -> npt.NDArray[np.uint64]:
+    """Text or bytes: the sum of its bytes, each weighted by its place; mixed, so that few bits do not stay few."""
+    large = pa.types.is_large_string(array.type) or pa.types.is_large_binary(array.type)
+    _, places, data = array.buffers()
+    ends = np.frombuffer(places, dtype=np.int64 if large else np.int32)[array.offset :][: len(array) + 1]
+    content = np.frombuffer(data or b"", dtype=np.uint8)
+    bits = np.empty(len(array), dtype=np.uint64)
+    for first in range(0, len(array), _TEXTS_AT_ONCE):
+        part = ends[first : first + _TEXTS_AT_ONCE + 1]
+        part, characters = part - part[0], content[part[0] : part[-1]]
+        lengths = np.diff(part)
+        place = np.arange(len(characters), dtype=part.dtype)
+        place -= np.repeat(part[:-1], lengths)
+        weighted = _WEIGHTS.take(place, mode="clip")
+        weighted *= characters + np.uint16(1)
+        sums = np.zeros(len(characters) + 1, dtype=np.uint64)
+        np.cumsum(weighted, out=sums[1:])
+        bits[first : first + len(lengths)] = sums[part[1:]] - sums[part[:-1]]
+        for one in np.flatnonzero(lengths > LONG_TEXT):
+            digest = hashlib.blake2b(characters[part[one] : part[one + 1]].tobytes(), digest_size=8).digest()
+            bits[first + one] = int.from_bytes(digest)
+    bits += np.uint64(1)  # an empty text is no null
+    bits = (bits ^ (bits >> np.uint64(33))) * _ODD
+    if array.null_count:
+        bits = np.where(array.is_null().to_numpy(zero_copy_only=False), np.uint64(0), bits)
+    return bits
 
 
 def write_data_file(

@@ -301,6 +301,8 @@ def file_rows(
         config["temp_directory"] = folder
         with duckdb.connect(str(Path(folder) / "incoming.duckdb"), config=config) as connection:
             connection.execute("set TimeZone = 'UTC'")
+            # The file's rows are to be the side of the join that is held in memory; the table's stream past them.
+            connection.execute("set disabled_optimizers = 'build_side_probe_side,join_order'")
             try:
                 yield FileRows(connection, dataset, file, sources, place)
             except (duckdb.IOException, duckdb.OutOfMemoryException) as error:

@@ -1,0 +1,37 @@
+"""A process that measures one task: what it took, and a lakehouse of its own."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lakehouse.iceberg.catalog import open_catalog
+from lakehouse.iceberg.tables import ensure_raw_tables
+from lakehouse.settings import Settings
+
+measured: dict[str, float] = {}
+
+
+@contextmanager
+def timed() -> Iterator[None]:
+    """Count what happens inside."""
+    began, used = time.perf_counter(), time.process_time()
+    yield
+    measured["seconds"] = time.perf_counter() - began
+    measured["cpu"] = time.process_time() - used
+
+
+def lake_in(folder: Path) -> Settings:
+    """An embedded lakehouse of the benchmark's own."""
+    return Settings(LAKEHOUSE_TARGET="embedded", LAKEHOUSE_HOME=folder)
+
+
+def fresh(folder: Path) -> Settings:
+    """The same, emptied, with its tables made."""
+    shutil.rmtree(folder, ignore_errors=True)
+    settings = lake_in(folder)
+    ensure_raw_tables(open_catalog(settings))
+    return settings
