@@ -18,6 +18,7 @@ from openpyxl import Workbook
 from tests.lake import Lake
 from tests.pages import declared_on_page, for_hire_month
 
+from lakehouse.datasets.days import Day
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.model import Dataset, Name
 from lakehouse.datasets.months import Month
@@ -147,6 +148,25 @@ def test_the_declared_csv_file_is_loaded(lake: Lake, tmp_path: Path, monkeypatch
 
     assert lake.rows("select number, ordered_at, price, remark from raw.orders") == [
         {"number": 7, "ordered_at": datetime.fromisoformat("2024-01-31T09:30"), "price": 1234.5, "remark": "caf\xe9"}
+    ]
+
+
+def test_the_declared_files_of_a_day_are_loaded_together(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(DATASETS, "receipts", declared_on_page("RECEIPTS"))
+    file = DatasetFile("receipts", Day(2024, 1, 5))
+    for shop, amount in (("north", "1,50"), ("south", "2,25")):
+        text = f"Receipt No;printed_at;amount\n7;2024-01-05 09:30:00;{amount}\n"
+        (tmp_path / f"receipts_2024-01-05_{shop}.csv").write_text(text, encoding="utf-8")
+
+    landed = land(lake.landing, str(tmp_path), file)
+    load(lake.catalog, lake.landing, file)
+
+    assert landed.file.name == "receipts_2024-01-05_all.csv.zip"
+    assert lake.rows("select file_row, number, amount from raw.receipts order by file_row") == [
+        {"file_row": 0, "number": 7, "amount": Decimal("1.50")},
+        {"file_row": 1, "number": 7, "amount": Decimal("2.25")},
     ]
 
 

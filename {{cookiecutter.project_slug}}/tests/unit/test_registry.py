@@ -84,7 +84,7 @@ def test_reading_the_declarations_twice_gives_the_same() -> None:
 
 @pytest.mark.parametrize(
     "dataset",
-    [*DATASETS.values(), *map(declared_on_page, ("FHV", "ORDERS", "TICKETS", "RENTALS", "BUDGET"))],
+    [*DATASETS.values(), *map(declared_on_page, ("FHV", "ORDERS", "TICKETS", "RENTALS", "BUDGET", "RECEIPTS"))],
     ids=lambda d: d.name,
 )
 def test_the_projects_declarations_break_no_rule(dataset: Any) -> None:

@@ -19,7 +19,7 @@ class DatasetFile:
 
     @property
     def name(self) -> str:
-        """The file's name: `green_tripdata_2024-01.parquet`, `taxi_zone_lookup.csv`."""
+        """The landed file's name: `green_tripdata_2024-01.parquet`, `orders_2024-01-05_all.csv.zip`."""
         return dataset_named(self.dataset).file_name(self.part)
 
     @property
@@ -58,9 +58,9 @@ def named_part(part: Part | None) -> dict[str, str | None]:
 
 
 def file_called(name: str) -> DatasetFile | None:
-    """The file that a published name stands for; None if no dataset has such a file."""
+    """The file that a published name stands for, or belongs to; None if no dataset has such a file."""
     for dataset in DATASETS.values():
         part = dataset.part_in(name)
-        if (part is None) == isinstance(dataset.parts, Whole) and name == dataset.file_name(part):
+        if (part is None) == isinstance(dataset.parts, Whole) and dataset.has(name, part):
             return DatasetFile(dataset.name, part)
     return None

@@ -24,6 +24,7 @@ BEGINNING, END = Month(1, 1), Month(9999, 12)
 # code is kept as bigint and never summed; a count is summed into bigint.
 LARGEST_AMOUNT, LARGEST_CODE, LARGEST_COUNT = 99_999_999.99, 2**63 - 1, 2**31 - 1
 ZONE_IDS = range(1, 266)
+STAR = "*"  # in `files`: what differs in the names of files that are one part together
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,8 @@ class Dataset:
     """A series of files and its raw table. Thresholds are shares of a file's rows.
 
     `table` is the raw table, as `schema.table`. `parts` says what one file is of it. `files` is what the publisher
-    calls a file, with `{month}` or `{day}` for its part, `{day:%Y%m%d}` where that is written in another form. `folder`
+    calls a file, with `{month}` or `{day}` for its part, `{day:%Y%m%d}` where that is written in another form. With a
+    `*` in it, all files whose names match are one part together; they land as one bundle (formats/bundle.py). `folder`
     is where its site has these files. With a `key`, each row is known by these columns: none may be null, and no two
     rows of a file may have the same, unless `order` names a column: then the row with the greatest value of it counts.
     Rows with a key are merged into the table: new ones are added, changed ones replaced.
@@ -145,9 +147,26 @@ class Dataset:
         """Its folder in the landing zone."""
         return self.table.partition(".")[2]
 
+    @property
+    def bundled(self) -> bool:
+        """Whether several files are one part together."""
+        return STAR in self.files
+
     def file_name(self, part: Part | None = None) -> str:
-        """The published file's name."""
+        """The landed file's name: that of the published file, or of a bundle, `orders_2024-01-05_all.csv.zip`."""
+        landed = f"{self.files.replace(STAR, 'all')}.zip" if self.bundled else self.files
+        return landed.format(**{self.parts.word: part})
+
+    def pattern(self, part: Part | None = None) -> str:
+        """What the published files of a part are called: `orders_2024-01-05_*.csv`, or one name without a `*`."""
         return self.files.format(**{self.parts.word: part})
+
+    def has(self, name: str, part: Part | None) -> bool:
+        """Whether this is the name of a part's file, or of one of its files. In the latter, case does not matter."""
+        if not self.bundled or name == self.file_name(part):
+            return name == self.file_name(part)
+        before, _, after = self.pattern(part).lower().partition(STAR)
+        return name.lower().startswith(before) and name.lower().removeprefix(before).endswith(after)
 
     def part_in(self, name: str) -> Part | None:
         """The month or day in a file's name, where `files` has it."""
@@ -155,7 +174,15 @@ class Dataset:
             return None
         (before, _, form, _), *rest = Formatter().parse(self.files)
         after = rest[0][0] if rest else ""
-        written = name.removeprefix(before).removesuffix(after)
+        # On the side of the `*` any text may stand, so the place is counted from the other side.
+        width = len(format(self.parts.kind.parse(self.parts.example), form or ""))
+        if STAR in before:
+            end = len(name.removesuffix(".zip") if name.endswith(f"{after}.zip") else name) - len(after)
+            written = name[end - width : end]
+        elif STAR in after:
+            written = name[len(before) : len(before) + width]
+        else:
+            written = name.removeprefix(before).removesuffix(after)
         try:
             if form:
                 return self.parts.kind.of(datetime.strptime(written, form).date())  # noqa: DTZ007 - a day has no zone

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from lakehouse.datasets.days import Day
 from lakehouse.datasets.formats import Csv, Excel, Format, JsonLines, Parquet, Reader
-from lakehouse.datasets.model import Column, Dataset, Name, normalised
+from lakehouse.datasets.model import STAR, Column, Dataset, Name, normalised
 from lakehouse.datasets.months import Month
 from lakehouse.datasets.parts import Daily, Monthly, Whole
 from lakehouse.datasets.sources import Query
@@ -213,10 +213,13 @@ def _wrong_in_text(columns: tuple[Column, ...], form: Format) -> Iterator[str]:
 def _wrong_files(dataset: Dataset) -> Iterator[str]:
     files = f"files={dataset.files!r}"
     try:
-        found = [part[1] for part in Formatter().parse(dataset.files) if part[1] is not None]
+        pieces = list(Formatter().parse(dataset.files))
     except ValueError as error:
         yield f"{files} is invalid: {error}. Write {{month}} for the month or {{day}} for the day, and no other braces."
         return
+    found = [piece[1] for piece in pieces if piece[1] is not None]
+    if dataset.bundled:
+        yield from _wrong_bundle(dataset, files, sum(piece[0].count(STAR) for piece in pieces))
     if isinstance(dataset.parts, Whole):
         if found:
             yield f"{files} has a placeholder, and a dataset of Whole() has no months. Write the name of its one file."
@@ -230,6 +233,15 @@ def _wrong_files(dataset: Dataset) -> Iterator[str]:
         yield f"{files} does not end in .parquet. Correct the name, or declare another format, such as format=Csv(…)."
     if isinstance(dataset.format, Excel) and not dataset.files.endswith((".xlsx", ".xlsm")):
         yield f"{files} does not end in .xlsx or .xlsm. Correct the name; Excel files of other kinds are not read."
+
+
+def _wrong_bundle(dataset: Dataset, files: str, stars: int) -> Iterator[str]:
+    if dataset.source:
+        yield f"{files} has a *, and the rows of a source are one file. Write the name without it."
+    if dataset.files.count(STAR) != 1 or stars != 1:
+        yield f"{files} must have one * at most, outside of braces. Write it where the files' names differ."
+    if "/" in dataset.files:
+        yield f"{files} has a /. Write the name alone: the files are looked for in all subfolders."
 
 
 def _wrong_format(form: Format) -> Iterator[str]:

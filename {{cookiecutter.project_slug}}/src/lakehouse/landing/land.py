@@ -211,7 +211,8 @@ def _carried(version: Version, copy: Path) -> Version:
 
 def _generated_or_not(version: Version, file: DatasetFile, copy: Path) -> Version:
     """A month that says of itself that it was generated is a generated one, from any source."""
-    of_parquet = isinstance(dataset_named(file.dataset).format, Parquet)
+    dataset = dataset_named(file.dataset)
+    of_parquet = isinstance(dataset.format, Parquet) and not dataset.bundled
     if file.part is None or not of_parquet or version.origin.startswith(GENERATED):
         return version
     try:

@@ -34,7 +34,6 @@ from lakehouse.datasets.parts import Part
 from lakehouse.datasets.registry import dataset_named
 from lakehouse.errors import CommitError, LakehouseError, LandingError, RefusedError
 from lakehouse.filesystem import sha256_of
-from lakehouse.formats import open_reader
 from lakehouse.formats.protocol import ContentError, Reader
 from lakehouse.iceberg.catalog import service_errors, settings_of
 from lakehouse.iceberg.commit import ATTEMPTS, commit, discarding
@@ -51,6 +50,7 @@ from lakehouse.loading.acceptance import (
     still_current,
     superseded,
 )
+from lakehouse.loading.bundle import open_landed
 from lakehouse.loading.conform import Conformer, plan
 from lakehouse.loading.merge import FileRows, Merged, file_rows
 from lakehouse.progress import Progress
@@ -355,7 +355,7 @@ def _opened(path: Path, landed: Landed, dataset: Dataset) -> Iterator[tuple[Read
         check = _Check(landed, dataset.format.title, pool.submit(sha256_of, file))
         try:
             with check.reading():
-                reader = open_reader(dataset.format, source)
+                reader = open_landed(landed, source)
             with closing(reader):
                 yield reader, check
         except RefusedError:

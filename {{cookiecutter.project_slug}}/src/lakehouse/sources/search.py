@@ -2,6 +2,8 @@
 
 A file has the published name, or nearly: `.PARQUET`, or the mark of a second download, `… (1).parquet`. A folder of
 that name holds part files, as Spark writes them; one part file is the file, several are not.
+
+Where `files` of a dataset has a `*`, all files whose names match are found. Case and the mark make no difference then.
 """
 
 from __future__ import annotations
@@ -13,7 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lakehouse.datasets.file import DatasetFile, file_called
+from lakehouse.datasets.model import STAR
 from lakehouse.datasets.parts import Part
+from lakehouse.datasets.registry import dataset_named
 from lakehouse.errors import NotPublishedError, SourceError
 
 CHUNK = 1 << 20
@@ -30,6 +34,7 @@ class _Seen:
     exact: list[Path] = field(default_factory=list)
     near: list[Path] = field(default_factory=list)
     folders: list[Path] = field(default_factory=list)
+    members: list[Path] = field(default_factory=list)
     similar: list[Path] = field(default_factory=list)
     unread: list[OSError] = field(default_factory=list)
 
@@ -49,22 +54,48 @@ def find(folder: Path, wanted: DatasetFile) -> Path:
     if seen.folders:
         return _one_of([_only_part(found, wanted) for found in seen.folders], wanted)
     if seen.unread:
-        where = ", ".join(f"{error.filename} ({error.strerror})" for error in seen.unread[:NAMES_SHOWN])
-        raise SourceError(
-            f"{wanted.label} was not found in {folder.absolute()}, and these folders in it can't be read: {where}. "
-            "Nothing was landed. Give yourself the right to read them, or set TLC_SOURCE to another folder."
-        )
-    instead = ""
-    if seen.similar:
-        instead = (
-            f" Files with a similar name are there: {_named(seen.similar)}. If one of them is the file, rename it to "
-            f"{wanted.name}."
-        )
+        raise SourceError(_unread(f"{wanted.label} was not found", folder, seen.unread))
     raise NotPublishedError(
         f"{wanted.label} is not in the source folder {folder.absolute()}: no file {wanted.name} is there or in a "
-        f"subfolder. Nothing was landed.{instead} Put the file there, or set TLC_SOURCE to another folder or to the "
-        "publisher's address."
+        f"subfolder. Nothing was landed.{_instead(seen.similar, wanted.name)} Put the file there, or set TLC_SOURCE to "
+        "another folder or to the publisher's address."
     )
+
+
+def find_all(folder: Path, wanted: DatasetFile) -> list[Path]:
+    """The files of a part in `folder` or below it, by name; none if their bundle itself is there, as in a landing zone.
+
+    Hidden files are left out. Of two downloads of one file that are equal, one is taken.
+
+    Raises:
+        NotPublishedError: there is none; the message names files of a similar name.
+        SourceError: two different files have one name, a folder has such a name, or a subfolder can't be read.
+    """
+    pattern = dataset_named(wanted.dataset).pattern(wanted.part)
+    seen = _look(folder, wanted)
+    if seen.unread:
+        raise SourceError(_unread(f"{pattern} may be in more folders than were read", folder, seen.unread))
+    for path in (*seen.folders, *(path for path in seen.members if path.exists() and not path.is_file())):
+        raise SourceError(
+            f"{path} is no file, and {pattern} must be files. Nothing was landed. Rename it, or put its files in its "
+            "place."
+        )
+    bundles = [*seen.exact, *seen.near]
+    if bundles and seen.members:
+        raise SourceError(
+            f"{folder.absolute()} has the files of {wanted.label} twice: {bundles[0]} is all of them, and "
+            f"{named(seen.members)} are some. Nothing was landed. Remove the one or the others."
+        )
+    if not seen.members and not bundles:
+        raise NotPublishedError(
+            f"{wanted.label} is not in the source folder {folder.absolute()}: no file {pattern} is there or in a "
+            f"subfolder. Nothing was landed.{_instead(seen.similar, pattern)} Put the files there, or set TLC_SOURCE "
+            "to another folder."
+        )
+    downloads: dict[str, list[Path]] = {}
+    for path in sorted(seen.members, key=lambda path: (len(path.name), path)):
+        downloads.setdefault(_plain(path.name), []).append(path)
+    return sorted((_one_of(paths, wanted) for paths in downloads.values()), key=lambda path: path.name)
 
 
 def contents(folder: Path) -> dict[str, list[Part]]:
@@ -77,18 +108,45 @@ def contents(folder: Path) -> dict[str, list[Part]]:
     return {dataset: sorted(parts, key=lambda part: part.first_day) for dataset, parts in found.items()}
 
 
+def _unread(what: str, folder: Path, unread: list[OSError]) -> str:
+    where = ", ".join(f"{error.filename} ({error.strerror})" for error in unread[:NAMES_SHOWN])
+    return (
+        f"{what} in {folder.absolute()}: these folders in it can't be read: {where}. Nothing was landed. Give yourself "
+        "the right to read them, or set TLC_SOURCE to another folder."
+    )
+
+
+def _instead(similar: list[Path], name: str) -> str:
+    if not similar:
+        return ""
+    rename = f"If one of them is the file, rename it to {name}."
+    if STAR in name:
+        rename = f"If they are the files, give them names such as {name}."
+    return f" Files with a similar name are there: {named(similar)}. {rename}"
+
+
 def _look(folder: Path, wanted: DatasetFile) -> _Seen:
     seen = _Seen()
-    letters = _letters(Path(wanted.name).stem)
+    dataset = dataset_named(wanted.dataset)
+    letters = _letters(Path(dataset.pattern(wanted.part)).stem)
+    # Beside the file itself, in a landing zone or not, nothing that belongs to it is one of a part's files.
+    own = {wanted.name.lower(), f"{wanted.name}.json".lower()}
+
+    def is_member(name: str) -> bool:
+        hidden = name.startswith((".", "~$"))  # also what macOS and Excel put beside a file
+        return dataset.bundled and not hidden and name.lower() not in own and dataset.has(_plain(name), wanted.part)
+
     for where, folders, files in _walk(folder, seen.unread):
         for name in folders:
-            if _plain(name) == wanted.name:
+            if _plain(name) == wanted.name or is_member(name):
                 seen.folders.append(where / name)
         for name in files:
             if name == wanted.name:
                 seen.exact.append(where / name)
             elif _plain(name) == wanted.name:
                 seen.near.append(where / name)
+            elif is_member(name):
+                seen.members.append(where / name)
             elif letters in _letters(name) and not name.endswith(".json"):
                 seen.similar.append(where / name)
     return seen
@@ -128,7 +186,7 @@ def _only_part(folder: Path, wanted: DatasetFile) -> Path:
     parts = sorted(p for p in folder.iterdir() if p.suffix.lower() == suffix and p.name[0] not in "_." and p.is_file())
     if len(parts) == 1:
         return parts[0]
-    what = f"{len(parts)} part files ({_named(parts)})" if parts else f"no {suffix} file"
+    what = f"{len(parts)} part files ({named(parts)})" if parts else f"no {suffix} file"
     raise SourceError(
         f"{folder} is a folder with {what}, and {wanted.label} must be one file. Nothing was landed. Write it as one "
         f"file (in Spark: `coalesce(1)`), or put the published file {wanted.name} in the folder's place."
@@ -150,7 +208,8 @@ def _one_of(found: list[Path], wanted: DatasetFile) -> Path:
     return found[0]
 
 
-def _named(paths: list[Path]) -> str:
+def named(paths: list[Path]) -> str:
+    """The first of some paths, and how many more there are."""
     more = f" and {len(paths) - NAMES_SHOWN} more" if len(paths) > NAMES_SHOWN else ""
     return ", ".join(map(str, paths[:NAMES_SHOWN])) + more
 

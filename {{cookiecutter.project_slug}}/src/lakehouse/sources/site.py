@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
 from dataclasses import dataclass
-from io import BufferedReader
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -19,13 +17,14 @@ from lakehouse.datasets.model import normalised
 from lakehouse.datasets.registry import dataset_named
 from lakehouse.errors import SourceError
 from lakehouse.formats import names_at_the_head
+from lakehouse.formats.bundle import members
 from lakehouse.formats.protocol import ContentError
 from lakehouse.progress import Progress
+from lakehouse.sources.copying import copy, copy_all, reading
 from lakehouse.sources.download import PATIENCE, Download, Patience
 from lakehouse.sources.search import find
 
 PARQUET = b"PAR1"
-CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -95,6 +94,12 @@ class SiteSource:
         self, wanted: DatasetFile, target: Path, known: Version | None = None, progress: Progress | None = None
     ) -> Version | None:
         """Download; see `Source.fetch`. An interrupted download goes on where it stopped, if the file is the same."""
+        if dataset_named(wanted.dataset).bundled:
+            raise SourceError(
+                f"{wanted.label} is all files {dataset_named(wanted.dataset).pattern(wanted.part)}, and the site "
+                f"{self.base} can't be asked which of them it has. Nothing was landed. Set TLC_SOURCE to a folder that "
+                "holds the files."
+            )
         download = Download(f"{self.base}/{wanted.path}", wanted.name, wanted.label, target, self.patience, progress)
         same = (known.etag, known.last_modified) if known and known.origin == download.url else ("", "")
         marks = download.run(*same)
@@ -125,24 +130,12 @@ class FolderSource:
         progress: Progress | None = None,
     ) -> Version | None:
         """Copy; see `Source.fetch`."""
-        with _reading(self.folder):
+        if dataset_named(wanted.dataset).bundled and (origin := copy_all(self.folder, wanted, target, progress)):
+            check(target, wanted, origin)
+            return Version(origin)
+        with reading(self.folder):
             found = find(self.folder, wanted)
-        with _reading(found):
-            before, incoming = found.stat(), found.open("rb")
-        copied = 0
-        with incoming, target.open("wb") as outgoing:
-            while chunk := _chunk(incoming, found):
-                outgoing.write(chunk)
-                copied += len(chunk)
-                if progress:
-                    progress(copied, before.st_size)
-        with _reading(found):
-            after = found.stat()
-        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or copied != before.st_size:
-            raise SourceError(
-                f"{found} changed while it was copied. Nothing was landed. Wait until it is written completely, then "
-                "run the same command again."
-            )
+        copy(found, target, progress)
         check(target, wanted, str(found))
         return Version(found.absolute().as_uri())
 
@@ -153,11 +146,30 @@ def check(file: Path, wanted: DatasetFile, origin: str) -> None:
     Raises:
         SourceError: they are not.
     """
-    size = file.stat().st_size
-    with file.open("rb") as content:
-        head = content.read(512)
-        content.seek(max(0, size - 8))
-        tail = content.read()
+    what = f"the file {wanted.name}"
+    with pa.OSFile(str(file), "r") as source:
+        if not dataset_named(wanted.dataset).bundled:
+            _check(source, wanted, origin, what)
+            return
+        try:
+            found = members(source)
+        except (OSError, pa.ArrowException) as error:
+            raise SourceError(
+                f"{origin} is not {what}: {error}. Nothing was landed. Check the setting TLC_SOURCE."
+            ) from error
+        for member in found:
+            with member.open() as content:
+                _check(content, wanted, f"{member.name} of {origin}", f"a file of {wanted.label}")
+
+
+def _check(content: Any, wanted: DatasetFile, origin: str, what: str) -> None:
+    """See `check`. `content` is an open file that can seek."""
+    size = content.seek(0, os.SEEK_END)
+    content.seek(0)
+    head = content.read(512)
+    content.seek(max(0, size - 8))
+    tail = content.read()
+    content.seek(0)
     page = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<"
     dataset = dataset_named(wanted.dataset)
     if not isinstance(dataset.format, Parquet):
@@ -166,17 +178,14 @@ def check(file: Path, wanted: DatasetFile, origin: str) -> None:
         required = [column for column in dataset.columns if column.required_in(wanted.part) and not of_json]
         names = [name for column in required[:1] or dataset.columns for name in column.published_names(wanted.part)]
         try:
-            with pa.OSFile(str(file), "r") as content:
-                found = {normalised(name) for name in names_at_the_head(dataset.format, content)}
+            found = {normalised(name) for name in names_at_the_head(dataset.format, content)}
         except ContentError as error:
-            raise SourceError(
-                f"{origin} is not the file {wanted.name}: {error}. Nothing was landed; check TLC_SOURCE."
-            ) from error
+            raise SourceError(f"{origin} is not {what}: {error}. Nothing was landed; check TLC_SOURCE.") from error
         except (OSError, pa.ArrowException):
             found = set()
         if not found & {normalised(name) for name in names}:
             raise SourceError(
-                f"{origin} is not the file {wanted.name}: it begins with {head[:40]!r}, not with a line that names the "
+                f"{origin} is not {what}: it begins with {head[:40]!r}, not with a line that names the "
                 f"column {names[0]}. Nothing was landed. Check the setting TLC_SOURCE."
             )
         return
@@ -192,20 +201,3 @@ def check(file: Path, wanted: DatasetFile, origin: str) -> None:
             f"{origin} is cut short: its {size:,} bytes begin as a parquet file and do not end as one. Nothing was "
             "landed. Run the same command again; if TLC_SOURCE is a folder, first put a whole copy of the file there."
         )
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """The source's own faults, apart from those of the disk that a copy goes to."""
-    try:
-        yield
-    except OSError as error:
-        raise SourceError(
-            f"{error.filename or path} can't be read: {error.strerror or error}. Nothing was landed. See that it "
-            "exists, that it is no broken link, and that you may read it; or set TLC_SOURCE to another folder."
-        ) from error
-
-
-def _chunk(incoming: BufferedReader, found: Path) -> bytes:
-    with _reading(found):
-        return incoming.read(CHUNK)

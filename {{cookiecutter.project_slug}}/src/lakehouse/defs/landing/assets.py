@@ -54,6 +54,7 @@ def query_metadata(zone: Landing, landed: Landed, query: Query) -> dict[str, Any
 def landing_asset(dataset: Dataset) -> dg.AssetsDefinition:
     """The asset of a dataset's published files."""
     files = {"month": "the monthly files", "day": "the daily files"}.get(dataset.parts.word, "the file")
+    together = f"a {dataset.parts.word}" if dataset.parts.column else "the table"
 
     @dg.asset(
         key=["landing", dataset.landing_key],
@@ -61,6 +62,8 @@ def landing_asset(dataset: Dataset) -> dg.AssetsDefinition:
         description=(
             f"{dataset.title}: the rows of {dataset.source.origin}, as one file with its SHA-256."
             if dataset.source
+            else f"{dataset.title}: all files of {together} as published, byte for byte in one zip file, with SHA-256."
+            if dataset.bundled
             else f"{dataset.title}: {files} as published, byte for byte, with origin and SHA-256."
         ),
         partitions_def=partitions_of(dataset),

@@ -13,7 +13,7 @@ from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.parts import Part, Whole
 from lakehouse.engines import Engine
 from lakehouse.errors import LandingError
-from lakehouse.formats import count_rows
+from lakehouse.formats.bundle import rows_of
 from lakehouse.landing import Landing
 from lakehouse.loading.load import LoadResult
 
@@ -101,4 +101,4 @@ def _file_rows(zone: Landing, dataset: Dataset, part: Part) -> int:
     if landed is None:
         raise LandingError(f"{file.name} went out of the landing zone while it was being checked.")
     with zone.local(landed) as path, pa.OSFile(str(path), "r") as source:
-        return count_rows(dataset.format, source)
+        return rows_of(dataset, source)

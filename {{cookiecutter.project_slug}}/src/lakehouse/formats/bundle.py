@@ -1,0 +1,136 @@
+"""Bundles: the files that are one part together, in one uncompressed zip file. Equal files make equal bytes.
+
+Each file is in it byte for byte and in one piece, so it is read from there as from a file of its own.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zipfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from lakehouse.datasets.model import Dataset
+from lakehouse.formats import count_rows
+from lakehouse.formats.protocol import ContentError
+
+# What a zip file says of a file right before its bytes: 26 bytes, then how long its name and the extra field are.
+_LOCAL_HEADER = struct.Struct("<26xHH")
+_ENCRYPTED = 0x1
+_UNIX = 3
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file in a bundle. `size` is in bytes; `crc` is zip's checksum."""
+
+    name: str
+    size: int
+    crc: int
+    _start: int
+    _bundle: Any
+
+    def open(self) -> io.BufferedReader:
+        """The file, open for reading; it can seek. Closing it leaves the bundle open."""
+        return io.BufferedReader(_Piece(self._bundle, self._start, self.size), 1 << 20)
+
+
+def entry(name: str, size: int) -> zipfile.ZipInfo:
+    """What a bundle says of a file: its name and size, and never when, where or by whom it was written."""
+    made = zipfile.ZipInfo(name)  # without a time it is 1980-01-01
+    made.file_size = size
+    made.create_system = _UNIX
+    made.external_attr = 0o644 << 16
+    return made
+
+
+def members(bundle: pa.NativeFile) -> list[Member]:
+    """The files in an open bundle, in the order of their names.
+
+    Raises:
+        pa.ArrowInvalid: it is no bundle: no zip file, or one that is compressed, encrypted, empty or damaged.
+    """
+    try:
+        with zipfile.ZipFile(_Piece(bundle, 0, bundle.size())) as archive:
+            found = [_member(bundle, info) for info in archive.infolist()]
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, ValueError, EOFError, struct.error) as error:
+        if isinstance(error, pa.ArrowInvalid):
+            raise
+        raise pa.ArrowInvalid(f"it can't be read as a zip file: {error}") from error
+    if len({member.name for member in found}) < max(len(found), 1):
+        raise ContentError("the bundle has no file, or two of one name; expected the files of one part")
+    return sorted(found, key=lambda member: member.name)
+
+
+def rows_of(dataset: Dataset, source: pa.NativeFile) -> int:
+    """How many rows a landed file of a dataset has, or all files of a bundle have.
+
+    Raises:
+        pa.ArrowException, OSError: it is damaged, or no such file.
+    """
+    if not dataset.bundled:
+        return count_rows(dataset.format, source)
+    total = 0
+    for member in members(source):
+        with naming(member), closing(member.open()) as file:
+            total += count_rows(dataset.format, file)
+    return total
+
+
+@contextmanager
+def naming(member: Member) -> Iterator[None]:
+    """Errors of reading a file of a bundle, with its name."""
+    try:
+        yield
+    except ContentError as error:
+        raise ContentError(f"{member.name}: {error}") from error
+    except pa.ArrowException as error:
+        raise pa.ArrowInvalid(f"{member.name}: {error}") from error
+    except OSError as error:
+        raise OSError(f"{member.name}: {error}") from error
+
+
+def _member(bundle: Any, info: zipfile.ZipInfo) -> Member:
+    if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & _ENCRYPTED:
+        raise ContentError(f"the bundle has {info.filename} compressed or encrypted; expected it as it is")
+    header = bundle.read_at(_LOCAL_HEADER.size, info.header_offset)
+    start = info.header_offset + _LOCAL_HEADER.size + sum(_LOCAL_HEADER.unpack(header))
+    if start + info.file_size > bundle.size():
+        raise ContentError(f"the bundle is cut short within {info.filename}")
+    return Member(info.filename, info.file_size, info.CRC, start, bundle)
+
+
+class _Piece(io.RawIOBase):
+    """Some bytes of an open file, as a file. Readers may read ahead in threads, so it keeps a place of its own."""
+
+    def __init__(self, source: Any, start: int, size: int) -> None:
+        self._source, self._start, self._size, self._place = source, start, size, 0
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def seekable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read on."""
+        count = max(0, min(len(buffer), self._size - self._place))
+        data = self._source.read_at(count, self._start + self._place)
+        buffer[: len(data)] = data
+        self._place += len(data)
+        return len(data)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a place."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}[whence]
+        if base + offset < 0:
+            raise OSError(f"can't seek to {base + offset}")
+        self._place = base + offset
+        return self._place

@@ -1,0 +1,141 @@
+"""Reading a landed file: one file, or those of a bundle one after the other."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from typing import Any
+
+import pyarrow as pa
+
+from lakehouse.datasets.formats import JsonLines
+from lakehouse.datasets.model import Dataset
+from lakehouse.datasets.parts import Part
+from lakehouse.datasets.registry import dataset_named
+from lakehouse.formats import open_reader
+from lakehouse.formats.bundle import Member, members, naming
+from lakehouse.formats.protocol import ContentError, Reader
+from lakehouse.landing import Landed
+from lakehouse.loading.conform import plan
+
+CHUNK = 1 << 20
+
+
+def open_landed(landed: Landed, source: pa.NativeFile) -> Reader:
+    """Read an open landed file as its dataset declares it.
+
+    Raises:
+        RefusedError: a file of a bundle lacks a column, or has one of another type.
+        pa.ArrowException, OSError: it is damaged, or no such file.
+    """
+    dataset = dataset_named(landed.file.dataset)
+    if dataset.bundled:
+        return BundleReader(dataset, landed.file.part, source, landed.file.name)
+    return open_reader(dataset.format, source)
+
+
+class BundleReader:
+    """The rows of all files of a bundle, in the order of the files' names. One file is open at a time.
+
+    Each file is matched with the declaration as a file of its own: it must have the columns that a file must have, and
+    may spell and order them in its own way. `schema` has each column as the first file that has it. JSON lines are
+    matched as if they stood in one file, because any line may lack any name.
+    """
+
+    def __init__(self, dataset: Dataset, part: Part | None, bundle: pa.NativeFile, name: str) -> None:
+        self._dataset, self._part, self._name = dataset, part, name
+        self._members = members(bundle)
+        self._copies = _copies(self._members)
+        self._names: list[dict[str, str]] = []  # of each file: how it calls a column of `_fields`
+        self._fields: dict[str, pa.Field[Any]] = {}
+        self._first, self._file = 0, ""
+        self._reader: Reader | None = None
+        self.is_synthetic = False
+        counts: list[int | None] = []
+        for member in self._members:
+            with self._opened(member) as reader:
+                counts.append(reader.rows)
+                self.is_synthetic |= reader.is_synthetic
+                self._names.append(self._add_columns(member, reader.schema))
+        self.schema = pa.schema(list(self._fields.values()))
+        self.rows = None if None in counts else sum(count or 0 for count in counts)
+
+    def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """The rows of all files, with these columns. A column that a file lacks is null in its rows."""
+        wanted = {field.name: key for key, field in self._fields.items()}
+        done = 0
+        for member, names in zip(self._members, self._names, strict=True):
+            own = [names.get(wanted[column]) for column in columns]
+            with self._opened(member) as reader:
+                self._first, self._reader, self._file = done, reader, member.name
+                incoming = reader.batches([name for name in own if name is not None])
+                while True:
+                    with naming(member):
+                        batch = next(incoming, None)
+                    if batch is None:
+                        break
+                    if len(batch) and member.name in self._copies:
+                        raise ContentError(
+                            f"{member.name} has the same bytes as {self._copies[member.name]}, so its rows would be "
+                            "loaded twice. Remove one of the two from the source folder; if both are right, write "
+                            "their rows into one file"
+                        )
+                    yield _as_asked(batch, columns, own)
+                    done += len(batch)
+
+    def place(self, row: int) -> str:
+        """How a message names a row of the batch that was read last: by its file, and its place there."""
+        assert self._reader is not None  # noqa: S101 - for the type checker: a batch was read
+        return f"{self._reader.place(row - self._first)} of {self._file}"
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    @contextmanager
+    def _opened(self, member: Member) -> Iterator[Reader]:
+        with closing(member.open()) as file:
+            with naming(member):
+                reader = open_reader(self._dataset.format, file)
+            with closing(reader):
+                yield reader
+
+    def _add_columns(self, member: Member, schema: pa.Schema) -> dict[str, str]:
+        """Take a file's columns. What it calls each of them, by the declared name where there is one."""
+        declared: dict[str | None, str] = {}
+        if not isinstance(self._dataset.format, JsonLines):
+            match = plan(self._dataset, self._part, schema, f"{self._name}: {member.name}")
+            declared = {source: column for column, source in match.sources.items()}
+        names = {declared.get(name, name): name for name in schema.names}
+        for key, name in names.items():
+            field, known = schema.field(name), self._fields.get(key)
+            # What stands for objects in one file may have values in another.
+            if known is None or (pa.types.is_struct(known.type) and not pa.types.is_struct(field.type)):
+                self._fields[key] = field
+        return names
+
+
+def _as_asked(batch: pa.RecordBatch, columns: Sequence[str], own: Sequence[str | None]) -> pa.RecordBatch:
+    """A file's batch with the columns that were asked for, by the names by which they were."""
+    if not columns:
+        return batch
+    arrays = [pa.nulls(len(batch)) if name is None else batch.column(name) for name in own]
+    return pa.RecordBatch.from_arrays(arrays, names=list(columns))
+
+
+def _copies(found: Sequence[Member]) -> dict[str, str]:
+    """Files with the same bytes as one before them, and which one that is."""
+    marks = Counter((member.size, member.crc) for member in found)
+    seen: dict[str, str] = {}
+    copies: dict[str, str] = {}
+    for member in found:
+        if marks[member.size, member.crc] > 1:
+            with closing(member.open()) as file:
+                digest = hashlib.sha256()
+                while chunk := file.read(CHUNK):
+                    digest.update(chunk)
+            first = seen.setdefault(digest.hexdigest(), member.name)
+            if first != member.name:
+                copies[member.name] = first
+    return copies
