@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,16 @@ from tests.integration.stack import free_port, image, prepare_testcontainers, st
 from tests.lake import Lake
 
 from lakehouse.datasets.file import DatasetFile
-from lakehouse.datasets.model import Column, Dataset
+from lakehouse.datasets.model import Column, Dataset, Name
 from lakehouse.datasets.parts import Whole
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.datasets.sources import Query
 from lakehouse.errors import LakehouseError, SourceError, UnreachableError
+from lakehouse.iceberg.refs import rollback
 from lakehouse.landing import Landed
 from lakehouse.landing.land import land
-from lakehouse.loading.load import load
+from lakehouse.loading.cursor import since
+from lakehouse.loading.load import LoadResult, load
 from lakehouse.settings import Settings
 from lakehouse.sources.query import QuerySource
 
@@ -322,6 +324,135 @@ def test_a_connection_that_is_lost_in_the_middle_lands_nothing(
 
     assert message.startswith("rentals: the query of its `sql` in the database of RENTALS_URL could not be read: ")
     assert "run the same command again if the connection was lost" in message
+
+
+VISITS_QUERY = Query("RENTALS_URL", table="public.visit", cursor="last_update", overlap=timedelta(hours=1))
+VISITS = replace(
+    RENTALS,
+    parts=Whole(complete=False),
+    source=VISITS_QUERY,
+    columns=(Column("rental_id", "long"), Column("note", "string"), Column("last_update", "timestamptz")),
+)
+VISIT_TABLE = """
+create table visit (rental_id bigint primary key, note text, last_update timestamptz);
+insert into visit values
+    (1, 'one', '2024-01-01 10:00:00+00'), (2, 'two', '2024-01-01 12:00:00+00'),
+    (3, 'three', '2024-01-01 12:30:00.123456+00');
+"""
+
+
+def refreshed(lake: Lake) -> tuple[list[Any], LoadResult]:
+    """Extract from where the table ends, and load: the ids of the extract, and what the load did."""
+    landed = land(lake.landing, "/nowhere", FILE, refresh=True, since=since(lake.catalog, DATASETS["rentals"]))
+    return table_of(lake, landed)["rental_id"].to_pylist(), load(lake.catalog, lake.landing, FILE)
+
+
+@pytest.fixture
+def visits(database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
+    """A table with a cursor."""
+    database.run(VISIT_TABLE)
+    monkeypatch.setitem(DATASETS, "rentals", VISITS)
+    return database
+
+
+def test_late_rows_and_rows_of_an_equal_time_arrive(lake: Lake, visits: Database) -> None:
+    first, _ = refreshed(lake)
+    visits.run(
+        "insert into visit values (4, 'late', '2024-01-01 11:30:00.123456+00'), (5, 'too late', '2024-01-01 11:30+00'),"
+        " (6, 'equal', '2024-01-01 14:30:00.123456+02'), (7, 'none', null);"
+        "update visit set note = 'ONE', last_update = '2024-01-01 12:00+00' where rental_id = 1"
+    )
+    second, result = refreshed(lake)
+    third, same = refreshed(lake)
+
+    assert (first, second, third) == ([1, 2, 3], [1, 2, 3, 4, 6, 7], [1, 2, 3, 4, 6, 7])
+    assert result.counts == "6 rows (3 inserted, 1 updated, 2 unchanged, 0 removed)"
+    assert same.action == "unchanged"
+
+
+def test_rows_of_a_slow_transaction_arrive_within_the_overlap(lake: Lake, visits: Database) -> None:
+    engine = sa.create_engine(visits.address, poolclass=NullPool)
+    with engine.connect() as slow:
+        slow.exec_driver_sql("insert into visit values (4, 'slow', now())")
+        visits.run("insert into visit values (5, 'quick', now())")
+        first, _ = refreshed(lake)
+        slow.commit()
+    second, _ = refreshed(lake)
+
+    assert (first, second) == ([1, 2, 3, 5], [4, 5])
+
+
+@pytest.mark.parametrize(
+    ("kind", "declared", "overlap", "values", "ids"),
+    [
+        ("bigint", "long", 10, "(1, 5), (2, 90), (3, 100)", [2, 3]),
+        ("numeric(30, 10)", "decimal(30,10)", None, "(1, 1), (2, 12345678901234567890.0000000001), (3, null)", [2, 3]),
+        ("numeric", "long", None, "(1, 9), (2, 10), (3, null)", [2, 3]),
+        ("date", "date", timedelta(days=1), "(1, '2024-02-28'), (2, '2024-02-29'), (3, '2024-03-01')", [2, 3]),
+        ("timestamp", "timestamp", None, "(1, '2024-01-01'), (2, '2024-01-01 00:00:00.000001')", [2]),
+        ("timestamptz", "timestamptz", None, "(1, '2024-01-01 00:00+02'), (2, '2024-01-01 00:00+01')", [2]),
+    ],
+)
+def test_postgres_compares_a_cursor_of_every_type_exactly(
+    lake: Lake,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    kind: str,
+    declared: str,
+    overlap: Any,
+    values: str,
+    ids: list[int],
+) -> None:
+    database.run(f"create table visit (rental_id int, c {kind}); insert into visit values {values}")
+    query = Query("RENTALS_URL", sql='select rental_id, c as "The Cursor" from visit;', cursor="c", overlap=overlap)
+    columns = (Column("rental_id", "long"), Column("c", declared, (Name("The Cursor"),)))
+    monkeypatch.setitem(DATASETS, "rentals", replace(VISITS, source=query, columns=columns))
+    refreshed(lake)
+
+    assert refreshed(lake)[0] == ids
+
+
+def test_a_cursor_that_postgres_has_as_text_is_refused(
+    lake: Lake, visits: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query = Query("RENTALS_URL", sql="select rental_id, note, last_update::text from visit", cursor="last_update")
+    monkeypatch.setitem(DATASETS, "rentals", replace(VISITS, source=query))
+
+    assert refusal(lake) == (
+        "rentals: the query of its `sql` in the database of RENTALS_URL has the cursor 'last_update', which is of "
+        "another type there than timestamptz. Nothing was landed; CAST it in the `sql` of its declaration."
+    )
+
+
+def test_after_a_lost_connection_and_a_roll_back_no_row_is_missed(
+    lake: Lake, visits: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, first = refreshed(lake)
+    before = lake.landing.find(FILE)
+    visits.run("insert into visit select n, 'many', '2024-01-02+00' from generate_series(4, 3000) n")
+    sql = "select *, pg_sleep(case when rental_id > 3 then 0.01 end) as slept from visit"
+    query = replace(VISITS_QUERY, table="", sql=sql)
+    monkeypatch.setitem(DATASETS, "rentals", replace(VISITS, source=query))
+
+    def cut() -> None:
+        copying = "select pg_terminate_backend(pid) from pg_stat_activity where query like 'copy (select * from (sel%'"
+        within(30, lambda: bool(visits.run(copying)))
+
+    killer = threading.Thread(target=cut)
+    killer.start()
+    with pytest.raises(SourceError, match="run the same command again if the connection was lost"):
+        refreshed(lake)
+    killer.join()
+    monkeypatch.setitem(DATASETS, "rentals", VISITS)
+    after = lake.landing.find(FILE)
+    again, _ = refreshed(lake)
+    rollback(lake.catalog, "raw.rentals", first.snapshot_id or 0)
+    once_more, _ = refreshed(lake)
+
+    assert after == before
+    assert (len(again), again) == (2999, once_more)
+    assert lake.rows("select count(*) as n from raw.rentals") == [{"n": 3000}]
 
 
 def test_the_rows_are_of_one_moment(database: Database) -> None:

@@ -6,6 +6,8 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from tests.unit.dagster_project import Project
 
 from lakehouse.datasets.days import Day
 from lakehouse.datasets.formats import Csv, Excel, JsonLines, Reader
-from lakehouse.datasets.model import Column, Name
+from lakehouse.datasets.model import Column, Dataset, Name
 from lakehouse.datasets.parts import Daily, Monthly, Whole
 from lakehouse.datasets.registry import DATASETS, declared
 from lakehouse.datasets.rules import problem
@@ -287,6 +289,73 @@ def test_a_source_that_breaks_a_rule_is_refused_without_its_address(changes: dic
 
     assert said.startswith(message)
     assert "secret" not in said
+
+
+def _payments(**changes: Any) -> Dataset:
+    """The dataset of the page that has a cursor; its Query and the type of its cursor changed."""
+    declared = declared_on_page("PAYMENTS")
+    assert declared.source
+    cursor = {name: changes.pop(name) for name in ("type", "zone") if name in changes}
+    columns = tuple(replace(one, **cursor) if one.name == "last_update" else one for one in declared.columns)
+    parts = changes.pop("parts", declared.parts)
+    return replace(declared, parts=parts, columns=columns, source=replace(declared.source, **changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"parts": Whole()},
+            "source: cursor='last_update' extracts new and changed rows only, and a file of Whole() has all rows. Decl",
+        ),
+        ({"cursor": ""}, "source: overlap=datetime.timedelta(seconds=3600) says how far an extract goes back behind "),
+        ({"cursor": "updated"}, "source: cursor='updated' is no declared column. Use one of payment_id, amount, last_"),
+        (
+            {"type": "string"},
+            "source: cursor='last_update' has the type string. Use a column of a type long or decimal or date or times",
+        ),
+        (
+            {"type": "timestamptz", "zone": "Europe/Berlin"},
+            "source: cursor='last_update' has the zone Europe/Berlin, whose clocks go back once a year. Use a column ",
+        ),
+        (
+            {"overlap": 1},
+            "source: overlap=1 does not fit 'last_update', a timestamp. Write timedelta(hours=1).",
+        ),
+        (
+            {"overlap": timedelta(hours=1), "type": "date"},
+            "source: overlap=datetime.timedelta(seconds=3600) does not fit 'last_update', a date. Write timedelta(days",
+        ),
+        (
+            {"overlap": timedelta(hours=1), "type": "long"},
+            "source: overlap=datetime.timedelta(seconds=3600) does not fit 'last_update', a long. Write a whole number",
+        ),
+        (
+            {"overlap": Decimal("0.5"), "type": "long"},
+            "source: overlap=Decimal('0.5') does not fit 'last_update', a long. Write a whole number.",
+        ),
+        ({"overlap": -1, "type": "decimal(12,2)"}, "source: overlap=-1 is less than 0. Write how far an extract goes "),
+        ({"overlap": timedelta(hours=-1)}, "source: overlap=datetime.timedelta(days=-1, seconds=82800) is less than 0"),
+        ({"overlap": "1 hour"}, "source: overlap is of the type str. Write overlap=timedelta(hours=1), or a number."),
+        ({"cursor": None}, 'source: cursor is of the type NoneType. Write cursor="…".'),
+    ],
+)
+def test_a_cursor_that_breaks_a_rule_is_refused(changes: dict[str, Any], message: str) -> None:
+    assert (problem(_payments(**changes)) or "").startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("kind", "overlap"),
+    [
+        ("long", 5),
+        ("decimal(12,2)", Decimal("0.5")),
+        ("date", timedelta(days=2)),
+        ("timestamptz", timedelta(hours=1)),
+        ("timestamp", None),
+    ],
+)
+def test_a_cursor_of_each_type_is_accepted(kind: str, overlap: Any) -> None:
+    assert problem(_payments(type=kind, overlap=overlap)) is None
 
 
 @pytest.mark.parametrize(

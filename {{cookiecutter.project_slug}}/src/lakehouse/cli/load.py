@@ -45,6 +45,10 @@ def load(
     refresh: Annotated[
         bool, typer.Option("--refresh", help="Ask the publisher again, even for what is landed.")
     ] = False,
+    full_refresh: Annotated[
+        bool,
+        typer.Option("--full-refresh", help="Refresh; of a dataset with a cursor, extract all rows again."),
+    ] = False,
     again: Annotated[
         bool,
         typer.Option(
@@ -71,6 +75,7 @@ def load(
     from lakehouse.iceberg.catalog import open_catalog
     from lakehouse.landing import open_landing
     from lakehouse.landing.land import land
+    from lakehouse.loading.cursor import since
     from lakehouse.loading.load import load as load_file
 
     files = _files(dataset, parts or [])
@@ -80,8 +85,16 @@ def load(
     results: list[LoadResult] = []
     try:
         for file in files:
+            begin = None if full_refresh else since(catalog, dataset_named(dataset))
             with download_bar(f"landing {file.label}", quiet=as_json) as progress:
-                land(landing, settings.tlc_source, file, refresh=refresh, progress=progress)
+                land(
+                    landing,
+                    settings.tlc_source,
+                    file,
+                    refresh=refresh or full_refresh,
+                    since=begin,
+                    progress=progress,
+                )
             with rows_bar(f"loading {file.label}", quiet=as_json) as progress:
                 result = load_file(
                     catalog,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterator
+from datetime import timedelta
+from decimal import Decimal
 from importlib.util import find_spec
 from string import Formatter
 from types import UnionType
@@ -15,7 +17,7 @@ from lakehouse.datasets.formats import Csv, Excel, Format, JsonLines, Parquet, R
 from lakehouse.datasets.model import STAR, Column, Dataset, Name, normalised
 from lakehouse.datasets.months import Month
 from lakehouse.datasets.parts import Daily, Monthly, Whole
-from lakehouse.datasets.sources import Query
+from lakehouse.datasets.sources import CURSOR_TYPES, Query
 from lakehouse.datasets.types import MOST_DIGITS, TYPES, is_type
 
 _NAME = re.compile(r"[a-z0-9_]+")
@@ -66,7 +68,8 @@ _FIELDS: dict[type, dict[str, tuple[type | UnionType, str]]] = {
     JsonLines: dict.fromkeys(("encoding", "times", "dates", "compression"), _TEXT),
     Excel: {"sheet": _TEXT, "header_row": _NUMBER, "footer_rows": _NUMBER},
     Reader: {"function": (str, '"module:function"')},
-    Query: dict.fromkeys(("database", "table", "sql"), _TEXT),
+    Query: dict.fromkeys(("database", "table", "sql", "cursor"), _TEXT)
+    | {"overlap": (timedelta | int | Decimal | None, "timedelta(hours=1), or a number")},
 }
 
 
@@ -326,3 +329,45 @@ def _wrong_query(dataset: Dataset, query: Query) -> Iterator[str]:
         yield f"it has a source, and comes by the {dataset.parts.word}. Declare parts=Whole()."
     if not isinstance(dataset.format, Parquet):
         yield "it has a source, whose rows land as parquet. Declare no format."
+    yield from _wrong_cursor(dataset, query)
+
+
+def _wrong_cursor(dataset: Dataset, query: Query) -> Iterator[str]:
+    cursor, overlap = f"source: cursor={query.cursor!r}", f"source: overlap={query.overlap!r}"
+    if not query.cursor:
+        if query.overlap is not None:
+            yield f"{overlap} says how far an extract goes back behind its cursor. Declare a cursor, or no overlap."
+        return
+    if dataset.parts.complete:
+        yield (
+            f"{cursor} extracts new and changed rows only, and a file of Whole() has all rows. "
+            "Declare parts=Whole(complete=False) and a key, or no cursor."
+        )
+    columns = {column.name: column for column in dataset.columns}
+    column = columns.get(query.cursor)
+    if column is None:
+        yield f"{cursor} is no declared column. Use one of {', '.join(columns)}."
+        return
+    if column.kind not in CURSOR_TYPES:
+        yield f"{cursor} has the type {column.type}. Use a column of a type {_either(CURSOR_TYPES)}."
+    if column.zone:
+        yield f"{cursor} has the zone {column.zone}, whose clocks go back once a year. Use a column without a zone."
+    yield from _wrong_overlap(column, query.overlap, overlap)
+
+
+def _wrong_overlap(column: Column, value: timedelta | int | Decimal | None, overlap: str) -> Iterator[str]:
+    """An overlap that can't be taken from a value of its cursor."""
+    if isinstance(value, timedelta):
+        fits = column.kind in ("timestamp", "timestamptz") or (column.kind == "date" and not value % timedelta(days=1))
+        negative = value < timedelta()
+    elif value is not None:
+        fits = column.kind == "decimal" or (column.kind == "long" and value == int(value))
+        negative = value < 0
+    else:
+        return
+    if not fits:
+        wanted = {"long": "a whole number", "decimal": "a number", "date": "timedelta(days=1)"}
+        example = wanted.get(column.kind, "timedelta(hours=1)")
+        yield f"{overlap} does not fit {column.name!r}, a {column.type}. Write {example}."
+    if negative:
+        yield f"{overlap} is less than 0. Write how far an extract goes back."

@@ -14,6 +14,7 @@ from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.formats import Parquet
 from lakehouse.datasets.months import Month
 from lakehouse.datasets.registry import dataset_named
+from lakehouse.datasets.sources import Since
 from lakehouse.errors import LandingError, SourceError
 from lakehouse.filesystem import sha256_of
 from lakehouse.landing.record import SUFFIX, Landed, from_json
@@ -34,6 +35,7 @@ def land(
     file: DatasetFile,
     *,
     refresh: bool = False,
+    since: Since | None = None,
     together: Collection[DatasetFile] = (),
     progress: Progress | None = None,
     patience: Patience | None = None,
@@ -47,6 +49,8 @@ def land(
         source: where from: `TLC_SOURCE`, a base URL or a folder. A dataset that declares a source has its own.
         file: which file.
         refresh: ask the source even if the file is landed: published files are replaced in place at times.
+        since: where the rows of a declared database begin, if its dataset has a cursor; all rows if None. The table
+            must have the rows before. See `since` of loading/cursor.py.
         together: files that the caller lands in the same go; a generated month among them gives way, like this one.
         progress: called with bytes done and bytes in all (0 where that is not known).
         patience: how long to wait for what; the default is fit for an unattended load.
@@ -70,7 +74,9 @@ def land(
         with held(lock, f"The download of {file.name}", wait=(patience or PATIENCE).other_process):
             if not refresh and (found := _published(landing, file)):
                 return found
-            return _fetch(landing, source, file, together, refresh=refresh, progress=progress, patience=patience)
+            return _fetch(
+                landing, source, file, together, refresh=refresh, since=since, progress=progress, patience=patience
+            )
     except OSError as error:
         raise LandingError(
             f"{file.name} can't be copied to {landing.staging}: {error.strerror or error}. Nothing was landed. "
@@ -128,6 +134,7 @@ def _fetch(
     together: Collection[DatasetFile],
     *,
     refresh: bool,
+    since: Since | None,
     progress: Progress | None,
     patience: Patience | None,
 ) -> Landed:
@@ -135,7 +142,7 @@ def _fetch(
     known = _known(landing, file) if refresh else None
     target = landing.staging / file.name
     try:
-        version = _source_of(file, source, patience).fetch(
+        version = _source_of(file, source, since, patience).fetch(
             file, target, Version(known.origin, known.etag, known.last_modified) if known else None, progress
         )
         if version is None:
@@ -153,19 +160,20 @@ def _fetch(
             version.origin,
             etag=version.etag,
             last_modified=version.last_modified,
+            since=version.since,
         )
     finally:
         target.unlink(missing_ok=True)
 
 
-def _source_of(file: DatasetFile, source: str, patience: Patience | None) -> Source:
+def _source_of(file: DatasetFile, source: str, since: Since | None, patience: Patience | None) -> Source:
     """The database that the dataset declares, or what `TLC_SOURCE` names."""
     dataset = dataset_named(file.dataset)
     if dataset.source is None:
         return open_source(source, patience)
     from lakehouse.sources.query import QuerySource  # noqa: PLC0415 - SQLAlchemy is slow to import
 
-    return QuerySource(dataset, dataset.source)
+    return QuerySource(dataset, dataset.source, since)
 
 
 def _known(landing: Landing, file: DatasetFile) -> Landed | None:

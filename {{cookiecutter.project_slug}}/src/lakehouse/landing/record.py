@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ from lakehouse.datasets.days import Day
 from lakehouse.datasets.file import DatasetFile, file_called
 from lakehouse.datasets.months import Month
 from lakehouse.datasets.parts import Part
+from lakehouse.datasets.sources import Since
 from lakehouse.errors import LandingError, SettingsError
 
 SHA256_LENGTH = 64  # in hex
@@ -23,6 +24,7 @@ class Landed:
     """One landed file. `sha256` is of the bytes as they arrived.
 
     `etag` and `last_modified` are the publisher's own words for this version, empty where it gave none.
+    `since` says where its rows begin, if they were extracted from a database by a cursor; else the file has all.
     """
 
     file: DatasetFile
@@ -33,10 +35,12 @@ class Landed:
     landed_at: datetime
     etag: str = ""
     last_modified: str = ""
+    since: Since | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """For programs."""
         values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "file"}
+        values["since"] = asdict(self.since) if self.since else None
         return {**self.file.as_dict(), "name": self.file.name, **values}
 
 
@@ -54,6 +58,8 @@ def to_json(landed: Landed) -> bytes:
         record["etag"] = landed.etag
     if landed.last_modified:
         record["last_modified"] = landed.last_modified
+    if landed.since:
+        record["since"] = asdict(landed.since)
     return json.dumps(record, indent=2, ensure_ascii=False).encode() + b"\n"
 
 
@@ -75,6 +81,7 @@ def from_json(data: bytes, uri: str) -> Landed:
             landed_at=landed_at if landed_at.tzinfo else landed_at.replace(tzinfo=UTC),
             etag=str(record.get("etag", "")),
             last_modified=str(record.get("last_modified", "")),
+            since=_since(record.get("since")),
         )
     except (KeyError, TypeError, ValueError, AttributeError, SettingsError) as error:
         raise LandingError(
@@ -87,6 +94,10 @@ def _part(month: str | None, day: str | None) -> Part | None:
     if day is not None:
         return Day.parse(day)
     return None if month is None else Month.parse(month)
+
+
+def _since(record: dict[str, Any] | None) -> Since | None:
+    return None if record is None else Since(str(record["column"]), str(record["value"]))
 
 
 def again(landed: Landed) -> str:

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lakehouse.datasets.file import DatasetFile
+from lakehouse.datasets.sources import Since
 from lakehouse.errors import LandingError
 from lakehouse.landing.record import SUFFIX, VERSIONS, Landed, again, from_json, to_json
 from lakehouse.landing.store import Incoming, Store
@@ -51,11 +52,12 @@ class Landing:
         *,
         etag: str = "",
         last_modified: str = "",
+        since: Since | None = None,
     ) -> Landed:
         """Land `content` as this file: whole or not at all.
 
-        The same bytes again change only the publisher's own marks. Other bytes take the place of what was landed; the
-        earlier version is kept, by its hash.
+        The same bytes again change only the publisher's own marks, and where the rows begin. Other bytes take the
+        place of what was landed; the earlier version is kept, by its hash.
 
         Raises:
             LandingError: the store did not take it; what was landed before is as it was.
@@ -73,6 +75,7 @@ class Landing:
                 landed_at=datetime.now(UTC),
                 etag=etag,
                 last_modified=last_modified,
+                since=since,
             )
             return self._take(key, new, incoming)
 
@@ -143,9 +146,10 @@ class Landing:
         old = old if old and self._holds(key, old) else None
         if old and old.sha256 == new.sha256:
             self._drop_version(key, new.sha256)
-            if (old.etag, old.last_modified) == (new.etag, new.last_modified):
+            if (old.etag, old.last_modified, old.since) == (new.etag, new.last_modified, new.since):
                 return old
-            marked = replace(old, etag=new.etag, last_modified=new.last_modified)
+            origin = old.origin if old.since == new.since else new.origin
+            marked = replace(old, origin=origin, etag=new.etag, last_modified=new.last_modified, since=new.since)
             self.store.write(key + SUFFIX, to_json(marked))
             return marked
         if old:

@@ -52,6 +52,7 @@ from lakehouse.loading.acceptance import (
 )
 from lakehouse.loading.bundle import open_landed
 from lakehouse.loading.conform import Conformer, plan
+from lakehouse.loading.cursor import check_no_gap, has_cursor
 from lakehouse.loading.merge import FileRows, Merged, file_rows
 from lakehouse.progress import Progress
 
@@ -209,6 +210,7 @@ def _load_landed(
     held = change.held_rows(table)
     if held is not None:
         return _result(change, dataset.table, None, held, clock=skew(table), started=started)
+    check_no_gap(landed, dataset, table)
     name = landed.file.name
     with ExitStack() as stack:
         with landing.local(landed) as path, _opened(path, landed, dataset) as (reader, check):
@@ -242,7 +244,7 @@ def _load_landed(
 
         merged = None
         if rows is not None:
-            snapshot_id, merged = _merge(catalog, rows, change, synthetic=synthetic, check=check_again)
+            snapshot_id, merged = _merge(catalog, landed, rows, change, synthetic=synthetic, check=check_again)
         else:
             replacement = change.replacement(read.rows, synthetic=synthetic)
             snapshot_id = commit(catalog, dataset.table, [file] if file else [], replacement, check=check_again)
@@ -288,17 +290,30 @@ class _MovedError(RefusedError):
 
 
 def _merge(
-    catalog: Catalog, rows: FileRows, change: Change, *, synthetic: bool, check: Callable[[Table], None]
+    catalog: Catalog,
+    landed: Landed,
+    rows: FileRows,
+    change: Change,
+    *,
+    synthetic: bool,
+    check: Callable[[Table], None],
 ) -> tuple[int | None, Merged | None]:
     """Merge the file's rows into the newest state of the table; again, where others have changed it meanwhile.
 
     Returns:
-        The snapshot's id and what was merged; None for both if the table holds this file already.
+        The snapshot's id and what was merged; None for both if the table holds this file already, or if there is
+        nothing new in an extract by a cursor.
+
+    Raises:
+        RefusedError: the file begins where the table does not reach.
     """
     dataset = dataset_named(change.file.dataset)
     for _ in range(ATTEMPTS):
         table = catalog.load_table(dataset.table)
+        check_no_gap(landed, dataset, table)
         merge = rows.compare(table, again=change.again)
+        if has_cursor(dataset) and merge.changes_nothing:
+            return None, None  # such a file mostly has rows that the table has: a snapshot of them would say nothing
 
         def unmoved(handle: Table, base: int | None = merge.snapshot_id) -> None:
             check(handle)

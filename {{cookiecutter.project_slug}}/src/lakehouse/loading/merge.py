@@ -71,6 +71,11 @@ class Merge:
     fresh: Mask
 
     @property
+    def changes_nothing(self) -> bool:
+        """Whether the table has all of it already, row by row."""
+        return not self.files and not self.fresh.any()
+
+    @property
     def replaced(self) -> frozenset[str]:
         """The data files that go."""
         return frozenset(file.file_path for file in self.files)

@@ -6,7 +6,7 @@ The bytes depend on the rows and their order only. So the same rows give the sam
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -41,9 +41,15 @@ class Field:
 
 
 def extract(
-    connection: sa.Connection, statement: str, fields: Sequence[Field], target: Path, progress: Progress | None
+    connection: sa.Connection,
+    statement: str,
+    fields: Sequence[Field],
+    target: Path,
+    progress: Progress | None,
+    *,
+    binary: Collection[str] = (),
 ) -> None:
-    """Write the rows of `statement` to `target`.
+    """Write the rows of `statement` to `target`. `binary` are names of columns that have bytes, also where none show.
 
     Raises:
         UnfitError: a value can't be written exactly.
@@ -54,9 +60,10 @@ def extract(
         schema = pa.schema([(field.name, _postgres_type(field)) for field in fields])
         _write(target, schema, _copied(connection, statement, schema, Path(f"{target}.part")), progress)
         return
-    batches = _fetched(connection, statement, [field.name for field in fields])
+    names = [field.name for field in fields]
+    batches = _fetched(connection, statement, names, binary)
     first = next(batches, None)
-    schema = first.schema if first else pa.schema([(field.name, pa.string()) for field in fields])
+    schema = first.schema if first else pa.schema([(name, _kind(name in binary)) for name in names])
     _write(target, schema, _chained(first, batches), progress)
 
 
@@ -106,6 +113,9 @@ _POSTGRES_TYPES: dict[int, pa.DataType] = {
     17: pa.binary(),
 }
 _NUMERIC = 1700
+# Those by which a cursor can be compared.
+POSTGRES_NUMBERS = {20, 21, 23, 700, 701, _NUMERIC}
+POSTGRES_TIMES = {1082, 1114, 1184}
 
 
 def _postgres_type(field: Field) -> pa.DataType:
@@ -179,14 +189,23 @@ _AS_TEXT: dict[type, Callable[[Any], str]] = {
 }
 
 
-def _fetched(connection: sa.Connection, statement: str, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+def _kind(binary: bool) -> pa.DataType:
+    return pa.binary() if binary else pa.string()
+
+
+def _fetched(
+    connection: sa.Connection, statement: str, names: Sequence[str], binary: Collection[str]
+) -> Iterator[pa.RecordBatch]:
     """The rows in batches. A column that has bytes among the first of them is one of bytes."""
     kinds: list[pa.DataType] = []
     start = 0
     with connection.exec_driver_sql(statement, execution_options={"stream_results": True}) as result:
         for rows in result.partitions(FETCH_ROWS):
             columns = list(zip(*rows, strict=True))
-            kinds = kinds or [pa.binary() if bytes in set(map(type, values)) else pa.string() for values in columns]
+            kinds = kinds or [
+                _kind(name in binary or bytes in set(map(type, values)))
+                for name, values in zip(names, columns, strict=True)
+            ]
             arrays = [
                 _array(name, values, kind, start) for name, values, kind in zip(names, columns, kinds, strict=True)
             ]

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -17,12 +19,12 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlch
 from sqlalchemy.pool import NullPool
 
 from lakehouse.datasets.file import DatasetFile
-from lakehouse.datasets.model import Dataset, normalised
-from lakehouse.datasets.sources import Query
+from lakehouse.datasets.model import Column, Dataset, normalised
+from lakehouse.datasets.sources import CursorValue, Query, Since
 from lakehouse.errors import SettingsError, SourceError, UnreachableError
 from lakehouse.progress import Progress
 from lakehouse.settings import variable
-from lakehouse.sources.extract import Field, UnfitError, extract
+from lakehouse.sources.extract import POSTGRES_NUMBERS, POSTGRES_TIMES, Field, UnfitError, extract
 from lakehouse.sources.site import Version
 
 # A server that is away is noticed within seconds, a connection that is cut within a minute.
@@ -53,10 +55,11 @@ _SECRET_OPTIONS = ("pass", "pwd", "secret", "token", "key", "odbc_connect")
 
 @dataclass(frozen=True)
 class QuerySource:
-    """The database that a declaration names."""
+    """The database that a declaration names. `since` is where the rows begin; all rows if None."""
 
     dataset: Dataset
     query: Query
+    since: Since | None = None
 
     def fetch(
         self,
@@ -69,14 +72,17 @@ class QuerySource:
         with self._connected() as connection:
             fields = self._fields(connection)
             statement = self._statement(connection, fields)
+            names = [field.name for field in fields]
+            binary = {str(self._column(one.name, names)) for one in self.dataset.columns if one.type == "binary"}
             try:
                 with self._reading(connection):
-                    extract(connection, statement, fields, target, progress)
+                    extract(connection, statement, fields, target, progress, binary=binary)
             except UnfitError as error:
                 raise SourceError(
                     f"{self._name}: {error}. Nothing was landed; CAST the column in the `sql` of its declaration."
                 ) from None
-        return Version(self.query.origin)
+        origin = f"{self.query.origin}, {self.since}" if self.since else self.query.origin
+        return Version(origin, since=self.since)
 
     def check(self) -> str:
         """Ask the database for the columns, and no row; the kind of database, and what it was asked for.
@@ -84,7 +90,7 @@ class QuerySource:
         Raises:
             SettingsError: its variable is not set or is no address, or its driver is not installed.
             UnreachableError: the database does not answer.
-            SourceError: it does not have the table, or not the columns that are declared.
+            SourceError: it does not have the table, or not the columns that are declared, or its cursor has no order.
         """
         with self._connected() as connection:
             return f"{connection.dialect.name}: {self.query.what} has {len(self._fields(connection))} columns"
@@ -180,7 +186,8 @@ class QuerySource:
         """The columns of the result.
 
         Raises:
-            SourceError: a column that is declared is not among them, or two have one name.
+            SourceError: a column that is declared is not among them, two have one name, or the cursor is of another
+                type than declared.
         """
         with self._reading(connection):
             result = connection.exec_driver_sql(f"select * from {self._rows(connection)} where 1 = 0")
@@ -199,11 +206,28 @@ class QuerySource:
                     f"{self._name} has no column {column.published_name(None)!r}, which is declared. It has: "
                     f"{', '.join(names)}. Nothing was landed; correct the declaration or its `sql`."
                 )
+        self._check_cursor(connection, fields)
         return fields
+
+    def _check_cursor(self, connection: sa.Connection, fields: list[Field]) -> None:
+        """Refuse a cursor that PostgreSQL would compare as text. The others don't say what type a column has."""
+        if not self.query.cursor or (connection.dialect.name, connection.dialect.driver) != ("postgresql", "psycopg2"):
+            return
+        name = self._column(self.query.cursor, [field.name for field in fields])
+        code = next(field.code for field in fields if field.name == name)
+        declared = self._declared(self.query.cursor)
+        if code not in (POSTGRES_NUMBERS if declared.kind in ("long", "decimal") else POSTGRES_TIMES):
+            raise SourceError(
+                f"{self._name} has the cursor {name!r}, which is of another type there than {declared.type}. Nothing "
+                f"was landed; CAST it in the `sql` of its declaration."
+            )
+
+    def _declared(self, name: str) -> Column:
+        return next(column for column in self.dataset.columns if column.name == name)
 
     def _column(self, declared: str, names: list[str]) -> str | None:
         """What the result calls a declared column."""
-        column = next(column for column in self.dataset.columns if column.name == declared)
+        column = self._declared(declared)
         understood = {normalised(name) for name in column.published_names(None)}
         return next((name for name in names if normalised(name) in understood), None)
 
@@ -224,8 +248,39 @@ class QuerySource:
         key = [self._column(name, names) for name in self.dataset.key]
         if not key:
             return self._sql or f"select * from {self._rows(connection)}"
-        quoted = [connection.dialect.identifier_preparer.quote_identifier(str(name)) for name in key]
-        return f"select * from {self._rows(connection)} order by {', '.join(quoted)}"
+        quoted = connection.dialect.identifier_preparer.quote_identifier
+        order = ", ".join(quoted(str(name)) for name in key)
+        where = ""
+        if self.since:
+            name = self._column(self.since.column, names)
+            value = self.since.read(self._declared(self.since.column).kind)
+            where = f" where {_from(connection.dialect, quoted(str(name)), value)}"
+        return f"select * from {self._rows(connection)}{where} order by {order}"
+
+
+def _from(dialect: sa.Dialect, column: str, value: CursorValue) -> str:
+    """The condition of rows from this value on. Rows without a value have no place in the order, and come each time."""
+    if dialect.name == "sqlite":
+        column, literal = _in_sqlite(column, value)
+    else:
+        literal = str(sa.literal(value).compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
+    return f"({column} >= {literal} or {column} is null)"
+
+
+def _in_sqlite(column: str, value: CursorValue) -> tuple[str, str]:
+    """What SQLite compares: it has times as text, in several forms, and numbers as text too.
+
+    Its functions make one form of all. Of a value that they can't read they make null, so that row comes, and the load
+    says what is wrong with it.
+    """
+    match value:
+        case datetime():
+            at = value.astimezone(UTC) if value.tzinfo else value
+            return f"datetime({column})", f"'{at.replace(microsecond=0, tzinfo=None).isoformat(' ')}'"
+        case date():
+            return f"date({column})", f"'{value.isoformat()}'"
+        case _:
+            return f"cast({column} as numeric)", f"{value:f}" if isinstance(value, Decimal) else str(value)
 
 
 def _first_line(error: Exception, url: sa.URL) -> str:

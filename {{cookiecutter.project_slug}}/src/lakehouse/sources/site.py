@@ -15,6 +15,7 @@ from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.formats import JsonLines, Parquet
 from lakehouse.datasets.model import normalised
 from lakehouse.datasets.registry import dataset_named
+from lakehouse.datasets.sources import Since
 from lakehouse.errors import SourceError
 from lakehouse.formats import names_at_the_head
 from lakehouse.formats.bundle import members
@@ -29,11 +30,15 @@ PARQUET = b"PAR1"
 
 @dataclass(frozen=True)
 class Version:
-    """Which version of a file a source has: its address, and the publisher's own marks for it."""
+    """Which version of a file a source has: its address, and the publisher's own marks for it.
+
+    `since` says where its rows begin, if it was extracted by a cursor.
+    """
 
     origin: str
     etag: str = ""
     last_modified: str = ""
+    since: Since | None = None
 
 
 class Source(Protocol):

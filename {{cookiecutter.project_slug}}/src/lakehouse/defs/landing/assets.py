@@ -15,9 +15,10 @@ from lakehouse.defs.common import OWNERS, store_kind
 from lakehouse.defs.failures import failures
 from lakehouse.defs.one_run import file_by_file
 from lakehouse.defs.partitions import ONE_RUN, partitions_of
-from lakehouse.defs.resources import ObjectStore, Publisher
+from lakehouse.defs.resources import IcebergCatalog, ObjectStore, Publisher
 from lakehouse.landing import Landed, Landing
 from lakehouse.landing.land import land
+from lakehouse.loading.cursor import has_cursor, since
 
 
 class LandConfig(dg.Config):
@@ -28,6 +29,8 @@ class LandConfig(dg.Config):
 
     A database is always asked.
     """
+    full_refresh: bool = False
+    """Refresh, and extract all rows of a dataset with a cursor, not only new and changed ones."""
 
 
 def landed_metadata(landed: Landed) -> dict[str, Any]:
@@ -73,13 +76,18 @@ def landing_asset(dataset: Dataset) -> dg.AssetsDefinition:
         code_version="1",
     )
     def landing(
-        context: dg.AssetExecutionContext, config: LandConfig, publisher: Publisher, object_store: ObjectStore
+        context: dg.AssetExecutionContext,
+        config: LandConfig,
+        publisher: Publisher,
+        object_store: ObjectStore,
+        catalog: IcebergCatalog,
     ) -> dg.MaterializeResult[None]:
         zone = object_store.landing()
 
         def one(file: DatasetFile) -> dict[str, Any]:
-            refresh = config.refresh or dataset.source is not None
-            landed = land(zone, publisher.source, file, refresh=refresh)
+            refresh = config.refresh or config.full_refresh or dataset.source is not None
+            begin = since(catalog.open(), dataset) if has_cursor(dataset) and not config.full_refresh else None
+            landed = land(zone, publisher.source, file, refresh=refresh, since=begin)
             context.log.info(
                 f"{landed.file.name}: {landed.size:,} bytes from {landed.origin}, sha256 {landed.sha256[:12]}"
             )
