@@ -1,4 +1,4 @@
-"""A dataset that comes by the day, in Dagster: its job and schedule, a weekly asset, and one of days and regions."""
+"""Datasets of one's own in Dagster: jobs, owners and groups; a schedule of days, a weekly asset, days and regions."""
 
 from __future__ import annotations
 
@@ -39,14 +39,17 @@ with dg.DagsterInstance.get() as instance:
         result = dg.materialize([asset], instance=instance, partition_key=key)
         (event,) = result.asset_materializations_for_node(name)
         others[name] = {word: value.value for word, value in event.metadata.items()}
-print(json.dumps({"jobs": jobs, "asked": asked, "loaded": sorted(event.partition for event in made),
+graph = repository.asset_graph
+nodes = map(graph.get, graph.get_all_asset_keys())
+shown = {node.key.to_user_string(): [node.group_name, *node.owners] for node in nodes}
+print(json.dumps({"jobs": jobs, "shown": shown, "asked": asked, "loaded": sorted(event.partition for event in made),
                   "checks": checks, "needs": needs, "others": others}))
 """
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A project with daily sales and the page's own assets, after a run over four days of which one is missing."""
+    """A project with daily sales, orders and the page's own assets, after a run over four days; one day is missing."""
     folder = tmp_path_factory.mktemp("days")
     source = folder / "source"
     source.mkdir()
@@ -55,16 +58,36 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Any:
         (source / f"sales_{day.replace('-', '')}.csv").write_text(f"Sold at;Region;Amount\n{rows}", encoding="utf-8")
     project = Project(folder, {"TLC_SOURCE": str(source), "LAKEHOUSE_FIRST_MONTH": "2024-01"})
     page = (PROJECT / "docs" / "your-own-dataset.md").read_text(encoding="utf-8")
-    declaration = declaration_of("SALES", page)
-    (project.root / "src" / "lakehouse" / "datasets" / "sales.py").write_text(declaration, encoding="utf-8")
+    ours = '    table="raw.orders",\n    owner="ann@example.com",\n    group="gold",\n'
+    declarations = {
+        "sales.py": declaration_of("SALES", page),
+        "orders.py": declaration_of("ORDERS", page).replace('    table="raw.orders",\n', ours),
+    }
+    for name, declaration in declarations.items():
+        (project.root / "src" / "lakehouse" / "datasets" / name).write_text(declaration, encoding="utf-8")
     own_definitions(project)
     return project.ask(RUN, warnings="default")
 
 
-def test_days_have_a_job_of_their_own(found: Any) -> None:
-    assert found["jobs"]["bronze_days"] == ["landing/sales", "raw/sales"]
-    for job in ("bronze_only", "lakehouse_full_pipeline"):
-        assert not {"landing/sales", "raw/sales"} & set(found["jobs"][job])
+def test_a_dataset_is_in_the_jobs_of_its_parts_by_being_declared(found: Any) -> None:
+    sales, orders = {"landing/sales", "raw/sales"}, {"landing/orders", "raw/orders"}
+
+    assert {name for name, assets in found["jobs"].items() if sales & set(assets)} == {"bronze_days"}
+    assert {name for name, assets in found["jobs"].items() if orders & set(assets)} == {
+        "bronze_only",
+        "bronze_whole",
+        "lakehouse_full_pipeline",
+    }
+    assert sales <= set(found["jobs"]["bronze_days"])
+    assert orders <= set(found["jobs"]["bronze_whole"])
+    assert {"landing/green_trips", "raw/green_trips"} <= set(found["jobs"]["bronze_months"])
+
+
+def test_assets_have_the_owner_and_the_group_of_their_dataset(found: Any) -> None:
+    assert found["shown"]["landing/orders"] == found["shown"]["raw/orders"] == ["gold", "ann@example.com"]
+    assert found["shown"]["landing/sales"] == ["landing", "team:lakehouse"]
+    assert found["shown"]["raw/sales"] == ["bronze", "team:lakehouse"]
+    assert found["shown"]["gold/dim_zones"] == ["gold", "team:lakehouse"]
 
 
 def test_a_range_of_days_is_one_run_and_a_missing_day_is_skipped(found: Any) -> None:

@@ -11,6 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 from tests.pages import declared_on_page
 from tests.unit.dagster_project import Project
@@ -252,6 +253,13 @@ def test_the_projects_declarations_break_no_rule(dataset: Any) -> None:
         ({"format": Csv(junk_rows=-1)}, "format: junk_rows=-1 is less than 0. "),
         ({"format": Reader("read")}, "format: Reader('read') names no function. Write Reader(\"module:function\")."),
         ({"format": Reader("lakehouse.no:read")}, "format: there is no module lakehouse.no for Reader('lakehouse.no:"),
+        ({"owner": "data"}, "the owner 'data' is invalid. Write team:NAME, such as team:data, or an e-mail address."),
+        ({"owner": "team:"}, "the owner 'team:' is invalid."),
+        ({"owner": "ann@example"}, "the owner 'ann@example' is invalid."),
+        ({"owner": ("team:data",)}, 'owner is of the type tuple. Write owner="team:data".'),
+        ({"group": "our sales"}, "the group 'our sales' is invalid. Use letters, digits and underscores; a / stands "),
+        ({"group": "shops/"}, "the group 'shops/' is invalid."),
+        ({"group": None}, 'group is of the type NoneType. Write group="sales".'),
         ({"name": None}, 'name is of the type NoneType. Write name="…".'),
     ],
 )
@@ -259,6 +267,21 @@ def test_a_declaration_that_breaks_a_rule_is_refused(changes: dict[str, Any], me
     wrong = replace(declared_on_page("FHV"), **changes)
 
     assert (problem(wrong) or "").startswith(message)
+
+
+@pytest.mark.parametrize("owner", ["team:data", "team:Data & Co", "ann.b+c@mail.example.com", "_@a.de"])
+@pytest.mark.parametrize("group", ["sales", "shops/sales_2", ""])
+def test_dagster_takes_each_owner_and_group_that_no_rule_refuses(owner: str, group: str) -> None:
+    fhv = replace(declared_on_page("FHV"), owner=owner, group=group)
+
+    assert problem(fhv) is None
+    assert dg.AssetSpec("fhv", owners=[fhv.owner], group_name=fhv.group or None).owners == [owner]
+
+
+def test_a_raw_table_is_not_stale_for_another_owner_or_group() -> None:
+    fhv = declared_on_page("FHV")
+
+    assert repr(replace(fhv, owner="team:data", group="cars")) == repr(fhv)
 
 
 @pytest.mark.parametrize(

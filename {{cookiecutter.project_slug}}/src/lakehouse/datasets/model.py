@@ -25,6 +25,7 @@ BEGINNING, END = Month(1, 1), Month(9999, 12)
 LARGEST_AMOUNT, LARGEST_CODE, LARGEST_COUNT = 99_999_999.99, 2**63 - 1, 2**31 - 1
 ZONE_IDS = range(1, 266)
 STAR = "*"  # in `files`: what differs in the names of files that are one part together
+OWNER = "team:lakehouse"
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,8 @@ class Dataset:
     is where its site has these files. With a `key`, each row is known by these columns: none may be null, and no two
     rows of a file may have the same, unless `order` names a column: then the row with the greatest value of it counts.
     Rows with a key are merged into the table: new ones are added, changed ones replaced.
-    With a `source`, the file is made from the rows that a database has.
+    With a `source`, the file is made from the rows that a database has. Dagster shows its assets with `owner`, which is
+    `team:NAME` or an e-mail address, and in `group`; without one, they are in the groups `landing` and `bronze`.
     """
 
     name: str
@@ -123,6 +125,9 @@ class Dataset:
     stray_share: float = 0.5
     folder: str = "trip-data"
     ignored: tuple[str, ...] = field(default=("__index_level_0__",))
+    # Not shown in `repr`: the code version of the raw asset is made of it, and no row changes with these.
+    owner: str = field(default=OWNER, repr=False)
+    group: str = field(default="", repr=False)
 
     @property
     def first_part(self) -> Part:

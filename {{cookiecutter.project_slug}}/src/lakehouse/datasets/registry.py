@@ -100,6 +100,11 @@ def daily() -> list[Dataset]:
     return [dataset for dataset in DATASETS.values() if isinstance(dataset.parts, Daily)]
 
 
+def whole() -> list[Dataset]:
+    """The datasets whose file is the whole table."""
+    return [dataset for dataset in DATASETS.values() if isinstance(dataset.parts, Whole)]
+
+
 def dataset_named(name: str) -> Dataset:
     """Find the declaration called `name`.
 

@@ -36,6 +36,8 @@ ADDED = {"file_month", "file_date", "file_row", "source_sha256"}
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 _SELECT = re.compile(r"\s*(select|with)\b", re.IGNORECASE)
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+_OWNER = re.compile(r"team:\S(.*\S)?|\w[\w.%+-]*@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}", re.ASCII)
+_GROUP = re.compile(r"\w+(/\w+)*", re.ASCII)
 _SIGNS = "lower-case letters, digits and underscores"
 
 # The Python type of a field, and how to write the field. A comma or a pair of brackets is easily forgotten.
@@ -48,6 +50,8 @@ _FIELDS: dict[type, dict[str, tuple[type | UnionType, str]]] = {
         "parts": (Monthly | Daily | Whole, "Monthly(since=Month(2024, 1)), Daily(since=Day(2024, 1, 5)) or Whole()"),
         "format": (Format, 'Parquet(), Csv(…), JsonLines(…), Excel(…) or Reader("module:function")'),
         "key": (tuple, '("…",)'),
+        "owner": (str, '"team:data"'),
+        "group": (str, '"sales"'),
         "source": (Query | None, 'Query(database="RENTALS_URL", table="public.rental")'),
         "columns": (tuple, "(Column(…), Column(…))"),
     },
@@ -89,6 +93,7 @@ def _problems(dataset: Dataset) -> Iterator[str]:
         yield from _wrong_in_text(dataset.columns, dataset.format)
     yield from _wrong_files(dataset)
     yield from _wrong_format(dataset.format)
+    yield from _wrong_in_dagster(dataset)
     if dataset.source:
         yield from _wrong_query(dataset, dataset.source)
 
@@ -301,6 +306,17 @@ def _wrong_function(function: str) -> Iterator[str]:
         found = None
     if found is None:
         yield f"format: there is no module {module} for Reader({function!r}). Correct the name, or add the module."
+
+
+def _wrong_in_dagster(dataset: Dataset) -> Iterator[str]:
+    """Dagster refuses these too, but names no file."""
+    if not _OWNER.fullmatch(dataset.owner):
+        yield f"the owner {dataset.owner!r} is invalid. Write team:NAME, such as team:data, or an e-mail address."
+    if dataset.group and not _GROUP.fullmatch(dataset.group):
+        yield (
+            f"the group {dataset.group!r} is invalid. Use letters, digits and underscores; a / stands between a group "
+            "and a group in it, as in shops/sales."
+        )
 
 
 def _names_its_part(dataset: Dataset, parts: Monthly | Daily) -> bool:

@@ -13,9 +13,10 @@ from pyiceberg.io.pyarrow import ArrowScan
 from pyiceberg.table import Table
 
 from lakehouse import landing
+from lakehouse.datasets.model import OWNER, Dataset
 from lakehouse.settings import load_settings
 
-OWNERS = ["team:lakehouse"]
+OWNERS = [OWNER]  # of what belongs to no dataset
 PREVIEW_ROWS, PREVIEW_COLUMNS, CELL_BYTES = 5, 12, 16
 READ_BUFFER = 1 << 20
 
@@ -23,6 +24,11 @@ READ_BUFFER = 1 << 20
 def store_kind() -> str:
     """The badge of where the target keeps files."""
     return landing.store_kind(load_settings())
+
+
+def asset_keys(dataset: Dataset) -> tuple[dg.AssetKey, dg.AssetKey]:
+    """The keys of a dataset's two assets: its landed files, and its raw table."""
+    return dg.AssetKey(["landing", dataset.landing_key]), dg.AssetKey(dataset.table.split("."))
 
 
 def table_metadata(table: Table) -> dict[str, Any]:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import dagster as dg
 
-from lakehouse.datasets.registry import daily
+from lakehouse.datasets.model import Dataset
+from lakehouse.datasets.registry import DATASETS, daily, monthly, whole
+from lakehouse.defs.common import asset_keys
 from lakehouse.defs.dbt import assets as models
 
-# One job has one set of partitions.
-_DAYS = dg.AssetSelection.assets(
-    *(key for dataset in daily() for key in (["landing", dataset.landing_key], dataset.table.split(".")))
-)
-_BRONZE = dg.AssetSelection.groups("landing", "bronze") - _DAYS
-_DBT = dg.AssetSelection.groups("silver", "gold")
+
+def _assets_of(datasets: Sequence[Dataset]) -> dg.AssetSelection:
+    return dg.AssetSelection.assets(*(key for dataset in datasets for key in asset_keys(dataset)))
+
+
+# One job has one set of partitions; assets without partitions fit into each. A dataset may be in a group of its own, so
+# its assets are selected by their keys.
+_MONTHS, _DAYS, _WHOLE = map(_assets_of, (monthly(), daily(), whole()))
+_BRONZE = (dg.AssetSelection.groups("landing", "bronze") | _MONTHS | _WHOLE) - _DAYS
+_DBT = dg.AssetSelection.groups("silver", "gold") - _assets_of([*DATASETS.values()])
 # dbt tests its sources too, as checks of the raw assets. Loads alone don't start dbt for them.
 _SOURCE_TESTS = dg.AssetSelection.checks(
     *(key for key in models.dbt_models.check_keys if key.asset_key.path[0] == "raw")
@@ -20,7 +28,7 @@ _SOURCE_TESTS = dg.AssetSelection.checks(
 
 lakehouse_full_pipeline = dg.define_asset_job(
     "lakehouse_full_pipeline",
-    selection=_BRONZE | _DBT | dg.AssetSelection.groups("reports"),
+    selection=_BRONZE | _DBT | (dg.AssetSelection.groups("reports") - _DAYS),
     description="A month, or a range of months in one run: land, load, then dbt and the report once after all of them.",
 )
 bronze_only = dg.define_asset_job(
@@ -28,11 +36,23 @@ bronze_only = dg.define_asset_job(
     selection=_BRONZE - _SOURCE_TESTS,
     description="Land and load a month, or a range of months in one run.",
 )
+if monthly():
+    bronze_months = dg.define_asset_job(
+        "bronze_months",
+        selection=_MONTHS - _SOURCE_TESTS,
+        description="Land and load a month of the datasets that come by the month, or a range of months in one run.",
+    )
 if daily():
     bronze_days = dg.define_asset_job(
         "bronze_days",
         selection=_DAYS - _SOURCE_TESTS,
         description="Land and load a day of the datasets that come by the day, or a range of days in one run.",
+    )
+if whole():
+    bronze_whole = dg.define_asset_job(
+        "bronze_whole",
+        selection=_WHOLE - _SOURCE_TESTS,
+        description="Land and load the datasets whose file is the whole table.",
     )
 dbt_only = dg.define_asset_job(
     "dbt_only",

@@ -8,6 +8,8 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtProject
 
+from lakehouse.datasets.model import Dataset
+from lakehouse.datasets.registry import DATASETS
 from lakehouse.defs.common import OWNERS
 
 
@@ -22,9 +24,10 @@ class TableNames(DagsterDbtTranslator):
         return dg.AssetKey([dbt_resource_props["schema"], dbt_resource_props["name"]])
 
     def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
-        """Bronze for sources, else the schema: silver or gold."""
+        """That of the dataset for sources, else the schema: silver or gold."""
         if dbt_resource_props["resource_type"] == "source":
-            return "bronze"
+            dataset = _dataset(dbt_resource_props)
+            return (dataset.group if dataset else "") or "bronze"
         return str(dbt_resource_props["schema"])
 
     def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
@@ -37,6 +40,14 @@ class TableNames(DagsterDbtTranslator):
         name = f"iceberg.{dbt_resource_props['schema']}.{dbt_resource_props['name']}"
         return {**super().get_metadata(dbt_resource_props), "dagster/table_name": name}
 
-    def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> Sequence[str] | None:  # noqa: ARG002 - dagster-dbt's
-        """All models have the project's owners."""
-        return OWNERS
+    def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> Sequence[str] | None:
+        """The dataset's owner for sources; for models, the owners that dbt knows, else the project's."""
+        if dataset := _dataset(dbt_resource_props):
+            return [dataset.owner]
+        return super().get_owners(dbt_resource_props) or OWNERS
+
+
+def _dataset(dbt_resource_props: Mapping[str, Any]) -> Dataset | None:
+    """The dataset whose raw table this node is."""
+    table = f"{dbt_resource_props['schema']}.{dbt_resource_props['name']}"
+    return next((dataset for dataset in DATASETS.values() if dataset.table == table), None)

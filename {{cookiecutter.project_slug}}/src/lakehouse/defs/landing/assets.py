@@ -11,7 +11,7 @@ from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.datasets.sources import Query
-from lakehouse.defs.common import OWNERS, store_kind
+from lakehouse.defs.common import store_kind
 from lakehouse.defs.failures import failures
 from lakehouse.defs.one_run import file_by_file
 from lakehouse.defs.partitions import ONE_RUN, partitions_of
@@ -61,7 +61,7 @@ def landing_asset(dataset: Dataset) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=["landing", dataset.landing_key],
-        group_name="landing",
+        group_name=dataset.group or "landing",
         description=(
             f"{dataset.title}: the rows of {dataset.source.origin}, as one file with its SHA-256."
             if dataset.source
@@ -72,7 +72,7 @@ def landing_asset(dataset: Dataset) -> dg.AssetsDefinition:
         partitions_def=partitions_of(dataset),
         backfill_policy=ONE_RUN,
         kinds={dataset.format.suffix, store_kind()},
-        owners=OWNERS,
+        owners=[dataset.owner],
         code_version="1",
     )
     def landing(

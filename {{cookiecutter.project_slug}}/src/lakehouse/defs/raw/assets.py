@@ -14,7 +14,7 @@ from pyiceberg.catalog import Catalog
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.registry import DATASETS, dataset_named
-from lakehouse.defs.common import OWNERS, markdown_table, preview, store_kind, table_metadata
+from lakehouse.defs.common import markdown_table, preview, store_kind, table_metadata
 from lakehouse.defs.failures import failures
 from lakehouse.defs.one_run import file_by_file
 from lakehouse.defs.partitions import ONE_RUN, partitions_of
@@ -85,7 +85,7 @@ def raw_asset(dataset: Dataset) -> dg.AssetsDefinition:
     @dg.asset(
         key=key,
         deps=[["landing", dataset.landing_key], "iceberg_schemas"],
-        group_name="bronze",
+        group_name=dataset.group or "bronze",
         description=(
             f"{dataset.title}: the published files, typed. Same rows, same order, one snapshot a {parts.word}; "
             f"a {parts.word} that is published again replaces the old one in one commit."
@@ -95,7 +95,7 @@ def raw_asset(dataset: Dataset) -> dg.AssetsDefinition:
         partitions_def=partitions_of(dataset),
         backfill_policy=ONE_RUN,
         kinds={"iceberg", "python", store_kind()},
-        owners=OWNERS,
+        owners=[dataset.owner],
         # A declaration that has changed makes the asset stale: load with `again`.
         code_version=hashlib.sha256(repr(dataset).encode()).hexdigest()[:12],
         metadata={"dagster/table_name": f"iceberg.{dataset.table}"}
