@@ -9,6 +9,7 @@ import pytest
 from tests.dbt.conftest import Build, new_lake
 from tests.dbt.raw import made_up_rows, put_month, put_zones, remove_month
 from tests.lake import Lake
+from tests.marts import MARTS
 
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.errors import TransformError
@@ -16,7 +17,6 @@ from lakehouse.settings import project_dir
 from lakehouse.transform import build
 
 GREEN = "silver.stg_green_trips"
-GOLD = ("dim_zones", "fct_daily_trips", "fct_hourly_revenue", "fct_monthly_quality", "fct_trip_distance_stats")
 
 
 def put(lake: Lake, month: str, count: int = 50, seed: int = 0) -> None:
@@ -80,13 +80,13 @@ def test_only_changed_months_are_rebuilt_in_one_snapshot(two_months: Lake, run_b
 def test_a_build_without_changes_leaves_silver_as_it_was_and_gold_equal(two_months: Lake, run_build: Build) -> None:
     tables = [t for t in two_months.engine.tables() if t.startswith("silver")]
     silver = {table: snapshots(two_months, table) for table in tables}
-    gold = {mart: two_months.rows(f"select * from gold.{mart} order by all") for mart in GOLD}
+    gold = {mart: two_months.rows(f"select * from gold.{mart} order by all") for mart in MARTS}
 
     run_build(two_months)
 
     assert {table: snapshots(two_months, table) for table in tables} == silver
     assert all(len(snapshots(two_months, table)) == 1 for table in tables)
-    assert {mart: two_months.rows(f"select * from gold.{mart} order by all") for mart in GOLD} == gold
+    assert {mart: two_months.rows(f"select * from gold.{mart} order by all") for mart in MARTS} == gold
 
 
 def test_a_month_gone_from_raw_is_gone_from_silver_and_gold(two_months: Lake, run_build: Build) -> None:

@@ -7,8 +7,9 @@ import sys
 from datetime import timedelta
 
 import pytest
-from tests.kills import GOLD, Kills, gold, unknown_files
+from tests.kills import Kills, gold, unknown_files
 from tests.lake import Lake
+from tests.marts import MARTS
 
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.history.maintenance import maintain
@@ -19,7 +20,7 @@ from lakehouse.synthetic.generate import write_zones
 KILLS = int(os.environ.get("LAKEHOUSE_TEST_COMMAND_KILLS", "1"))
 NOW = timedelta(0)
 SUM = "select count(*) as n, round(sum(total_amount), 2) as s from raw.green_trips"
-TABLES = ("raw.green_trips", "raw.taxi_zones", "silver.stg_green_trips", *(f"gold.{name}" for name in GOLD))
+TABLES = ("raw.green_trips", "raw.taxi_zones", "silver.stg_green_trips", *(f"gold.{name}" for name in MARTS))
 
 pytestmark = [
     pytest.mark.slow,
@@ -68,7 +69,7 @@ def test_a_killed_build_leaves_whole_tables_and_the_next_is_right(states: Lake) 
         turn_to(states, new)
         build.kill()
         found = gold(states.rows)
-        assert all(found[name] in (wholes[0][name], wholes[1][name]) for name in GOLD)
+        assert all(found[name] in (wholes[0][name], wholes[1][name]) for name in MARTS)
         build.run()
         assert gold(states.rows) == wholes[new]
 

@@ -11,10 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 from tests.lake import Lake
+from tests.marts import MARTS
 
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.errors import QueryError
 from lakehouse.history.diff import PartDiff, diff
+from lakehouse.history.model_keys import keys_of_models
 from lakehouse.history.tree import tree
 from lakehouse.loading.load import load
 
@@ -120,3 +122,11 @@ def test_zones_are_compared_by_their_location_id(lake: Lake) -> None:
 
     assert found.months == (PartDiff(None, added=0, removed=0, changed=1, same=264),)
     assert found.changed_rows == ({"location_id": 264, "zone": ["Old name", "New name"]},)
+
+
+def test_the_key_of_each_table_of_dbt_is_known_from_its_yml_file() -> None:
+    keys = keys_of_models()
+
+    assert keys["gold.fct_daily_trips"] == ("service_type", "pickup_date")
+    assert keys["silver.stg_taxi_zones"] == ("location_id",)
+    assert {f"gold.{mart}" for mart in MARTS} <= keys.keys()

@@ -17,6 +17,7 @@ from rich.text import Text
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.engines import Engine
 from lakehouse.errors import QueryError
+from lakehouse.history.model_keys import keys_of_models
 from lakehouse.history.tree import tree
 from lakehouse.iceberg.refs import load_table, version_of
 
@@ -24,14 +25,6 @@ FIRST_ROWS = 5
 # The identity of a row without a key: its place in its file.
 PART_COLUMNS = ("file_month", "file_date")
 ROW = "file_row"
-KEYS: dict[str, tuple[str, ...]] = {
-    "silver.stg_taxi_zones": ("location_id",),
-    "gold.dim_zones": ("location_id",),
-    "gold.fct_daily_trips": ("service_type", "pickup_date"),
-    "gold.fct_hourly_revenue": ("service_type", "pickup_date", "pickup_hour"),
-    "gold.fct_trip_distance_stats": ("service_type", "pickup_location_id", "dropoff_location_id"),
-    "gold.fct_monthly_quality": ("service_type", "file_month", "rejection_reason"),
-}
 # Provenance, not content: a republished file changes it in every row.
 NOT_COMPARED = frozenset({"source_sha256"})
 
@@ -105,12 +98,13 @@ def diff(engine: Engine, catalog: Catalog, table: str, from_version: str, to_ver
     old, new = version_of(found, from_version), version_of(found, to_version)
     before, after = _columns_of(found, old), _columns_of(found, new)
     column = next((name for name in PART_COLUMNS if name in before), None)
-    keys = KEYS | {dataset.table: dataset.key for dataset in DATASETS.values() if dataset.key}
-    key = keys.get(table) or ((column, ROW) if column and ROW in before else None)
+    keys = keys_of_models() | {dataset.table: dataset.key for dataset in DATASETS.values() if dataset.key}
+    key = (column, ROW) if column and ROW in before else keys.get(table)
     if key is None:
         raise QueryError(
             f"The rows of {table} can't be compared: its key is not known. `lakehouse diff` compares tables with a "
-            f"column file_row, and {', '.join(sorted(keys))}."
+            f"column file_row, and {', '.join(sorted(keys))}. For a table of dbt, name its key in its yml file, under "
+            "`unique_together`."
         )
     compared = [name for name in before if name in after and name not in key and name not in NOT_COMPARED]
     parts = _parts_that_differ(catalog, table, old, new, column) if column else None
