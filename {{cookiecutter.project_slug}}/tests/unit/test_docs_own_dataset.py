@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import json
+import re
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -101,6 +103,27 @@ def test_the_declared_json_lines_are_loaded(lake: Lake, tmp_path: Path, monkeypa
     assert lake.rows("select id, opened_at, hours, city from raw.tickets") == [
         {"id": 7, "opened_at": datetime.fromisoformat("2024-01-31T09:30"), "hours": 0.1, "city": "Rome"}
     ]
+
+
+def test_the_declared_bad_rows_are_set_aside(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DATASETS, "readings", declared_on_page("READINGS"))
+    page = (project_dir() / "docs" / "your-own-dataset.md").read_text(encoding="utf-8")
+    (query,) = re.findall(r"```sql\n(.*raw\.readings_rejected.*)\n```", page)
+    file = DatasetFile("readings", Day(2024, 1, 5))
+    (tmp_path / file.name).write_text(
+        "meter,read_on,kwh\n1,05.01.2024,0.5\n2,31.02.2024,1\n3,05.01.2024,7\n4,05.01.2024,\n", "utf-8"
+    )
+
+    land(lake.landing, str(tmp_path), file)
+    result = load(lake.catalog, lake.landing, file)
+
+    assert f"`{result.counts}`" in page
+    (row,) = lake.rows(query)
+    assert (row["column_name"], row["place"]) == ("read_on", "row 1 (counted from 0)")
+    assert row["reason"].startswith("the column 'read_on' has '31.02.2024' in row 1")
+    assert json.loads(row["row_values"]) == {"meter": "2", "read_on": "31.02.2024", "kwh": "1"}
+    columns = [field.name for field in lake.table("raw.readings_rejected").schema().fields]
+    assert all(f"`{name}`" in page for name in columns)
 
 
 def test_the_declared_sheet_is_loaded(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

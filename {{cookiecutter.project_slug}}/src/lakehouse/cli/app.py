@@ -46,7 +46,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 def complete_table(incomplete: str) -> list[str]:
     """List tables for the shell's completion: declared ones, since a shell should not wait for a catalog."""
     models = project_dir() / "dbt" / "models"
-    declared = [dataset.table for dataset in DATASETS.values()]
+    declared = [table for dataset in DATASETS.values() for table in (dataset.table, dataset.rejected_table) if table]
     for schema, folder in (("silver", "staging"), ("gold", "marts")):
         declared += sorted(f"{schema}.{path.stem}" for path in (models / folder).glob("*.sql"))
     return [name for name in declared if name.startswith(incomplete)]

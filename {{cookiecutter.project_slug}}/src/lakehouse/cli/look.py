@@ -104,9 +104,19 @@ def history(table: TableName, as_json: Json = False) -> None:
     # A merge writes rows again that did not change: what has changed tells more than what was written.
     by_key = any(row.inserted is not None for row in rows)
     counts = ("inserted", "updated", "removed") if by_key else ("added", "deleted")
+    aside = any(row.set_aside is not None for row in rows)
     print_rows(
         f"History of {table}",
-        ("snapshot_id", "committed (UTC)", "operation", part, *counts, "total", "refs"),
+        (
+            "snapshot_id",
+            "committed (UTC)",
+            "operation",
+            part,
+            *counts,
+            *(["set aside"] if aside else []),
+            "total",
+            "refs",
+        ),
         [
             (
                 r.snapshot_id,
@@ -114,6 +124,7 @@ def history(table: TableName, as_json: Json = False) -> None:
                 r.operation,
                 f"{r.part or ''}{' synthetic' if r.synthetic else ''}",
                 *((r.inserted, r.updated, r.removed) if by_key else (r.added_rows, r.deleted_rows)),
+                *([r.set_aside] if aside else []),
                 r.total_rows,
                 ", ".join((*r.refs, "rolled back") if r.rolled_back else r.refs),
             )

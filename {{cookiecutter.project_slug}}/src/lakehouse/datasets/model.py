@@ -107,6 +107,8 @@ class Dataset:
     Rows with a key are merged into the table: new ones are added, changed ones replaced.
     With a `source`, the file is made from the rows that a database has. Dagster shows its assets with `owner`, which is
     `team:NAME` or an e-mail address, and in `group`; without one, they are in the groups `landing` and `bronze`.
+    `on_bad_rows` says what happens to a row with a value that can't be converted: it refuses the file, or it is set
+    aside in `rejected_table`, up to `bad_share` of the file's rows.
     """
 
     name: str
@@ -123,6 +125,8 @@ class Dataset:
     unknown_zone_share: float = 0.5
     shrink_share: float = 0.5
     stray_share: float = 0.5
+    on_bad_rows: Literal["refuse", "set aside"] = "refuse"
+    bad_share: float = 0.01
     folder: str = "trip-data"
     ignored: tuple[str, ...] = field(default=("__index_level_0__",))
     # Not shown in `repr`: the code version of the raw asset is made of it, and no row changes with these.
@@ -146,6 +150,11 @@ class Dataset:
         if column is None or column.type != "timestamptz":
             return f'"{self.time}"' if self.time else None
         return f"cast(\"{column.name}\" at time zone '{column.zone or 'UTC'}' as timestamp(6))"
+
+    @property
+    def rejected_table(self) -> str | None:
+        """The table of the rows that are set aside; None if a bad row refuses its file."""
+        return f"{self.table}_rejected" if self.on_bad_rows == "set aside" else None
 
     @property
     def landing_key(self) -> str:

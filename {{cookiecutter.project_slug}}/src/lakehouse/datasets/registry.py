@@ -39,7 +39,7 @@ def declared() -> dict[str, Dataset]:
                 raise SettingsError(f"datasets/{module.name}.py: {wrong}")
             if value is found.get(value.name):
                 continue
-            for mark in (value.name, value.table):
+            for mark in filter(None, (value.name, value.table, value.rejected_table)):
                 if mark in files:
                     raise SettingsError(
                         f"datasets/{files[mark]}.py and datasets/{module.name}.py both declare {mark}. "

@@ -52,6 +52,7 @@ _FIELDS: dict[type, dict[str, tuple[type | UnionType, str]]] = {
         "key": (tuple, '("…",)'),
         "owner": (str, '"team:data"'),
         "group": (str, '"sales"'),
+        "bad_share": (float | int, "0.01"),
         "source": (Query | None, 'Query(database="RENTALS_URL", table="public.rental")'),
         "columns": (tuple, "(Column(…), Column(…))"),
     },
@@ -94,6 +95,7 @@ def _problems(dataset: Dataset) -> Iterator[str]:
     yield from _wrong_files(dataset)
     yield from _wrong_format(dataset.format)
     yield from _wrong_in_dagster(dataset)
+    yield from _wrong_bad_rows(dataset)
     if dataset.source:
         yield from _wrong_query(dataset, dataset.source)
 
@@ -317,6 +319,13 @@ def _wrong_in_dagster(dataset: Dataset) -> Iterator[str]:
             f"the group {dataset.group!r} is invalid. Use letters, digits and underscores; a / stands between a group "
             "and a group in it, as in shops/sales."
         )
+
+
+def _wrong_bad_rows(dataset: Dataset) -> Iterator[str]:
+    if dataset.on_bad_rows not in (ways := ("refuse", "set aside")):
+        yield f'on_bad_rows={dataset.on_bad_rows!r} is unknown. Write "{ways[0]}" or "{ways[1]}".'
+    if isinstance(dataset.bad_share, bool) or not 0 < dataset.bad_share <= 1:
+        yield f"bad_share={dataset.bad_share!r} is no share. Write a number above 0, up to 1: 0.01 for 1 % of the rows."
 
 
 def _names_its_part(dataset: Dataset, parts: Monthly | Daily) -> bool:

@@ -24,7 +24,8 @@ class HistoryRow:
     `refs` are the branches and tags that name it. `current` marks the one that a plain query reads; `in_line` those
     that it came from, itself included, as far as they still exist. `rolled_back` marks those that were current once
     and that a rollback took back. `inserted`, `updated`, `unchanged` and `removed` are the rows of a merge by key,
-    which writes rows again that did not change; None of other snapshots.
+    which writes rows again that did not change; None of other snapshots. `set_aside` are the rows of a load that went
+    into the table of rejected rows; None where none can.
     """
 
     snapshot_id: int
@@ -38,6 +39,7 @@ class HistoryRow:
     updated: int | None
     unchanged: int | None
     removed: int | None
+    set_aside: int | None
     added_files: int
     deleted_files: int
     total_files: int | None
@@ -137,6 +139,7 @@ def _row(snapshot: Snapshot, *, refs: tuple[str, ...], current: bool, in_line: b
         updated=_count(words, "lakehouse.rows-updated"),
         unchanged=_count(words, "lakehouse.rows-unchanged"),
         removed=_count(words, "lakehouse.rows-removed"),
+        set_aside=_count(words, "lakehouse.rows-set-aside"),
         added_files=_count(words, "added-data-files") or 0,
         deleted_files=_count(words, "deleted-data-files") or 0,
         total_files=_count(words, "total-data-files"),

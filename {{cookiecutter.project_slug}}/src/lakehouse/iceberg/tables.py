@@ -12,7 +12,7 @@ from pyiceberg.exceptions import (
     NoSuchTableError,
     TableAlreadyExistsError,
 )
-from pyiceberg.partitioning import PartitionField, PartitionSpec
+from pyiceberg.partitioning import PartitionField, PartitionFieldValue, PartitionKey, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 from pyiceberg.transforms import IdentityTransform
@@ -31,6 +31,7 @@ from pyiceberg.types import (
 )
 
 from lakehouse.datasets.model import Column, Dataset
+from lakehouse.datasets.parts import Part
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.datasets.types import digits_of
 from lakehouse.errors import CommitError, SettingsError
@@ -71,6 +72,15 @@ PARTS: dict[str, tuple[str, IcebergType, str]] = {
 }
 FILE_ROW: tuple[str, IcebergType, str] = ("file_row", LongType(), "The row's position in that file, from 0.")
 SOURCE: tuple[str, IcebergType, str] = ("source_sha256", StringType(), "SHA-256 of that file.")
+# What the table of rejected rows has besides.
+RUN: tuple[str, IcebergType, str] = ("run_id", StringType(), "The run whose load set the row aside.")
+_WHY: tuple[tuple[str, IcebergType, str], ...] = (
+    ("file_name", StringType(), "The file's name."),
+    ("place", StringType(), "The row's line or number in the file, as messages name it."),
+    ("reason", StringType(), "Why the row could not be loaded."),
+    ("column_name", StringType(), "The file's columns with a bad value; null if the row as a whole is bad."),
+    ("row_values", StringType(), "What the file has in this row, as text: a JSON object by column, or the line."),
+)
 
 
 def iceberg_type(column: Column) -> IcebergType:
@@ -86,6 +96,22 @@ def raw_schema(dataset: Dataset) -> Schema:
     column = dataset.parts.column
     known_by = [*([PARTS[column]] if column else []), FILE_ROW, SOURCE]
     return _schema([*known_by, *declared], required=tuple(name for name, *_ in known_by))
+
+
+def rejected_schema(dataset: Dataset) -> Schema:
+    """The Iceberg schema of the table of a dataset's rejected rows."""
+    column = dataset.parts.column
+    columns = [*([PARTS[column]] if column else []), FILE_ROW, SOURCE, RUN, *_WHY]
+    return _schema(columns, required=tuple(name for name, *_ in columns if name not in ("column_name", "row_values")))
+
+
+def partition_of(table: Table, part: Part | None) -> PartitionKey | None:
+    """The partition of a part's rows; None for a table without parts."""
+    if part is None:
+        return None
+    spec, schema = table.spec(), table.schema()
+    values = [PartitionFieldValue(spec.fields[0], part.first_day)]
+    return PartitionKey(field_values=values, partition_spec=spec, schema=schema)
 
 
 def _schema(columns: list[tuple[str, IcebergType, str]], required: tuple[str, ...]) -> Schema:
@@ -119,17 +145,18 @@ def ensure_raw_tables(catalog: Catalog) -> list[str]:
             except NamespaceAlreadyExistsError:
                 pass  # another process was quicker
     for dataset in DATASETS.values():
-        done += _ensure(catalog, dataset)
+        done += _ensure(catalog, dataset.table, raw_schema(dataset), dataset.parts.column)
+        if dataset.rejected_table:
+            done += _ensure(catalog, dataset.rejected_table, rejected_schema(dataset), dataset.parts.column)
     identify(settings, catalog)  # last: the tables that were there are inside this home or bucket
     return done
 
 
-def _ensure(catalog: Catalog, dataset: Dataset) -> list[str]:
-    name, schema = dataset.table, raw_schema(dataset)
+def _ensure(catalog: Catalog, name: str, schema: Schema, column: str | None) -> list[str]:
+    """Make one table, or add the columns that it lacks. `column` is what it is partitioned by."""
     try:
         table = catalog.load_table(name)
     except NoSuchTableError:
-        column = dataset.parts.column
         fields = [PartitionField(1, 1000, IdentityTransform(), column)] if column else []
         try:
             catalog.create_table(name, schema, partition_spec=PartitionSpec(*fields), properties=PROPERTIES)

@@ -34,6 +34,7 @@ from lakehouse.loading.merge import Merge
 # its stubs know no plain Python values
 pc: Any = compute
 
+SET_ASIDE = "lakehouse.rows-set-aside"
 _FIX = "Nothing was loaded. Load it again with --refresh, which gets the published file again."
 EPOCH = date(1970, 1, 1)
 
@@ -56,9 +57,16 @@ class Change:
         column = dataset_named(self.file.dataset).parts.column
         return part_is(column, self.file.part) if column and self.file.part else AlwaysTrue()
 
-    def replacement(self, rows: int, *, synthetic: bool = False, merge: Merge | None = None) -> Replacement:
-        """It as `commit` takes it: all that the table has of the part goes, or what a merge replaces."""
+    def replacement(
+        self, rows: int, *, synthetic: bool = False, merge: Merge | None = None, set_aside: int | None = None
+    ) -> Replacement:
+        """It as `commit` takes it: all that the table has of the part goes, or what a merge replaces.
+
+        `rows` are those of the file, `set_aside` those of them that don't go into the table; None where none may.
+        """
         summary = self.summary(rows, synthetic=synthetic) | (merge.merged.summary if merge else {})
+        if set_aside is not None:
+            summary[SET_ASIDE] = str(set_aside)
         return Replacement(
             self.file.label,
             self.predicate,
@@ -91,15 +99,27 @@ class Change:
         if dataset_named(self.file.dataset).key:
             last = self._last_load(table)
             same = last is not None and last.get("lakehouse.source-sha256") == self.sha256
-            return int(last["lakehouse.source-rows"]) if last and same else None
+            return _loaded(last) if last and same else None
         files = live_files(table, self.predicate)
         if files:
             same = all(file_hash(table, file) == self.sha256 for file in files)
             return sum(file.record_count for file in files) if same else None
         emptied = self._last_load(table)
-        if emptied is not None and emptied.get("lakehouse.source-rows") == "0":
+        if emptied is not None and _loaded(emptied) == 0:
             return 0 if emptied.get("lakehouse.source-sha256") == self.sha256 else None
         return None
+
+    def current_load(self, table: Table) -> tuple[str, str | None, int | None] | None:
+        """The load that the table has of this part: its hash, its run, and how many rows it set aside.
+
+        Run and rows are None where the load's snapshot has expired. None if the table has no load of the part.
+        """
+        if last := self._last_load(table):
+            run = last.get("lakehouse.run-id")
+            return last["lakehouse.source-sha256"], run, int(last.get(SET_ASIDE, "0"))
+        files = live_files(table, self.predicate)
+        sha256 = file_hash(table, files[0]) if files else None
+        return (sha256, None, None) if sha256 else None
 
     def _is_of_this_run(self, last: Mapping[str, str] | None) -> bool:
         return last is not None and last.get("lakehouse.run-id") == self.run_id
@@ -129,6 +149,11 @@ class Change:
             raise RefusedError(
                 f"{file} has {rows:,} rows{than}. Nothing was loaded. To accept the file, load it with --allow-shrink."
             )
+
+
+def _loaded(words: Mapping[str, str]) -> int:
+    """How many rows of its file a load has brought, by the summary of its snapshot."""
+    return int(words.get("lakehouse.source-rows", "-1")) - int(words.get(SET_ASIDE, "0"))
 
 
 def check_bytes(landed: Landed, found: str) -> None:

@@ -6,7 +6,7 @@ Every cast either keeps each value exactly or refuses; there is no third way.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,8 @@ from lakehouse.loading.spelling import example_of_a_date, example_of_a_number, e
 
 # its stubs know no plain Python values
 pc: Any = compute
+
+_NOT_CONVERTED = (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError)
 
 
 def _fix(dataset: Dataset) -> str:
@@ -134,11 +136,32 @@ def _check_type(dataset: Dataset, column: Column, published: pa.Field[Any], file
         )
 
 
+class BadValueError(RefusedError):
+    """A value of the file can't be converted."""
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A row that can't be loaded.
+
+    `position` is its place in the batch, `row` its place in the file, both from 0. `place` is what messages call it.
+    `column` names the file's columns with a bad value. `text` is the line, where the row as a whole can't be read.
+    """
+
+    position: int
+    row: int
+    place: str
+    column: str | None
+    reason: str
+    text: str | None = None
+
+
 @dataclass
 class Conformer:
     """Turns a file's batches into the raw table's columns, and counts what shows that a file is wrong.
 
-    `file` and `place`, which names a row by its number, only serve messages. After the last batch, call `finish`.
+    `file` and `place`, which names a row by its number, only serve messages. With `needs_keys`, a row without a key is
+    bad too. After the last batch, call `finish`.
     """
 
     dataset: Dataset
@@ -146,6 +169,7 @@ class Conformer:
     match: Match
     file: str
     place: Callable[[int], str] = row_from_0
+    needs_keys: bool = False
     rows: int = 0
     _swapped: int = 0
     _both_times: int = 0
@@ -157,7 +181,7 @@ class Conformer:
         """One array a declared column, in declared order, of the declared type; as many rows as `batch`.
 
         Raises:
-            RefusedError: a value that is invalid; names file, column, first row and what was expected.
+            BadValueError: a value that is invalid; names file, column, first row and what was expected.
         """
         arrays: dict[str, pa.Array[Any]] = {}
         for column in self.dataset.columns:
@@ -220,19 +244,63 @@ class Conformer:
                 self._zones[column.name] = self._zones.get(column.name, 0) + known
                 self._unknown_zones[column.name] = self._unknown_zones.get(column.name, 0) + known - inside.true_count
 
+    def bad_rows(self, batch: pa.RecordBatch, most: int) -> list[BadRow]:
+        """The rows of a batch with a value that can't be converted, or without a key.
+
+        With more than `most` of them, not all are found.
+        """
+        reasons: dict[int, list[tuple[str, str]]] = {}
+        for column in self.dataset.columns:
+            source = self.match.sources[column.name]
+            if source is not None:
+                for position in self._bad_values(column, batch.column(source), most):
+                    reason = self._reason(column, source, batch.column(source), position)
+                    reasons.setdefault(position, []).append((source, reason))
+        return [
+            BadRow(
+                position,
+                self.rows + position,
+                self.place(self.rows + position),
+                ", ".join(source for source, _ in reasons[position]),
+                "; ".join(reason for _, reason in reasons[position]),
+            )
+            for position in sorted(reasons)
+        ]
+
+    def keys(self, batch: pa.RecordBatch, positions: Iterable[int]) -> list[pa.Array[Any]]:
+        """The keys of these rows, as far as they can be read: an array for each column of the key."""
+        columns = {column.name: column for column in self.dataset.columns}
+        found: dict[str, list[pa.Array[Any]]] = {name: [] for name in self.dataset.key}
+        for position in positions:
+            values = {}
+            for name in self.dataset.key:
+                source = self.match.sources[name]
+                if source is not None and self._is_good(
+                    columns[name], value := batch.column(source).slice(position, 1)
+                ):
+                    values[name] = self._converted(columns[name], value)
+            if len(values) == len(found):
+                for name, value in values.items():
+                    found[name].append(value)
+        return [
+            pa.concat_arrays(values) if values else pa.array([], arrow_type(columns[name]))
+            for name, values in found.items()
+        ]
+
     def _convert(self, column: Column, source: str, values: pa.Array[Any]) -> pa.Array[Any]:
         try:
             found = self._converted(column, values)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError):
+        except _NOT_CONVERTED:
             raise self._refusal(column, source, values, self._first_bad(column, values)) from None
-        bad = first_out_of_range(column, found)
+        bad = self._first_wrong(column, found)
         if bad is not None:
             raise self._refusal(column, source, values, bad)
         return found
 
     def _converted(self, column: Column, values: pa.Array[Any]) -> pa.Array[Any]:
-        if pa.types.is_null(values.type):
-            return values.cast(arrow_type(column))
+        if pa.types.is_null(values.type) or not len(values):
+            nothing: pa.Array[Any] = pa.nulls(len(values), arrow_type(column))
+            return nothing
         return converted(column, plain(values, column, self.dataset.format))
 
     def _first_bad(self, column: Column, values: pa.Array[Any]) -> int:
@@ -243,16 +311,60 @@ class Conformer:
             try:
                 self._converted(column, values.slice(first, middle - first))
                 first = middle
-            except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError):
+            except _NOT_CONVERTED:
                 last = middle
         return first
 
-    def _refusal(self, column: Column, source: str, values: pa.Array[Any], position: int) -> RefusedError:
-        return RefusedError(
-            f"{self.file}: the column {source!r} has {_shown(values, position)} in "
-            f"{self.place(self.rows + position)}; expected {expected(column, self.dataset.format)} for the table's "
-            f"column {column.name}. {_fix(self.dataset)}"
+    def _bad_values(self, column: Column, values: pa.Array[Any], most: int) -> list[int]:
+        """The positions of the values that are bad, by halving; not all, if they are more than `most`."""
+        found: list[int] = []
+        waiting = [(0, len(values))]
+        while waiting and len(found) <= most:
+            first, last = waiting.pop()
+            if first == last or self._is_good(column, values.slice(first, last - first)):
+                continue
+            if last - first == 1:
+                found.append(first)
+                continue
+            middle = (first + last) // 2
+            waiting += [(middle, last), (first, middle)]
+        return found
+
+    def _is_good(self, column: Column, values: pa.Array[Any]) -> bool:
+        """Whether all values can be loaded: they convert, are in range, and none of a key is missing."""
+        try:
+            found = self._converted(column, values)
+        except _NOT_CONVERTED:
+            return False
+        return self._first_wrong(column, found) is None
+
+    def _first_wrong(self, column: Column, found: pa.Array[Any]) -> int | None:
+        """The position of the first converted value that is out of range, or missing in a key; None if all are good."""
+        if self.needs_keys and column.name in self.dataset.key and found.null_count:
+            return int(pc.index(found.is_null(), True).as_py())
+        return first_out_of_range(column, found)
+
+    def _refusal(self, column: Column, source: str, values: pa.Array[Any], position: int) -> BadValueError:
+        return BadValueError(f"{self.file}: {self._reason(column, source, values, position)}. {_fix(self.dataset)}")
+
+    def _reason(self, column: Column, source: str, values: pa.Array[Any], position: int) -> str:
+        """What is wrong with a value, as text."""
+        return (
+            f"the column {source!r} has {_shown(values, position)} in {self.place(self.rows + position)}; expected "
+            f"{expected(column, self.dataset.format)} for the table's column {column.name}"
         )
+
+
+def as_text(values: pa.Array[Any], position: int) -> str | None:
+    """A value as text; what is no text, as messages show it."""
+    value: Any = values[position]
+    if not value.is_valid:
+        return None
+    try:
+        found = value.as_py()
+    except (UnicodeDecodeError, ValueError, OverflowError):
+        return _shown(values, position)
+    return found if isinstance(found, str) else str(found)
 
 
 def _shown(values: pa.Array[Any], position: int) -> str:

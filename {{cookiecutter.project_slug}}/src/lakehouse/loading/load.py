@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict, dataclass, fields
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import date
 from functools import partial
 from io import BufferedReader
@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from pyiceberg.catalog import Catalog
 from pyiceberg.io.pyarrow import schema_to_pyarrow
 from pyiceberg.manifest import DataFile
-from pyiceberg.partitioning import PartitionFieldValue, PartitionKey
+from pyiceberg.partitioning import PartitionKey
 from pyiceberg.table import Table
 
 from lakehouse.datasets.file import DatasetFile
@@ -34,10 +35,11 @@ from lakehouse.datasets.parts import Part
 from lakehouse.datasets.registry import dataset_named
 from lakehouse.errors import CommitError, LakehouseError, LandingError, RefusedError
 from lakehouse.filesystem import sha256_of
+from lakehouse.formats.bundle import rows_of
 from lakehouse.formats.protocol import ContentError, Reader
 from lakehouse.iceberg.catalog import service_errors, settings_of
-from lakehouse.iceberg.commit import ATTEMPTS, commit, discarding
-from lakehouse.iceberg.tables import ensure_raw_tables, raw_schema
+from lakehouse.iceberg.commit import ATTEMPTS, Replacement, commit, discarding
+from lakehouse.iceberg.tables import ensure_raw_tables, partition_of, raw_schema
 from lakehouse.iceberg.timeline import skew
 from lakehouse.iceberg.writer import audit, write_data_file
 from lakehouse.landing import Landed, Landing
@@ -51,9 +53,10 @@ from lakehouse.loading.acceptance import (
     superseded,
 )
 from lakehouse.loading.bundle import open_landed
-from lakehouse.loading.conform import Conformer, plan
+from lakehouse.loading.conform import BadValueError, Conformer, plan
 from lakehouse.loading.cursor import check_no_gap, has_cursor
 from lakehouse.loading.merge import FileRows, Merged, file_rows
+from lakehouse.loading.set_aside import LoadedBy, Rejected, SetAside
 from lakehouse.progress import Progress
 
 
@@ -62,6 +65,7 @@ class LoadResult:
     """What a load did. `unchanged` means that the table already held these bytes: no snapshot was made.
 
     `merged` tells of the rows of a table with a key; None without a key, and where nothing was loaded.
+    `rows` are those that went into the table, `set_aside` those that went into the table of rejected rows.
     `clock` is a warning about clocks that disagree; None where they don't.
     """
 
@@ -70,6 +74,7 @@ class LoadResult:
     action: Literal["loaded", "unchanged"]
     snapshot_id: int | None
     rows: int
+    set_aside: int
     source_sha256: str
     unknown_columns: tuple[str, ...]
     merged: Merged | None
@@ -90,10 +95,11 @@ class LoadResult:
     @property
     def counts(self) -> str:
         """Its rows, as text: `266 rows (1 inserted, 2 updated, 263 unchanged, 0 removed)`."""
+        aside = f", {self.set_aside:,} set aside" if self.set_aside else ""
         if self.merged is None:
-            return f"{self.rows:,} rows"
+            return f"{self.rows:,} rows{aside}"
         words = ", ".join(f"{count:,} {word}" for word, count in asdict(self.merged).items() if count or word in _SAID)
-        return f"{self.rows:,} rows ({words})"
+        return f"{self.rows:,} rows ({words}){aside}"
 
 
 _NESTED = ("file", "merged")
@@ -207,9 +213,13 @@ def _load_landed(
             f"load {example}`."
         )
     table = catalog.load_table(dataset.table)
+    rejected = _rejected(catalog, dataset, change)
     held = change.held_rows(table)
     if held is not None:
-        return _result(change, dataset.table, None, held, clock=skew(table), started=started)
+        set_aside = rejected.settle() if rejected else 0
+        if not rejected or _has_all(change, table, set_aside):
+            return _result(change, dataset.table, None, held, set_aside, clock=skew(table), started=started)
+        change = replace(change, again=True)  # the rows that were set aside are gone: they are read again
     check_no_gap(landed, dataset, table)
     name = landed.file.name
     with ExitStack() as stack:
@@ -217,12 +227,18 @@ def _load_landed(
             match = plan(dataset, part, reader.schema, name)
             if reader.rows is not None:  # as early as it can be known
                 change.check_size(table, reader.rows, name)
-            others = OtherParts(change, name, reader.rows)
+            # A load of these bytes may have brought fewer rows, if it set some aside.
+            others = OtherParts(change, name, None if rejected else reader.rows)
             others.check(table)
-            read = _Read(reader, Conformer(dataset, part, match, name, reader.place), check, progress)
+            total = partial(_rows_of, reader, path, dataset, check)
+            load = LoadedBy(change.sha256, change.run_id)
+            aside = stack.enter_context(closing(SetAside(rejected, name, load, total))) if rejected else None
+            conformer = Conformer(dataset, part, match, name, reader.place, needs_keys=aside is not None)
+            read = _Read(reader, conformer, check, progress, aside)
             file = rows = None
             if dataset.key:
                 rows = stack.enter_context(file_rows(settings_of(catalog), dataset, name, match.sources, reader.place))
+                read.leave = rows.leave
                 for batch in read.batches():
                     rows.add(batch)
                 rows.check_keys()
@@ -232,10 +248,10 @@ def _load_landed(
                     table,
                     _as_the_table_has_them(table, dataset, read.placed_batches()),
                     f"{part or dataset.name}-{change.sha256[:8]}",
-                    _partition(table, part),
+                    partition_of(table, part),
                     partial(read.finish, change),
                 )
-        still = still_current(landing, landed, change, read.rows)
+        still = still_current(landing, landed, change, read.loaded)
         synthetic = reader.is_synthetic or is_generated(landed)
 
         def check_again(handle: Table) -> None:
@@ -243,21 +259,74 @@ def _load_landed(
             others.check(handle)
 
         merged = None
-        if rows is not None:
-            snapshot_id, merged = _merge(catalog, landed, rows, change, synthetic=synthetic, check=check_again)
-        else:
-            replacement = change.replacement(read.rows, synthetic=synthetic)
-            snapshot_id = commit(catalog, dataset.table, [file] if file else [], replacement, check=check_again)
+        files = [file] if file else []
+        bad = aside.rows if aside else None
+        replacement = partial(change.replacement, read.rows, synthetic=synthetic, set_aside=bad)
+        with _beside(rejected, aside, table, files):
+            if rows is not None:
+                says = bool(bad) or not has_cursor(dataset)
+                snapshot_id, merged = _merge(
+                    catalog, landed, rows, change, replaced_by=replacement, says_all=says, check=check_again
+                )
+            else:
+                snapshot_id = commit(catalog, dataset.table, files, replacement(), check=check_again)
     return _result(
         change,
         dataset.table,
         snapshot_id,
-        read.rows,
+        read.loaded,
+        bad or 0,
         unknown=match.unknown,
         merged=merged,
         clock=skew(table),
         started=started,
     )
+
+
+def _rejected(catalog: Catalog, dataset: Dataset, change: Change) -> Rejected | None:
+    """The table of the dataset's rejected rows; None if a bad row refuses its file."""
+
+    def current() -> LoadedBy | None:
+        found = change.current_load(catalog.load_table(dataset.table))
+        return LoadedBy(*found[:2]) if found else None
+
+    name = dataset.rejected_table
+    return Rejected(catalog, dataset, change.file, name, current) if name else None
+
+
+@contextmanager
+def _beside(
+    rejected: Rejected | None, aside: SetAside | None, table: Table, files: Sequence[DataFile]
+) -> Iterator[None]:
+    """The commit of `files` to the raw table happens inside. Rows that are set aside are added before it.
+
+    After it, the rows of earlier loads are removed. If it is refused, those that were just added are.
+    """
+    if rejected is None or aside is None:
+        yield
+        return
+    with discarding(table, files):
+        rejected.add(aside)
+    try:
+        yield
+    except RefusedError:
+        rejected.settle()
+        raise
+    rejected.settle(aside)
+
+
+def _has_all(change: Change, table: Table, set_aside: int) -> bool:
+    """Whether all rows are there that the table's load has set aside; where its snapshot has expired, nobody knows."""
+    found = change.current_load(table)
+    return found is None or found[2] is None or found[2] == set_aside
+
+
+def _rows_of(reader: Reader, path: Path, dataset: Dataset, check: _Check) -> int:
+    """How many rows a file has; where it does not say so itself, it is read once more."""
+    if reader.rows is not None:
+        return reader.rows
+    with check.reading(), pa.OSFile(str(path), "r") as source:
+        return rows_of(dataset, source)
 
 
 def _staged(
@@ -295,10 +364,13 @@ def _merge(
     rows: FileRows,
     change: Change,
     *,
-    synthetic: bool,
+    replaced_by: Callable[..., Replacement],
+    says_all: bool,
     check: Callable[[Table], None],
 ) -> tuple[int | None, Merged | None]:
     """Merge the file's rows into the newest state of the table; again, where others have changed it meanwhile.
+
+    With `says_all`, a merge that changes nothing makes a snapshot too.
 
     Returns:
         The snapshot's id and what was merged; None for both if the table holds this file already, or if there is
@@ -312,7 +384,7 @@ def _merge(
         table = catalog.load_table(dataset.table)
         check_no_gap(landed, dataset, table)
         merge = rows.compare(table, again=change.again)
-        if has_cursor(dataset) and merge.changes_nothing:
+        if not says_all and merge.changes_nothing:
             return None, None  # such a file mostly has rows that the table has: a snapshot of them would say nothing
 
         def unmoved(handle: Table, base: int | None = merge.snapshot_id) -> None:
@@ -323,7 +395,7 @@ def _merge(
 
         batches = rows.new_rows(table, merge, change.sha256)
         file = _staged(table, batches, f"{dataset.name}-{change.sha256[:8]}", None)
-        replacement = change.replacement(rows.rows, synthetic=synthetic, merge=merge)
+        replacement = replaced_by(merge=merge)
         try:
             snapshot_id = commit(catalog, dataset.table, [file] if file else [], replacement, check=unmoved)
         except _MovedError:
@@ -340,6 +412,7 @@ def _result(
     table: str,
     snapshot_id: int | None,
     rows: int,
+    set_aside: int,
     *,
     unknown: tuple[str, ...] = (),
     merged: Merged | None = None,
@@ -352,6 +425,7 @@ def _result(
         action="unchanged" if snapshot_id is None else "loaded",
         snapshot_id=snapshot_id,
         rows=rows,
+        set_aside=set_aside,
         source_sha256=change.sha256,
         unknown_columns=unknown,
         merged=merged,
@@ -428,16 +502,31 @@ class _Check:
 class _Read:
     """Reads and conforms a file's rows, batch by batch, and counts what shows that the file is wrong."""
 
-    def __init__(self, reader: Reader, conformer: Conformer, check: _Check, progress: Progress | None) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        conformer: Conformer,
+        check: _Check,
+        progress: Progress | None,
+        aside: SetAside | None = None,
+    ) -> None:
+        self.aside = aside
+        self.leave: Callable[[list[pa.Array[Any]], int], None] = lambda _keys, _rows: None
         self.reader = reader
         self.conformer = conformer
         self.check = check
         self.progress = progress
         self.rows = 0
+        self.places: npt.NDArray[np.int64] = np.arange(0)
         self.times = RowTimes(conformer.dataset, conformer.part)
 
+    @property
+    def loaded(self) -> int:
+        """How many rows go into the table."""
+        return self.rows - (self.aside.rows if self.aside else 0)
+
     def batches(self) -> Iterator[list[pa.Array[Any]]]:
-        """The rows, an array for each declared column."""
+        """The rows, an array for each declared column. `places` are their places in the file."""
         total = self.reader.rows
         sources = self.conformer.match.sources
         incoming = self.reader.batches([source for source in sources.values() if source is not None])
@@ -448,7 +537,7 @@ class _Read:
                 break
             if not len(batch):
                 continue
-            conformed = self.conformer.conform(batch)
+            conformed = self._conformed(batch)
             self.times.add(conformed)
             yield conformed
             self.rows += len(batch)
@@ -460,16 +549,35 @@ class _Read:
                 "Load it again with --refresh, which gets the published file again."
             )
 
+    def _conformed(self, batch: pa.RecordBatch) -> list[pa.Array[Any]]:
+        """The good rows of a batch. Only where there are bad ones, and these are set aside, rows are looked at."""
+        self.places = np.arange(self.rows, self.rows + len(batch), dtype=np.int64)
+        if self.aside is None:
+            return self.conformer.conform(batch)
+        with suppress(BadValueError):
+            return self.conformer.conform(batch)
+        good = np.ones(len(batch), dtype=np.bool_)
+        if bad := self.conformer.bad_rows(batch, self.aside.left):
+            self.aside.add(batch, bad)
+            positions = [row.position for row in bad]
+            good[positions] = False
+            if self.conformer.dataset.key:
+                self.leave(self.conformer.keys(batch, positions), len(bad))
+        conformed = self.conformer.conform(batch.filter(pa.array(good)))
+        self.conformer.rows += len(bad)
+        self.places = self.places[good]
+        return conformed
+
     def placed_batches(self) -> Iterator[list[pa.Array[Any]]]:
         """The rows of a table without a key, in the order of `raw_schema`: part, place in the file, hash, columns."""
         part, sha256 = self.conformer.part, pa.array([self.check.landed.sha256])
-        first = 0
         for arrays in self.batches():
             rows = len(arrays[0])
-            row = pa.array(np.arange(first, first + rows, dtype=np.int64))
+            if not rows:
+                continue
+            row = pa.array(self.places)
             source = pa.DictionaryArray.from_arrays(np.zeros(rows, dtype=np.int32), sha256)
             yield [*([_days(part, rows)] if part else []), row, source, *arrays]
-            first += rows
 
     def finish(self, change: Change) -> None:
         """The checks that need all rows.
@@ -501,12 +609,3 @@ def _days(part: Part, rows: int) -> pa.Array[Any]:
     """The part's first day, for each row."""
     days = (part.first_day - date(1970, 1, 1)).days
     return pa.array(np.full(rows, days, dtype=np.int32)).cast(pa.date32())
-
-
-def _partition(table: Table, part: Part | None) -> PartitionKey | None:
-    """The partition of a part's rows; None for a table without parts."""
-    if part is None:
-        return None
-    spec, schema = table.spec(), table.schema()
-    values = [PartitionFieldValue(spec.fields[0], part.first_day)]
-    return PartitionKey(field_values=values, partition_spec=spec, schema=schema)

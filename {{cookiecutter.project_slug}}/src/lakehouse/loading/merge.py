@@ -42,13 +42,18 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Merged:
-    """What a merge did, in rows. `outdated` are rows of the file that a newer one of the same file and key replaced."""
+    """What a merge did, in rows.
+
+    `outdated` are rows of the file that a newer one of the same file and key replaced. `kept` are rows of the table
+    that the good rows of the file lack. They stay because a row that was set aside has their key, or may have it.
+    """
 
     inserted: int
     updated: int
     unchanged: int
     removed: int
     outdated: int = 0
+    kept: int = 0
 
     @property
     def summary(self) -> dict[str, str]:
@@ -106,6 +111,8 @@ class FileRows:
         self._columns = [f"c{i}" for i in range(len(names))]
         self.rows = 0
         self._outdated = 0
+        self._aside = 0
+        self._unknown = 0
 
     def add(self, arrays: list[pa.Array[Any]]) -> None:
         """Take one conformed batch: an array for each declared column.
@@ -125,10 +132,25 @@ class FileRows:
         batch = pa.RecordBatch.from_arrays([rows, *arrays], names=["row", *self._columns])
         self._connection.register("batch", batch)
         if not self.rows:
-            self._connection.execute("create table incoming as select * from batch limit 0")
+            self._connection.execute("create table if not exists incoming as select * from batch limit 0")
         self._connection.execute("insert into incoming select * from batch")
         self._connection.unregister("batch")
         self.rows += len(batch)
+
+    def leave(self, keys: list[pa.Array[Any]], rows: int) -> None:
+        """Take the keys of rows that were set aside; of `rows` rows, some may have none that can be read.
+
+        The table keeps its rows of these keys. Where a key is not known, it keeps all rows.
+        """
+        known = len(keys[0])
+        self._unknown += rows - known
+        batch = pa.RecordBatch.from_arrays(keys, names=self._key)
+        self._connection.register("batch", batch)
+        if not self._aside:
+            self._connection.execute("create table aside as select * from batch limit 0")
+        self._connection.execute("insert into aside select * from batch")
+        self._connection.unregister("batch")
+        self._aside += rows
 
     def check_keys(self) -> None:
         """One row a key: of several, the greatest by the dataset's `order` is kept, if it has one.
@@ -161,7 +183,7 @@ class FileRows:
         Raises:
             RefusedError: the table has a key twice, or delete files.
         """
-        complete = self._dataset.parts.complete
+        complete = self._dataset.parts.complete and not self._unknown
         files = self._live_files(table)
         stays: list[Mask] = [np.full(file.record_count, not complete) for file in files]
         fresh, met = np.ones(self.rows, dtype=np.bool_), np.zeros(self.rows, dtype=np.bool_)
@@ -170,10 +192,15 @@ class FileRows:
             for batch in self._connection.sql("select row from incoming").to_arrow_reader(BATCH_ROWS):
                 fresh[batch.column("row").to_numpy()] = True
         wanted = int(fresh.sum())
-        unchanged = pairs = 0
+        unchanged = pairs = kept_rows = 0
         for batch in self._pairs(table, files):
             number, place, row = (batch.column(name).to_numpy() for name in ("number", "place", "row"))
             same = batch.column("same").to_numpy(zero_copy_only=False)
+            if (aside := row < 0).any():
+                kept_rows += int(aside.sum())
+                for one in np.unique(number[aside]):
+                    stays[one][place[aside & (number == one)]] = True
+                number, place, row, same = (values[~aside] for values in (number, place, row, same))
             pairs += len(row)
             unchanged += int(same.sum())
             met[row] = True
@@ -192,8 +219,9 @@ class FileRows:
             inserted=wanted - int(met.sum()),
             updated=pairs - unchanged,
             unchanged=unchanged,
-            removed=sum(map(len, stays)) - pairs if complete else 0,
+            removed=sum(map(len, stays)) - pairs - kept_rows if complete else 0,
             outdated=self._outdated,
+            kept=sum(map(len, stays)) - pairs if self._unknown and self._dataset.parts.complete else kept_rows,
         )
         touched = [one for one, mask in enumerate(stays) if not mask.all()]
         snapshot = table.current_snapshot()
@@ -244,7 +272,7 @@ class FileRows:
 
     def _pairs(self, table: Table, files: list[DataFile]) -> Iterator[pa.RecordBatch]:
         """Rows of the table and of the file with one key: data file, place in it, row of the file, whether the same."""
-        if not self.rows:
+        if not self.rows and not self._aside:
             return
         names = [column.name for column in self._dataset.columns]
         kinds = schema_to_pyarrow(table.schema())
@@ -270,7 +298,7 @@ class FileRows:
         same = " and ".join(f"held.{name} is not distinct from incoming.{name}" for name in others) or "true"
         on = " and ".join(f"held.{name} = incoming.{name}" for name in self._key)
         self._connection.register("held", pa.RecordBatchReader.from_batches(schema, rows()))
-        query = f"select number, place, incoming.row, {same} as same from held join incoming on {on}"
+        query = f"select number, place, incoming.row, {same} as same from held join {self._met()} on {on}"
         try:
             yield from self._connection.sql(query).to_arrow_reader(BATCH_ROWS)
         except duckdb.Error as error:
@@ -279,6 +307,14 @@ class FileRows:
             raise
         finally:
             self._connection.unregister("held")
+
+    def _met(self) -> str:
+        """The rows of the file that rows of the table are compared with. One that was set aside has the number -1."""
+        if not self._aside:
+            return "incoming"
+        key = ", ".join(self._key)
+        aside = f"select distinct -1 as row, {key} from aside anti join incoming using ({key})"
+        return f"(select * from incoming union all by name {aside}) as incoming"
 
     def _refuse_twice(self, query: str, why: str = _ONE) -> None:
         if not (found := self._connection.sql(query).fetchall()):

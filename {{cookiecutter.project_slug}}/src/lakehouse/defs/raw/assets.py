@@ -41,9 +41,11 @@ def load_metadata(result: LoadResult) -> dict[str, Any]:
     """What one load did. One that was not needed made no snapshot: the table's current one stands for it then."""
     made = {"snapshot_id": str(result.snapshot_id)} if result.snapshot_id else {}
     merged = asdict(result.merged) if result.merged else {}
+    aside = {"set_aside": result.set_aside} if dataset_named(result.file.dataset).rejected_table else {}
     return (
         made
         | merged
+        | aside
         | {
             "action": result.action,
             "dagster/partition_row_count": result.rows,

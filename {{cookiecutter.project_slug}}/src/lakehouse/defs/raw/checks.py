@@ -22,7 +22,7 @@ NULL_SHARE = 0.5
 PASSENGERS = "passenger_count"
 
 _CHECKS = {
-    "rows_match_file": "The table holds as many rows of the part as the landed file.",
+    "rows_match_file": "The table holds as many rows of the part as the landed file; rows set aside are counted.",
     "keys_are_unique": "No two rows of a part have the same file_row.",
     "columns_are_declared": "The files bring no column unknown to the declaration; such a column is not loaded.",
     "few_strays": f"At most {STRAY_SHARE:.0%} of a part's rows have a time outside of it.",
@@ -60,8 +60,10 @@ def check_results(
             | ({"wrong": dg.MetadataValue.json(wrong)} if wrong else {}),
         )
 
-    rows = {str(p): {"table": facts[p]["rows"], "file": files[p]} for p in parts}
-    yield result("rows_match_file", {p: r for p, r in rows.items() if r["table"] != r["file"]}, rows)
+    aside = {result.file.part: {"set_aside": result.set_aside} for result in loaded if result.set_aside}
+    rows = {str(p): {"table": facts[p]["rows"], **aside.get(p, {}), "file": files[p]} for p in parts}
+    lost = {p: r for p, r in rows.items() if r["table"] + r.get("set_aside", 0) != r["file"]}
+    yield result("rows_match_file", lost, rows)
     twice = {str(p): facts[p]["rows"] - facts[p]["keys"] for p in parts}
     yield result("keys_are_unique", {p: n for p, n in twice.items() if n}, twice)
     yield result("columns_are_declared", unknown, unknown)

@@ -1,0 +1,276 @@
+"""Bad rows: kept on disk while a file is read, then written to the table of rejected rows beside its raw table.
+
+Two tables can't be committed at once. So the rows that a load sets aside are added before its commit, and those of
+earlier loads are removed after it. At each moment the rejected table has the rows that the raw table's load set aside.
+After a kill it may have more. The next load of the part removes them. A row names its load by hash and run.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pyarrow import compute, ipc
+from pyiceberg.catalog import Catalog
+from pyiceberg.expressions import AlwaysTrue, BooleanExpression
+from pyiceberg.io.pyarrow import schema_to_pyarrow
+from pyiceberg.manifest import DataFile
+from pyiceberg.table import Table
+
+from lakehouse.datasets.file import DatasetFile
+from lakehouse.datasets.model import Dataset
+from lakehouse.errors import CommitError, RefusedError
+from lakehouse.iceberg.catalog import settings_of
+from lakehouse.iceberg.commit import ATTEMPTS, Replacement, commit, discarding
+from lakehouse.iceberg.files import batches_of, live_files, part_is
+from lakehouse.iceberg.tables import RUN, SOURCE, partition_of, rejected_schema
+from lakehouse.iceberg.writer import audit, write_data_file
+from lakehouse.loading.conform import BadRow, as_text
+
+# its stubs know no plain Python values
+pc: Any = compute
+
+_LOAD = (SOURCE[0], RUN[0])  # the columns that name the load
+Mask = npt.NDArray[np.bool_]
+_ROWS = 8_192
+
+
+@dataclass(frozen=True)
+class LoadedBy:
+    """The load of a row: the file's hash, and the run. A run of None stands for any: its snapshot has expired."""
+
+    sha256: str
+    run_id: str | None
+
+
+_NONE = LoadedBy("", None)  # no row is of it
+
+
+class SetAside:
+    """The bad rows of one file.
+
+    `total` says how many rows the file has. It is asked once, and only if there is a bad row.
+    """
+
+    def __init__(self, rejected: Rejected, file: str, load: LoadedBy, total: Callable[[], int]) -> None:
+        self._dataset, self._part = rejected.dataset, rejected.file.part
+        self._file, self.load, self._total = file, load, total
+        self._tmp = settings_of(rejected.catalog).home / "tmp"
+        self._schema: Any = schema_to_pyarrow(rejected_schema(self._dataset), include_field_ids=False)
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._writer: Any = None
+        self._most = self._of = -1
+        self.rows = 0
+        self._first = ""
+
+    @property
+    def left(self) -> int:
+        """How many more rows may be bad."""
+        if self._most < 0:
+            self._of = self._total()
+            self._most = int(Decimal(str(self._dataset.bad_share)) * self._of)
+        return self._most - self.rows
+
+    def add(self, batch: pa.RecordBatch, bad: Sequence[BadRow]) -> None:
+        """Take the bad rows of a batch.
+
+        Raises:
+            RefusedError: there are more than the declaration allows; names the first.
+        """
+        self._first = self._first or bad[0].reason
+        left = self.left
+        self.rows += len(bad)
+        if len(bad) > left:
+            raise RefusedError(
+                f"{self._file}: at least {self.rows:,} of its {self._of:,} rows are bad, and at most "
+                f"{self._most:,} may be (bad_share={self._dataset.bad_share}). The first: {self._first}. Nothing was "
+                "loaded. Correct the file or the declaration, then load it again with --refresh."
+            )
+        if self._folder is None:
+            self._tmp.mkdir(parents=True, exist_ok=True)
+            self._folder = tempfile.TemporaryDirectory(prefix="bad-rows-", dir=self._tmp, ignore_cleanup_errors=True)
+            self._writer = ipc.new_stream(str(self._spool), self._schema)
+        for first in range(0, len(bad), _ROWS):
+            self._writer.write_batch(self._as_batch(batch, bad[first : first + _ROWS]))
+
+    def batches(self) -> Iterator[dict[str, pa.Array[Any]]]:
+        """All of them, in the order of the file: arrays by column."""
+        if self._folder is None:
+            return
+        self._writer.close()
+        with pa.OSFile(str(self._spool), "r") as source, ipc.open_stream(source) as stream:
+            for batch in stream:
+                yield dict(zip(batch.schema.names, batch.columns, strict=True))
+
+    def close(self) -> None:
+        """Remove them from the disk."""
+        if self._folder is not None:
+            self._writer.close()
+            self._folder.cleanup()
+
+    @property
+    def _spool(self) -> Path:
+        assert self._folder is not None  # noqa: S101 - for the type checker: it is asked once there are rows
+        return Path(self._folder.name) / "rows.arrow"
+
+    def _as_batch(self, batch: pa.RecordBatch, bad: Sequence[BadRow]) -> pa.RecordBatch:
+        columns: dict[str, list[Any]] = {
+            "file_row": [one.row for one in bad],
+            "source_sha256": [self.load.sha256] * len(bad),
+            "run_id": [self.load.run_id] * len(bad),
+            "file_name": [self._file] * len(bad),
+            "place": [one.place for one in bad],
+            "column_name": [one.column for one in bad],
+            "reason": [one.reason for one in bad],
+            "row_values": [_as_json(batch, one.position) if one.text is None else one.text for one in bad],
+        }
+        if self._part and self._dataset.parts.column:
+            columns[self._dataset.parts.column] = [self._part.first_day] * len(bad)
+        return pa.RecordBatch.from_pydict(columns, schema=self._schema)
+
+
+def _as_json(batch: pa.RecordBatch, position: int) -> str:
+    row = {name: as_text(batch.column(n), position) for n, name in enumerate(batch.schema.names)}
+    return json.dumps(row, ensure_ascii=False)
+
+
+class _MovedError(RefusedError):
+    """The tables are not in the state any more that was looked at."""
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """The rejected table of a dataset, as the load of one file sees it.
+
+    `current` says which load the raw table has of the file's part now; None if it has none.
+    """
+
+    catalog: Catalog
+    dataset: Dataset
+    file: DatasetFile
+    table: str
+    current: Callable[[], LoadedBy | None]
+
+    def add(self, rows: SetAside) -> None:
+        """Add what a load has set aside, before its own commit. Nothing is removed.
+
+        Raises:
+            CommitError: the catalog or store did not take it.
+        """
+        if rows.rows:
+            self._commit(self.catalog.load_table(self.table), rows.load, rows.batches(), frozenset())
+
+    def settle(self, rows: SetAside | None = None) -> int:
+        """Remove the rows of all loads but the raw table's current one. Add `rows` again if another load removed them.
+
+        A file of a dataset that is not complete replaces no other file: rows that other files brought stay.
+
+        Returns:
+            How many rows of the current load are here.
+
+        Raises:
+            CommitError: the catalog or store did not take it, or others changed the table at each attempt.
+        """
+        for _ in range(ATTEMPTS):
+            current = self.current() or _NONE
+            table = self.catalog.load_table(self.table)
+            own, stale = self._look(table, current)
+            lost = rows if rows is not None and rows.load == current and own < rows.rows else None
+            if not stale and lost is None:
+                return own
+            kept = (arrays for file in stale for arrays in self._kept(table, file, current))
+            added = chain(kept, lost.batches() if lost else ())
+            try:
+                self._commit(table, current, added, frozenset(file.file_path for file in stale))
+            except _MovedError:
+                continue
+            return lost.rows if lost else own
+        raise CommitError(
+            f"{self.table}: the rows that earlier loads of {self.file.label} set aside could not be removed, because "
+            f"others changed the table at each of {ATTEMPTS} attempts. The file itself is loaded. Run the same command "
+            "again."
+        )
+
+    @property
+    def _predicate(self) -> BooleanExpression:
+        column = self.dataset.parts.column
+        return part_is(column, self.file.part) if column and self.file.part else AlwaysTrue()
+
+    def _look(self, table: Table, current: LoadedBy) -> tuple[int, list[DataFile]]:
+        """How many rows the current load has in the table, and which data files have rows that go."""
+        own, stale = 0, []
+        for file in live_files(table, self._predicate):
+            goes = False
+            for arrays in batches_of(table, file, _LOAD):
+                own += int(_of(current, *arrays).sum())
+                goes = goes or bool(self._goes(current, *arrays).any())
+            if goes:
+                stale.append(file)
+        return own, stale
+
+    def _goes(self, current: LoadedBy, hashes: pa.Array[Any], runs: pa.Array[Any]) -> Mask:
+        others = ~_of(current, hashes, runs)
+        return others if self.dataset.parts.complete else others & _of(LoadedBy(current.sha256, None), hashes, runs)
+
+    def _kept(self, table: Table, file: DataFile, current: LoadedBy) -> Iterator[dict[str, pa.Array[Any]]]:
+        """The rows of a data file that stay."""
+        names = table.schema().column_names
+        for arrays in batches_of(table, file, names):
+            columns = dict(zip(names, arrays, strict=True))
+            stays = pa.array(~self._goes(current, *(columns[name] for name in _LOAD)))
+            yield {name: array.filter(stays) for name, array in columns.items()}
+
+    def _commit(
+        self, table: Table, load: LoadedBy, added: Iterable[dict[str, pa.Array[Any]]], paths: frozenset[str]
+    ) -> None:
+        """Put rows into the table, and take these data files out of it."""
+
+        def check(handle: Table) -> None:
+            live = {file.file_path for file in live_files(handle, self._predicate)} if paths else set()
+            if not paths <= live or (paths and (self.current() or _NONE) != load):
+                raise _MovedError(f"{self.table} was changed meanwhile")
+
+        file = self._staged(table, added)
+        summary = {
+            **self.file.summary,
+            "lakehouse.source-sha256": load.sha256,
+            **({"lakehouse.run-id": load.run_id} if load.run_id else {}),
+        }
+        what = f"what was set aside of {self.file.label}"
+        change = Replacement(what, self._predicate, summary, is_held=lambda _: False, paths=paths)
+        commit(self.catalog, self.table, [file] if file else [], change, check=check)
+
+    def _staged(self, table: Table, rows: Iterable[dict[str, pa.Array[Any]]]) -> DataFile | None:
+        """The rows as a data file that nothing refers to yet, read back and compared; None without rows."""
+        fields = list(schema_to_pyarrow(table.schema()))
+        batches = (
+            [arrays[f.name].cast(f.type) if f.name in arrays else pa.nulls(length, f.type) for f in fields]
+            for arrays in rows
+            if (length := len(arrays[SOURCE[0]]))
+        )
+        first = next(batches, None)
+        if first is None:
+            return None
+        name = f"{self.file.part or self.dataset.name}-rejected"
+        file, written = write_data_file(table, chain([first], batches), name, partition_of(table, self.file.part))
+        with discarding(table, [file]):
+            audit(table, file, written)
+        return file
+
+
+def _of(load: LoadedBy, hashes: pa.Array[Any], runs: pa.Array[Any]) -> Mask:
+    """Which rows are of this load."""
+    same: Any = pc.equal(hashes, load.sha256)
+    if load.run_id is not None:
+        same = pc.and_(same, pc.equal(runs, load.run_id))
+    mask: Mask = same.to_numpy(zero_copy_only=False)
+    return mask
