@@ -181,5 +181,13 @@
 {#- A column's type in one spelling: `timestamp(6)` is `TIMESTAMP` to DuckDB. -#}
 {% macro canonical_type(data_type) -%}
     {%- set type = data_type | lower | replace(' ', '') -%}
-    {{- {'timestamp(6)': 'timestamp', 'text': 'varchar', 'int': 'integer', 'bool': 'boolean'}.get(type, type) -}}
+    {%- set spellings = {
+        'timestamp(6)': 'timestamp',
+        'timestamp(6)withtimezone': 'timestampwithtimezone',
+        'varbinary': 'blob',
+        'text': 'varchar',
+        'int': 'integer',
+        'bool': 'boolean',
+    } -%}
+    {{- spellings.get(type, type) -}}
 {%- endmacro %}

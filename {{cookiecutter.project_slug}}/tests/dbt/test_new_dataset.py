@@ -14,8 +14,16 @@ from pathlib import Path
 import pytest
 from tests.unit.dagster_project import PROJECT, Project
 
-ORDERS = "Order No;Date;Net price;remark\n7;31.01.2024 09:30;1.234,50; caf\xe9\n8;01.02.2024 10:00;-0,25;\n"
-SALES = "Sold at;region;amount\n2024-01-0{day} 10:00:00;north;1,5\n2024-01-0{day} 11:00:00;south;2\n"
+ORDERS = (
+    "Order No;Date;Net price;remark;due;paid\n"
+    "7;31.01.2024 09:30;1.234,50; caf\xe9;29.02.2024;yes\n"
+    "8;01.02.2024 10:00;-0,25;;;no\n"
+)
+SALES = (
+    "Sold at;region;amount;sent\n"
+    "2024-01-0{day} 10:00:00;north;1,5;2024-01-0{day} 10:00:00+01:00\n"
+    "2024-01-0{day} 11:00:00;south;2;\n"
+)
 
 
 @pytest.fixture
@@ -73,6 +81,8 @@ def test_from_a_csv_file_to_rows_of_silver(project: Project, tmp_path: Path) -> 
             "date": "2024-01-31T09:30:00",
             "net_price": 1234.5,
             "remark": "caf\xe9",
+            "due": "2024-02-29",
+            "paid": True,
             "source_sha256": sha256_of_orders,
         },
         {
@@ -80,6 +90,8 @@ def test_from_a_csv_file_to_rows_of_silver(project: Project, tmp_path: Path) -> 
             "date": "2024-02-01T10:00:00",
             "net_price": -0.25,
             "remark": None,
+            "due": None,
+            "paid": False,
             "source_sha256": sha256_of_orders,
         },
     ]
@@ -90,6 +102,7 @@ def test_from_a_csv_file_to_rows_of_silver(project: Project, tmp_path: Path) -> 
     assert [(row["file_date"], row["amount"]) for row in sales] == [
         *(("2024-01-04", 1.5), ("2024-01-04", 2.0), ("2024-01-05", 1.5), ("2024-01-05", 2.0)),
     ]
+    assert [row["sent"] for row in sales[:2]] == ["2024-01-04T09:00:00+00:00", None]
     tidy = [sys.executable, "-m", "ruff", "format", "--check", "src/lakehouse/datasets"]
     assert subprocess.run(tidy, cwd=project.root, check=False).returncode == 0
     # and what it has written keeps the rules of the project

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gzip
 from contextlib import closing
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,65 @@ CASES: dict[str, tuple[str | bytes, Format, list[dict[str, Any]]]] = {
         Csv(times="%m/%d/%Y %I:%M %p"),
         [{"t": at("2024-01-31T13:05")}, {"t": at("2024-12-01T11:00")}],
     ),
+    "days": (
+        "d\n2024-01-31\n2024-02-29\n",
+        Csv(),
+        [{"d": date(2024, 1, 31)}, {"d": date(2024, 2, 29)}],
+    ),
+    "days and times in forms of their own": (
+        "d;t\n31.01.2024;2024/01/31 10:00\n;\n",
+        Csv(delimiter=";", times="%Y/%m/%d %H:%M", dates="%d.%m.%Y"),
+        [{"d": date(2024, 1, 31), "t": at("2024-01-31T10:00")}, {"d": None, "t": None}],
+    ),
+    "days of two forms": (
+        "a;b;c\n31.01.2024;2024-01-31;30.01.2024\n",
+        Csv(delimiter=";", dates="%d.%m.%Y"),
+        [{"a": date(2024, 1, 31), "b": "2024-01-31", "c": date(2024, 1, 30)}],
+    ),
+    "a day that no year has": (
+        "d,n\n2023-02-29,1\n2024-02-29,2\n",
+        Csv(),
+        [{"d": "2023-02-29", "n": 1}, {"d": "2024-02-29", "n": 2}],
+    ),
+    "days without separators are numbers": ("d\n20240131\n", Csv(), [{"d": 20240131}]),
+    "true and false": (
+        "a,b,c,d,e,f\ntrue,Yes,Y,t,True,F\nFALSE,no,N,f,,F\n",
+        Csv(),
+        [
+            {"a": True, "b": True, "c": True, "d": True, "e": True, "f": "F"},
+            {"a": False, "b": False, "c": False, "d": False, "e": None, "f": "F"},
+        ],
+    ),
+    "words of two pairs": ("a,b\nyes,1\nN,0\n", Csv(), [{"a": "yes", "b": 1}, {"a": "N", "b": 0}]),
+    "prices": (
+        "a,b,c\n1.50,1.5,-0.25\n,12.00,100000000.00\n",
+        Csv(),
+        [
+            {"a": Decimal("1.50"), "b": 1.5, "c": Decimal("-0.25")},
+            {"a": None, "b": 12.0, "c": Decimal("100000000.00")},
+        ],
+    ),
+    "prices of more digits than any decimal": (
+        f"a\n{'9' * 37}.00\n1.00\n",
+        Csv(),
+        [{"a": f"{'9' * 37}.00"}, {"a": "1.00"}],
+    ),
+    "times with a zone": (
+        "t;u\n2024-01-31 10:00:00+01:00;31.01.2024 10:00\n2024-01-31T10:00:00.5Z;\n",
+        Csv(delimiter=";", times="%d.%m.%Y %H:%M"),
+        [
+            {"t": "2024-01-31 10:00:00+01:00", "u": at("2024-01-31T10:00")},
+            {"t": "2024-01-31T10:00:00.5Z", "u": None},
+        ],
+    ),
+    "times with a zone, and local ones": (
+        "t,u\n2024-01-31 10:00:00+01:00,2024-01-31 10:00:00\n2024-01-31T10:00:00.5Z,\n",
+        Csv(),
+        [
+            {"t": at("2024-01-31T09:00:00+00:00"), "u": at("2024-01-31T10:00")},
+            {"t": at("2024-01-31T10:00:00.500+00:00"), "u": None},
+        ],
+    ),
     "24 o'clock": (
         "t,n\n2024-01-31 24:00:00,1\n2024-01-31 23:00:00,2\n",
         Csv(),
@@ -164,6 +224,14 @@ CASES: dict[str, tuple[str | bytes, Format, list[dict[str, Any]]]] = {
         [
             {"id": 1, "at_value": at("2024-01-31T10:00"), "who_name": "a", "x": None},
             {"id": 2, "at_value": None, "who_name": None, "x": 1.5},
+        ],
+    ),
+    "JSON lines of other types": (
+        '{"ok": true, "price": 1.50, "day": "31.01.2024"}\n{"ok": false, "price": 2.00, "day": null}\n',
+        JsonLines(dates="%d.%m.%Y"),
+        [
+            {"ok": True, "price": Decimal("1.50"), "day": date(2024, 1, 31)},
+            {"ok": False, "price": Decimal("2.00"), "day": None},
         ],
     ),
     "gzip": (gzip.compress(b"a,b\n1,x\n", mtime=0), Csv(compression="gzip"), [{"a": 1, "b": "x"}]),
@@ -270,11 +338,14 @@ def test_a_key_that_stands_twice_far_apart_is_none(tmp_path: Path) -> None:
 
 def test_what_the_samples_do_not_decide_is_told(tmp_path: Path) -> None:
     (order,) = guess("orders", [written(tmp_path, "t\n03/04/2024 10:00\n05/06/2024 11:00\n")]).notes
+    (date_order,) = guess("orders", [written(tmp_path, "d\n03/04/2024\n05/06/2024\n")]).notes
     (reading,) = guess("orders", [written(tmp_path, "n;x\n1.234;a\n5.678;b\n")]).notes
     (encoding,) = guess("orders", [written(tmp_path, "n;x\n1;caf\xe9\n".encode("latin-1"))]).notes
 
     assert "two readings, as no number in them is above 12" in order
     assert "declare times='%m/%d/%Y %H:%M'" in order
+    assert date_order.startswith("Dates such as 03/04/2024 have two readings")
+    assert "declare dates='%m/%d/%Y'" in date_order
     assert "declare decimal=',', thousands='.'" in reading
     assert "The encoding cp1252 is a guess: look whether 'caf\xe9' is what was meant" in encoding
 
@@ -329,6 +400,43 @@ def test_a_column_that_one_sample_lacks_may_be_absent(tmp_path: Path) -> None:
     assert [column.name for column in found.dataset.columns if column.required_since] == ["a"]
 
 
+MORE = {"ok": "boolean", "day": "date", "price": "decimal(9,2)", "sent": "timestamptz"}
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (["1.00", "99999999.99"], "decimal(12,2)"),
+        (["1.00", "9999999999.99"], "decimal(18,2)"),
+        (["1.00", f"{'9' * 36}.00"], "decimal(38,2)"),
+        (["1.00", "1.005"], "double"),
+        (["1.50", "2"], "double"),
+    ],
+)
+def test_two_decimals_in_each_value_make_a_decimal_with_room(tmp_path: Path, values: list[str], kind: str) -> None:
+    found = guess("orders", [written(tmp_path, "\n".join(["price", *values]))])
+
+    assert types(found) == {"price": kind}
+
+
+def test_the_time_of_a_row_may_be_a_date_or_have_a_zone(tmp_path: Path) -> None:
+    text = "sent,d\n2024-01-05T10:00:00Z,2024-01-05\n"
+
+    sent = guess("sales", [written(tmp_path, text, "s_2024-01-05.csv")])
+    dated = guess("sales", [written(tmp_path, "d\n2024-01-05\n", "t_2024-01-05.csv")])
+
+    assert (sent.dataset.time, dated.dataset.time) == ("sent", "d")
+
+
+def test_samples_of_other_types_get_one_that_takes_both(tmp_path: Path) -> None:
+    for name, price in (("s_2024-01", pa.decimal128(9, 2)), ("s_2024-02", pa.decimal128(9, 3))):
+        pq.write_table(pa.table({"price": pa.array([Decimal(1)]).cast(price)}), tmp_path / f"{name}.parquet")
+
+    found = guess("sales", sorted(tmp_path.glob("*.parquet")))
+
+    assert types(found) == {"price": "double"}
+
+
 def test_a_parquet_file_says_its_types(tmp_path: Path) -> None:
     table = pa.table(
         {
@@ -337,13 +445,17 @@ def test_a_parquet_file_says_its_types(tmp_path: Path) -> None:
             "x": [0.5, None],
             "name": pa.array(["a", "b"]).dictionary_encode(),
             "tags": [["a"], []],
+            "ok": [True, None],
+            "day": pa.array([0, 1], pa.date32()),
+            "price": pa.array([Decimal("1.50"), None]).cast(pa.decimal128(9, 2)),
+            "sent": pa.array([0, 1], pa.timestamp("us", tz="Europe/Berlin")),
         }
     )
     pq.write_table(table, tmp_path / "orders.parquet")
 
     found = guess("orders", [tmp_path / "orders.parquet"])
 
-    assert types(found) == {"id": "long", "placed": "timestamp", "x": "double", "name": "string"}
+    assert types(found) == {"id": "long", "placed": "timestamp", "x": "double", "name": "string", **MORE}
     assert found.dataset.format == Parquet()
     assert found.dataset.key == ("id",)
     assert list(found.left_out) == ["tags"]
@@ -355,9 +467,9 @@ def test_a_sheet_of_an_excel_file_is_read_below_its_names(tmp_path: Path) -> Non
     for row in (
         ["Orders of May"],
         [],
-        ["Order No", "placed", "price"],
-        [7, at("2024-01-31T10:00:01"), 1.5],
-        [8, None, 2],
+        ["Order No", "placed", "price", "due", "paid"],
+        [7, at("2024-01-31T10:00:01"), 1.5, date(2024, 2, 1), True],
+        [8, None, 2, date(2024, 2, 2), False],
     ):
         sheet.append(row)
     book.create_sheet("Notes")
@@ -367,11 +479,43 @@ def test_a_sheet_of_an_excel_file_is_read_below_its_names(tmp_path: Path) -> Non
 
     assert found.dataset.format == Excel(sheet="Sheet", header_row=3)
     assert conformed(found, tmp_path / "orders.xlsx") == [
-        {"order_no": 7, "placed": at("2024-01-31T10:00:01"), "price": 1.5},
-        {"order_no": 8, "placed": None, "price": 2.0},
+        {"order_no": 7, "placed": at("2024-01-31T10:00:01"), "price": 1.5, "due": date(2024, 2, 1), "paid": True},
+        {"order_no": 8, "placed": None, "price": 2.0, "due": date(2024, 2, 2), "paid": False},
     ]
     assert found.notes == ("The sheet 'Sheet' was taken. For another, declare sheet=…: 'Notes'.",)
     assert 'format=Excel(sheet="Sheet", header_row=3)' in declaration(found)
+
+
+@pytest.mark.parametrize(
+    ("below", "footer"),
+    [
+        ([["Total", None, 5.5]], 1),
+        ([[], [None, "Grand total:", 5.5], []], 1),
+        ([["Subtotal", None, 2], ["Summe 2024", None, 5.5]], 2),
+        ([["Total", None, 5.5], ["Source: our books"], [], ["As of May"]], 3),
+        ([[], ["Source: our books"]], 1),
+        ([["Source: our books"]], 0),  # it may be a row with one value
+        ([["Total", "a name", 5.5]], 0),
+        ([["Totally", None, 5.5]], 0),
+        ([[None, None, 5.5]], 0),
+    ],
+)
+def test_totals_and_notes_below_a_table_of_excel_are_left_out(
+    tmp_path: Path, below: list[list[Any]], footer: int
+) -> None:
+    book = Workbook()
+    sheet: Any = book.active
+    for row in (["no", "name", "price"], ["a", "x", 1.5], ["b", "y", 2], ["c", "z", 2], *below):
+        sheet.append(row)
+    book.save(tmp_path / "orders.xlsx")
+
+    found = guess("orders", [tmp_path / "orders.xlsx"])
+
+    assert found.dataset.format == Excel(footer_rows=footer)
+    assert bool(found.notes) == bool(footer)
+    if footer:
+        assert found.rows == 3
+        assert types(found) == {"no": "string", "name": "string", "price": "double"}
 
 
 @pytest.mark.parametrize(

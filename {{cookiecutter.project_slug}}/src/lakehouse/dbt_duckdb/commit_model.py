@@ -31,7 +31,15 @@ from lakehouse.iceberg.writer import described, remove
 
 ICEBERG_TYPES: dict[str, IcebergType] = {text: kind() for kind, text in DUCKDB_TYPES.items()}
 # Other spellings that a yml may use; Trino's `timestamp(6)` among them.
-SPELLINGS = {"TIMESTAMP(6)": "TIMESTAMP", "TEXT": "VARCHAR", "STRING": "VARCHAR", "INT": "INTEGER", "BOOL": "BOOLEAN"}
+SPELLINGS = {
+    "TIMESTAMP(6)": "TIMESTAMP",
+    "TIMESTAMP(6) WITH TIME ZONE": "TIMESTAMP WITH TIME ZONE",
+    "VARBINARY": "BLOB",
+    "TEXT": "VARCHAR",
+    "STRING": "VARCHAR",
+    "INT": "INTEGER",
+    "BOOL": "BOOLEAN",
+}
 
 # A value of the partition column; None stands for the whole of a table without partitions.
 Part = date | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -10,8 +10,9 @@ import pyarrow as pa
 from pyarrow import compute
 
 from lakehouse.datasets.formats import Csv, Excel, JsonLines
+from lakehouse.datasets.types import MOST_DIGITS, kind_of
 from lakehouse.formats.protocol import row_from_0
-from lakehouse.scaffold.spellings import DAYS, NUMBERS, TIMES, Numbers, Times
+from lakehouse.scaffold.spellings import DAYS, MIDNIGHTS, NUMBERS, PAIRS, TIMES, Numbers, Times, have_zones
 
 # its stubs know no plain Python values
 pc: Any = compute
@@ -19,6 +20,7 @@ pc: Any = compute
 F = TypeVar("F")
 # Formats whose values are text, of which types are guessed.
 TextFormat = Csv | JsonLines | Excel
+_USUAL_DAY = Times("%Y-%m-%d")
 # Of so many first values, at least half must be spelled in one way, or it is not looked for any longer.
 ENOUGH = 200
 
@@ -40,8 +42,12 @@ class Texts:
     whole: dict[Numbers, Tally] = field(default_factory=lambda: {form: Tally() for form in NUMBERS})
     numbers: dict[Numbers, Tally] = field(default_factory=lambda: {form: Tally() for form in NUMBERS})
     signed: dict[Numbers, Tally] = field(default_factory=lambda: {form: Tally() for form in NUMBERS})
+    money: dict[Numbers, Tally] = field(default_factory=lambda: {form: Tally() for form in NUMBERS})
     times: dict[Times, Tally] = field(default_factory=lambda: {form: Tally() for form in TIMES})
-    days: dict[Times, Tally] = field(default_factory=lambda: {form: Tally() for form in DAYS})
+    days: dict[Times, Tally] = field(default_factory=lambda: {form: Tally() for form in (*DAYS, MIDNIGHTS)})
+    zoned: Tally = field(default_factory=Tally)
+    words: set[str] | None = field(default_factory=set)
+    digits: int = 0
     zeros: tuple[int, str] | None = None
     first: str = ""
 
@@ -63,6 +69,7 @@ class Texts:
                 self.first = found[0].as_py()
                 self._drop(found.slice(0, ENOUGH))
             self._tally(texts, found, counts)
+            self._measure(found)
         self.rows += len(values)
         self.empty += len(values) - filled
 
@@ -77,6 +84,8 @@ class Texts:
                 del self.whole[form]
             if few(form.are_numbers):
                 del self.numbers[form], self.signed[form]
+            if few(form.are_money):
+                del self.money[form]
         for tallies in (self.times, self.days):
             for time in [time for time in tallies if few(time.are_times)]:
                 del tallies[time]
@@ -85,7 +94,9 @@ class Texts:
         tests: list[tuple[Tally, Callable[[pa.Array[Any]], pa.Array[Any]]]] = [
             *((tally, form.are_whole) for form, tally in self.whole.items()),
             *((tally, form.are_numbers) for form, tally in self.numbers.items()),
+            *((tally, form.are_money) for form, tally in self.money.items()),
             *((tally, form.are_times) for form, tally in (*self.times.items(), *self.days.items())),
+            (self.zoned, have_zones),
             *((self.signed[form], form.have_signs) for form in self.numbers),
         ]
         for tally, test in tests:
@@ -97,6 +108,15 @@ class Texts:
             zeros = pc.match_substring_regex(found, r"^0\d+$")
             if pc.any(zeros).as_py():
                 self.zeros = self._place(texts, found, zeros)
+
+    def _measure(self, found: pa.Array[Any]) -> None:
+        """Note the words of a column that has two of them only, and the digits of the longest amount of money."""
+        if self.words is not None:
+            few = set(pc.utf8_lower(found).to_pylist()) if len(found) <= len(PAIRS) else None
+            self.words = None if few is None or len(self.words | few) > 2 else self.words | few
+        if self.money:
+            digits = pc.utf8_length(pc.replace_substring_regex(found, r"\D", ""))
+            self.digits = max(self.digits, pc.max(digits).as_py())
 
     def _place(self, texts: pa.Array[Any], found: pa.Array[Any], wanted: pa.Array[Any]) -> tuple[int, str]:
         """The first of these values, and its row."""
@@ -121,16 +141,30 @@ def spelled(texts: Iterable[Texts], declared: TextFormat) -> tuple[TextFormat, t
     if isinstance(declared, Excel):
         return declared, ()
     columns = list(texts)
-    times, others = _best(TIMES, lambda form: sum(column.all_in(column.times.get(form)) for column in columns))
-    told = _two_orders(columns, times, others)
-    declared = replace(declared, times=times.form)
+    # Times with a zone are read where times are written as usual; they don't decide against local ones.
+    zoned = sum(column.all_in(column.zoned) for column in columns)
+    times, others = _best(
+        TIMES,
+        lambda form: (
+            2 * sum(column.all_in(column.times.get(form)) for column in columns) + (zoned > 0 and not form.form)
+        ),
+    )
+    days, other_days = _best(
+        (_USUAL_DAY, *DAYS), lambda form: sum(column.all_in(column.days.get(form)) for column in columns)
+    )
+    told = _two_orders([column.times for column in columns], columns, times, others, "times")
+    told += _two_orders([column.days for column in columns], columns, days, other_days, "dates")
+    declared = replace(declared, times=times.form, dates="" if days == _USUAL_DAY else days.form)
     if isinstance(declared, JsonLines):
         return declared, tuple(told)
     # With semicolons between values, a comma stands in numbers.
     order = sorted(NUMBERS, key=lambda form: (declared.delimiter == ";") != (form.decimal == ","))
     order.remove(Numbers())
     numbers, notes = _best(
-        [Numbers(), *order], lambda form: sum(column.all_in(column.numbers.get(form)) for column in columns)
+        [Numbers(), *order],
+        lambda form: sum(
+            column.all_in(column.numbers.get(form)) or column.all_in(column.money.get(form)) for column in columns
+        ),
     )
     told += _two_readings(columns, numbers, notes)
     return replace(declared, decimal=numbers.decimal, thousands=numbers.thousands), tuple(told)
@@ -165,32 +199,65 @@ def _two_readings(columns: list[Texts], chosen: Numbers, others: list[Numbers]) 
     return []
 
 
-def _two_orders(columns: list[Texts], chosen: Times, others: list[Times]) -> list[str]:
+def _two_orders(
+    tallies: list[dict[Times, Tally]], columns: list[Texts], chosen: Times, others: list[Times], what: str
+) -> list[str]:
     """What to tell where day and month can be mistaken."""
     other = next((form for form in others if form.day_first is not None and form.day_first != chosen.day_first), None)
     if chosen.day_first is None or other is None:
         return []
-    example = next(column.first for column in columns if column.all_in(column.times.get(chosen)))
+    example = next(
+        column.first for column, found in zip(columns, tallies, strict=True) if column.all_in(found.get(chosen))
+    )
     return [
         (
-            f"Times such as {example} have two readings, as no number in them is above 12. The day was taken to stand "
-            f"first, as in most countries. If the month does, declare times={other.form!r}."
+            f"{what.capitalize()} such as {example} have two readings, as no number in them is above 12. The day was "
+            f"taken to stand first, as in most countries. If the month does, declare {what}={other.form!r}."
         )
     ]
 
 
 def typed(texts: Texts, declared: TextFormat) -> Typed:
     """The type of a column of text, as the whole of it is spelled, and why."""
-    numbers, times = _numbers(declared), Times("" if isinstance(declared, Excel) else declared.times)
     if not texts.filled:
         return Typed("string", "no value in any row")
+    return next(_fitting(texts, declared), None) or Typed("string", _why_text(texts, _numbers(declared)))
+
+
+def _fitting(texts: Texts, declared: TextFormat) -> Iterator[Typed]:
+    """The types that all values have, the narrowest first."""
+    numbers, times = _numbers(declared), Times("" if isinstance(declared, Excel) else declared.times)
+    if texts.words in PAIRS or texts.words in ({"true"}, {"false"}):
+        yield Typed("boolean", _all(texts, " or ".join(sorted(texts.words or (), reverse=True))))
     if texts.all_in(texts.whole.get(numbers)):
-        return Typed("long", _all(texts, "whole numbers"))
+        yield Typed("long", _all(texts, "whole numbers"))
+    if texts.all_in(texts.money.get(numbers)) and texts.digits <= MOST_DIGITS:
+        yield _money(texts)
     if texts.all_in(texts.numbers.get(numbers)):
-        return Typed("double", f"{texts.signed[numbers].matched:,} of {texts.filled:,} values have decimals")
+        yield Typed("double", f"{texts.signed[numbers].matched:,} of {texts.filled:,} values have decimals")
+    if texts.all_in(texts.days.get(_day_of(declared))):
+        yield Typed("date", f"{_all(texts, 'days')}, written as {texts.first}")
     if texts.all_in(texts.times.get(times)):
-        return Typed("timestamp", f"{_all(texts, 'times')}, written as {texts.first}")
-    return Typed("string", _why_text(texts, numbers))
+        yield Typed("timestamp", f"{_all(texts, 'times')}, written as {texts.first}")
+    if texts.all_in(texts.zoned) and not times.form:
+        yield Typed("timestamptz", f"{_all(texts, 'times with a zone')}, written as {texts.first}")
+
+
+def _money(texts: Texts) -> Typed:
+    """A type of decimals that holds a hundred times as much as the longest amount."""
+    digits = next((some for some in (12, 18) if texts.digits + 2 <= some), MOST_DIGITS)
+    return Typed(
+        f"decimal({digits},2)",
+        f"{_all(texts, 'numbers with two decimals')}, as prices are, and sums of decimals are exact; "
+        "a file with more decimals would be refused, so declare double if one may come",
+    )
+
+
+def _day_of(declared: TextFormat) -> Times:
+    """How a day is written in it."""
+    if isinstance(declared, Excel):
+        return MIDNIGHTS
+    return Times(declared.dates) if declared.dates else _USUAL_DAY
 
 
 def _all(texts: Texts, what: str) -> str:
@@ -202,9 +269,9 @@ def _why_text(texts: Texts, numbers: Numbers) -> str:
     if texts.zeros:
         row, value = texts.zeros
         return f"{shown(value)} in {row_from_0(row)} begins with 0, which a number would lose"
-    for forms, what in ((texts.times, "times"), (texts.days, "days")):
+    for forms, what in ((texts.times, "times"), (texts.days, "days"), ({None: texts.zoned}, "times with a zone")):
         if any(texts.all_in(tally) for tally in forms.values()):
-            return _why_no_time(texts, what)
+            return f"{what} such as {shown(texts.first)}; a file has one form of {what}, and most columns have another"
     nearly = [
         (tally.matched, tally, what)
         for tally, what in (
@@ -223,12 +290,6 @@ def _why_text(texts: Texts, numbers: Numbers) -> str:
     return f"{none:,} of {texts.filled:,} values {are}: {shown(value)} in {row_from_0(row)}"
 
 
-def _why_no_time(texts: Texts, what: str) -> str:
-    if what == "days":
-        return f"days such as {shown(texts.first)}, which have no time of day"
-    return f"times such as {shown(texts.first)}; a file has one form of times, and most columns have another"
-
-
 def shown(value: str) -> str:
     """A value for messages and comments, on one line and not too long."""
     return repr(value if len(value) <= 40 else f"{value[:37]}…")
@@ -237,7 +298,8 @@ def shown(value: str) -> str:
 _TYPES: tuple[tuple[Callable[[pa.DataType], bool], str], ...] = (
     (pa.types.is_integer, "long"),
     (pa.types.is_floating, "double"),
-    (pa.types.is_decimal, "double"),
+    (pa.types.is_boolean, "boolean"),
+    (pa.types.is_date, "date"),
     (pa.types.is_string, "string"),
     (pa.types.is_large_string, "string"),
     (pa.types.is_string_view, "string"),
@@ -248,8 +310,12 @@ _TYPES: tuple[tuple[Callable[[pa.DataType], bool], str], ...] = (
 def typed_by_file(kind: pa.DataType) -> Typed | None:
     """The type of a parquet file's column; None if no type of a raw table takes it."""
     plain = kind.value_type if pa.types.is_dictionary(kind) else kind
-    if pa.types.is_timestamp(plain) and plain.tz is None:
-        return Typed("timestamp", f"the file's type is {kind}")
+    if pa.types.is_timestamp(plain):
+        return Typed("timestamptz" if plain.tz else "timestamp", f"the file's type is {kind}")
+    if pa.types.is_decimal128(plain) and 0 <= plain.scale <= plain.precision:
+        return Typed(f"decimal({plain.precision},{plain.scale})", f"the file's type is {kind}")
+    if pa.types.is_decimal(plain):
+        return Typed("double", f"the file's type is {kind}")
     return next((Typed(name, f"the file's type is {kind}") for test, name in _TYPES if test(plain)), None)
 
 
@@ -257,6 +323,8 @@ def wider(one: Typed, other: Typed) -> Typed:
     """The type that takes the values of both."""
     if one.type == other.type:
         return one
-    if {one.type, other.type} == {"long", "double"}:
+    if {kind_of(one.type), kind_of(other.type)} <= {"long", "double", "decimal"}:
+        if "decimal" in (kind_of(one.type), kind_of(other.type)):
+            return Typed("double", f"{one.why} in one sample, {other.why} in another")
         return one if one.type == "double" else other
     return Typed("string", f"{one.why} in one sample, {other.why} in another")

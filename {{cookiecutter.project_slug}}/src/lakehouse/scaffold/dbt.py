@@ -9,7 +9,18 @@ from lakehouse.datasets.formats import Parquet
 from lakehouse.datasets.model import Column
 from lakehouse.scaffold.guess import Guess
 
-SQL_TYPES = {"long": "bigint", "double": "double", "string": "varchar", "timestamp": "timestamp(6)"}
+_SQL_TYPES = {
+    "long": "bigint",
+    "string": "varchar",
+    "timestamp": "timestamp(6)",
+    "timestamptz": "timestamp(6) with time zone",
+    "binary": "varbinary",
+}
+
+
+def sql_type(declared: str) -> str:
+    """A column's type in the SQL of both engines."""
+    return _SQL_TYPES.get(declared, declared)
 
 
 def model_name(guess: Guess) -> str:
@@ -96,7 +107,7 @@ def _yml(guess: Guess) -> Iterator[str]:
         tests += ["unique"] if dataset.key == (column.name,) else []
         called = column.published_name(None)
         doc = f"The column {called!r} of the file." if called != column.name else "As in the file."
-        yield from _column(column.name, SQL_TYPES[column.type], doc, tests, 6)
+        yield from _column(column.name, sql_type(column.type), doc, tests, 6)
     if dataset.key:
         yield from _column("source_sha256", "varchar", _ROW_DOCS["source_sha256"], ["not_null"], 6)
 

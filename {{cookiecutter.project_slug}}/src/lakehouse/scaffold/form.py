@@ -10,8 +10,8 @@ import csv
 import io
 import re
 import zipfile
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, fields, replace
 from itertools import islice
@@ -29,6 +29,12 @@ from lakehouse.formats.compression import decompressed
 HEAD = 256 << 10  # bytes that the delimiter is guessed from
 BLOCK = 1 << 20
 MOST_JUNK = 100  # lines before the line of names
+MOST_FOOTER = 20  # rows below the table, blank ones among them
+_TOTAL = re.compile(
+    r"(grand |sub-?)?(totals?|sum|sums|summe|gesamt|gesamtsumme|insgesamt|totale|somme|suma|soma|totaal|celkem|razem)"
+    r"( (19|20)\d\d)?:?",
+    re.IGNORECASE,
+)
 DELIMITERS = (",", ";", "\t", "|")
 QUOTES = ('"', "'", "")
 _COMPRESSIONS: dict[bytes, Literal["gzip", "zip", "zstd"]] = {
@@ -167,16 +173,18 @@ def _workbook(path: Path) -> Form:
     try:
         with closing(load_workbook(path, read_only=True, data_only=True)) as book:
             sheets = [sheet for sheet in book.worksheets if sheet.sheet_state == "visible"]
-            rows = list(islice(sheets[0].iter_rows(values_only=True), MOST_JUNK * 2)) if sheets else []
+            found = sheets[0].iter_rows(values_only=True) if sheets else iter(())
+            head = [_filled(row) for row in islice(found, MOST_JUNK * 2)]
+            tail = deque(enumerate(head, 1), MOST_FOOTER)
+            tail.extend(enumerate(map(_filled, found), len(head) + 1))
             names = [sheet.title for sheet in sheets]
     except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
         raise RefusedError(f"{path} is no Excel file that can be read: {error}. Save it again as xlsx.") from error
-    cells = [[cell for cell in row if cell is not None and cell != ""] for row in rows]
-    most = max(map(len, cells), default=0)
+    most = max(map(len, head), default=0)
     header = next(
         (
             number
-            for number, row in enumerate(cells, 1)
+            for number, row in enumerate(head, 1)
             if row and len(row) * 2 > most and all(isinstance(cell, str) and not _is_value(cell) for cell in row)
         ),
         None,
@@ -187,8 +195,38 @@ def _workbook(path: Path) -> Form:
             "into a row above the first."
         )
     others = ", ".join(map(repr, names[1:]))
-    notes = (f"The sheet {names[0]!r} was taken. For another, declare sheet=…: {others}.",) if others else ()
-    return Form(Excel(sheet=names[0] if others else "", header_row=header), notes=notes)
+    notes = [f"The sheet {names[0]!r} was taken. For another, declare sheet=…: {others}."] if others else []
+    footer = _footer([row for number, row in tail if number > header], most)
+    if footer:
+        what = f"the last {len(footer)} rows are" if len(footer) > 1 else "the last row is"
+        notes.append(
+            f"It is a guess that {what} no row of the table: {footer[0]!r}. Every file loses as many rows; if others "
+            "have none such, correct footer_rows."
+        )
+    form = Excel(sheet=names[0] if others else "", header_row=header, footer_rows=len(footer))
+    return Form(form, notes=tuple(notes))
+
+
+def _filled(row: Iterable[Any]) -> list[Any]:
+    return [cell for cell in row if cell is not None and cell != ""]
+
+
+def _footer(rows: Sequence[list[Any]], most: int) -> list[str]:
+    """How each of the last rows begins that are no rows of the table: totals, and notes below a total or a blank row.
+
+    A row that is wrongly taken for one would be lost, so a total has the word for it, and fewer cells than others.
+    """
+    found: list[str] = []
+    notes: list[str] = []
+    for row in reversed(rows):
+        if not row or (_TOTAL.fullmatch(str(row[0]).strip()) and len(row) < most):
+            found = [*map(str, row[:1]), *notes, *found]
+            notes = []
+        elif len(row) == 1 and isinstance(row[0], str) and most > 2:
+            notes.insert(0, row[0])
+        else:
+            break
+    return found
 
 
 def _opened(path: Path, declared: Csv) -> Any:

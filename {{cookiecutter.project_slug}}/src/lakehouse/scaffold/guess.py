@@ -32,6 +32,7 @@ from lakehouse.scaffold.series import Series, series_of
 # its stubs know no plain Python values
 pc: Any = compute
 
+TIME_TYPES = ("timestamp", "timestamptz", "date")
 INSIDE = 0.9  # the share of rows whose time lies in the part of their file
 
 
@@ -326,7 +327,7 @@ class _Seen:
         self._columns = dataset.columns
         self._part: Part | None = None
         self.empty = {column.name: 0 for column in dataset.columns}
-        self._inside = {column.name: 0 for column in dataset.columns if column.type == "timestamp"}
+        self._inside = {column.name: 0 for column in dataset.columns if column.type in TIME_TYPES}
         self._times = dict(self._inside)
 
     def begin(self, part: Part | None) -> None:

@@ -70,6 +70,10 @@ class Numbers:
         exact = pc.less_equal(pc.utf8_length(digits), EXACT_DIGITS)
         return pc.and_(pc.match_substring_regex(texts, number), exact)
 
+    def are_money(self, texts: Array) -> Array:
+        """Which texts are numbers with two digits behind the point, as prices are written."""
+        return pc.match_substring_regex(texts, rf"^-?{self._whole}{re.escape(self.decimal)}\d\d$")
+
     def have_signs(self, texts: Array) -> Array:
         """Which texts have one of the two signs in them."""
         return pc.match_substring_regex(texts, "[" + re.escape(self.decimal + self.thousands) + "]")
@@ -85,6 +89,18 @@ NUMBERS = tuple(
 )
 
 
+_USUAL = r"^\d{4}-\d{2}-\d{2}[ T]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,6})?)?"
+
+
+def have_zones(texts: Array) -> Array:
+    """Which texts are times with a zone, written as 2024-01-31 23:59:59+01:00 or 2024-01-31T23:59:59Z."""
+    return pc.match_substring_regex(texts, _USUAL + r"(Z|[+-]\d{2}:?\d{2})$")
+
+
+# Two words that mean true and false. 1 and 0 are numbers.
+PAIRS = ({"true", "false"}, {"yes", "no"}, {"t", "f"}, {"y", "n"})
+
+
 @dataclass(frozen=True)
 class Times:
     """A form of times or days, in the signs of `strptime`; "" is 2024-01-31 23:59:59."""
@@ -98,7 +114,7 @@ class Times:
     @cached_property
     def _pattern(self) -> str:
         if not self.form:
-            return r"^\d{4}-\d{2}-\d{2}[ T]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,6})?)?$"
+            return _USUAL + "$"
         return "^" + re.sub("%.", lambda sign: _SIGNS[str(sign[0])], self.form.replace(".", r"\.")) + "$"
 
     @property
@@ -117,4 +133,7 @@ def _times() -> Iterator[Times]:
 
 
 TIMES = tuple(_times())
-DAYS = tuple(map(Times, _DAYS))
+# 20240131 is a whole number.
+DAYS = tuple(Times(form) for form in _DAYS if form != "%Y%m%d")
+# A day in a cell of Excel is a time at midnight.
+MIDNIGHTS = Times("%Y-%m-%d 00:00:00")
