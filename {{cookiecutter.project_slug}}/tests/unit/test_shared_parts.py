@@ -293,6 +293,35 @@ def test_files_are_merged_by_key_together(lake: Lake, folder: Path) -> None:
         load_from(lake, folder, whole)
 
 
+def test_bad_rows_are_set_aside_with_the_file_that_has_them(lake: Lake, folder: Path) -> None:
+    declare(on_bad_rows="set aside", bad_share=0.5)
+    put(folder, a="number,shop,price\n1,a,1\n2,a,2\n", b="number,shop,price\n3,b,much\n4,b,4\n")
+
+    result = load_from(lake, folder)
+
+    assert (result.rows, [row[:2] for row in rows(lake)]) == (3, [(0, 1), (1, 2), (3, 4)])
+    (bad,) = lake.rows("select file_row, reason from raw.orders_rejected")
+    assert bad["file_row"] == 2
+    assert "'much' in row 0 (counted from 0) of orders_2024-01-05_b.csv" in bad["reason"]
+
+
+def test_files_of_changes_bring_new_and_changed_rows(lake: Lake, folder: Path) -> None:
+    declare(files="orders_*.csv", parts=Whole(complete=False), key=("number",), order="price")
+    whole = DatasetFile("orders")
+    put(folder, a="number,shop,price\n1,a,1\n2,a,1\n")
+    load_from(lake, folder, whole)
+    put(folder, b="number,shop,price\n2,b,2\n3,b,1\n")
+    second = load_from(lake, folder, whole)
+    (folder / "orders_2024-01-05_a.csv").unlink()
+    put(folder, c="number,shop,price\n3,c,3\n")
+    third = load_from(lake, folder, whole)
+
+    assert second.counts == "4 rows (1 inserted, 1 updated, 1 unchanged, 0 removed, 1 outdated)"
+    assert third.counts == "3 rows (0 inserted, 1 updated, 1 unchanged, 0 removed, 1 outdated)"
+    found = lake.rows("select number, shop from raw.orders order by number")
+    assert [tuple(row.values()) for row in found] == [(1, "a"), (2, "b"), (3, "c")]
+
+
 @pytest.mark.parametrize(
     ("form", "bad", "message"),
     [
@@ -382,7 +411,7 @@ def test_the_same_bytes_under_two_names_are_refused_if_they_have_rows(lake: Lake
     put(folder, a2="number,shop\n1,a\n")
 
     with pytest.raises(
-        RefusedError, match=r"orders_2024-01-05_a2.csv has the same bytes as orders_2024-01-05_a.csv, so its rows would"
+        RefusedError, match=r"orders_2024-01-05_a2.csv has the same bytes as orders_2024-01-05_a.csv.*Correct that file"
     ):
         load_from(lake, folder)
 

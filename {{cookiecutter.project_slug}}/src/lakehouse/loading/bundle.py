@@ -79,8 +79,7 @@ class BundleReader:
                     if len(batch) and member.name in self._copies:
                         raise ContentError(
                             f"{member.name} has the same bytes as {self._copies[member.name]}, so its rows would be "
-                            "loaded twice. Remove one of the two from the source folder; if both are right, write "
-                            "their rows into one file"
+                            "loaded twice. Remove one of the two; if both are right, write their rows into one file"
                         )
                     yield _as_asked(batch, columns, own)
                     done += len(batch)

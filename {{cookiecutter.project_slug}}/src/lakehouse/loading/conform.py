@@ -28,13 +28,15 @@ pc: Any = compute
 _NOT_CONVERTED = (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError)
 
 
-def _fix(dataset: Dataset) -> str:
+def fix(dataset: Dataset) -> str:
     """What to do about a file that is refused."""
     if dataset.source:
         return (
             "Nothing was loaded. Correct the rows in the database, or CAST the column in the `sql` of the declaration, "
             "and read the rows again with --refresh."
         )
+    if dataset.bundled:
+        return "Nothing was loaded. Correct that file in the source folder, and load all of them again with --refresh."
     return (
         "Nothing was loaded. Load it again with --refresh, which gets the published file again. If that file is wrong "
         "too, correct a copy of it, set TLC_SOURCE to the folder of the copy, and land that with --refresh."
@@ -91,7 +93,7 @@ def plan(dataset: Dataset, part: Part | None, schema: pa.Schema, file: str) -> M
         if taken is not None:
             raise RefusedError(
                 f"{file}: the columns {taken!r} and {published.name!r} are both names of the table's column "
-                f"{column.name}, and a file may have only one of them. {_fix(dataset)}"
+                f"{column.name}, and a file may have only one of them. {fix(dataset)}"
             )
         sources[column.name] = published.name
         _check_type(dataset, column, published, file)
@@ -132,7 +134,7 @@ def _check_type(dataset: Dataset, column: Column, published: pa.Field[Any], file
     if not (accepts(column, published.type) or empty):
         raise RefusedError(
             f"{file}: the column {published.name!r} has the type {published.type}, which the table's column "
-            f"{column.name} does not accept; expected {expected(column, dataset.format)}. {_fix(dataset)}"
+            f"{column.name} does not accept; expected {expected(column, dataset.format)}. {fix(dataset)}"
         )
 
 
@@ -207,7 +209,7 @@ class Conformer:
                     f"{self.file}: the column {self.match.sources[name]!r} has no value in any of its {self.rows:,} "
                     f"rows, and {_files_of(self.dataset, self.part)} must have some "
                     f"(as {expected(column, self.dataset.format)}). "
-                    f"{_fix(self.dataset)}"
+                    f"{fix(self.dataset)}"
                 )
         if self._both_times and self._swapped > self.dataset.swapped_share * self._both_times:
             pickup, dropoff = (
@@ -345,7 +347,7 @@ class Conformer:
         return first_out_of_range(column, found)
 
     def _refusal(self, column: Column, source: str, values: pa.Array[Any], position: int) -> BadValueError:
-        return BadValueError(f"{self.file}: {self._reason(column, source, values, position)}. {_fix(self.dataset)}")
+        return BadValueError(f"{self.file}: {self._reason(column, source, values, position)}. {fix(self.dataset)}")
 
     def _reason(self, column: Column, source: str, values: pa.Array[Any], position: int) -> str:
         """What is wrong with a value, as text."""

@@ -53,7 +53,7 @@ from lakehouse.loading.acceptance import (
     superseded,
 )
 from lakehouse.loading.bundle import open_landed
-from lakehouse.loading.conform import BadValueError, Conformer, plan
+from lakehouse.loading.conform import BadValueError, Conformer, fix, plan
 from lakehouse.loading.cursor import check_no_gap, has_cursor
 from lakehouse.loading.merge import FileRows, Merged, file_rows
 from lakehouse.loading.set_aside import LoadedBy, Rejected, SetAside
@@ -487,9 +487,7 @@ class _Check:
             yield
         except ContentError as error:
             raise RefusedError(
-                f"{self.landed.file.name}: {error}. Nothing was loaded. Load it again with --refresh, which gets the "
-                "published file again. If that file is wrong too, correct a copy of it, set TLC_SOURCE to the folder "
-                "of the copy, and load that with --refresh."
+                f"{self.landed.file.name}: {error}. {fix(dataset_named(self.landed.file.dataset))}"
             ) from error
         except (OSError, pa.ArrowException) as error:
             line = (str(error) or type(error).__name__).splitlines()[0][:200]
