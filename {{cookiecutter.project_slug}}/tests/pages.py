@@ -143,10 +143,10 @@ def exercises(project: Project) -> None:
 
 
 def own_definitions(project: Project) -> None:
-    """Write what docs/dagster.md shows as files of one's own: assets, a schedule, assets of weeks and regions."""
+    """Write what docs/dagster.md shows as files of one's own: assets, a schedule, a sensor, weeks and regions."""
     page = (PROJECT / "docs" / "dagster.md").read_text(encoding="utf-8")
     files = [code for *_, language, code in _PART.findall(page) if language == "python" and code.startswith("import")]
-    assert len(files) == 4
+    assert len(files) == 5
     for number, code in enumerate(files):
         (project.root / "src" / "lakehouse" / "defs" / f"mine_{number}.py").write_text(code, encoding="utf-8")
 

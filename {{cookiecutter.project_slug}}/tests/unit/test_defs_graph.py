@@ -132,12 +132,15 @@ job = repository.get_job("lakehouse_full_pipeline")
 policies = {key.to_user_string(): str(job.asset_layer.get(key).backfill_policy) for key in
             job.asset_layer.executable_asset_keys}
 schedules = {one.name: [one.job_name, one.default_status.value] for one in repository.schedule_defs}
-print(json.dumps({"policies": policies, "schedules": schedules}))
+sensors = {one.name: [one.job_name if one.name == "build_after_loads" else "", one.default_status.value]
+           for one in repository.sensor_defs}
+print(json.dumps({"policies": policies, "schedules": schedules, "sensors": sensors}))
 """)
 
     assert {*CONTRACT, "my_chart"} - DAILY <= set(found["policies"])
     assert len(set(found["policies"].values())) == 1
     assert found["schedules"]["build_at_night"] == ["dbt_only", "STOPPED"]
+    assert found["sensors"] == {"build_after_loads": ["dbt_only", "STOPPED"], "new_files": ["", "STOPPED"]}
 
 
 def test_a_file_dropped_into_defs_is_found_without_registration(tmp_path: Path) -> None:

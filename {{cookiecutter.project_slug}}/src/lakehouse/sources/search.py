@@ -101,11 +101,29 @@ def find_all(folder: Path, wanted: DatasetFile) -> list[Path]:
 def contents(folder: Path) -> dict[str, list[Part]]:
     """The months or days that `find` would look at in a folder, by dataset; none for one whose file is the table."""
     found: dict[str, set[Part]] = {}
-    for _, folders, files in _walk(folder, []):
-        for file in map(file_called, map(_plain, (*folders, *files))):
-            if file is not None:
-                found.setdefault(file.dataset, set()).update([file.part] if file.part else [])
+    for file in listing(folder)[0]:
+        found.setdefault(file.dataset, set()).update([file.part] if file.part else [])
     return {dataset: sorted(parts, key=lambda part: part.first_day) for dataset, parts in found.items()}
+
+
+def listing(folder: Path) -> tuple[dict[DatasetFile, list[Path]], list[OSError]]:
+    """All files of all datasets in `folder` or below it, in one walk, and the errors of folders that can't be read.
+
+    A folder of a published name gives the files in it. Links to nowhere are among the files.
+    """
+    found: dict[DatasetFile, list[Path]] = {}
+    unread: list[OSError] = []
+    for where, folders, files in _walk(folder, unread):
+        for name in (*folders, *files):
+            file = None if name.startswith((".", "~$")) else file_called(name) or file_called(_plain(name))
+            if file is None:
+                continue
+            paths = found.setdefault(file, [])
+            try:
+                paths.extend((where / name).iterdir() if name in folders else [where / name])
+            except OSError as error:
+                unread.append(error)
+    return found, unread
 
 
 def _unread(what: str, folder: Path, unread: list[OSError]) -> str:

@@ -1,0 +1,181 @@
+"""One tick of the sensor `new_files`: which files of the source folder are new or changed, and which runs load them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import dagster as dg
+
+from lakehouse.datasets.model import Dataset
+from lakehouse.datasets.parts import Daily, Monthly, Whole
+from lakehouse.datasets.registry import DATASETS, dataset_named
+from lakehouse.defs.common import asset_keys
+from lakehouse.defs.partitions import partition_key, partitions_of
+from lakehouse.errors import LandingError, SourceError
+from lakehouse.landing import Landing
+from lakehouse.landing.land import is_generated
+from lakehouse.sources.watch import Look, Sighting, look
+
+JOBS: Mapping[type, str] = {Monthly: "bronze_months", Daily: "bronze_days", Whole: "bronze_whole"}
+SETTLED_SECONDS = 60
+# Dagster ends a tick after 60 seconds. What is not compared in this time waits for the next tick.
+TICK_SECONDS = 20
+MOST_PARTS = 31  # of a run
+NAMES_SHOWN = 5
+_TAG_LENGTH = 63
+
+
+@dataclass
+class Cursor:
+    """Versions by file, `{"sales 2024-01-05": "0123456789abcdef"}`: what is dealt with, and what may still be written.
+
+    It has only files that are in the folder, so it grows with the folder and not with time.
+    """
+
+    known: dict[str, str] = field(default_factory=dict)
+    waiting: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str | None) -> Cursor:
+        """Read a cursor. One that is missing, or that somebody wrote by hand, is empty: then files are compared."""
+        try:
+            read = json.loads(text or "{}")
+            return cls(dict(read.get("known", {})), dict(read.get("waiting", {})))
+        except (ValueError, TypeError, AttributeError):
+            return cls()
+
+    def __str__(self) -> str:
+        return json.dumps({"known": self.known, "waiting": self.waiting}, separators=(",", ":"))
+
+
+def tick(context: dg.SensorEvaluationContext, source: str, zone: Landing) -> dg.SensorResult | dg.SkipReason:
+    """Ask for a run of each file that is new or changed and completely written. Files of a span of days share a run.
+
+    Raises:
+        ServiceError: the landing zone does not answer.
+    """
+    try:
+        seen = look(source)
+    except SourceError as error:
+        return dg.SkipReason(str(error))
+    before, after = Cursor.parse(context.cursor), Cursor()
+    deadline, now = time.monotonic() + TICK_SECONDS, time.time()
+    wanted: list[Sighting] = []
+    outside: list[Sighting] = []
+    for one in _in_order(seen, outside):
+        label = one.file.label
+        settled = now - one.changed_at >= SETTLED_SECONDS or before.waiting.get(label) == one.version
+        if before.known.get(label) == one.version:
+            after.known[label] = one.version
+        elif not settled or time.monotonic() > deadline:
+            after.waiting[label] = one.version
+        else:
+            after.known[label] = one.version
+            if not _asked(context.instance, one) and not _landed(zone, one, seen):
+                wanted.append(one)
+    requests = [_request(span) for span in _spans(wanted)]
+    notes = _notes(seen, after, outside)
+    if requests:
+        for note in notes:
+            context.log.info(note)
+        return dg.SensorResult(run_requests=requests, cursor=str(after))
+    reason = f"No new or changed file in {seen.folder.absolute()}: {len(after.known)} are as they were."
+    return dg.SensorResult(skip_reason=" ".join([reason, *notes]), cursor=str(after))
+
+
+def _in_order(seen: Look, outside: list[Sighting]) -> Iterator[Sighting]:
+    """What datasets take from files, by dataset and part. What is no partition of its assets goes to `outside`."""
+    by_dataset: dict[str, list[Sighting]] = {}
+    for one in seen.sightings:
+        by_dataset.setdefault(one.file.dataset, []).append(one)
+    for dataset in DATASETS.values():
+        if dataset.source is not None:
+            continue
+        partitions = partitions_of(dataset)
+        keys = set(partitions.get_partition_keys()) if partitions else set()
+        for one in sorted(by_dataset.get(dataset.name, []), key=lambda one: str(one.file.part)):
+            part = one.file.part
+            if part and (partition_key(part) not in keys or part.first_day < dataset.first_part.first_day):
+                outside.append(one)
+            else:
+                yield one
+
+
+def _tag(one: Sighting) -> str:
+    part = f"_{one.file.part}" if one.file.part else ""
+    return f"lakehouse/{f'{one.file.dataset}{part}'[-_TAG_LENGTH:]}"
+
+
+def _asked(instance: dg.DagsterInstance, one: Sighting) -> bool:
+    """Whether there was a run for this version of the file already, however it ended."""
+    return bool(instance.get_runs(dg.RunsFilter(tags={_tag(one): one.version}), limit=1))
+
+
+def _landed(zone: Landing, one: Sighting, seen: Look) -> bool:
+    """Whether the landing zone has the same bytes. After an error the run is asked for, and reports it."""
+    try:
+        landed = zone.find(one.file)
+        if landed is None or is_generated(landed):
+            return False
+        bundled = dataset_named(one.file.dataset).bundled
+        if not bundled and len(one.paths) == 1 and one.size != landed.size:
+            return False
+        return one.sha256(seen.folder) == landed.sha256
+    except (LandingError, SourceError, OSError):
+        return False
+
+
+def _spans(wanted: Sequence[Sighting]) -> Iterator[list[Sighting]]:
+    """Months or days of one dataset that follow each other: one run holds them. A whole table is a run of its own."""
+    span: list[Sighting] = []
+    for one in wanted:
+        last = span[-1].file if span else None
+        follows = last and last.dataset == one.file.dataset and last.part and last.part.next == one.file.part
+        if span and (not follows or len(span) == MOST_PARTS):
+            yield span
+            span = []
+        span.append(one)
+    if span:
+        yield span
+
+
+def _request(span: Sequence[Sighting]) -> dg.RunRequest:
+    dataset: Dataset = dataset_named(span[0].file.dataset)
+    parts = [one.file.part for one in span if one.file.part]
+    keys = [partition_key(part) for part in parts]
+    tags = {_tag(one): one.version for one in span}
+    if keys:
+        tags |= {"dagster/asset_partition_range_start": keys[0], "dagster/asset_partition_range_end": keys[-1]}
+    version = hashlib.sha256("".join(one.version for one in span).encode()).hexdigest()[:16]
+    return dg.RunRequest(
+        run_key=":".join([dataset.name, *(f"{key}" for key in dict.fromkeys([*keys[:1], *keys[-1:]])), version]),
+        job_name=JOBS[type(dataset.parts)],
+        asset_selection=[*asset_keys(dataset)],
+        tags=tags,
+        run_config={"ops": {f"landing__{dataset.landing_key}": {"config": {"refresh": True}}}},
+    )
+
+
+def _notes(seen: Look, after: Cursor, outside: Sequence[Sighting]) -> list[str]:
+    """What else a reader of the tick should know, one sentence each."""
+    notes = []
+    if after.waiting:
+        notes.append(f"Waiting until they are written completely: {_some(list(after.waiting))}.")
+    if outside:
+        notes.append(
+            f"No partition has {_some([one.file.label for one in outside])}: partitions begin at LAKEHOUSE_FIRST_MONTH "
+            "or at `since` of the dataset, and end with the last month or day that is over."
+        )
+    if seen.unread:
+        where = _some([f"{error.filename} ({error.strerror})" for error in seen.unread])
+        notes.append(f"Can't be read: {where}. Give yourself the right to read it.")
+    return notes
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return ", ".join(names[:NAMES_SHOWN]) + more
