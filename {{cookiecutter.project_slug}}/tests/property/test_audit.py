@@ -41,3 +41,15 @@ def test_one_text_that_changed_and_texts_in_another_order_are_found(
         assert bool(totals(pa.array(texts, pa.string())).differences(totals(pa.array(now, pa.string())))) == (
             now != texts
         )
+
+
+@given(st.lists(st.none() | st.lists(TEXT, max_size=4), min_size=1, max_size=20), TEXT, st.integers(0, 19))
+def test_lists_are_told_apart_however_they_are_cut(
+    lists: list[list[str | None] | None], text: str | None, row: int
+) -> None:
+    kind: Any = pa.list_(pa.string())
+    whole: Any = pa.array(lists, kind)
+    assert totals(whole).differences(totals(whole[:row], whole[row:])) == []
+    assert totals(whole).differences(totals(whole.cast(pa.large_list(pa.large_string())))) == []
+    for now in ([*lists[:row], [text], *lists[row + 1 :]], lists[::-1], [one and one[::-1] for one in lists]):
+        assert bool(totals(whole).differences(totals(pa.array(now, kind)))) == (now != lists)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
@@ -20,9 +21,10 @@ from lakehouse.cli.terminal import print_json, shown
 from lakehouse.datasets.days import Day
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.formats import Csv, Excel, JsonLines, Parquet
-from lakehouse.datasets.model import BEGINNING, Column, Dataset
+from lakehouse.datasets.model import BEGINNING, Column, Dataset, Name
 from lakehouse.datasets.parts import Daily, Part, Whole
 from lakehouse.datasets.registry import DATASETS
+from lakehouse.datasets.rules import problem
 from lakehouse.defs.common import column_schema
 from lakehouse.defs.raw.checks import part_facts
 from lakehouse.errors import RefusedError, SettingsError
@@ -537,3 +539,119 @@ def test_a_file_of_many_batches_is_audited_by_every_bit(things: Things) -> None:
 
         assert one.differences(other) == []
         assert one.differences(swapped) == ["price: values differ"], column.name
+
+
+LISTS = (
+    Column("id", "long"),
+    Column("tags", "list(string)"),
+    Column("scores", "list(decimal(6,2))"),
+    Column("days", "list(date)"),
+)
+LISTED: list[dict[str, Any]] = [
+    {"id": 1, "tags": ["a", None, ""], "scores": [Decimal("1.50"), Decimal("-2.25")], "days": [date(2024, 2, 29)]},
+    {"id": 2, "tags": [], "scores": None, "days": [None]},
+    {"id": 3, "tags": None, "scores": [], "days": None},
+]
+
+
+@pytest.mark.parametrize("form", [Parquet(), JsonLines()], ids=["parquet", "JSON lines"])
+@pytest.mark.parametrize("key", [(), ("id",)], ids=["without a key", "with a key"])
+def test_lists_are_loaded_exactly(things: Things, form: Parquet | JsonLines, key: tuple[str, ...]) -> None:
+    things.declare(*LISTS, format=form, key=key)
+    content: pa.Table | str = pa.Table.from_pylist(LISTED)
+    if isinstance(form, JsonLines):
+        content = "\n".join(json.dumps(row, default=str) for row in LISTED)
+
+    assert things.load(content).rows == 3
+    assert things.lake.rows("select id, tags, scores, days from raw.things order by id") == LISTED
+    assert things.lake.rows("select unnest(tags) as tag from raw.things where id = 1 limit 1") == [{"tag": "a"}]
+    assert (
+        things.lake.catalog.load_table("raw.things")
+        .scan()
+        .to_arrow()
+        .select(["id", "tags", "scores", "days"])
+        .sort_by("id")
+        .to_pylist()
+        == LISTED
+    )
+
+
+def test_a_changed_list_is_a_changed_row(things: Things) -> None:
+    things.declare(*LISTS, key=("id",))
+    things.load(pa.Table.from_pylist(LISTED))
+
+    done = things.load(pa.Table.from_pylist([{**LISTED[0], "tags": ["a", None]}, *LISTED[1:]]))
+
+    assert done.merged is not None
+    assert (done.merged.updated, done.merged.unchanged) == (1, 2)
+
+
+def test_a_list_is_added_to_a_table_that_has_rows(things: Things) -> None:
+    things.declare(*LISTS[:2])
+    things.load(pa.Table.from_pylist(LISTED).select(["id", "tags"]))
+    things.declare(*LISTS)
+
+    things.load(pa.Table.from_pylist(LISTED))
+    things.load(pa.Table.from_pylist(LISTED[:2]))  # its declaration is still that of the table
+
+    assert things.lake.rows("select id, tags, scores, days from raw.things order by id") == LISTED[:2]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (
+            '{"id": 1, "tags": ["a", 7, true]}\n{"id": 2, "tags": "b"}',
+            r"'tags' has a single value in line 2; expected a list",
+        ),
+        ('{"id": 1, "tags": [["a"]]}', r"'tags' has a list in line 1; expected a single value"),
+        ('{"id": 1, "tags": "a"}', r"'tags' has the type string, .* expected a list, each value of it text"),
+        (
+            '{"id": 1, "scores": ["1.5", "1.505"]}',
+            r"'scores' has \['1.5', '1.505'\] in line 1; expected a list, each value of it a number with at most 2",
+        ),
+        ('{"id": 1, "days": ["2024-02-30"]}', r"'days' has \['2024-02-30'\] in line 1; expected a list"),
+    ],
+)
+def test_a_wrong_list_is_refused_by_its_line(things: Things, line: str, message: str) -> None:
+    things.declare(*LISTS, format=JsonLines())
+
+    with pytest.raises(RefusedError, match=message):
+        things.load(line)
+
+
+def test_a_number_in_a_list_that_is_too_large_is_refused_by_its_row(things: Things) -> None:
+    things.declare(Column("sizes", "list(double)"))
+
+    with pytest.raises(
+        RefusedError, match=r"'sizes' has \[2.0, 1000000000.0\] in row 1 .*expected a list, each value of it"
+    ):
+        things.load(pa.table({"sizes": [[1.0], [2.0, 1e9]]}))
+
+
+@pytest.mark.parametrize(
+    ("column", "changes", "message"),
+    [
+        (Column("x", "list(list(long))"), {}, "has the type 'list\\(list\\(long\\)\\)'. Use one of"),
+        (Column("x", "list()"), {}, "has the type 'list\\(\\)'. Use one of"),
+        (Column("x", "list(long)"), {"key": ("x",)}, "Use columns of any type but double, binary or list"),
+        (Column("x", "list(long)"), {"format": Csv()}, "'x' is a list, and the .* has none"),
+    ],
+)
+def test_a_list_that_no_table_can_have_is_no_declaration(
+    things: Things, column: Column, changes: dict[str, Any], message: str
+) -> None:
+    assert re.search(message, problem(things.declare(column, **changes)) or "")
+
+
+def test_members_of_a_struct_in_parquet_are_columns_by_their_path(things: Things) -> None:
+    things.declare(Column("id", "long"), Column("city", "string", (Name("customer.address.city"),)))
+    customers = [{"address": {"city": "Rome"}}, {"address": None}, None]
+
+    things.load(pa.table({"id": [1, 2, 3], "customer": customers}))
+
+    assert things.lake.rows("select id, city from raw.things order by id") == [
+        {"id": 1, "city": "Rome"},
+        {"id": 2, "city": None},
+        {"id": 3, "city": None},
+    ]

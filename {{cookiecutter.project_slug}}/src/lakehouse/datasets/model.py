@@ -5,7 +5,7 @@ Each dataset is declared in a file of its own in this folder. See registry.py.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from string import Formatter
@@ -15,7 +15,7 @@ from lakehouse.datasets.formats import Format, Parquet
 from lakehouse.datasets.months import Month
 from lakehouse.datasets.parts import Daily, Monthly, Part, Whole
 from lakehouse.datasets.sources import Query
-from lakehouse.datasets.types import kind_of, largest_decimal
+from lakehouse.datasets.types import element_of, kind_of, largest_decimal
 from lakehouse.errors import SettingsError
 
 BEGINNING, END = Month(1, 1), Month(9999, 12)
@@ -66,6 +66,11 @@ class Column:
     def kind(self) -> str:
         """Its type without digits: `decimal` where the type is `decimal(12,2)`."""
         return kind_of(self.type)
+
+    @property
+    def element(self) -> Column:
+        """What a list holds, as a column of its own."""
+        return replace(self, type=element_of(self.type))
 
     @property
     def largest(self) -> float | int | Decimal:

@@ -30,7 +30,7 @@ _TYPES_OF_ROLE = {
     "count": ("long",),
 }
 # Two doubles that look the same may differ; bytes are compared whole, and have no order that people know.
-_NO_KEY = ("double", "binary")
+_NO_KEY = ("double", "binary", "list")
 # Columns that the loader adds to those of a declaration.
 ADDED = {"file_month", "file_date", "file_row", "source_sha256"}
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
@@ -182,7 +182,7 @@ def _wrong_columns(dataset: Dataset) -> Iterator[str]:
             known = ", ".join(seen.values())
             yield f"the key has {name!r}, and no column has this name. Use names of columns: {known}."
     for column in dataset.columns:
-        if column.name in dataset.key and column.type in _NO_KEY:
+        if column.name in dataset.key and column.kind in _NO_KEY:
             yield f"the key has {column.name!r}, a {column.type}. Use columns of any type but {_either(_NO_KEY)}."
     if len(times := [column.name for column in dataset.columns if column.role in ("pickup", "time")]) > 1:
         yield f"the columns {' and '.join(times)} have the role pickup or time. Rows belong to a part by one."
@@ -199,7 +199,7 @@ def _wrong_columns(dataset: Dataset) -> Iterator[str]:
 
 
 def _either(words: tuple[str, ...]) -> str:
-    return " or ".join(words)
+    return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def _wrong_in_text(columns: tuple[Column, ...], form: Format) -> Iterator[str]:
@@ -207,8 +207,10 @@ def _wrong_in_text(columns: tuple[Column, ...], form: Format) -> Iterator[str]:
     times = form.times if isinstance(form, Csv | JsonLines) else ""
     for column in columns:
         where = f"the column {column.name!r}"
-        if column.type == "binary":
-            yield f"{where} is binary, and the {form.title} has only text. Declare it as string."
+        if column.type == "binary" or (column.kind == "list" and column.element.type == "binary"):
+            yield f"{where} is {column.type}, and the {form.title} has only text. Declare it as string."
+        if column.kind == "list" and not isinstance(form, JsonLines):
+            yield f"{where} is a list, and the {form.title} has none. Declare it as string."
         if column.type == "timestamp" and "%z" in times:
             yield (f"{where} is timestamp, and times={times!r} has a zone. Declare it as timestamptz, or remove %z.")
         if column.type == "timestamptz" and times and ("%z" in times) == bool(column.zone):

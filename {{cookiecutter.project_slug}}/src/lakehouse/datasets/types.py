@@ -6,14 +6,29 @@ import re
 from decimal import Decimal
 
 # As a declaration writes them.
-TYPES = ("long", "double", "decimal(P,S)", "boolean", "date", "timestamp", "timestamptz", "string", "binary")
+TYPES = ("long", "double", "decimal(P,S)", "boolean", "date", "timestamp", "timestamptz", "string", "binary", "list(…)")
 MOST_DIGITS = 38
 _DECIMAL = re.compile(r"decimal\(([0-9]+), ?([0-9]+)\)")
+_LIST = re.compile(r"list\((.+)\)")
 
 
 def kind_of(type_: str) -> str:
-    """The type without its digits: `decimal` for `decimal(12,2)`, and the type itself for all others."""
+    """The type without what it has in brackets: `decimal` for `decimal(12,2)`, `list` for `list(long)`."""
+    if _LIST.fullmatch(type_):
+        return "list"
     return "decimal" if _DECIMAL.fullmatch(type_) else type_
+
+
+def element_of(type_: str) -> str:
+    """The type of what a list holds: `long` for `list(long)`.
+
+    Raises:
+        ValueError: it is no list type.
+    """
+    match = _LIST.fullmatch(type_)
+    if match is None:
+        raise ValueError(type_)
+    return match[1]
 
 
 def digits_of(type_: str) -> tuple[int, int]:
@@ -35,9 +50,12 @@ def largest_decimal(type_: str) -> Decimal:
 
 
 def is_type(type_: object) -> bool:
-    """Whether a column can have this type: its word is known, and a decimal has 1 to 38 digits."""
+    """Whether a column can have this type: its word is known, a decimal has 1 to 38 digits, a list holds no lists."""
     if not isinstance(type_, str):
         return False
+    if kind_of(type_) == "list":
+        element = element_of(type_)
+        return kind_of(element) != "list" and is_type(element)
     if not _DECIMAL.fullmatch(type_):
         return type_ in TYPES and "(" not in type_
     digits, behind = digits_of(type_)

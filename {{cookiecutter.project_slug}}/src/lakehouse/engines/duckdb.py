@@ -21,7 +21,9 @@ from pyiceberg.types import (
     FloatType,
     IcebergType,
     IntegerType,
+    ListType,
     LongType,
+    NestedField,
     StringType,
     TimestampType,
     TimestamptzType,
@@ -139,14 +141,17 @@ def _field_map(table: str, schema: Schema) -> str:
     return "MAP {" + ", ".join(fields) + "}"
 
 
-def _duckdb_type(table: str, field: Any) -> str:
-    if isinstance(field.field_type, DecimalType):
-        return f"DECIMAL({field.field_type.precision},{field.field_type.scale})"
+def _duckdb_type(table: str, field: NestedField) -> str:
+    kind = field.field_type
+    if isinstance(kind, DecimalType):
+        return f"DECIMAL({kind.precision},{kind.scale})"
+    if isinstance(kind, ListType) and not isinstance(kind.element_type, ListType):
+        return f"{_duckdb_type(table, kind.element_field)}[]"
     try:
-        return DUCKDB_TYPES[type(field.field_type)]
+        return DUCKDB_TYPES[type(kind)]
     except KeyError:
         raise QueryError(
-            f"{table}.{field.name} can't be read: this engine does not support the type {field.field_type}. Read the "
+            f"{table}.{field.name} can't be read: this engine does not support the type {kind}. Read the "
             "table with the tool that made it, or make it again without nested columns."
         ) from None
 

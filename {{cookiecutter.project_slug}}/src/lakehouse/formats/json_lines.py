@@ -25,6 +25,8 @@ HEAD_LINES = 100
 MARK = b"\xef\xbb\xbf"
 # An object without members: the type of a name that only stands for objects. Their members are columns themselves.
 AN_OBJECT: Any = pa.struct([])
+A_LIST: Any = pa.list_(pa.string())
+_KINDS = {dict: AN_OBJECT, list: A_LIST}  # all else is text
 
 Row = dict[str, Any]
 
@@ -50,7 +52,8 @@ class JsonLinesReader:
             self._first, self._numbers = done, numbers
             done += len(rows)
             texts = {
-                name: self._texts(name, values) for name, values in zip(columns, zip(*rows, strict=True), strict=True)
+                name: (self._lists if self.schema.field(name).type == A_LIST else self._texts)(name, values)
+                for name, values in zip(columns, zip(*rows, strict=True), strict=True)
             }
             # Without columns, a batch of as many rows.
             yield pa.record_batch(texts) if texts else pa.RecordBatch.from_struct_array(pa.array([{}] * len(rows)))
@@ -70,6 +73,18 @@ class JsonLinesReader:
             texts = [_text(value, name, self.place(self._first + place)) for place, value in enumerate(values)]
             return pa.array(texts, pa.string())
 
+    def _lists(self, name: str, values: Sequence[Any]) -> pa.Array[Any]:
+        """A column of lists, each value in them as text."""
+        lists: list[list[str | None] | None] = []
+        for row, value in enumerate(values):
+            place = self.place(self._first + row)
+            if value is not None and value.__class__ is not list:
+                kind = "an object" if isinstance(value, dict) else "a single value"
+                raise ContentError(f"the column {name!r} has {kind} in {place}; expected a list, as lines before have")
+            lists.append(None if value is None else [_text(one, name, place) for one in value])
+        found: pa.Array[Any] = pa.array(lists, A_LIST)
+        return found
+
 
 def names_in(declared: JsonLines, source: Any) -> list[str]:
     """The names in the first lines.
@@ -84,10 +99,10 @@ def names_in(declared: JsonLines, source: Any) -> list[str]:
 
 
 class _Columns:
-    """The names in the rows so far; whether each stands for objects (True), for values (False) or only for null."""
+    """The names in the rows so far, each with what its first value is; null where it had none yet."""
 
     def __init__(self) -> None:
-        self._objects: dict[str, bool | None] = {}
+        self._kinds: dict[str, Any] = {}
         self._settled: set[str] = set()
 
     def add(self, row: Row, line: int) -> None:
@@ -97,12 +112,12 @@ class _Columns:
         for name, value in row.items():
             if name in self._settled:
                 continue
-            if name not in self._objects:
+            if name not in self._kinds:
                 _check_text(name, f"line {line} has the name")
-            self._objects[name] = None if value is None else value.__class__ is dict
+            self._kinds[name] = _KINDS.get(value.__class__, pa.string())
             if value is not None:
                 self._settled.add(name)
-        if len(self._objects) > MOST_NAMES:
+        if len(self._kinds) > MOST_NAMES:
             raise ContentError(
                 f"the file has more than {MOST_NAMES:,} different names up to line {line}, and each name is a column. "
                 "What differs from row to row belongs into the values"
@@ -110,7 +125,7 @@ class _Columns:
 
     def schema(self) -> pa.Schema:
         """The columns."""
-        return pa.schema([(name, AN_OBJECT if only else pa.string()) for name, only in self._objects.items()])
+        return pa.schema(list(self._kinds.items()))
 
 
 def _lines(declared: JsonLines, source: Any) -> Iterator[tuple[int, str]]:

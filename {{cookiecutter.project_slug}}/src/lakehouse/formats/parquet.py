@@ -7,9 +7,13 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow import compute
 
 from lakehouse.formats.protocol import BATCH_ROWS, row_from_0
 from lakehouse.synthetic.generate import SYNTHETIC_KEY
+
+# its stubs know no plain Python values
+pc: Any = compute
 
 READ_BYTES = 1 << 20
 
@@ -20,13 +24,18 @@ class ParquetReader:
     def __init__(self, source: Any) -> None:
         # A buffer, or each column of a row group is read whole.
         self._file = pq.ParquetFile(source, pre_buffer=False, buffer_size=READ_BYTES, page_checksum_verification=True)
-        self.schema: pa.Schema = self._file.schema_arrow
+        self._paths = _paths(self._file.schema_arrow)
+        self.schema: pa.Schema = pa.schema(list(self._paths.values()))
         self.rows: int | None = self._file.metadata.num_rows
-        self.is_synthetic = SYNTHETIC_KEY.encode() in (self.schema.metadata or {})
+        self.is_synthetic = SYNTHETIC_KEY.encode() in (self._file.schema_arrow.metadata or {})
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Its rows in their order, with these columns."""
-        return iter(self._file.iter_batches(BATCH_ROWS, columns=list(columns)))
+        paths = {field.name: path for path, field in self._paths.items()}
+        wanted = [paths[name] for name in columns]
+        read = [".".join(path) for path in wanted]
+        for batch in self._file.iter_batches(BATCH_ROWS, columns=read):
+            yield pa.RecordBatch.from_arrays([_member(batch, path) for path in wanted], names=list(columns))
 
     def place(self, row: int) -> str:
         """How a message names a row: by its number."""
@@ -35,3 +44,25 @@ class ParquetReader:
     def close(self) -> None:
         """Let go of it."""
         self._file.close()
+
+
+def _paths(schema: pa.Schema) -> dict[tuple[str, ...], pa.Field[Any]]:
+    """The columns by their paths. The members of a struct stand in its place: `customer.city`."""
+    found: dict[tuple[str, ...], pa.Field[Any]] = {}
+
+    def add(path: tuple[str, ...], field: pa.Field[Any]) -> None:
+        if pa.types.is_struct(field.type):
+            for member in field.type.fields:
+                add((*path, member.name), member)
+        else:
+            found[path] = field.with_name(".".join(path))
+
+    for field in schema:
+        add((field.name,), field)
+    return found
+
+
+def _member(batch: pa.RecordBatch, path: tuple[str, ...]) -> pa.Array[Any]:
+    """A column, or a member of structs; null where a struct is."""
+    column: pa.Array[Any] = batch.column(path[0])
+    return pc.struct_field(column, list(path[1:])) if len(path) > 1 else column

@@ -13,7 +13,7 @@ from pyiceberg.exceptions import (
     TableAlreadyExistsError,
 )
 from pyiceberg.partitioning import PartitionField, PartitionFieldValue, PartitionKey, PartitionSpec
-from pyiceberg.schema import Schema
+from pyiceberg.schema import Schema, assign_fresh_schema_ids
 from pyiceberg.table import Table
 from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import (
@@ -23,6 +23,7 @@ from pyiceberg.types import (
     DecimalType,
     DoubleType,
     IcebergType,
+    ListType,
     LongType,
     NestedField,
     StringType,
@@ -84,7 +85,9 @@ _WHY: tuple[tuple[str, IcebergType, str], ...] = (
 
 
 def iceberg_type(column: Column) -> IcebergType:
-    """The Iceberg type of a declared column."""
+    """The Iceberg type of a declared column. What a list holds has no number yet: see `_schema`."""
+    if column.kind == "list":
+        return ListType(element_id=0, element=iceberg_type(column.element), element_required=False)
     return DecimalType(*digits_of(column.type)) if column.kind == "decimal" else TYPES[column.type]
 
 
@@ -115,10 +118,12 @@ def partition_of(table: Table, part: Part | None) -> PartitionKey | None:
 
 
 def _schema(columns: list[tuple[str, IcebergType, str]], required: tuple[str, ...]) -> Schema:
-    return Schema(
-        *(
-            NestedField(i, name, kind, required=name in required, doc=doc or None)
-            for i, (name, kind, doc) in enumerate(columns, start=1)
+    return assign_fresh_schema_ids(
+        Schema(
+            *(
+                NestedField(i, name, kind, required=name in required, doc=doc or None)
+                for i, (name, kind, doc) in enumerate(columns, start=1)
+            )
         )
     )
 
@@ -175,7 +180,8 @@ def _check_types(table: Table, schema: Schema) -> None:
     """
     types = {field.name: field.field_type for field in table.schema().fields}
     for field in schema.fields:
-        if (old := types.get(field.name, field.field_type)) != field.field_type:
+        # as text: what a list holds has another number in the table
+        if str(old := types.get(field.name, field.field_type)) != str(field.field_type):
             raise SettingsError(
                 f"{'.'.join(table.name())}: the column {field.name} is {old} in the table and {field.field_type} in "
                 f"the declaration. Nothing was changed. Declare {old}, or declare the new type under another name."

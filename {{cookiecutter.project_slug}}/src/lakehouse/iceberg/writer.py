@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow import compute
 from pyiceberg.io import FileIO
 from pyiceberg.io.pyarrow import (
     compute_statistics_plan,
@@ -32,6 +33,9 @@ from pyiceberg.types import BinaryType
 from lakehouse.errors import CommitError, RefusedError
 from lakehouse.formats.protocol import BATCH_ROWS
 from lakehouse.iceberg.files import FIELD_ID
+
+# its stubs know no plain Python values
+pc: Any = compute
 
 ROW_GROUP_ROWS = 1_048_576
 REMOVE_SECONDS = 5.0
@@ -91,6 +95,8 @@ def _bits(array: Any) -> npt.NDArray[np.uint64]:
     if _is_text(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         # long texts are mostly few ones, as the hash of a row's file is: each is looked at once
         return _bits(array.dictionary_encode()) if array.nbytes > _LONG * len(array) else _text_bits(array)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return _list_bits(array)
     if pa.types.is_decimal(kind):
         return _decimal_bits(array)
     if pa.types.is_boolean(kind):
@@ -109,6 +115,20 @@ def _decimal_bits(array: Any) -> npt.NDArray[np.uint64]:
     if array.null_count:
         mixed = np.where(array.is_null().to_numpy(zero_copy_only=False), np.uint64(0), mixed)
     return mixed
+
+
+def _list_bits(array: Any) -> npt.NDArray[np.uint64]:
+    """The bits of what a list holds, each weighted by its place; an empty list, a null and a null in a list differ."""
+    lengths = pc.list_value_length(array).fill_null(0).to_numpy()
+    held = array.flatten()
+    ends = np.concatenate([[0], np.cumsum(lengths)])
+    place = np.arange(len(held)) - np.repeat(ends[:-1], lengths)
+    weighted = (_bits(held) + held.is_null().to_numpy(zero_copy_only=False)) * (2 * place.astype(np.uint64) + _ODD)
+    sums = np.concatenate([np.zeros(1, dtype=np.uint64), np.cumsum(weighted, dtype=np.uint64)])
+    bits: npt.NDArray[np.uint64] = sums[ends[1:]] - sums[ends[:-1]] + lengths.astype(np.uint64) + np.uint64(1)
+    if array.null_count:
+        bits = np.where(array.is_null().to_numpy(zero_copy_only=False), np.uint64(0), bits)
+    return bits
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -19,7 +20,7 @@ from lakehouse.datasets.parts import Part
 from lakehouse.datasets.types import digits_of
 from lakehouse.errors import RefusedError
 from lakehouse.formats.protocol import row_from_0
-from lakehouse.loading.convert import accepts, arrow_type, converted, first_out_of_range, is_text
+from lakehouse.loading.convert import accepts, arrow_type, converted, first_out_of_range, in_lists, is_text
 from lakehouse.loading.spelling import example_of_a_date, example_of_a_number, example_of_a_time, plain
 
 # its stubs know no plain Python values
@@ -53,6 +54,8 @@ def expected(column: Column, declared: Format) -> str:
         "timestamp": f"a local time such as {example_of_a_time(declared)}",
         "timestamptz": f"a time with its zone such as {example_of_a_time(declared, zone=True)}",
     }
+    if column.kind == "list":
+        return f"a list, each value of it {expected(column.element, declared)}"
     if column.zone:
         return f"a time with its zone, or a local time of {column.zone} such as {example_of_a_time(declared)}"
     if column.kind in words:
@@ -303,6 +306,8 @@ class Conformer:
         if pa.types.is_null(values.type) or not len(values):
             nothing: pa.Array[Any] = pa.nulls(len(values), arrow_type(column))
             return nothing
+        if column.kind == "list":
+            return in_lists(column, values, partial(self._converted, column.element))
         return converted(column, plain(values, column, self.dataset.format))
 
     def _first_bad(self, column: Column, values: pa.Array[Any]) -> int:

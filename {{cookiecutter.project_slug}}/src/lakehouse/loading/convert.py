@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from pyarrow import compute
 
@@ -33,6 +34,8 @@ _DECIMAL_TEXT = r"^[+-]?[0-9]{0,38}(\.[0-9]{0,38})?$"
 
 def arrow_type(column: Column) -> Any:
     """The Arrow type of a declared column."""
+    if column.kind == "list":
+        return pa.list_(pa.field("element", arrow_type(column.element)))
     return pa.decimal128(*digits_of(column.type)) if column.kind == "decimal" else _ARROW_TYPES[column.type]
 
 
@@ -40,6 +43,11 @@ def accepts(column: Column, kind: pa.DataType) -> bool:
     """Whether values of this type, in a file, can be converted to the column's type."""
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
+    if column.kind == "list" or _is_list(kind):
+        if column.kind != "list" or not _is_list(kind):
+            return False
+        held: pa.DataType = getattr(kind, "value_type", kind)
+        return pa.types.is_null(held) or accepts(column.element, held)
     number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
     text = is_text(kind)
     local = pa.types.is_timestamp(kind) and kind.tz is None
@@ -71,6 +79,10 @@ def is_text(kind: pa.DataType) -> bool:
     )
 
 
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
 def _is_bytes(kind: pa.DataType) -> bool:
     return bool(
         pa.types.is_binary(kind)
@@ -90,6 +102,20 @@ def converted(column: Column, values: pa.Array[Any]) -> pa.Array[Any]:
     if values.type == target and column.kind not in ("double", "string"):
         return values
     return _CONVERT[column.kind](_without_dictionary(values), column)
+
+
+def in_lists(column: Column, values: Any, convert: Callable[[pa.Array[Any]], pa.Array[Any]]) -> pa.Array[Any]:
+    """Lists, each value in them converted. A list that is null stays null, an empty one empty.
+
+    `convert` makes one array of another of the same length, in the type of `column.element`.
+    """
+    values = values.cast(pa.list_(values.type.value_type))
+    lengths = pc.list_value_length(values).fill_null(0).to_numpy()
+    ends = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
+    mask = values.is_null() if values.null_count else None
+    lists: Any = pa.ListArray
+    found: pa.Array[Any] = lists.from_arrays(ends, convert(values.flatten()), type=arrow_type(column), mask=mask)
+    return found
 
 
 def _without_dictionary(values: pa.Array[Any]) -> pa.Array[Any]:
@@ -256,6 +282,10 @@ def first_out_of_range(column: Column, values: pa.Array[Any]) -> int | None:
 
     A decimal has no other range than its digits, so none is outside.
     """
+    if column.kind == "list":
+        lists: Any = values
+        bad = first_out_of_range(column.element, lists.flatten())
+        return None if bad is None else int(pc.list_parent_indices(lists)[bad].as_py())
     low: Any
     high: Any
     if column.type in ("long", "double"):
