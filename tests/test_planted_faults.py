@@ -288,6 +288,20 @@ FAULTS = (
         r"assert \{.*LAKEHOUSE_HOME",
     ),
     Fault(
+        "a bundle without a file that came meanwhile",
+        "sources/copying.py",
+        (("        raise _changed(changed[0])\n", "        pass\n"),),
+        "test_shared_parts.py::test_files_that_change_while_they_are_copied_do_not_land[comes]",
+        r"DID NOT RAISE.*SourceError",
+    ),
+    Fault(
+        "rows of a bundle counted from its beginning",
+        "loading/bundle.py",
+        (("self._reader.place(row - self._first)", "self._reader.place(row)"),),
+        "test_shared_parts.py::test_a_refusal_names_the_file_and_the_row_in_it[value]",
+        r"Regex pattern did not match",
+    ),
+    Fault(
         "a child that sees the caller's variables",
         "children.py",
         (("        if name.upper() in _PASSED or name.upper().startswith(_PASSED_PREFIX)\n", ""),),

@@ -322,6 +322,13 @@ def test_files_of_changes_bring_new_and_changed_rows(lake: Lake, folder: Path) -
     assert [tuple(row.values()) for row in found] == [(1, "a"), (2, "b"), (3, "c")]
 
 
+def test_columns_that_are_not_declared_may_share_a_name(lake: Lake, folder: Path) -> None:
+    put(folder, a="number,shop,,,note\n1,a,,,x\n", b="number,shop,Note\n2,b,y\n")
+
+    assert load_from(lake, folder).unknown_columns == ("", "note", "Note")
+    assert [row[1] for row in rows(lake)] == [1, 2]
+
+
 @pytest.mark.parametrize(
     ("form", "bad", "message"),
     [

@@ -106,9 +106,10 @@ class BundleReader:
         if not isinstance(self._dataset.format, JsonLines):
             match = plan(self._dataset, self._part, schema, f"{self._name}: {member.name}")
             declared = {source: column for column, source in match.sources.items()}
-        names = {declared.get(name, name): name for name in schema.names}
-        for key, name in names.items():
-            field, known = schema.field(name), self._fields.get(key)
+        names: dict[str, str] = {}
+        for field in schema:  # by place: columns that are not declared may share a name
+            key = declared.get(field.name, field.name)
+            names[key], known = field.name, self._fields.get(key)
             # What stands for objects in one file may have values in another.
             if known is None or (pa.types.is_struct(known.type) and not pa.types.is_struct(field.type)):
                 self._fields[key] = field

@@ -17,7 +17,7 @@ from lakehouse.sources.search import find_all, named
 
 CHUNK = 1 << 20
 
-_State = tuple[int, int, int]
+_State = tuple[int, int]
 
 
 def copy(found: Path, target: Path, progress: Progress | None) -> None:
@@ -46,7 +46,7 @@ def copy_all(folder: Path, wanted: DatasetFile, target: Path, progress: Progress
     states = _states(folder, wanted)
     if not states:
         return None
-    done = _Done(sum(size for size, *_ in states.values()), progress)
+    done = _Done(sum(size for size, _ in states.values()), progress)
     with zipfile.ZipFile(target, "w") as bundle:
         for path, state in states.items():
             with bundle.open(_entry(path, state[0]), "w") as outgoing:
@@ -117,10 +117,10 @@ def _entry(path: Path, size: int) -> zipfile.ZipInfo:
 
 
 def _state(path: Path) -> _State:
-    """Its length first, and what else changes with its content."""
+    """Its length in bytes, and when it was written."""
     with reading(path):
         facts = path.stat()
-    return facts.st_size, facts.st_mtime_ns, facts.st_ino
+    return facts.st_size, facts.st_mtime_ns
 
 
 def _changed(path: Path) -> SourceError:
