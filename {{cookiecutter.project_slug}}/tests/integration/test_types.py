@@ -28,6 +28,8 @@ COLUMNS = (
     Column("large", "decimal(38,9)"),
     Column("moment", "timestamptz", zone="Europe/Berlin"),
     Column("photo", "binary"),
+    Column("tags", "list(string)"),
+    Column("sums", "list(decimal(6,2))"),
 )
 TYPES: dict[str, Any] = {
     "id": pa.int64(),
@@ -37,6 +39,8 @@ TYPES: dict[str, Any] = {
     "large": pa.decimal128(38, 9),
     "moment": pa.timestamp("us", "UTC"),
     "photo": pa.binary(),
+    "tags": pa.list_(pa.string()),
+    "sums": pa.list_(pa.decimal128(6, 2)),
 }
 ROWS: list[dict[str, Any]] = [
     {
@@ -47,6 +51,8 @@ ROWS: list[dict[str, Any]] = [
         "large": Decimal("12345678901234567890123456789.123456789"),
         "moment": datetime(2024, 1, 5, 12, 0, 0, 123456, UTC),
         "photo": b"\x00\xff",
+        "tags": ["a", None, ""],
+        "sums": [Decimal("1.50"), Decimal("-2.25")],
     },
     {
         "id": 2,
@@ -56,8 +62,10 @@ ROWS: list[dict[str, Any]] = [
         "large": Decimal("-0.000000001"),
         "moment": datetime(1, 1, 1, tzinfo=UTC),
         "photo": b"",
+        "tags": [],
+        "sums": [None],
     },
-    {"id": 3, **dict.fromkeys(("paid", "due", "price", "large", "moment", "photo"))},
+    {"id": 3, **dict.fromkeys(("paid", "due", "price", "large", "moment", "photo", "tags", "sums"))},
 ]
 NAMES = ", ".join(TYPES)
 THINGS = Dataset("things", "Things", "raw.things", "things.parquet", Whole(), COLUMNS)

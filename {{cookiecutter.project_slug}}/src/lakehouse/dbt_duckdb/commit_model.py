@@ -169,9 +169,9 @@ def _iceberg_type(column: str, kind: str) -> IcebergType:
     try:
         return ICEBERG_TYPES[kind]
     except KeyError:
+        fix = "make rows of it with unnest" if kind.endswith("[]") else "cast it, for example to bigint or varchar,"
         raise TransformError(
-            f"its column {column} has the type {kind}, which this project does not write to Iceberg; cast it in the "
-            "select, for example to bigint, double or varchar"
+            f"its column {column} has the type {kind}, which dbt does not write to Iceberg here; {fix} in the select"
         ) from None
 
 
