@@ -7,8 +7,10 @@ import json
 import os
 import shlex
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,30 @@ def shell(project: Project, command: str) -> str:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+@pytest.mark.slow
+def test_from_a_table_of_a_database_to_rows_of_silver(project: Project, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "film.db")) as connection, connection:
+        connection.execute(
+            "create table rental (rental_id integer primary key, amount numeric(5, 2), cover blob, sent timestamp)"
+        )
+        connection.execute("insert into rental values (7, '2.50', x'00ff', '2024-01-31 10:00:00')")
+    (project.root / ".env").write_text(f"RENTALS_URL=sqlite:///{tmp_path / 'film.db'}\n", encoding="utf-8")
+
+    told = project.python(
+        *("-m", "lakehouse", "new-dataset", "rentals", "--database", "RENTALS_URL", "--table", "rental")
+    )
+    commands = [line.strip() for line in told.split("Then:")[1].strip().splitlines()]
+    for command in commands[:2]:
+        shell(project, command)
+
+    assert commands[0] == "lakehouse load rentals"
+    assert "source: database RENTALS_URL, table rental" in told
+    (row,) = json.loads(shell(project, commands[2] + " --json"))
+    assert (row["rental_id"], float(row["amount"]), row["sent"]) == (7, 2.5, "2024-01-31T10:00:00")
+    tidy = [sys.executable, "-m", "ruff", "format", "--check", "src/lakehouse/datasets"]
+    assert subprocess.run(tidy, cwd=project.root, check=False).returncode == 0
 
 
 @pytest.mark.slow

@@ -32,6 +32,7 @@ from lakehouse.landing import Landed
 from lakehouse.landing.land import land
 from lakehouse.loading.cursor import since
 from lakehouse.loading.load import LoadResult, load
+from lakehouse.scaffold.table import guess_table
 from lakehouse.settings import Settings
 from lakehouse.sources.query import QuerySource
 
@@ -453,6 +454,35 @@ def test_after_a_lost_connection_and_a_roll_back_no_row_is_missed(
     assert after == before
     assert (len(again), again) == (2999, once_more)
     assert lake.rows("select count(*) as n from raw.rentals") == [{"n": 3000}]
+
+
+def test_new_dataset_declares_a_table_by_what_postgres_says(
+    lake: Lake, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAKEHOUSE_HOME", str(lake.settings.home))
+    database.run("alter table film add last_update timestamptz; update film set last_update = now()")
+
+    found = guess_table("films", "RENTALS_URL", "public.film")
+
+    assert {column.name: column.type for column in found.dataset.columns} == {
+        **dict.fromkeys(("title", "rating", "special_features", "fulltext", "details"), "string"),
+        **dict.fromkeys(("code", "rental_period"), "string"),
+        **dict.fromkeys(("film_id", "length"), "long"),
+        "rental_rate": "decimal(4,2)",
+        "any_number": "string",  # a value of it has more digits than any decimal
+        "cover": "binary",
+        "released": "date",
+        "share": "double",
+        "in_stock": "boolean",
+        "last_update": "timestamptz",
+    }
+    assert (found.dataset.key, found.dataset.source) == (("film_id",), Query("RENTALS_URL", table="public.film"))
+    assert found.filled == {"film_id", "title"}
+    assert found.rows == 3
+    assert found.notes[0].startswith("'last_update' looks like the time of a row's last change.")
+    monkeypatch.setitem(DATASETS, "films", found.dataset)
+    land(lake.landing, "/nowhere", DatasetFile("films"))
+    assert load(lake.catalog, lake.landing, DatasetFile("films")).rows == 3
 
 
 def test_the_rows_are_of_one_moment(database: Database) -> None:

@@ -25,19 +25,28 @@ if TYPE_CHECKING:
     epilog=examples(
         "lakehouse new-dataset orders ~/Downloads/orders.csv",
         "lakehouse new-dataset sales sales_2024-01-05.csv sales_2024-01-06.csv",
+        "lakehouse new-dataset rentals --database RENTALS_URL --table public.rental",
     ),
 )
 def new_dataset(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What the dataset shall be called, such as orders.")],
     samples: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Argument(
             metavar="SAMPLE", help="Files of it, CSV, JSON lines, Excel or parquet: the more, the better the guess."
         ),
-    ],
+    ] = None,
+    *,
+    database: Annotated[
+        str,
+        typer.Option("--database", metavar="VARIABLE", help="In place of files: the variable of a database's address."),
+    ] = "",
+    table: Annotated[str, typer.Option("--table", help="The table in this database: NAME or SCHEMA.NAME.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Look at sample files, and write what a dataset needs: a declaration, a staging model and its tests."""
+    """Look at sample files or a table, and write what a dataset needs: a declaration, a staging model and its tests."""
+    if bool(samples) == bool(database) or bool(database) != bool(table):
+        raise typer.BadParameter("give sample files, or --database and --table", param_hint="SAMPLE")
     from lakehouse.cli.terminal import err, out, print_json, print_table, warn
     from lakehouse.scaffold.guess import guess
     from lakehouse.scaffold.write import Project, check_free, write
@@ -45,14 +54,19 @@ def new_dataset(
     project = Project(project_dir())
     check_free(project, name)
     with err.status("reading the samples"):
-        found = guess(name, [Path(path).expanduser() for path in samples])
+        if samples:
+            found = guess(name, [Path(path).expanduser() for path in samples])
+        else:
+            from lakehouse.scaffold.table import guess_table
+
+            found = guess_table(name, database, table)
     written = write(project, found)
     facts = _facts(found, written)
     if as_json:
         print_json(facts)
         return
     rows = [(column["name"], column["type"], column["file"], column["why"]) for column in facts["columns"]]
-    title = f"{name}, guessed from {found.rows:,} rows"
+    title = f"{name}, guessed from {found.looked_at}"
     print_table(title, ["column", "type", "called in files", "why"], rows, empty="")
     for column, why in found.left_out.items():
         warn(f"The column {column!r} is left out: {why}.")
@@ -61,7 +75,10 @@ def new_dataset(
     for what in ("format", "parts", "time", "key"):
         if facts[what]:
             out.print(f"{what}: {facts[what]}", markup=False, soft_wrap=True)
-    out.print(f"files: {facts['files']}, looked for in the folder {facts['folder']}", markup=False, soft_wrap=True)
+    if found.dataset.source:
+        out.print(f"source: {facts['source']}", markup=False, soft_wrap=True)
+    else:
+        out.print(f"files: {facts['files']}, looked for in the folder {facts['folder']}", markup=False, soft_wrap=True)
     for path in written:
         out.print(f"wrote {path}", markup=False, soft_wrap=True)
     out.print("\nCorrect what is wrong. Then:", markup=False)
@@ -75,7 +92,8 @@ def _facts(found: Guess, written: list[Path]) -> dict[str, Any]:
     from lakehouse.scaffold.form import as_declared
 
     dataset = found.dataset
-    folder = os.path.commonpath([sample.path.absolute().parent for sample in found.samples])
+    source = dataset.source
+    folder = "" if source else os.path.commonpath([sample.path.absolute().parent for sample in found.samples])
     words = " ".join(str(sample.part) for sample in found.samples if sample.part)
     model = model_name(found)
     query = f'lakehouse sql "select * from silver.{model} limit 10"'
@@ -87,6 +105,7 @@ def _facts(found: Guess, written: list[Path]) -> dict[str, Any]:
         "files": dataset.files,
         "parts": as_declared(dataset.parts),
         "folder": folder,
+        "source": source.origin if source else "",
         "columns": [
             {
                 "name": column.name,
@@ -103,7 +122,7 @@ def _facts(found: Guess, written: list[Path]) -> dict[str, Any]:
         "left_out": found.left_out,
         "written": [str(path) for path in written],
         "next": [
-            f"TLC_SOURCE={shlex.quote(folder)} lakehouse load {dataset.name} {words}".rstrip(),
+            f"{'' if source else f'TLC_SOURCE={shlex.quote(folder)} '}lakehouse load {dataset.name} {words}".rstrip(),
             f"lakehouse build --select {model}",
             query,
         ],

@@ -30,7 +30,7 @@ _TYPES_OF_ROLE = {
     "count": ("long",),
 }
 # Two doubles that look the same may differ; bytes are compared whole, and have no order that people know.
-_NO_KEY = ("double", "binary", "list")
+NO_KEY = ("double", "binary", "list")
 # Columns that the loader adds to those of a declaration.
 ADDED = {"file_month", "file_date", "file_row", "source_sha256"}
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
@@ -182,8 +182,8 @@ def _wrong_columns(dataset: Dataset) -> Iterator[str]:
             known = ", ".join(seen.values())
             yield f"the key has {name!r}, and no column has this name. Use names of columns: {known}."
     for column in dataset.columns:
-        if column.name in dataset.key and column.kind in _NO_KEY:
-            yield f"the key has {column.name!r}, a {column.type}. Use columns of any type but {_either(_NO_KEY)}."
+        if column.name in dataset.key and column.kind in NO_KEY:
+            yield f"the key has {column.name!r}, a {column.type}. Use columns of any type but {_either(NO_KEY)}."
     if len(times := [column.name for column in dataset.columns if column.role in ("pickup", "time")]) > 1:
         yield f"the columns {' and '.join(times)} have the role pickup or time. Rows belong to a part by one."
     if added := sorted(ADDED & set(seen.values())):

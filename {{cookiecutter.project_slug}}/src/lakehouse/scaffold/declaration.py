@@ -24,10 +24,8 @@ def declaration(guess: Guess) -> str:
 
 
 def _heading(guess: Guess) -> str:
-    samples = ", ".join(sample.path.name for sample in guess.samples[:3])
-    more = f" and {len(guess.samples) - 3} more" if len(guess.samples) > 3 else ""
     text = (
-        f"`lakehouse new-dataset` guessed this from {samples}{more} ({guess.rows:,} rows). Correct what is wrong: a "
+        f"`lakehouse new-dataset` guessed this from {guess.looked_at}. Correct what is wrong: a "
         "comment says why each guess was made."
     )
     escaped = _as_one_line(text).replace("\\", "\\\\").replace('"""', "'''")
@@ -46,6 +44,8 @@ def _imports(dataset: Dataset, body: str) -> str:
     if isinstance(dataset.parts, Monthly):
         lines.append("from lakehouse.datasets.months import Month")
     lines.append(f"from lakehouse.datasets.parts import {type(dataset.parts).__name__}")
+    if dataset.source:
+        lines.append("from lakehouse.datasets.sources import Query")
     return "\n".join(lines) + "\n"
 
 
@@ -68,9 +68,12 @@ def _dataset(guess: Guess) -> Iterator[str]:
     yield f"{_INDENT}table={literal(dataset.table)},"
     yield f"{_INDENT}files={literal(dataset.files)},"
     yield f"{_INDENT}parts={parts}({'' if parts == 'Whole' else 'since=FIRST'}),"
-    if not isinstance(dataset.format, Parquet):
+    if not isinstance(dataset.format, Parquet) or dataset.source:
         for note in guess.notes:
             yield from _comment(note, 1)
+    if dataset.source:
+        yield from _call(f"{_INDENT}source=Query(", settings_of(dataset.source), ")", 1)
+    if not isinstance(dataset.format, Parquet):
         yield from _call(f"{_INDENT}format={type(dataset.format).__name__}(", settings_of(dataset.format), ")", 1)
     if dataset.key:
         yield from _comment(guess.key, 1)

@@ -23,6 +23,7 @@ from openpyxl import load_workbook
 
 from lakehouse.datasets.formats import Csv, Excel, Format, JsonLines, Parquet
 from lakehouse.datasets.parts import Daily, Monthly, Whole
+from lakehouse.datasets.sources import Query
 from lakehouse.errors import RefusedError
 from lakehouse.formats.compression import decompressed
 
@@ -122,7 +123,7 @@ def as_declared(declared: Format | Monthly | Daily | Whole) -> str:
     return f"{type(declared).__name__}({', '.join(settings_of(declared))})"
 
 
-def settings_of(declared: Format | Monthly | Daily | Whole) -> list[str]:
+def settings_of(declared: Format | Monthly | Daily | Whole | Query) -> list[str]:
     """What differs from the usual."""
     named = [(one.name, getattr(declared, one.name), one.default) for one in fields(declared)]
     return [f"{name}={literal(value)}" for name, value, usual in named if value != usual]

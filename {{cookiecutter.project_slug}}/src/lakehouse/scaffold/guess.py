@@ -18,6 +18,7 @@ from lakehouse.datasets.formats import Format, Parquet
 from lakehouse.datasets.model import BEGINNING, Column, Dataset, Name, normalised
 from lakehouse.datasets.parts import Part, Whole
 from lakehouse.datasets.rules import problem
+from lakehouse.datasets.sources import Query
 from lakehouse.errors import RefusedError
 from lakehouse.formats import open_reader
 from lakehouse.formats.json_lines import AN_OBJECT
@@ -50,7 +51,7 @@ class Guess:
 
     `why` has a sentence for each column, `left_out` one for each of the files' columns that no type takes. `filled`
     are the columns without an empty value. `key` is why these columns may be the key, or why none is. `notes` are
-    guesses that the samples don't decide.
+    guesses that the samples don't decide. `looked_at` is what was read, for people.
     """
 
     dataset: Dataset
@@ -62,6 +63,7 @@ class Guess:
     time: str = ""
     left_out: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    looked_at: str = ""
 
 
 def guess(name: str, paths: Sequence[Path]) -> Guess:
@@ -85,7 +87,7 @@ def _guess(name: str, paths: Sequence[Path]) -> Guess:
     series = series_of([path.name for path in paths])
     form = same_form({path: form_of(path) for path in paths})
     samples = tuple(Sample(path, part) for path, part in zip(paths, series.found, strict=True))
-    first = _First(name, samples, series, form.format)
+    first = Steps(name, samples, series, form.format)
     return first.guess(form.notes)
 
 
@@ -103,7 +105,7 @@ def reading(declared: Format, path: Path) -> Iterator[Reader]:
         ) from error
 
 
-class _First:
+class Steps:
     """The way from samples to a guess; each step reads the samples once."""
 
     def __init__(self, name: str, samples: tuple[Sample, ...], series: Series, declared: Format) -> None:
@@ -111,13 +113,14 @@ class _First:
         self.samples = samples
         self.series = series
         self.declared = declared
+        self.source: Query | None = None
         self.rows = 0
         self.left_out: dict[str, str] = {}
 
     def guess(self, notes: tuple[str, ...]) -> Guess:
         """All steps."""
         self.present = self._names()
-        types, told = self._types_of_parquet() if isinstance(self.declared, Parquet) else self._types_of_text()
+        types, told = self._types()
         called = column_names(types)
         dataset = self._dataset(types, called)
         dataset, types = self._conforming(dataset, types, called)
@@ -131,12 +134,26 @@ class _First:
             samples=self.samples,
             rows=self.rows,
             why={called[name]: found.why for name, found in types.items() if name not in self.left_out},
-            filled=frozenset(name for name, empty in seen.empty.items() if not empty),
+            filled=self._filled(seen),
             key=key,
             time=time,
             left_out=self.left_out,
             notes=(*notes, *told),
+            looked_at=self._looked_at(),
         )
+
+    def _looked_at(self) -> str:
+        names = ", ".join(sample.path.name for sample in self.samples[:3])
+        more = f" and {len(self.samples) - 3} more" if len(self.samples) > 3 else ""
+        return f"{names}{more} ({self.rows:,} rows)"
+
+    def _types(self) -> tuple[dict[str, Typed], tuple[str, ...]]:
+        """The files' columns with their types, and what to tell."""
+        return self._types_of_parquet() if isinstance(self.declared, Parquet) else self._types_of_text()
+
+    def _filled(self, seen: Seen) -> frozenset[str]:
+        """The columns without an empty value."""
+        return frozenset(name for name, empty in seen.empty.items() if not empty)
 
     def _names(self) -> dict[str, int]:
         """The files' columns, and how many samples have each."""
@@ -214,6 +231,7 @@ class _First:
             parts=self.series.parts,
             format=self.declared,
             columns=columns,
+            source=self.source,
         )
         return replace(dataset, ignored=tuple(self.left_out)) if self.left_out else dataset
 
@@ -252,9 +270,9 @@ class _First:
                         found[name] = str(error).partition(". Nothing was loaded")[0].partition(": ")[2]
         return found
 
-    def _look(self, dataset: Dataset) -> _Seen:
+    def _look(self, dataset: Dataset) -> Seen:
         """What the conformed columns show: empty values, repeated keys, and times within the part."""
-        seen = _Seen(dataset)
+        seen = Seen(dataset)
         for sample in self.samples:
             seen.begin(sample.part)
             for arrays in self._conformed(dataset, sample):
@@ -269,7 +287,7 @@ class _First:
             yield from (conformer.conform(batch) for batch in reader.batches(wanted) if len(batch))
             conformer.finish()
 
-    def _keyed(self, dataset: Dataset, seen: _Seen) -> tuple[Dataset, str]:
+    def _keyed(self, dataset: Dataset, seen: Seen) -> tuple[Dataset, str]:
         if self.rows == 1:
             return dataset, "none: one row does not tell"
         if not isinstance(dataset.parts, Whole):
@@ -286,7 +304,7 @@ class _First:
         why = f"a guess: in {self.rows:,} rows no value is empty, and none stands twice{together}"
         return replace(dataset, key=key), why
 
-    def _with_duties(self, dataset: Dataset, seen: _Seen) -> Dataset:
+    def _with_duties(self, dataset: Dataset, seen: Seen) -> Dataset:
         """Columns that every sample has are required; those without an empty value must have values."""
         since = BEGINNING if isinstance(dataset.parts, Whole) else dataset.parts.since
         columns = tuple(
@@ -297,7 +315,7 @@ class _First:
         )
         return replace(dataset, columns=columns)
 
-    def _timed(self, dataset: Dataset, seen: _Seen) -> tuple[Dataset, str]:
+    def _timed(self, dataset: Dataset, seen: Seen) -> tuple[Dataset, str]:
         """Mark the first column whose times lie in the part that the file's name says."""
         if isinstance(dataset.parts, Whole):
             return dataset, ""
@@ -320,10 +338,11 @@ class _First:
                 pass
 
 
-class _Seen:
+class Seen:
     """What conformed columns show, batch by batch. Holds no rows."""
 
     def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
         self._columns = dataset.columns
         self._part: Part | None = None
         self.empty = {column.name: 0 for column in dataset.columns}

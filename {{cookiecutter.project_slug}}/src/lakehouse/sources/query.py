@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
 
+import pyarrow.parquet as pq
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
@@ -51,6 +52,24 @@ _SESSION = {
     "sqlite": ("pragma query_only = on",),
 }
 _SECRET_OPTIONS = ("pass", "pwd", "secret", "token", "key", "odbc_connect")
+
+
+@dataclass(frozen=True)
+class ColumnOfDatabase:
+    """A column as the database declares it."""
+
+    name: str
+    type: sa.types.TypeEngine[Any]
+    nullable: bool
+
+
+@dataclass(frozen=True)
+class TableOfDatabase:
+    """A table as the database declares it. `key` is its primary key; `rows` is how many were taken as a sample."""
+
+    columns: tuple[ColumnOfDatabase, ...]
+    key: tuple[str, ...]
+    rows: int
 
 
 @dataclass(frozen=True)
@@ -94,6 +113,35 @@ class QuerySource:
         """
         with self._connected() as connection:
             return f"{connection.dialect.name}: {self.query.what} has {len(self._fields(connection))} columns"
+
+    def sample(self, target: Path, rows: int) -> TableOfDatabase:
+        """Write the first rows of the table to `target`, and say what the database declares of the table.
+
+        Raises:
+            SettingsError, UnreachableError, SourceError: as `check` has them; a value can't be written.
+        """
+        schema, _, name = self.query.table.rpartition(".")
+        with self._connected() as connection:
+            fields = self._fields(connection)
+            chosen = sa.select(sa.text("*")).select_from(sa.table(name, schema=schema or None)).limit(rows)
+            statement = str(chosen.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True}))
+            with self._reading(connection):
+                # What is known of a table is asked with parameters, in which % is doubled.
+                inspector = sa.inspect(connection.execution_options(no_parameters=False))
+                columns = tuple(
+                    ColumnOfDatabase(str(one["name"]), one["type"], one["nullable"])
+                    for one in inspector.get_columns(name, schema or None)
+                )
+                key = inspector.get_pk_constraint(name, schema or None)["constrained_columns"]
+                connection.execution_options(no_parameters=True)
+                binary = {one.name for one in columns if isinstance(one.type, sa.types.LargeBinary)}
+                try:
+                    extract(connection, statement, fields, target, None, binary=binary)
+                except UnfitError as error:
+                    raise SourceError(
+                        f"{self._name}: {error}. Declare the dataset by hand, with a CAST in its `sql`."
+                    ) from None
+        return TableOfDatabase(columns, tuple(key), pq.read_metadata(target).num_rows)
 
     @property
     def _name(self) -> str:
