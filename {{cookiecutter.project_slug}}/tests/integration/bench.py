@@ -1,8 +1,8 @@
 """`make bench-stack`: what the real services cost, measured on a stack of its own.
 
-Prints one table: stack start to ready; a load through REST catalog and object store against one on `embedded`; the same
-rows by INSERT … VALUES through Trino; silver and gold built by Trino for 1, 4 and 12 months, after a first build that
-warms Trino up.
+Prints one table: an extract from PostgreSQL against COPY; stack start to ready; a load through REST catalog and object
+store against one on `embedded`; the same rows by INSERT … VALUES through Trino; silver and gold built by Trino for 1, 4
+and 12 months, after a first build that warms Trino up.
 """
 
 from __future__ import annotations
@@ -12,24 +12,35 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+import sqlalchemy as sa
+from pyarrow import csv
+from tests.integration.database import Database, postgres
 from tests.integration.lake import Lake
 from tests.integration.stack import started
 
 from lakehouse.datasets.file import DatasetFile
+from lakehouse.datasets.model import Column, Dataset
 from lakehouse.datasets.months import Month
-from lakehouse.datasets.parts import parse_months
+from lakehouse.datasets.parts import Whole, parse_months
+from lakehouse.datasets.registry import DATASETS
+from lakehouse.datasets.sources import Query
 from lakehouse.iceberg.catalog import open_catalog
 from lakehouse.iceberg.tables import ensure_raw_tables
 from lakehouse.landing import open_landing
+from lakehouse.landing.land import land
 from lakehouse.loading.load import load
 from lakehouse.settings import Settings
 from lakehouse.synthetic.generate import write_month
 from lakehouse.transform import build
 
 ROWS = int(os.environ.get("LAKEHOUSE_BENCH_ROWS", "1000000"))
+EXTRACTED = int(os.environ.get("LAKEHOUSE_BENCH_EXTRACTED", "5000000"))
 FEW = 20_000
 BUILDS = (1, 4, 12)
 MONTH = Month(2024, 1)
@@ -74,12 +85,67 @@ def literal(value: Any) -> str:
     return "null" if value is None else kinds.get(type(value).__name__, "{}").format(value)
 
 
+def fill(database: Database, rows: int) -> None:
+    """A table of so many rows, of the types that such tables have."""
+    database.run(
+        "create table rental as select i::bigint as rental_id, "
+        "timestamp '2024-01-01' + i * interval '1 s' as rented_at, "
+        "'customer ' || i % 100000 as customer, (i % 100000 / 100.0)::numeric(10, 2) as amount, i % 7 = 0 as returned "
+        f"from generate_series(1, {rows}) as rows(i)"
+    )
+
+
+def extract_seconds(database: Database, folder: Path) -> float:
+    """The extract of this table, to the parquet file that is landed. The key says the order of its rows."""
+    columns = (
+        Column("rental_id", "long"),
+        Column("rented_at", "timestamp"),
+        Column("customer", "string"),
+        Column("amount", "decimal(10,2)"),
+        Column("returned", "boolean"),
+    )
+    source = Query("RENTALS_URL", table="rental")
+    rentals = Dataset("rentals", "Rentals", "raw.rentals", "rentals.parquet", Whole(), columns, source=source)
+    os.environ["RENTALS_URL"] = database.address
+    DATASETS["rentals"] = rentals
+    landing = open_landing(Settings(LAKEHOUSE_TARGET="embedded", LAKEHOUSE_HOME=folder / "extract"))
+    try:
+        return timed(lambda: land(landing, "/nowhere", DatasetFile("rentals"), refresh=True))
+    finally:
+        del DATASETS["rentals"], os.environ["RENTALS_URL"]
+
+
+def copy_seconds(database: Database, folder: Path) -> float:
+    """What any extract must do at the least: COPY … TO a file, and pyarrow makes parquet of it."""
+    types = [pa.int64(), pa.timestamp("us"), pa.string(), pa.decimal128(10, 2), pa.bool_()]
+    names = ["rental_id", "rented_at", "customer", "amount", "returned"]
+    options = csv.ConvertOptions(
+        column_types=dict(zip(names, types, strict=True)), true_values=["t"], false_values=["f"]
+    )
+
+    def copy() -> None:
+        connection: Any = sa.create_engine(database.address).raw_connection()
+        with closing(connection), connection.cursor() as cursor, (folder / "copy.csv").open("wb") as file:
+            cursor.copy_expert("copy rental to stdout (format csv)", file)
+        table = csv.read_csv(folder / "copy.csv", csv.ReadOptions(column_names=names), convert_options=options)
+        pq.write_table(table, folder / "copy.parquet", compression="zstd")
+
+    return timed(copy)
+
+
 def main() -> None:
     """Measure, and print as it goes."""
 
     def line(what: str, figure: str) -> None:
         sys.stdout.write(f"{what:<80} {figure:>16}\n")
         sys.stdout.flush()
+
+    with tempfile.TemporaryDirectory(prefix="bench-") as name, postgres() as database:
+        fill(database, EXTRACTED)
+        ours, floor = extract_seconds(database, Path(name)), copy_seconds(database, Path(name))
+        line(f"extract of {EXTRACTED:,} rows from PostgreSQL", f"{ours:.1f} s")
+        line("COPY … TO, and parquet of it by pyarrow", f"{floor:.1f} s")
+        line("ratio", f"{ours / floor:.2f}")
 
     with tempfile.TemporaryDirectory(prefix="bench-") as name, started(as_deployed=True) as stack:
         folder = Path(name)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from tests.integration import bench
+from tests.integration.database import postgres
 from tests.integration.lake import Lake
 
 from lakehouse.settings import Settings
@@ -28,3 +30,12 @@ def test_the_benchmark_loads_on_both_targets(lake: Lake, tmp_path: Path, monkeyp
     assert columns == lake.catalog.load_table("raw.yellow_trips").schema().column_names
     assert lake.sql("(table raw.yellow_trips) except (table raw.by_values)") == []
     assert lake.value("select count(*) from raw.yellow_trips") == ROWS
+
+
+def test_the_benchmark_extracts_and_copies_the_same_rows(tmp_path: Path) -> None:
+    with postgres() as database:
+        bench.fill(database, ROWS)
+        assert min(bench.extract_seconds(database, tmp_path), bench.copy_seconds(database, tmp_path)) > 0
+
+    [landed] = (tmp_path / "extract").rglob("rentals.parquet")
+    assert pq.read_table(landed).equals(pq.read_table(tmp_path / "copy.parquet"))

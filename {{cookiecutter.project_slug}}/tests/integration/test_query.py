@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.pool import NullPool
-from tests.integration.stack import free_port, image, prepare_testcontainers, start_reaper, within
+from tests.integration.database import PASSWORD, Database, postgres
+from tests.integration.stack import within
 from tests.lake import Lake
 
 from lakehouse.datasets.file import DatasetFile
@@ -36,8 +37,6 @@ from lakehouse.scaffold.table import guess_table
 from lakehouse.settings import Settings
 from lakehouse.sources.query import QuerySource
 
-PASSWORD = "p@ss/word"
-ADDRESS = "postgresql+psycopg2://lakehouse:p%40ss%2Fword@127.0.0.1:{port}/rentals"
 FILE = DatasetFile("rentals")
 SCHEMA = """
 drop schema if exists public cascade;
@@ -81,37 +80,9 @@ RENTALS = Dataset(
 )
 
 
-@dataclass(frozen=True)
-class Database:
-    """A PostgreSQL server for these tests."""
-
-    port: int
-
-    @property
-    def address(self) -> str:
-        """As RENTALS_URL has it."""
-        return ADDRESS.format(port=self.port)
-
-    def run(self, sql: str) -> list[tuple[Any, ...]]:
-        """Run SQL, in a connection of its own."""
-        engine = sa.create_engine(self.address, isolation_level="AUTOCOMMIT", poolclass=NullPool)
-        with engine.connect() as connection:
-            result = connection.exec_driver_sql(sql, execution_options={"no_parameters": True})
-            return [tuple(row) for row in result] if result.returns_rows else []
-
-
 @pytest.fixture(scope="module")
 def server() -> Iterator[Database]:
-    prepare_testcontainers()
-    from testcontainers.core.container import DockerContainer
-
-    start_reaper()
-    database = Database(free_port())
-    container: Any = DockerContainer(image("POSTGRES_IMAGE"))
-    container.with_envs(POSTGRES_USER="lakehouse", POSTGRES_PASSWORD=PASSWORD, POSTGRES_DB="rentals")
-    container.ports["5432/tcp"] = ("127.0.0.1", database.port)
-    with container:
-        within(60, lambda: database.run("select 1"))
+    with postgres() as database:
         yield database
 
 
