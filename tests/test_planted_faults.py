@@ -125,7 +125,7 @@ FAULTS = (
     ),
     Fault(
         "a merge that writes all data files again",
-        "loading/merge.py",
+        "iceberg/merge.py",
         (("enumerate(stays) if not mask.all()]", "enumerate(stays)]"),),
         "test_merging.py::test_a_data_file_without_a_changed_row_is_not_written_again",
         r"assert .* in \{",

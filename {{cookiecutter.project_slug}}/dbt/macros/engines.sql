@@ -31,6 +31,14 @@
     {%- do commit_to_iceberg(target_relation, select, {'replace': 'if different'}) -%}
 {%- endmacro %}
 
+{% macro duckdb__merge_by_key(target_relation, select, unique_key, on_schema_change) -%}
+    {%- do commit_to_iceberg(target_relation, select, {
+        'replace': 'by key',
+        'unique_key': unique_key,
+        'on_schema_change': on_schema_change
+    }) -%}
+{%- endmacro %}
+
 
 {#- Trino: one statement is one commit. -#}
 {% macro trino__replace_changed_files(target_relation, select, source_relation, partition_by, model_version) -%}
@@ -175,6 +183,133 @@
         when not matched then insert ({{ columns | join(', ') }})
             values (change.{{ columns | join(', change.') }})
     {%- endcall -%}
+{%- endmacro %}
+
+{#-
+  Merges rows by key. The keys are looked at before: MERGE takes null for a key that is new each time, and adds a new key
+  that the select has twice as two rows. A load that puts such rows into raw between the two queries is found by the
+  next build.
+-#}
+{% macro trino__merge_by_key(target_relation, select, unique_key, on_schema_change) -%}
+    {%- set existing_relation = load_cached_relation(target_relation) -%}
+    {%- do trino_check_keys(target_relation, select, unique_key) -%}
+    {%- if should_full_refresh() -%}
+        {%- do trino_replace_table(target_relation, select, none) -%}
+        {{ return('') }}
+    {%- endif -%}
+    {%- if existing_relation is none -%}
+        {%- set inserted = run_query('select count(*) from (' ~ select ~ ')').rows[0][0] -%}
+        {%- call statement('create') -%}
+            create table {{ target_relation }} as {{ select }}
+        {%- endcall -%}
+        {%- do trino_merged(select, inserted, 0, 0) -%}
+        {{ return('') }}
+    {%- endif -%}
+
+    {%- set columns = trino_append_columns(existing_relation, select, on_schema_change) -%}
+    {%- set others = columns | reject('in', unique_key) | list -%}
+    {%- set differs = [] -%}
+    {%- for column in others -%}
+        {%- do differs.append('target.' ~ column ~ ' is distinct from incoming.' ~ column) -%}
+    {%- endfor -%}
+    {%- set same_key = [] -%}
+    {%- for column in unique_key -%}
+        {%- do same_key.append('target.' ~ column ~ ' = incoming.' ~ column) -%}
+    {%- endfor -%}
+    {%- set counts -%}
+        select
+            count_if(target.{{ unique_key[0] }} is null) as inserted,
+            count_if(target.{{ unique_key[0] }} is not null and ({{ differs | join(' or ') or 'false' }})) as updated,
+            count(*) as row_count,
+            (select count(*) from ({{ select }})) as incoming_row_count
+        from ({{ select }}) as incoming
+        left join {{ target_relation }} as target on {{ same_key | join(' and ') }}
+    {%- endset -%}
+    {%- set found = run_query(counts).rows[0] -%}
+    {%- if found['row_count'] != found['incoming_row_count'] -%}
+        {{ exceptions.raise_compiler_error(
+            target_relation ~ " has two rows with the same " ~ unique_key | join(' and ') ~ ", so rows can't be merged by "
+            ~ "it. The table is as it was. " ~ trino_rebuild(target_relation)
+        ) }}
+    {%- endif -%}
+    {%- if found['inserted'] + found['updated'] > 0 -%}
+        {%- call statement('merge') -%}
+            merge into {{ target_relation }} as target
+            using ({{ select }}) as incoming
+                on {{ same_key | join(' and ') }}
+            {%- if others %}
+            when matched and ({{ differs | join(' or ') }}) then update set
+                {%- for column in others %}
+                {{ column }} = incoming.{{ column }}{{ ',' if not loop.last }}
+                {%- endfor %}
+            {%- endif %}
+            when not matched then insert ({{ columns | join(', ') }})
+                values (incoming.{{ columns | join(', incoming.') }})
+        {%- endcall -%}
+    {%- endif -%}
+    {%- do trino_merged(
+        select, found['inserted'], found['updated'], found['row_count'] - found['inserted'] - found['updated']
+    ) -%}
+{%- endmacro %}
+
+{% macro trino_merged(select, inserted, updated, unchanged) -%}
+    {%- set written = (inserted + updated) | int -%}
+    {%- set counts = '{:,} inserted, {:,} updated, {:,} unchanged'.format(inserted, updated, unchanged) -%}
+    {%- call noop_statement('main', counts, 'MERGE', written) -%}
+        {{ select }}
+    {%- endcall -%}
+{%- endmacro %}
+
+{#- Refuses rows without a key, and two rows with the same one. -#}
+{% macro trino_check_keys(target_relation, select, unique_key) -%}
+    {%- set key = unique_key | join(', ') -%}
+    {%- set query -%}
+        select {{ key }}
+        from ({{ select }})
+        group by {{ key }}
+        having count(*) > 1 or {{ unique_key | join(' is null or ') }} is null
+        limit 1
+    {%- endset -%}
+    {%- for row in run_query(query).rows -%}
+        {%- set values = [] -%}
+        {%- for column in unique_key -%}
+            {%- if row[column] is none -%}
+                {{ exceptions.raise_compiler_error(
+                    target_relation ~ ": a row of its select has no " ~ column ~ ", which is in its unique_key, so every row "
+                    ~ "must have one. Its table is as it was. Leave such rows out of the select, or give them a value"
+                ) }}
+            {%- endif -%}
+            {%- do values.append(column ~ ' = ' ~ row[column]) -%}
+        {%- endfor -%}
+        {{ exceptions.raise_compiler_error(
+            target_relation ~ ": two rows of its select have " ~ values | join(' and ') ~ ", which is its unique_key, so only "
+            ~ "one may have it. Its table is as it was. Let the select choose one of them"
+        ) }}
+    {%- endfor -%}
+{%- endmacro %}
+
+{#- The select's columns. Those that the table lacks are added to it, if the model says so. -#}
+{% macro trino_append_columns(existing_relation, select, on_schema_change) -%}
+    {%- set columns = get_columns_in_query(select) -%}
+    {%- set existing_columns = adapter.get_columns_in_relation(existing_relation) | map(attribute='name') | list -%}
+    {%- set new = columns | reject('in', existing_columns) | list -%}
+    {%- set gone = existing_columns | reject('in', columns) | list -%}
+    {%- if gone or (new and on_schema_change != 'append_new_columns') -%}
+        {{ exceptions.raise_compiler_error(
+            existing_relation ~ ": its select has other columns than its table: " ~ (new + gone) | join(', ') ~ ". The table is "
+            ~ "as it was. on_schema_change='append_new_columns' adds columns. " ~ trino_rebuild(existing_relation)
+        ) }}
+    {%- endif -%}
+    {%- for column in new -%}
+        {%- call statement('add_column') -%}
+            alter table {{ existing_relation }} add column {{ column }} {{ model.columns[column].data_type }}
+        {%- endcall -%}
+    {%- endfor -%}
+    {{ return(columns) }}
+{%- endmacro %}
+
+{% macro trino_rebuild(relation) -%}
+    {{ return('To rebuild it: lakehouse build --full-refresh --select ' ~ relation.identifier) }}
 {%- endmacro %}
 
 

@@ -27,6 +27,61 @@
 
 
 {#-
+  incremental, by key: rows with a new `unique_key` are added, rows that differ replace those of the same key, in one
+  commit. Rows of the table stay whose key the select does not have. If all rows are as they were, there is no commit.
+
+  dbt's own would make a table in DuckDB's memory, and on Trino insert a new key twice if the select has it twice.
+-#}
+{% materialization incremental, adapter='duckdb' %}
+    {{ return(merge_model()) }}
+{% endmaterialization %}
+
+{% materialization incremental, adapter='trino' %}
+    {{ return(merge_model()) }}
+{% endmaterialization %}
+
+{% macro merge_model() -%}
+    {%- set target_relation = this.incorporate(type='table') -%}
+    {%- set unique_key = config.get('unique_key') or [] -%}
+    {%- set unique_key = [unique_key] if unique_key is string else unique_key -%}
+    {%- if config.get('incremental_strategy') != 'merge' or not unique_key -%}
+        {{ exceptions.raise_compiler_error(
+            model.name ~ ": materialized='incremental' needs incremental_strategy='merge' and a unique_key"
+        ) }}
+    {%- endif -%}
+    {%- if config.get('on_schema_change') not in ['fail', 'append_new_columns'] -%}
+        {{ exceptions.raise_compiler_error(
+            model.name ~ ": on_schema_change is " ~ config.get('on_schema_change') ~ ". Use fail or append_new_columns"
+        ) }}
+    {%- endif -%}
+    {%- for option in ['incremental_predicates', 'merge_exclude_columns', 'merge_update_columns', 'partition_by'] -%}
+        {%- if config.get(option) -%}
+            {{ exceptions.raise_compiler_error(
+                model.name ~ ": " ~ option ~ " is not known to materialized='incremental' here. Remove it"
+            ) }}
+        {%- endif -%}
+    {%- endfor -%}
+
+    {{ run_hooks(pre_hooks) }}
+    {% do adapter.dispatch('merge_by_key', 'lakehouse')(
+        target_relation, compiled_code, unique_key, config.get('on_schema_change')
+    ) %}
+    {{ run_hooks(post_hooks) }}
+
+    {{ return({'relations': [target_relation]}) }}
+{%- endmacro %}
+
+
+{#- dbt's own says no on DuckDB, where the tables of Iceberg are views. -#}
+{% macro is_incremental() -%}
+    {%- if not execute or model.config.materialized != 'incremental' or should_full_refresh() -%}
+        {{ return(false) }}
+    {%- endif -%}
+    {{ return(adapter.get_relation(this.database, this.schema, this.table) is not none) }}
+{%- endmacro %}
+
+
+{#-
   What tells one version of a model from another: its select, in which macros and vars are written out, and the rows of
   the seeds that it reads as they are in their tables now. The table keeps it as its comment.
 -#}

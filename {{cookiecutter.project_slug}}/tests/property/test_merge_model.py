@@ -34,10 +34,10 @@ from lakehouse.datasets.parts import Whole
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.errors import RefusedError
 from lakehouse.iceberg.catalog import open_catalog
+from lakehouse.iceberg.merge import Merged
 from lakehouse.iceberg.refs import rollback
 from lakehouse.landing import open_landing
 from lakehouse.loading.load import LoadResult, load
-from lakehouse.loading.merge import Merged
 from lakehouse.settings import Settings
 
 TABLE = "raw.stock"

@@ -99,6 +99,7 @@ def test_materializations_tell_what_is_worth_knowing(run: Run) -> None:
         assert month in said["preview"]
     assert mart["dagster/row_count"].value == run.lake.history("gold.fct_daily_trips")[-1].total_rows
     assert {"snapshot_id", "dagster/column_schema", "preview"} <= mart.keys()
+    assert mart["result"].value == f"{mart['dagster/row_count'].value:,} rows"
     assert report["rows"].value == 5500
     assert Path(str(report["page"].value)).read_text(encoding="utf-8").startswith("<!doctype")
 

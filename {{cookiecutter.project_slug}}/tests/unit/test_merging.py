@@ -24,9 +24,10 @@ from lakehouse.datasets.parts import Whole
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.errors import CommitError, RefusedError
 from lakehouse.history.diff import diff
+from lakehouse.iceberg.merge import Merged
 from lakehouse.loading import load as loading
 from lakehouse.loading.load import LoadResult, load
-from lakehouse.loading.merge import FileRows, Merged
+from lakehouse.loading.merge import FileRows
 
 TABLE = "raw.customers"
 FILE = DatasetFile("customers")

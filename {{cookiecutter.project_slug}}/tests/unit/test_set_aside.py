@@ -26,10 +26,10 @@ from lakehouse.datasets.parts import Daily, Whole
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.datasets.rules import problem
 from lakehouse.errors import CommitError, RefusedError
+from lakehouse.iceberg.merge import Merged
 from lakehouse.loading import load as loading
 from lakehouse.loading import set_aside
 from lakehouse.loading.load import LoadResult, load
-from lakehouse.loading.merge import Merged
 
 TABLE, REJECTED = "raw.orders", "raw.orders_rejected"
 DAY, OTHER = Day(2024, 1, 5), Day(2024, 1, 6)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from pyiceberg.expressions import AlwaysTrue, BooleanExpression, In
 from pyiceberg.manifest import DataFile
 from pyiceberg.partitioning import PartitionField, PartitionFieldValue, PartitionKey, PartitionSpec
 from pyiceberg.schema import Schema
-from pyiceberg.table import Table
+from pyiceberg.table import Table, Transaction
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import DecimalType, IcebergType, NestedField
@@ -25,9 +26,10 @@ from pyiceberg.types import DecimalType, IcebergType, NestedField
 from lakehouse.engines.duckdb import DUCKDB_TYPES, literal, quoted, register_table
 from lakehouse.errors import CommitError, TransformError
 from lakehouse.iceberg.columns import changes, evolve
-from lakehouse.iceberg.files import local_path
+from lakehouse.iceberg.files import live_files, local_path
+from lakehouse.iceberg.merge import Incoming, Merged
 from lakehouse.iceberg.tables import PROPERTIES
-from lakehouse.iceberg.writer import described, remove
+from lakehouse.iceberg.writer import described, remove, write_data_file
 
 ICEBERG_TYPES: dict[str, IcebergType] = {text: kind() for kind, text in DUCKDB_TYPES.items()}
 # Other spellings that a yml may use; Trino's `timestamp(6)` among them.
@@ -54,6 +56,8 @@ class Model:
 
     `partition_by` is the column (a date) that says which part a row belongs to; without it the table is one part.
     `model_version` tells one version of the select, and of the seeds that it reads, from another; the table keeps it.
+    `unique_key` are the columns that tell one row from another where rows are merged; `append_new_columns` says that a
+    merge may add columns to the table.
     """
 
     name: str
@@ -62,6 +66,8 @@ class Model:
     full_refresh: bool = False
     partition_by: str | None = None
     model_version: str | None = None
+    unique_key: tuple[str, ...] = ()
+    append_new_columns: bool = False
 
 
 def replace_all(cursor: duckdb.DuckDBPyConnection, catalog: Catalog, model: Model) -> int:
@@ -106,6 +112,97 @@ def replace_changed_files(cursor: duckdb.DuckDBPyConnection, catalog: Catalog, m
     if not changed and table.current_snapshot() is not None:
         return None
     return _commit(cursor, table, model, wanted, out=[p for p, _ in changed], make=[p for p, new in changed if new])
+
+
+def merge_by_key(cursor: duckdb.DuckDBPyConnection, catalog: Catalog, model: Model) -> Merged | int:
+    """Merge the select's rows into the table by `unique_key`, in one snapshot. A full refresh replaces all rows.
+
+    Rows of the table stay whose key the select does not have. Data files without a changed row are not written again.
+    If all rows are as they were, there is no snapshot.
+
+    Returns:
+        What was merged; after a full refresh how many rows the table has.
+
+    Raises:
+        TransformError: a row of the select has no key, or two have the same one; the table has a key twice, or other
+            columns than the select.
+        CommitError: another process wrote the table meanwhile.
+    """
+    wanted = _columns(cursor, model)
+    names = [column.name for column in wanted]
+    if missing := [name for name in model.unique_key if name not in names]:
+        raise TransformError(
+            f"its select has no column {missing[0]}, which is in its unique_key. Its table is as it was"
+        )
+    incoming = Incoming(cursor, names, model.unique_key)
+    columns = ", ".join(incoming.columns)
+    cursor.execute(
+        f"create temp table incoming as "
+        f"select row_number() over () - 1 as row, * from ({model.select}) as model_rows ({columns})"
+    )
+    _check_keys(incoming, model)
+    if model.full_refresh:
+        named = ", ".join(f"{c} as {quoted(n)}" for c, n in zip(incoming.columns, names, strict=True))
+        return replace_all(cursor, catalog, replace(model, select=f"select {named} from incoming"))
+    table = _table(catalog, model, wanted)
+    staged: list[DataFile] = []
+    with _all_or_nothing(table, staged):
+        _append_columns(table, model, wanted)
+        [(incoming.rows,)] = _rows(cursor, "select count(*) from incoming")
+        merge = incoming.compare(table, live_files(table, AlwaysTrue()), complete=False, again=False)
+        if merge.repeated:
+            raise TransformError(
+                f"its table has two rows with the same {' and '.join(model.unique_key)}, so rows can't be merged by "
+                f"it. The table is as it was. {_rebuild(model)}"
+            )
+        if merge.changes_nothing and table.current_snapshot() is not None:
+            return merge.merged
+        if merge.fresh.any():
+            staged.append(write_data_file(table, incoming.new_rows(table, merge, {}), "merge", None)[0])
+        transaction = table.transaction()
+        _overwrite(transaction, AlwaysTrue(), merge.files, staged, merge.merged.summary)
+    register_table(cursor, model.name, table)
+    return merge.merged
+
+
+def _check_keys(incoming: Incoming, model: Model) -> None:
+    """Refuse rows without a key, and two rows with the same one."""
+    for name, column in zip(model.unique_key, incoming.key, strict=True):
+        if _rows(incoming.connection, f"select 1 from incoming where {column} is null limit 1"):
+            raise TransformError(
+                f"a row of its select has no {name}, which is in its unique_key, so every row must have one. Its table "
+                "is as it was. Leave such rows out of the select, or give them a value"
+            )
+    if found := incoming.repeated_key():
+        values = " and ".join(f"{n} = {value}" for n, value in zip(model.unique_key, found, strict=True))
+        raise TransformError(
+            f"two rows of its select have {values}, which is its unique_key, so only one may have it. Its table is as "
+            "it was. Let the select choose one of them"
+        )
+
+
+def _append_columns(table: Table, model: Model, wanted: Sequence[NestedField]) -> None:
+    """Add the select's new columns to the table, if the model says so. That is a change without a snapshot.
+
+    Raises:
+        TransformError: the columns differ in another way, or the model does not say so.
+    """
+    held = {column.name: column.field_type for column in table.schema().fields}
+    new = [column for column in wanted if column.name not in held]
+    kept = {column.name: column.field_type for column in wanted if column.name in held}
+    if kept != held or (new and not model.append_new_columns):
+        raise TransformError(
+            f"its select has other columns than its table: {changes(table.schema(), wanted)}. The table is as it was. "
+            f"on_schema_change='append_new_columns' adds columns. {_rebuild(model)}"
+        )
+    if new:
+        with table.update_schema() as update:
+            for column in new:
+                update.add_column(column.name, column.field_type, doc=column.doc)
+
+
+def _rebuild(model: Model) -> str:
+    return f"To rebuild it: lakehouse build --full-refresh --select {model.name.partition('.')[2]}"
 
 
 def _parts(
@@ -207,16 +304,40 @@ def _commit(
     if model.partition_by and None not in out:
         predicate = In(model.partition_by, {part.isoformat() for part in out if part})  # type: ignore[misc, call-arg, arg-type]
     staged: list[DataFile] = []
-    try:
+    with _all_or_nothing(table, staged):
         for part in make:
             staged += _written(cursor, table, transaction.table_metadata, model, part)
-        with transaction.update_snapshot().overwrite() as overwrite:
-            overwrite.delete_by_predicate(predicate)
-            for task in table.scan(row_filter=predicate).plan_files():
-                overwrite.delete_data_file(task.file)
-            for file in staged:
-                overwrite.append_data_file(file)
-        transaction.commit_transaction()
+        _overwrite(transaction, predicate, live_files(table, predicate), staged, {})
+    register_table(cursor, model.name, table)
+    return sum(file.record_count for file in staged)
+
+
+def _overwrite(
+    transaction: Transaction,
+    predicate: BooleanExpression,
+    old: Sequence[DataFile],
+    new: Sequence[DataFile],
+    summary: dict[str, str],
+) -> None:
+    """Commit one snapshot: old files out, new ones in. A commit of others to rows of the predicate is a conflict."""
+    with transaction.update_snapshot(summary).overwrite() as overwrite:
+        overwrite.delete_by_predicate(predicate)
+        for file in old:
+            overwrite.delete_data_file(file)
+        for file in new:
+            overwrite.append_data_file(file)
+    transaction.commit_transaction()
+
+
+@contextmanager
+def _all_or_nothing(table: Table, staged: list[DataFile]) -> Iterator[None]:
+    """Remove what is staged by the time that something fails.
+
+    Raises:
+        CommitError: another process wrote the table meanwhile.
+    """
+    try:
+        yield
     except BaseException as error:
         for file in staged:
             remove(table.io, file.file_path)
@@ -225,8 +346,6 @@ def _commit(
                 f"another process wrote the table meanwhile, so the model changed nothing; build again ({error})"
             ) from error
         raise
-    register_table(cursor, model.name, table)
-    return sum(file.record_count for file in staged)
 
 
 def _written(

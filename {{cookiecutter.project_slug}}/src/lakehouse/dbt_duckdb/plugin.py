@@ -14,11 +14,18 @@ from dbt.adapters.duckdb.plugins import BasePlugin
 from dbt.adapters.duckdb.utils import TargetConfig
 from dbt_common.exceptions import DbtRuntimeError
 
-from lakehouse.dbt_duckdb.commit_model import Model, replace_all, replace_changed_files, replace_if_different
+from lakehouse.dbt_duckdb.commit_model import (
+    Model,
+    merge_by_key,
+    replace_all,
+    replace_changed_files,
+    replace_if_different,
+)
 from lakehouse.duckdb_config import duckdb_config
 from lakehouse.engines.duckdb import register_tables
 from lakehouse.errors import LakehouseError
 from lakehouse.iceberg.catalog import open_catalog
+from lakehouse.iceberg.merge import Merged
 from lakehouse.settings import load_settings
 
 
@@ -54,21 +61,35 @@ class Plugin(BasePlugin):
             full_refresh=options["full_refresh"],
             partition_by=options.get("partition_by"),
             model_version=options.get("model_version"),
+            unique_key=tuple(options.get("unique_key", ())),
+            append_new_columns=options.get("on_schema_change") == "append_new_columns",
         )
         if self._connection is None:
             raise DbtRuntimeError(f"{model.name}: dbt has not connected yet")
         catalog = open_catalog(self._settings)
         with _as_dbt_error(model.name), self._connection.cursor() as cursor:
             self.configure_cursor(cursor)
+            done: Merged | int | None
             match options["replace"]:
                 case "changed files":
-                    rows = replace_changed_files(cursor, catalog, model, options["source"])
+                    done = replace_changed_files(cursor, catalog, model, options["source"])
                 case "if different":
-                    rows = replace_if_different(cursor, catalog, model)
+                    done = replace_if_different(cursor, catalog, model)
+                case "by key":
+                    done = merge_by_key(cursor, catalog, model)
                 case _:
-                    rows = replace_all(cursor, catalog, model)
-        done = ("unchanged", "UNCHANGED") if rows is None else (f"{rows:,} rows", "COMMIT")
-        options["outcome"].update(message=done[0], code=done[1], rows=rows or 0)
+                    done = replace_all(cursor, catalog, model)
+        options["outcome"].update(_outcome(done))
+
+
+def _outcome(done: Merged | int | None) -> dict[str, Any]:
+    """What dbt reports of a model: a text, a code, and how many rows were written."""
+    if done is None:
+        return {"message": "unchanged", "code": "UNCHANGED", "rows": 0}
+    if isinstance(done, int):
+        return {"message": f"{done:,} rows", "code": "COMMIT", "rows": done}
+    counts = f"{done.inserted:,} inserted, {done.updated:,} updated, {done.unchanged:,} unchanged"
+    return {"message": counts, "code": "MERGE", "rows": done.inserted + done.updated}
 
 
 @contextmanager

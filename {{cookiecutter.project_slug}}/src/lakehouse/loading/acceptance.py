@@ -28,8 +28,8 @@ from lakehouse.datasets.registry import dataset_named
 from lakehouse.errors import RefusedError
 from lakehouse.iceberg.commit import Replacement
 from lakehouse.iceberg.files import file_hash, live_files, part_is, prefix_of_hash
+from lakehouse.iceberg.merge import Merge
 from lakehouse.landing import Landed, Landing
-from lakehouse.loading.merge import Merge
 
 # its stubs know no plain Python values
 pc: Any = compute

@@ -39,6 +39,7 @@ from lakehouse.formats.bundle import rows_of
 from lakehouse.formats.protocol import ContentError, Reader
 from lakehouse.iceberg.catalog import service_errors, settings_of
 from lakehouse.iceberg.commit import ATTEMPTS, Replacement, commit, discarding
+from lakehouse.iceberg.merge import Merged
 from lakehouse.iceberg.tables import ensure_raw_tables, partition_of, raw_schema
 from lakehouse.iceberg.timeline import skew
 from lakehouse.iceberg.writer import audit, write_data_file
@@ -55,7 +56,7 @@ from lakehouse.loading.acceptance import (
 from lakehouse.loading.bundle import open_landed
 from lakehouse.loading.conform import BadValueError, Conformer, fix, plan
 from lakehouse.loading.cursor import check_no_gap, has_cursor
-from lakehouse.loading.merge import FileRows, Merged, file_rows
+from lakehouse.loading.merge import FileRows, file_rows
 from lakehouse.loading.set_aside import LoadedBy, Rejected, SetAside
 from lakehouse.progress import Progress
 

@@ -29,13 +29,18 @@ def dagster_events(run: DbtCliInvocation, settings: Settings) -> Iterator[Any]:
             run.process.kill()
             run.process.wait()
             raise lost
-        yield from message.to_default_asset_events(
+        for event in message.to_default_asset_events(
             manifest=run.manifest,
             dagster_dbt_translator=run.dagster_dbt_translator,
             context=run.context,
             target_path=run.target_path,
             project=run.project,
-        )
+        ):
+            if isinstance(event, dg.Output):
+                # what the model did: `2 inserted, 1 updated, 0 unchanged`, `150 rows`, `unchanged`
+                yield event.with_metadata({**event.metadata, "result": str(message.raw_event["data"]["status"])})
+            else:
+                yield event
 
 
 def described(events: Iterator[Any], describe: Callable[[dg.Output[Any]], None], catalog: Catalog) -> Iterator[Any]:
