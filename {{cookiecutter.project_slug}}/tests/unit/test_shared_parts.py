@@ -329,6 +329,19 @@ def test_columns_that_are_not_declared_may_share_a_name(lake: Lake, folder: Path
     assert [row[1] for row in rows(lake)] == [1, 2]
 
 
+def test_lists_of_json_lines_may_be_missing_or_null_in_a_file(lake: Lake, folder: Path) -> None:
+    declare(format=JsonLines(), columns=(*DECLARED.columns[:2], Column("tags", "list(string)")))
+    put(folder, a='{"number": 1, "shop": "a", "tags": null}\n', b='{"number": 2, "shop": "b", "tags": ["x", null]}\n')
+    put(folder, c='{"number": 3, "shop": "c"}\n')
+    load_from(lake, folder)
+
+    found = lake.rows("select number, tags from raw.orders order by number")
+    assert [row["tags"] for row in found] == [None, ["x", None], None]
+    put(folder, a='{"number": 1, "shop": "a", "tags": null}\n{"number": 4, "shop": "a", "tags": "x"}\n')
+    with pytest.raises(RefusedError, match=r"'tags' has a single value in line 2 of orders_2024-01-05_a.csv;"):
+        load_from(lake, folder)
+
+
 @pytest.mark.parametrize(
     ("form", "bad", "message"),
     [

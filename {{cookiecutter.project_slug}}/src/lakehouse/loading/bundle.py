@@ -81,7 +81,7 @@ class BundleReader:
                             f"{member.name} has the same bytes as {self._copies[member.name]}, so its rows would be "
                             "loaded twice. Remove one of the two; if both are right, write their rows into one file"
                         )
-                    yield _as_asked(batch, columns, own)
+                    yield self._as_asked(batch, columns, own, done)
                     done += len(batch)
 
     def place(self, row: int) -> str:
@@ -91,6 +91,26 @@ class BundleReader:
 
     def close(self) -> None:
         """Nothing is held open."""
+
+    def _as_asked(
+        self, batch: pa.RecordBatch, columns: Sequence[str], own: Sequence[str | None], first: int
+    ) -> pa.RecordBatch:
+        """A file's batch with the columns that were asked for, by the names by which they were; null if it has none."""
+        if not columns:
+            return batch
+        arrays: list[pa.Array[Any]] = []
+        for column, name in zip(columns, own, strict=True):
+            values: pa.Array[Any] = pa.nulls(len(batch)) if name is None else batch.column(name)
+            if pa.types.is_list(self.schema.field(column).type) and pa.types.is_string(values.type):
+                for row, value in enumerate(values):
+                    if value.is_valid:
+                        raise ContentError(
+                            f"the column {column!r} has a single value in {self.place(first + row)}; expected a list, "
+                            "as another of the files has"
+                        )
+                values = pa.nulls(len(batch))
+            arrays.append(values)
+        return pa.RecordBatch.from_arrays(arrays, names=list(columns))
 
     @contextmanager
     def _opened(self, member: Member) -> Iterator[Reader]:
@@ -110,18 +130,18 @@ class BundleReader:
         for field in schema:  # by place: columns that are not declared may share a name
             key = declared.get(field.name, field.name)
             names[key], known = field.name, self._fields.get(key)
-            # What stands for objects in one file may have values in another.
-            if known is None or (pa.types.is_struct(known.type) and not pa.types.is_struct(field.type)):
+            if known is None or _rank(field.type) > _rank(known.type):
                 self._fields[key] = field
         return names
 
 
-def _as_asked(batch: pa.RecordBatch, columns: Sequence[str], own: Sequence[str | None]) -> pa.RecordBatch:
-    """A file's batch with the columns that were asked for, by the names by which they were."""
-    if not columns:
-        return batch
-    arrays = [pa.nulls(len(batch)) if name is None else batch.column(name) for name in own]
-    return pa.RecordBatch.from_arrays(arrays, names=list(columns))
+def _rank(kind: pa.DataType) -> int:
+    """What counts if one file of JSON lines shows another type than the next.
+
+    A name without a value is text there, and it may be a list in another file. A name that stands for objects in one
+    file may have values in another.
+    """
+    return 2 if pa.types.is_list(kind) else 0 if pa.types.is_struct(kind) else 1
 
 
 def _copies(found: Sequence[Member]) -> dict[str, str]:
