@@ -51,7 +51,7 @@ def series_of(names: Sequence[str]) -> Series:
         raise RefusedError(
             f"{names[0]} and {names[1]} are no series: their names must differ in a month or day, as in "
             "orders_2024-01.csv or orders_2024-01-05.csv. Rename them; if one file is the whole table, give one sample."
-            " If several files are one month, one day or the table together, give one of them, and write a * in `files`."
+            " If several files are one month, one day or the table together, give one, and write a * in `files`."
         )
     return Series(_escaped(names[0]), Whole(), (None,))
 
