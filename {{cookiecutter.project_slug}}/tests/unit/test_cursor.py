@@ -26,7 +26,7 @@ from lakehouse.datasets.model import Column, Dataset
 from lakehouse.datasets.parts import Whole
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.datasets.sources import Query, Since
-from lakehouse.errors import RefusedError, SourceError
+from lakehouse.errors import LakehouseError, RefusedError, SourceError
 from lakehouse.iceberg.refs import rollback
 from lakehouse.landing import Landed
 from lakehouse.landing.land import land
@@ -112,7 +112,7 @@ def ids_of(lake: Lake, landed: Landed) -> list[Any]:
         return [int(str(one)) for one in pq.read_table(path)["rental_id"].to_pylist()]
 
 
-def notes(lake: Lake) -> dict[int, str]:
+def notes(lake: Lake) -> dict[int, Any]:
     rows = lake.rows("select rental_id, note from raw.rentals order by 1")
     return {row["rental_id"]: row["note"] for row in rows}
 
@@ -393,6 +393,37 @@ def test_a_query_with_a_cursor_keeps_its_signs_and_its_own_names(
     refreshed(lake)
 
     assert refreshed(lake)[0] == [3]
+
+
+def test_a_row_that_is_set_aside_does_not_hold_the_others(
+    lake: Lake, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns = (RENTALS.columns[0], Column("note", "long"), RENTALS.columns[2])
+    wrong = replace(RENTALS, columns=columns, on_bad_rows="set aside", bad_share=0.9)
+    monkeypatch.setitem(DATASETS, "rentals", wrong)
+    source.create(rows=[(1, "1", "2024-01-01 10:00:00"), (2, "bad", "2024-01-02 10:00:00")])
+
+    _, first = refreshed(lake)
+    source.put(3, "3", "2024-01-03 10:00:00")
+    second = refreshed(lake)
+    source.put(2, "2", "2024-01-04 10:00:00")
+    third = refreshed(lake)
+
+    assert (first.set_aside, second[0], third[0]) == (1, [1, 2, 3], [2, 3])
+    assert notes(lake) == {1: 1, 2: 2, 3: 3}
+
+
+def test_a_cursor_of_another_type_than_the_table_is_refused(
+    lake: Lake, source: Source, declare: Callable[..., None]
+) -> None:
+    declare("long")
+    source.create("integer", [(1, "one", 1)])
+    refreshed(lake)
+    declare("timestamp", timedelta(hours=1))
+
+    assert extracted(lake).since is None
+    with pytest.raises(LakehouseError, match="last_update"):
+        loaded(lake)
 
 
 def test_a_failed_extract_leaves_the_landed_file(lake: Lake, source: Source) -> None:

@@ -22,6 +22,7 @@ from lakehouse.errors import RefusedError
 from lakehouse.iceberg.catalog import service_errors
 from lakehouse.iceberg.files import batches_of, live_files
 from lakehouse.landing import Landed
+from lakehouse.loading.convert import arrow_type
 
 # its stubs know no plain Python values
 pc: Any = compute
@@ -91,8 +92,8 @@ def _position(table: Table, column: Column) -> CursorValue | None:
     without them, or with a time in the future, is read, one column of it, batch by batch.
     """
     schema = schema_to_pyarrow(table.schema())
-    if column.name not in schema.names:
-        return None  # declared since the last load
+    if column.name not in schema.names or schema.field(column.name).type != arrow_type(column):
+        return None  # declared since the last load; of another type, which the load refuses
     limit = _limit(column)
     found: list[Any] = []
     for file in live_files(table, AlwaysTrue()):
