@@ -45,7 +45,7 @@ class Texts:
     money: dict[Numbers, Tally] = field(default_factory=lambda: {form: Tally() for form in NUMBERS})
     times: dict[Times, Tally] = field(default_factory=lambda: {form: Tally() for form in TIMES})
     days: dict[Times, Tally] = field(default_factory=lambda: {form: Tally() for form in (*DAYS, MIDNIGHTS)})
-    zoned: Tally = field(default_factory=Tally)
+    zoned: Tally | None = field(default_factory=Tally)
     words: set[str] | None = field(default_factory=set)
     digits: int = 0
     zeros: tuple[int, str] | None = None
@@ -86,6 +86,8 @@ class Texts:
                 del self.numbers[form], self.signed[form]
             if few(form.are_money):
                 del self.money[form]
+        if few(have_zones):
+            self.zoned = None
         for tallies in (self.times, self.days):
             for time in [time for time in tallies if few(time.are_times)]:
                 del tallies[time]
@@ -96,7 +98,7 @@ class Texts:
             *((tally, form.are_numbers) for form, tally in self.numbers.items()),
             *((tally, form.are_money) for form, tally in self.money.items()),
             *((tally, form.are_times) for form, tally in (*self.times.items(), *self.days.items())),
-            (self.zoned, have_zones),
+            *([(self.zoned, have_zones)] if self.zoned else []),
             *((self.signed[form], form.have_signs) for form in self.numbers),
         ]
         for tally, test in tests:
