@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from lakehouse.datasets.registry import DATASETS
 from lakehouse.datasets.rules import problem
 from lakehouse.errors import CommitError, RefusedError
 from lakehouse.iceberg.merge import Merged
+from lakehouse.landing.land import land
 from lakehouse.loading import load as loading
 from lakehouse.loading import set_aside
 from lakehouse.loading.load import LoadResult, load
@@ -301,6 +303,117 @@ def test_each_format_says_where_the_row_is(
     (row,) = rejected(lake)
     assert (row["file_row"], row["place"], row["column_name"]) == (1, place, "number")
     assert json.loads(row["row_values"]) == {"number": "x", "price": "2"}
+
+
+@pytest.mark.usefixtures("orders")
+def test_lines_with_too_few_or_too_many_values_are_set_aside(lake: Lake) -> None:
+    result = loaded(lake, "a,b", "0,,", "1,,5", "2", "3,,,4", "4,x,", "5,,", "6,,")
+
+    assert (result.rows, result.set_aside) == (4, 4)
+    assert numbers(lake) == [(1, 0), (2, 1), (6, 5), (7, 6)]
+    first, second, third, fourth = rejected(lake)
+    assert (first["file_row"], first["reason"]) == (0, "row 0 (counted from 0) has 2 values; expected 3")
+    assert (second["file_row"], second["row_values"], second["column_name"]) == (3, "2", None)
+    assert (third["file_row"], third["row_values"]) == (4, "3,,,4")
+    assert (fourth["file_row"], fourth["column_name"]) == (5, "placed")
+    assert loaded(lake, "a,b", "0,,", "1,,5", "2", "3,,,4", "4,x,", "5,,", "6,,").action == "unchanged"
+
+
+@pytest.mark.usefixtures("orders")
+def test_lines_left_out_keep_their_places_over_many_blocks(lake: Lake) -> None:
+    rows = [f"{n},," if n % 7 and not 60_000 < n < 60_100 else f"{n},{'x' * 20}" for n in range(150_000)]
+
+    result = loaded(lake, *rows, "last")
+
+    bad = [n for n, row in enumerate(rows) if "x" in row] + [len(rows)]
+    assert places(lake) == bad
+    assert (result.rows, result.set_aside) == (len(rows) + 1 - len(bad), len(bad))
+    assert lake.rows(f"select count(*) as n from {TABLE} where file_row <> number") == [{"n": 0}]
+
+
+@pytest.mark.usefixtures("orders")
+def test_a_file_of_another_delimiter_is_refused(lake: Lake) -> None:
+    with pytest.raises(RefusedError, match=r"at least 3 of its 4 rows are bad"):
+        loaded(lake, "1;;", "2;;", "3;;", "4,,")
+
+
+def in_format(lake: Lake, content: bytes) -> LoadResult:
+    file = DatasetFile("orders", DAY)
+    lake.scratch.mkdir(parents=True, exist_ok=True)
+    (lake.scratch / file.name).write_bytes(content)
+    land(lake.landing, str(lake.scratch), file, refresh=True)
+    return load(lake.catalog, lake.landing, file)
+
+
+def test_lines_of_json_that_are_no_object_are_set_aside(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = ('{"number": 1}', '{"number": 2', "", '{"number": [3]}', '{"number": 4, "number": 4}', '{"number": 5}', "7")
+
+    monkeypatch.setitem(DATASETS, "orders", replace(ORDERS, format=JsonLines()))
+    result = in_format(lake, "\n".join((*lines, *['{"number": 6}'] * 3)).encode())
+
+    assert (result.rows, result.set_aside) == (5, 4)
+    assert numbers(lake) == [(0, 1), (4, 5), (6, 6), (7, 6), (8, 6)]
+    found = [(row["file_row"], row["place"], row["column_name"], row["row_values"]) for row in rejected(lake)]
+    assert found == [
+        (1, "line 2", None, lines[1]),
+        (2, "line 4", "number", json.dumps({"number": '["3"]'})),
+        (3, "line 5", None, lines[4]),
+        (5, "line 7", None, "7"),
+    ]
+    assert "line 2 is not one whole JSON object" in rejected(lake)[0]["reason"]
+
+
+def test_lists_are_set_aside_by_their_row(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = (*ORDERS.columns, Column("tags", "list(long)"))
+    monkeypatch.setitem(DATASETS, "orders", replace(ORDERS, columns=columns, format=JsonLines()))
+    lines = ('"tags": [1, 2]', '"tags": 3', '"tags": [4, "x"]', '"tags": []')
+
+    result = in_format(lake, "\n".join(f'{{"number": {n}, {line}}}' for n, line in enumerate(lines)).encode())
+
+    assert lake.rows(f"select number, tags from {TABLE} order by 1") == [
+        {"number": 0, "tags": [1, 2]},
+        {"number": 3, "tags": []},
+    ]
+    assert result.set_aside == 2
+    assert [json.loads(row["row_values"])["tags"] for row in rejected(lake)] == ['"3"', '["4", "x"]']
+
+
+def test_cells_of_excel_with_an_error_are_set_aside(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    book, out = Workbook(), io.BytesIO()
+    for row in ("number", "price"), (1, "#N/A"), (2, 5), ("x", "=1+1"), (4, None), (None, 7):
+        book.active.append(row)  # type: ignore[union-attr]
+    book.save(out)
+
+    monkeypatch.setitem(DATASETS, "orders", replace(ORDERS, format=Excel()))
+    result = in_format(lake, out.getvalue())
+
+    assert (result.rows, result.set_aside) == (3, 2)
+    assert numbers(lake) == [(1, 2), (3, 4), (4, None)]
+    first, second = rejected(lake)
+    assert (first["place"], first["column_name"]) == ("row 2 of the sheet 'Sheet'", "price")
+    assert json.loads(first["row_values"]) == {"number": "1", "price": "#N/A"}
+    assert (second["column_name"], json.loads(second["row_values"])) == (
+        "price, number",
+        {"number": "x", "price": "=1+1"},
+    )
+
+
+def test_several_files_of_a_part_say_which_has_the_row(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DATASETS, "orders", replace(ORDERS, files="orders_{day}_*.csv"))
+    lake.scratch.mkdir(parents=True)
+    file = DatasetFile("orders", DAY)
+    for shop, rows in (("a", "1,,\n2\n"), ("b", "3,,\nx,,\n5,,\n")):
+        (lake.scratch / f"orders_{DAY}_{shop}.csv").write_text(f"number,placed,price\n{rows}", "utf-8")
+
+    land(lake.landing, str(lake.scratch), file)
+    result = load(lake.catalog, lake.landing, file)
+
+    assert (result.rows, result.set_aside) == (3, 2)
+    assert numbers(lake) == [(0, 1), (2, 3), (4, 5)]
+    assert [(row["file_row"], row["place"]) for row in rejected(lake)] == [
+        (1, f"row 1 (counted from 0) of orders_{DAY}_a.csv"),
+        (3, f"row 1 (counted from 0) of orders_{DAY}_b.csv"),
+    ]
 
 
 @pytest.mark.usefixtures("orders")

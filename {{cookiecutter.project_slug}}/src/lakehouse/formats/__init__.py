@@ -14,8 +14,8 @@ from lakehouse.formats.json_lines import JsonLinesReader
 from lakehouse.formats.parquet import ParquetReader
 
 
-def open_reader(declared: Format, source: Any) -> protocol.Reader:
-    """Read an open file as it is declared.
+def open_reader(declared: Format, source: Any, unread: protocol.UnreadRows | None = None) -> protocol.Reader:
+    """Read an open file as it is declared. With `unread`, lines, rows and cells that can't be read are put there.
 
     Raises:
         pa.ArrowException, OSError: it is damaged, or no such file.
@@ -24,17 +24,21 @@ def open_reader(declared: Format, source: Any) -> protocol.Reader:
         case Parquet():
             return ParquetReader(source)
         case Csv():
-            return CsvReader(declared, source)
+            return CsvReader(declared, source, unread)
         case JsonLines():
-            return JsonLinesReader(declared, source)
+            return JsonLinesReader(declared, source, unread)
         case Excel():
-            return SheetReader(declared, source)
+            return SheetReader(declared, source, unread)
         case Reader():
             return FunctionReader(declared, source)
 
 
-def names_at_the_head(declared: Csv | JsonLines | Excel | Reader, source: Any) -> list[str]:
+def names_at_the_head(
+    declared: Csv | JsonLines | Excel | Reader, source: Any, *, with_bad_rows: bool = False
+) -> list[str]:
     """The names of columns that the beginning of an open file shows; most of it is not read.
+
+    `with_bad_rows`: a line that can't be read is no reason to refuse the file.
 
     Raises:
         pa.ArrowException, OSError: it is damaged, or no such file.
@@ -43,18 +47,28 @@ def names_at_the_head(declared: Csv | JsonLines | Excel | Reader, source: Any) -
         case Csv():
             return csv.names_in(declared, source)
         case JsonLines():
-            return json_lines.names_in(declared, source)
+            return json_lines.names_in(declared, source, with_bad_rows=with_bad_rows)
         case Excel():
             return excel.names_in(declared, source)
         case Reader():
             return function.names_in(declared, source)
 
 
-def count_rows(declared: Format, source: Any) -> int:
+def count_rows(declared: Format, source: Any, *, with_bad_rows: bool = False) -> int:
     """How many rows an open file has; where it does not say so itself, it is read.
+
+    `with_bad_rows`: rows that can't be read are counted too.
 
     Raises:
         pa.ArrowException, OSError: it is damaged, or no such file.
     """
-    with closing(open_reader(declared, source)) as reader:
-        return reader.rows if reader.rows is not None else sum(map(len, reader.batches(reader.schema.names[:1])))
+    unread: protocol.UnreadRows | None = {} if with_bad_rows else None
+    with closing(open_reader(declared, source, unread)) as reader:
+        if reader.rows is not None:
+            return reader.rows
+        rows = 0
+        for batch in reader.batches(reader.schema.names[:1]):
+            rows += len(batch)
+            if unread:
+                unread.clear()
+        return rows

@@ -73,12 +73,13 @@ def rows_of(dataset: Dataset, source: pa.NativeFile) -> int:
     Raises:
         pa.ArrowException, OSError: it is damaged, or no such file.
     """
+    bad = dataset.rejected_table is not None
     if not dataset.bundled:
-        return count_rows(dataset.format, source)
+        return count_rows(dataset.format, source, with_bad_rows=bad)
     total = 0
     for member in members(source):
         with naming(member), closing(member.open()) as file:
-            total += count_rows(dataset.format, file)
+            total += count_rows(dataset.format, file, with_bad_rows=bad)
     return total
 
 

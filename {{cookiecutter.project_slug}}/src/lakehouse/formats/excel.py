@@ -19,7 +19,7 @@ from openpyxl.reader.excel import ExcelReader
 from openpyxl.utils import range_boundaries
 
 from lakehouse.datasets.formats import Excel
-from lakehouse.formats.protocol import ContentError
+from lakehouse.formats.protocol import ContentError, Unread, UnreadRows
 
 BATCH_ROWS = 8_192
 MOST_ROWS = 1_048_576  # of a sheet: Excel's own limit
@@ -36,11 +36,12 @@ Cells = tuple[Any, ...]
 class SheetReader:
     """A sheet of an xlsx file, read row by row. `source` is an open file that can seek.
 
-    Texts that many cells share are held in memory, as the file holds them in one place.
+    Texts that many cells share are held in memory, as the file holds them in one place. With `unread`, a cell with an
+    error, or without the result of its formula, is put there.
     """
 
-    def __init__(self, declared: Excel, source: Any) -> None:
-        self._declared, self._source = declared, source
+    def __init__(self, declared: Excel, source: Any, unread: UnreadRows | None = None) -> None:
+        self._declared, self._source, self._unread = declared, source, unread
         with _damage():
             opened: Any = ExcelReader(source, read_only=True, data_only=True, keep_links=False)
             opened.read()
@@ -61,10 +62,12 @@ class SheetReader:
         places = [self._names.index(name) for name in columns]
         rows, done = self._below_the_header(), 0
         while True:
-            numbers, texts = [], []
+            numbers: list[int] = []
+            texts: list[list[str | None]] = []
             for number, cells, formulas in islice(rows, BATCH_ROWS):
+                row = done + len(numbers)
                 numbers.append(number)
-                texts.append([self._text(number, cells, formulas, place) for place in places])
+                texts.append([self._text_or_unread(row, number, cells, formulas, place) for place in places])
             if not numbers:
                 return
             self._first, self._numbers = done, numbers
@@ -108,6 +111,17 @@ class SheetReader:
                 waiting.append((number, cells, formulas))
                 if len(waiting) > self._declared.footer_rows:
                     yield waiting.popleft()
+
+    def _text_or_unread(self, row: int, number: int, cells: Cells, formulas: Cells, place: int) -> str | None:
+        """A cell as text; what is none goes to the unread rows, if there are such."""
+        try:
+            return self._text(number, cells, formulas, place)
+        except ContentError as error:
+            if self._unread is None:
+                raise
+            cell = formulas[place] if cells[place].value is None else cells[place]
+            self._unread.setdefault(row, []).append(Unread(str(error), self._names[place], str(cell.value)))
+            return None
 
     def _text(self, number: int, cells: Cells, formulas: Cells, place: int) -> str | None:
         """A cell as text.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from lakehouse.datasets.formats import JsonLines
 from lakehouse.formats.compression import Kept, decompressed
-from lakehouse.formats.protocol import ContentError
+from lakehouse.formats.protocol import ContentError, Unread, UnreadRows
 
 BATCH_LINES = 32_768
 BATCH_BYTES = 16 << 20
@@ -32,13 +32,16 @@ Row = dict[str, Any]
 
 
 class JsonLinesReader:
-    """A file of JSON lines. `source` is an open file that can seek. Opening it reads it once."""
+    """A file of JSON lines. `source` is an open file that can seek. Opening it reads it once.
 
-    def __init__(self, declared: JsonLines, source: Any) -> None:
-        self._declared, self._source = declared, source
+    With `unread`, a line that is no object, or has a list or an object in a column, is put there.
+    """
+
+    def __init__(self, declared: JsonLines, source: Any, unread: UnreadRows | None = None) -> None:
+        self._declared, self._source, self._unread = declared, source, unread
         columns, rows = _Columns(), 0
         for number, line in _lines(declared, source):
-            columns.add(_row(line, number), number)
+            columns.read(line, number, with_bad_rows=unread is not None)
             rows += 1
         self.schema = columns.schema()
         self.rows: int | None = rows
@@ -48,7 +51,7 @@ class JsonLinesReader:
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Its rows in their order, with these columns."""
         done = 0
-        for numbers, rows in _blocks(_lines(self._declared, self._source), columns):
+        for numbers, rows in _blocks(_lines(self._declared, self._source), columns, self._unread):
             self._first, self._numbers = done, numbers
             done += len(rows)
             texts = {
@@ -70,23 +73,28 @@ class JsonLinesReader:
         try:
             return pa.array(values, pa.string())
         except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeEncodeError):
-            texts = [_text(value, name, self.place(self._first + place)) for place, value in enumerate(values)]
-            return pa.array(texts, pa.string())
+            return pa.array(self._each(_text, name, values), pa.string())
 
     def _lists(self, name: str, values: Sequence[Any]) -> pa.Array[Any]:
         """A column of lists, each value in them as text."""
-        lists: list[list[str | None] | None] = []
-        for row, value in enumerate(values):
-            place = self.place(self._first + row)
-            if value is not None and value.__class__ is not list:
-                kind = "an object" if isinstance(value, dict) else "a single value"
-                raise ContentError(f"the column {name!r} has {kind} in {place}; expected a list, as lines before have")
-            lists.append(None if value is None else [_text(one, name, place) for one in value])
-        found: pa.Array[Any] = pa.array(lists, A_LIST)
+        found: pa.Array[Any] = pa.array(self._each(_list, name, values), A_LIST)
+        return found
+
+    def _each(self, read: Callable[[Any, str, str], Any], name: str, values: Sequence[Any]) -> list[Any]:
+        """The values of a column, read one by one."""
+        found = []
+        for row, value in enumerate(values, self._first):
+            try:
+                found.append(read(value, name, self.place(row)))
+            except ContentError as error:
+                if self._unread is None:
+                    raise
+                self._unread.setdefault(row, []).append(Unread(str(error), name, json.dumps(value)))
+                found.append(None)
         return found
 
 
-def names_in(declared: JsonLines, source: Any) -> list[str]:
+def names_in(declared: JsonLines, source: Any, *, with_bad_rows: bool = False) -> list[str]:
     """The names in the first lines.
 
     Raises:
@@ -94,7 +102,7 @@ def names_in(declared: JsonLines, source: Any) -> list[str]:
     """
     columns = _Columns()
     for number, line in islice(_lines(declared, source), HEAD_LINES):
-        columns.add(_row(line, number), number)
+        columns.read(line, number, with_bad_rows=with_bad_rows)
     return columns.schema().names
 
 
@@ -105,8 +113,24 @@ class _Columns:
         self._kinds: dict[str, Any] = {}
         self._settled: set[str] = set()
 
-    def add(self, row: Row, line: int) -> None:
-        """Take the names of one more row."""
+    def read(self, line: str, number: int, *, with_bad_rows: bool) -> None:
+        """Take the names in one more line.
+
+        Raises:
+            ContentError: there are too many names; or the line is no object, and there may be no bad rows.
+        """
+        try:
+            self._add(_row(line, number), number)
+        except ContentError:
+            if not with_bad_rows:
+                raise
+        if len(self._kinds) > MOST_NAMES:
+            raise ContentError(
+                f"the file has more than {MOST_NAMES:,} different names up to line {number}, and each name is a "
+                "column. What differs from row to row belongs into the values"
+            )
+
+    def _add(self, row: Row, line: int) -> None:
         if row.keys() <= self._settled:
             return
         for name, value in row.items():
@@ -117,11 +141,6 @@ class _Columns:
             self._kinds[name] = _KINDS.get(value.__class__, pa.string())
             if value is not None:
                 self._settled.add(name)
-        if len(self._kinds) > MOST_NAMES:
-            raise ContentError(
-                f"the file has more than {MOST_NAMES:,} different names up to line {line}, and each name is a column. "
-                "What differs from row to row belongs into the values"
-            )
 
     def schema(self) -> pa.Schema:
         """The columns."""
@@ -153,15 +172,22 @@ def _lines(declared: JsonLines, source: Any) -> Iterator[tuple[int, str]]:
 
 
 def _blocks(
-    lines: Iterator[tuple[int, str]], columns: Sequence[str]
+    lines: Iterator[tuple[int, str]], columns: Sequence[str], unread: UnreadRows | None
 ) -> Iterator[tuple[list[int], list[tuple[Any, ...]]]]:
     """The values of these columns, row by row, with the numbers of the lines; as many at a time as memory is for."""
     numbers: list[int] = []
     rows: list[tuple[Any, ...]] = []
     size = 0
-    for number, line in lines:
+    for place, (number, line) in enumerate(lines):
         numbers.append(number)
-        rows.append(tuple(map(_row(line, number).get, columns)))
+        try:
+            row = _row(line, number)
+        except ContentError as error:
+            if unread is None:
+                raise
+            unread[place] = [Unread(str(error), None, line)]
+            row = {}
+        rows.append(tuple(map(row.get, columns)))
         size += len(line)
         if len(rows) == BATCH_LINES or size > BATCH_BYTES:
             yield numbers, rows
@@ -238,6 +264,20 @@ def _text(value: Any, name: str, place: str) -> str | None:
             raise ContentError(
                 f"the column {name!r} has {kind} in {place}; expected a single value (text, number, true, false, null)"
             )
+
+
+def _list(value: Any, name: str, place: str) -> list[str | None] | None:
+    """A list, each value in it as text.
+
+    Raises:
+        ContentError: it is none, or has something else than single values.
+    """
+    if value is None:
+        return None
+    if value.__class__ is not list:
+        kind = "an object" if isinstance(value, dict) else "a single value"
+        raise ContentError(f"the column {name!r} has {kind} in {place}; expected a list, as lines before have")
+    return [_text(one, name, place) for one in value]
 
 
 def _check_text(text: str, what: str) -> None:

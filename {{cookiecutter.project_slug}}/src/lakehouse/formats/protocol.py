@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import pyarrow as pa
@@ -15,6 +16,19 @@ class ContentError(pa.ArrowInvalid):
 
     The loader refuses the file, and adds its name.
     """
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A value that a reader can't read, with what the file has there as text; without a `column`, all of the row."""
+
+    reason: str
+    column: str | None
+    found: str
+
+
+# By the row's place in the file. A reader that is given this does not raise: it gives nulls in place of the values.
+UnreadRows = dict[int, list[Unread]]
 
 
 def row_from_0(row: int) -> str:

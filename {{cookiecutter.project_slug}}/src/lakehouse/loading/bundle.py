@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -16,15 +17,15 @@ from lakehouse.datasets.parts import Part
 from lakehouse.datasets.registry import dataset_named
 from lakehouse.formats import open_reader
 from lakehouse.formats.bundle import Member, members, naming
-from lakehouse.formats.protocol import ContentError, Reader
+from lakehouse.formats.protocol import ContentError, Reader, Unread, UnreadRows
 from lakehouse.landing import Landed
 from lakehouse.loading.conform import plan
 
 CHUNK = 1 << 20
 
 
-def open_landed(landed: Landed, source: pa.NativeFile) -> Reader:
-    """Read an open landed file as its dataset declares it.
+def open_landed(landed: Landed, source: pa.NativeFile, unread: UnreadRows | None = None) -> Reader:
+    """Read an open landed file as its dataset declares it. With `unread`, rows that can't be read are put there.
 
     Raises:
         RefusedError: a file of a bundle lacks a column, or has one of another type.
@@ -32,8 +33,8 @@ def open_landed(landed: Landed, source: pa.NativeFile) -> Reader:
     """
     dataset = dataset_named(landed.file.dataset)
     if dataset.bundled:
-        return BundleReader(dataset, landed.file.part, source, landed.file.name)
-    return open_reader(dataset.format, source)
+        return BundleReader(dataset, landed.file.part, source, landed.file.name, unread)
+    return open_reader(dataset.format, source, unread)
 
 
 class BundleReader:
@@ -44,8 +45,16 @@ class BundleReader:
     matched as if they stood in one file, because any line may lack any name.
     """
 
-    def __init__(self, dataset: Dataset, part: Part | None, bundle: pa.NativeFile, name: str) -> None:
-        self._dataset, self._part, self._name = dataset, part, name
+    def __init__(
+        self,
+        dataset: Dataset,
+        part: Part | None,
+        bundle: pa.NativeFile,
+        name: str,
+        unread: UnreadRows | None = None,
+    ) -> None:
+        self._dataset, self._part, self._name, self._unread = dataset, part, name, unread
+        self._unread_here: UnreadRows | None = None if unread is None else {}  # of the file that is open
         self._members = members(bundle)
         self._copies = _copies(self._members)
         self._names: list[dict[str, str]] = []  # of each file: how it calls a column of `_fields`
@@ -81,6 +90,7 @@ class BundleReader:
                             f"{member.name} has the same bytes as {self._copies[member.name]}, so its rows would be "
                             "loaded twice. Remove one of the two; if both are right, write their rows into one file"
                         )
+                    self._take_unread(done, done + len(batch), dict(zip(own, columns, strict=True)))
                     yield self._as_asked(batch, columns, own, done)
                     done += len(batch)
 
@@ -104,19 +114,30 @@ class BundleReader:
             if pa.types.is_list(self.schema.field(column).type) and pa.types.is_string(values.type):
                 for row, value in enumerate(values):
                     if value.is_valid:
-                        raise ContentError(
+                        reason = (
                             f"the column {column!r} has a single value in {self.place(first + row)}; expected a list, "
                             "as another of the files has"
                         )
+                        if self._unread is None:
+                            raise ContentError(reason)
+                        self._unread.setdefault(first + row, []).append(Unread(reason, column, value.as_py()))
                 values = pa.nulls(len(batch))
             arrays.append(values)
         return pa.RecordBatch.from_arrays(arrays, names=list(columns))
+
+    def _take_unread(self, first: int, last: int, asked: Mapping[str | None, str]) -> None:
+        """Take over what could not be read of these rows, under the names that were asked for."""
+        if self._unread is None or not self._unread_here:
+            return
+        for row in range(first, last):
+            if found := self._unread_here.pop(row - self._first, None):
+                self._unread[row] = [replace(one, column=one.column and asked[one.column]) for one in found]
 
     @contextmanager
     def _opened(self, member: Member) -> Iterator[Reader]:
         with closing(member.open()) as file:
             with naming(member):
-                reader = open_reader(self._dataset.format, file)
+                reader = open_reader(self._dataset.format, file, self._unread_here)
             with closing(reader):
                 yield reader
 

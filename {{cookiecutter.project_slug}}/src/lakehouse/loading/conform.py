@@ -6,7 +6,8 @@ Every cast either keeps each value exactly or refuses; there is no third way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -19,7 +20,7 @@ from lakehouse.datasets.model import LARGEST_CODE, ZONE_IDS, Column, Dataset, Na
 from lakehouse.datasets.parts import Part
 from lakehouse.datasets.types import digits_of
 from lakehouse.errors import RefusedError
-from lakehouse.formats.protocol import row_from_0
+from lakehouse.formats.protocol import UnreadRows, row_from_0
 from lakehouse.loading.convert import accepts, arrow_type, converted, first_out_of_range, in_lists, is_text
 from lakehouse.loading.spelling import example_of_a_date, example_of_a_number, example_of_a_time, plain
 
@@ -151,6 +152,7 @@ class BadRow:
 
     `position` is its place in the batch, `row` its place in the file, both from 0. `place` is what messages call it.
     `column` names the file's columns with a bad value. `text` is the line, where the row as a whole can't be read.
+    `found` is what the file has in columns that can't be read.
     """
 
     position: int
@@ -158,7 +160,8 @@ class BadRow:
     place: str
     column: str | None
     reason: str
-    text: str | None = None
+    text: str | None
+    found: Mapping[str, str]
 
 
 @dataclass
@@ -249,16 +252,20 @@ class Conformer:
                 self._zones[column.name] = self._zones.get(column.name, 0) + known
                 self._unknown_zones[column.name] = self._unknown_zones.get(column.name, 0) + known - inside.true_count
 
-    def bad_rows(self, batch: pa.RecordBatch, most: int) -> list[BadRow]:
-        """The rows of a batch with a value that can't be converted, or without a key.
+    def bad_rows(self, batch: pa.RecordBatch, most: int, unread: UnreadRows) -> list[BadRow]:
+        """The rows of a batch with a value that can't be converted, or without a key; and those that are unread.
 
         With more than `most` of them, not all are found.
         """
-        reasons: dict[int, list[tuple[str, str]]] = {}
+        reasons: dict[int, list[tuple[str, str]]] = {
+            position: [(one.column or "", one.reason) for one in found] for position, found in unread.items()
+        }
         for column in self.dataset.columns:
             source = self.match.sources[column.name]
             if source is not None:
-                for position in self._bad_values(column, batch.column(source), most):
+                for position in self._bad_values(column, batch.column(source), most + len(unread)):
+                    if position in unread and not batch.column(source)[position].is_valid:
+                        continue  # in place of what is unread
                     reason = self._reason(column, source, batch.column(source), position)
                     reasons.setdefault(position, []).append((source, reason))
         return [
@@ -266,8 +273,10 @@ class Conformer:
                 position,
                 self.rows + position,
                 self.place(self.rows + position),
-                ", ".join(source for source, _ in reasons[position]),
+                ", ".join(source for source, _ in reasons[position]) or None,
                 "; ".join(reason for _, reason in reasons[position]),
+                next((one.found for one in unread.get(position, ()) if one.column is None), None),
+                {one.column: one.found for one in unread.get(position, ()) if one.column is not None},
             )
             for position in sorted(reasons)
         ]
@@ -371,6 +380,8 @@ def as_text(values: pa.Array[Any], position: int) -> str | None:
         found = value.as_py()
     except (UnicodeDecodeError, ValueError, OverflowError):
         return _shown(values, position)
+    if isinstance(found, list):
+        return json.dumps(found, ensure_ascii=False, default=str)
     return found if isinstance(found, str) else str(found)
 
 

@@ -36,7 +36,7 @@ from lakehouse.datasets.registry import dataset_named
 from lakehouse.errors import CommitError, LakehouseError, LandingError, RefusedError
 from lakehouse.filesystem import sha256_of
 from lakehouse.formats.bundle import rows_of
-from lakehouse.formats.protocol import ContentError, Reader
+from lakehouse.formats.protocol import ContentError, Reader, UnreadRows
 from lakehouse.iceberg.catalog import service_errors, settings_of
 from lakehouse.iceberg.commit import ATTEMPTS, Replacement, commit, discarding
 from lakehouse.iceberg.merge import Merged
@@ -207,12 +207,7 @@ def _load_landed(
 ) -> LoadResult:
     ensure_raw_tables(catalog)
     dataset, part = dataset_named(change.file.dataset), change.file.part
-    if not dataset.parts.has(part):
-        example = f"{dataset.name} {dataset.parts.example}".rstrip()
-        raise RefusedError(
-            f"The dataset {dataset.name} has no file {change.file.label}. Nothing was loaded. Write it as `lakehouse "
-            f"load {example}`."
-        )
+    _check_part(dataset, change.file)
     table = catalog.load_table(dataset.table)
     rejected = _rejected(catalog, dataset, change)
     held = change.held_rows(table)
@@ -223,8 +218,15 @@ def _load_landed(
         change = replace(change, again=True)  # the rows that were set aside are gone: they are read again
     check_no_gap(landed, dataset, table)
     name = landed.file.name
+    unread: UnreadRows = {}
     with ExitStack() as stack:
-        with landing.local(landed) as path, _opened(path, landed, dataset) as (reader, check):
+        with (
+            landing.local(landed) as path,
+            _opened(path, landed, dataset, unread if rejected else None) as (
+                reader,
+                check,
+            ),
+        ):
             match = plan(dataset, part, reader.schema, name)
             if reader.rows is not None:  # as early as it can be known
                 change.check_size(table, reader.rows, name)
@@ -233,7 +235,7 @@ def _load_landed(
             others.check(table)
             total = partial(_rows_of, reader, path, dataset, check)
             load = LoadedBy(change.sha256, change.run_id)
-            aside = stack.enter_context(closing(SetAside(rejected, name, load, total))) if rejected else None
+            aside = stack.enter_context(closing(SetAside(rejected, name, load, total, unread))) if rejected else None
             conformer = Conformer(dataset, part, match, name, reader.place, needs_keys=aside is not None)
             read = _Read(reader, conformer, check, progress, aside)
             file = rows = None
@@ -282,6 +284,16 @@ def _load_landed(
         clock=skew(table),
         started=started,
     )
+
+
+def _check_part(dataset: Dataset, file: DatasetFile) -> None:
+    """Refuse a month of a dataset that comes by the day, and the like."""
+    if not dataset.parts.has(file.part):
+        example = f"{dataset.name} {dataset.parts.example}".rstrip()
+        raise RefusedError(
+            f"The dataset {dataset.name} has no file {file.label}. Nothing was loaded. Write it as `lakehouse load "
+            f"{example}`."
+        )
 
 
 def _rejected(catalog: Catalog, dataset: Dataset, change: Change) -> Rejected | None:
@@ -436,8 +448,8 @@ def _result(
 
 
 @contextmanager
-def _opened(path: Path, landed: Landed, dataset: Dataset) -> Iterator[tuple[Reader, _Check]]:
-    """The landed file, open for reading, while a thread takes its SHA-256.
+def _opened(path: Path, landed: Landed, dataset: Dataset, unread: UnreadRows | None) -> Iterator[tuple[Reader, _Check]]:
+    """The landed file, open for reading, while a thread takes its SHA-256. Rows that can't be read go to `unread`.
 
     What is refused while it is open may be damage that looks like a wrong value: changed bytes are reported first.
     """
@@ -445,7 +457,7 @@ def _opened(path: Path, landed: Landed, dataset: Dataset) -> Iterator[tuple[Read
         check = _Check(landed, dataset.format.title, pool.submit(sha256_of, file))
         try:
             with check.reading():
-                reader = open_landed(landed, source)
+                reader = open_landed(landed, source, unread)
             with closing(reader):
                 yield reader, check
         except RefusedError:
@@ -553,10 +565,12 @@ class _Read:
         self.places = np.arange(self.rows, self.rows + len(batch), dtype=np.int64)
         if self.aside is None:
             return self.conformer.conform(batch)
+        unread = self.aside.take_unread(self.rows, len(batch))
         with suppress(BadValueError):
-            return self.conformer.conform(batch)
+            if not unread:
+                return self.conformer.conform(batch)
         good = np.ones(len(batch), dtype=np.bool_)
-        if bad := self.conformer.bad_rows(batch, self.aside.left):
+        if bad := self.conformer.bad_rows(batch, self.aside.left, unread):
             self.aside.add(batch, bad)
             positions = [row.position for row in bad]
             good[positions] = False

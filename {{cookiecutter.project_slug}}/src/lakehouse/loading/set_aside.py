@@ -29,6 +29,7 @@ from pyiceberg.table import Table
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.model import Dataset
 from lakehouse.errors import CommitError, RefusedError
+from lakehouse.formats.protocol import UnreadRows
 from lakehouse.iceberg.catalog import settings_of
 from lakehouse.iceberg.commit import ATTEMPTS, Replacement, commit, discarding
 from lakehouse.iceberg.files import batches_of, live_files, part_is
@@ -58,10 +59,14 @@ _NONE = LoadedBy("", None)  # no row is of it
 class SetAside:
     """The bad rows of one file.
 
-    `total` says how many rows the file has. It is asked once, and only if there is a bad row.
+    `total` says how many rows the file has. It is asked once, and only if there is a bad row. `unread` are rows that
+    the file's reader could not read.
     """
 
-    def __init__(self, rejected: Rejected, file: str, load: LoadedBy, total: Callable[[], int]) -> None:
+    def __init__(
+        self, rejected: Rejected, file: str, load: LoadedBy, total: Callable[[], int], unread: UnreadRows
+    ) -> None:
+        self._unread = unread
         self._dataset, self._part = rejected.dataset, rejected.file.part
         self._file, self.load, self._total = file, load, total
         self._tmp = settings_of(rejected.catalog).home / "tmp"
@@ -79,6 +84,11 @@ class SetAside:
             self._of = self._total()
             self._most = int(Decimal(str(self._dataset.bad_share)) * self._of)
         return self._most - self.rows
+
+    def take_unread(self, first: int, rows: int) -> UnreadRows:
+        """What could not be read of the rows of a batch, by position in it. It is forgotten then."""
+        here = [row for row in self._unread if first <= row < first + rows]
+        return {row - first: self._unread.pop(row) for row in here}
 
     def add(self, batch: pa.RecordBatch, bad: Sequence[BadRow]) -> None:
         """Take the bad rows of a batch.
@@ -131,16 +141,16 @@ class SetAside:
             "place": [one.place for one in bad],
             "column_name": [one.column for one in bad],
             "reason": [one.reason for one in bad],
-            "row_values": [_as_json(batch, one.position) if one.text is None else one.text for one in bad],
+            "row_values": [_as_json(batch, one) if one.text is None else one.text for one in bad],
         }
         if self._part and self._dataset.parts.column:
             columns[self._dataset.parts.column] = [self._part.first_day] * len(bad)
         return pa.RecordBatch.from_pydict(columns, schema=self._schema)
 
 
-def _as_json(batch: pa.RecordBatch, position: int) -> str:
-    row = {name: as_text(batch.column(n), position) for n, name in enumerate(batch.schema.names)}
-    return json.dumps(row, ensure_ascii=False)
+def _as_json(batch: pa.RecordBatch, bad: BadRow) -> str:
+    row = {name: as_text(batch.column(n), bad.position) for n, name in enumerate(batch.schema.names)}
+    return json.dumps({**row, **bad.found}, ensure_ascii=False)
 
 
 class _MovedError(RefusedError):

@@ -182,8 +182,9 @@ def _check(content: Any, wanted: DatasetFile, origin: str, what: str) -> None:
         of_json = isinstance(dataset.format, JsonLines)
         required = [column for column in dataset.columns if column.required_in(wanted.part) and not of_json]
         names = [name for column in required[:1] or dataset.columns for name in column.published_names(wanted.part)]
+        bad = dataset.rejected_table is not None
         try:
-            found = {normalised(name) for name in names_at_the_head(dataset.format, content)}
+            found = {normalised(name) for name in names_at_the_head(dataset.format, content, with_bad_rows=bad)}
         except ContentError as error:
             raise SourceError(f"{origin} is not {what}: {error}. Nothing was landed; check TLC_SOURCE.") from error
         except (OSError, pa.ArrowException):
