@@ -6,6 +6,7 @@ Each function below is one page: what a reader has done before, and what the pag
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -24,6 +25,7 @@ from tests.unit.dagster_project import PROJECT, Project
 
 from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.months import Month
+from lakehouse.datasets.registry import DATASETS
 from lakehouse.settings import project_dir
 from lakehouse.synthetic.generate import write_month, write_zones
 
@@ -143,12 +145,29 @@ def exercises(project: Project) -> None:
 
 
 def own_definitions(project: Project) -> None:
-    """Write what docs/dagster.md shows as files of one's own: assets, a schedule, a sensor, weeks and regions."""
+    """Write what docs/dagster.md shows as files of one's own: assets, schedules, a sensor and their dataset."""
     page = (PROJECT / "docs" / "dagster.md").read_text(encoding="utf-8")
     files = [code for *_, language, code in _PART.findall(page) if language == "python" and code.startswith("import")]
-    assert len(files) == 5
+    assert len(files) == 6
+    definitions = project.root / "src" / "lakehouse" / "defs"
+    shown = {name for code in files for name in _defined(code)}
+    for path in definitions.rglob("*.py"):  # a reader may have copied an example into the project already
+        if shown & _defined(path.read_text(encoding="utf-8")):
+            path.unlink()
+    if "sales" not in DATASETS:  # an input of two examples
+        page = (PROJECT / "docs" / "your-own-dataset.md").read_text(encoding="utf-8")
+        sales = project.root / "src" / "lakehouse" / "datasets" / "sales.py"
+        sales.write_text(declaration_of("SALES", page), encoding="utf-8")
     for number, code in enumerate(files):
-        (project.root / "src" / "lakehouse" / "defs" / f"mine_{number}.py").write_text(code, encoding="utf-8")
+        (definitions / f"mine_{number}.py").write_text(code, encoding="utf-8")
+
+
+def _defined(code: str) -> set[str]:
+    """The assets, sensors, jobs and schedules of a file: decorated functions, and names that are no constants."""
+    body = ast.parse(code).body
+    functions = {node.name for node in body if isinstance(node, ast.FunctionDef) and node.decorator_list}
+    targets = [target for node in body if isinstance(node, ast.Assign) for target in node.targets]
+    return functions | {one.id for one in targets if isinstance(one, ast.Name) and one.id.islower()}
 
 
 def dagster(project: Project) -> None:

@@ -11,10 +11,12 @@ from tests.unit.dagster_project import PROJECT, Project
 DAYS = ("2024-01-05", "2024-01-07", "2024-01-08")
 RUN = """
 import json
+import os
 from datetime import datetime
+from pathlib import Path
 import dagster as dg
+import lakehouse
 from lakehouse.definitions import defs
-from lakehouse.defs.partitions import DAYS
 
 found = defs()
 repository = found.get_repository_def()
@@ -22,28 +24,42 @@ jobs = {job.name: sorted(key.to_user_string() for key in job.asset_layer.selecte
         for job in repository.get_all_jobs() if not job.name.startswith("__")}
 moment = dg.build_schedule_context(scheduled_execution_time=datetime(2024, 1, 9, 6))
 asked = repository.get_schedule_def("newest_days").evaluate_tick(moment).run_requests[0].tags
-own = {"sales_by_week": "2024-01-01", "sales_by_region": dg.MultiPartitionKey({"day": "2024-01-07", "region": "south"})}
-needs, others = {}, {}
+
+def pair(day, region):
+    return dg.MultiPartitionKey({"day": day, "region": region})
+
+def make(name, key):
+    job = repository.get_job("__ASSET_JOB")
+    asset = dg.AssetKey(["features", name])
+    assert job.execute_in_process(instance=instance, partition_key=key, asset_selection=[asset]).success
+
+def rows(table):
+    return sorted([str(value) for value in row.values()] for row in lakehouse.read(table).to_pylist())
+
 with dg.DagsterInstance.get() as instance:
     span = {"dagster/asset_partition_range_start": "2024-01-05", "dagster/asset_partition_range_end": "2024-01-08"}
     done = found.resolve_job_def("bronze_days").execute_in_process(instance=instance, tags=span)
     made = [event for event in done.get_asset_materialization_events() if event.asset_key.path[0] == "raw"]
     checks = {event.check_name: event.passed for event in done.get_asset_check_evaluations()}
-    for name, key in own.items():
-        asset = found.resolve_assets_def(name)
-        (dep,) = asset.get_asset_spec().deps
-        subset = asset.partitions_def.subset_with_partition_keys([key])
-        mapped = dep.partition_mapping.get_upstream_mapped_partitions_result_for_partitions(
-            subset, asset.partitions_def, DAYS, dynamic_partitions_store=instance)
-        needs[name] = sorted(mapped.partitions_subset.get_partition_keys())
-        result = dg.materialize([asset], instance=instance, partition_key=key)
-        (event,) = result.asset_materializations_for_node(name)
-        others[name] = {word: value.value for word, value in event.metadata.items()}
+    make("sales_by_week", "2024-01-01")
+    weeks = [rows("features.sales_by_week")]
+    make("sales_by_week", "2024-01-08")
+    weeks.append(rows("features.sales_by_week"))
+    for day, region in (("2024-01-07", "north"), ("2024-01-07", "south"), ("2024-01-08", "south")):
+        make("largest_sales", pair(day, region))
+    pairs = [rows("features.largest_sales")]
+    again = "Sold at;Region;Amount\\n2024-01-07 10:00;north;8,5\\n2024-01-07 10:01;south;9,5\\n"
+    Path(os.environ["TLC_SOURCE"], "sales_20240107.csv").write_text(again, encoding="utf-8")
+    found.resolve_job_def("bronze_days").execute_in_process(
+        instance=instance, partition_key="2024-01-07",
+        run_config={"ops": {"landing__sales": {"config": {"refresh": True}}}})
+    make("largest_sales", pair("2024-01-07", "south"))
+    pairs.append(rows("features.largest_sales"))
 graph = repository.asset_graph
 nodes = map(graph.get, graph.get_all_asset_keys())
 shown = {node.key.to_user_string(): [node.group_name, *node.owners] for node in nodes}
 print(json.dumps({"jobs": jobs, "shown": shown, "asked": asked, "loaded": sorted(event.partition for event in made),
-                  "checks": checks, "needs": needs, "others": others}))
+                  "checks": checks, "weeks": weeks, "pairs": pairs}))
 """
 
 
@@ -101,11 +117,13 @@ def test_the_schedule_asks_for_the_newest_days(found: Any) -> None:
     assert found["asked"]["dagster/asset_partition_range_end"] == "2024-01-08"
 
 
-def test_a_week_needs_its_days_and_sums_them(found: Any) -> None:
-    assert found["needs"]["sales_by_week"] == [f"2024-01-0{day}" for day in range(1, 8)]
-    assert found["others"]["sales_by_week"] == {"sales": 3, "total": 6.5}
+def test_a_week_sums_exactly_its_days(found: Any) -> None:
+    first = [["2024-01-01", "north", "4.0"], ["2024-01-01", "south", "2.5"]]
+
+    assert found["weeks"] == [first, [*first, ["2024-01-08", "north", "3.5"], ["2024-01-08", "south", "7.0"]]]
 
 
-def test_a_day_and_region_needs_its_day(found: Any) -> None:
-    assert found["needs"]["sales_by_region"] == ["2024-01-07"]
-    assert found["others"]["sales_by_region"] == {"sales": 1, "total": 2.5}
+def test_a_pair_of_day_and_region_replaces_only_itself(found: Any) -> None:
+    north, others = ["2024-01-07", "north", "2.5"], [["2024-01-08", "south", "3.5"]] * 2
+
+    assert found["pairs"] == [[north, ["2024-01-07", "south", amount], *others] for amount in ("2.5", "9.5")]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.pages import own_definitions
+from tests.pages import code_on_page, own_definitions
 from tests.unit.dagster_project import Project
 
 from lakehouse.datasets.model import Dataset
@@ -123,6 +123,8 @@ def test_each_kind_of_parts_has_a_job_of_exactly_its_datasets(tmp_path: Path) ->
 
 def test_the_files_that_the_docs_show_are_found(tmp_path: Path) -> None:
     project = Project(tmp_path, {})
+    copied = code_on_page("my_chart")  # by a reader, into the project
+    (project.root / "src" / "lakehouse" / "defs" / "chart.py").write_text(copied, encoding="utf-8")
     own_definitions(project)
     found = project.ask("""
 import json
@@ -134,13 +136,19 @@ policies = {key.to_user_string(): str(job.asset_layer.get(key).backfill_policy) 
 schedules = {one.name: [one.job_name, one.default_status.value] for one in repository.schedule_defs}
 sensors = {one.name: [one.job_name if one.name == "build_after_loads" else "", one.default_status.value]
            for one in repository.sensor_defs}
-print(json.dumps({"policies": policies, "schedules": schedules, "sensors": sensors}))
+made = [repository.asset_graph.get(key) for key in repository.asset_graph.executable_asset_keys]
+gaps = [node.key.to_user_string() for node in made
+        if not (node.description and node.owners and node.code_version)]
+print(json.dumps({"policies": policies, "schedules": schedules, "sensors": sensors, "gaps": gaps}))
 """)
 
     assert {*CONTRACT, "my_chart"} - DAILY <= set(found["policies"])
     assert len(set(found["policies"].values())) == 1
     assert found["schedules"]["build_at_night"] == ["dbt_only", "STOPPED"]
-    assert found["sensors"] == {"build_after_loads": ["dbt_only", "STOPPED"], "new_files": ["", "STOPPED"]}
+    assert found["schedules"]["on_mondays"] == ["weekly_reports", "STOPPED"]
+    assert found["sensors"]["build_after_loads"] == ["dbt_only", "STOPPED"]
+    assert found["sensors"]["new_files"] == ["", "STOPPED"]
+    assert found["gaps"] == []
 
 
 def test_a_file_dropped_into_defs_is_found_without_registration(tmp_path: Path) -> None:
