@@ -330,6 +330,20 @@ FAULTS = (
         r"last_update from 2024-01-03 09:00:00",
     ),
     Fault(
+        "rows that are set aside are added after the load's commit",
+        LOADING,
+        (("    with discarding(table, files):\n        rejected.add(aside)\n", ""),),
+        "test_set_aside.py::test_after_a_kill_the_next_load_puts_it_right[False-commit-after]",
+        r"assert \[2, 3\] == \[0, 1, 2, 3\]",
+    ),
+    Fault(
+        "a row that is set aside removes the row of its key",
+        "iceberg/merge.py",
+        (("        removes = complete and not self.unknown\n", "        removes = complete\n"),),
+        "test_set_aside.py::test_while_a_key_is_unknown_no_row_is_removed",
+        r"removed=2",
+    ),
+    Fault(
         "a child that sees the caller's variables",
         "children.py",
         (("        if name.upper() in _PASSED or name.upper().startswith(_PASSED_PREFIX)\n", ""),),
