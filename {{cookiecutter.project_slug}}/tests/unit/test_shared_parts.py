@@ -305,6 +305,25 @@ def test_bad_rows_are_set_aside_with_the_file_that_has_them(lake: Lake, folder: 
     assert "'much' in row 0 (counted from 0) of orders_2024-01-05_b.csv" in bad["reason"]
 
 
+@pytest.mark.parametrize("form", [Csv(), JsonLines()], ids=["csv", "json"])
+def test_lines_that_cannot_be_read_are_set_aside_by_file(lake: Lake, folder: Path, form: Format) -> None:
+    declare(format=form, on_bad_rows="set aside", bad_share=0.6)
+    for name, number in (("a", 1), ("b", 3)):
+        if isinstance(form, Csv):
+            content = f"number,shop\n{number},{name}\n{number},{name},broken\n{number + 1},{name}\n"
+        else:
+            content = '{"number": %d, "shop": "%s"}\n{broken%s\n{"number": %d, "shop": "%s"}\n'
+            content %= (number, name, name, number + 1, name)
+        put(folder, **{name: content})
+
+    result = load_from(lake, folder)
+
+    assert (result.rows, [row[1] for row in rows(lake)]) == (4, [1, 2, 3, 4])
+    found = lake.rows("select file_row, reason from raw.orders_rejected order by file_row")
+    assert [row["file_row"] for row in found] == [1, 4]
+    assert ["_a.csv" in found[0]["reason"], "_b.csv" in found[1]["reason"]] == [True, True], found
+
+
 def test_files_of_changes_bring_new_and_changed_rows(lake: Lake, folder: Path) -> None:
     declare(files="orders_*.csv", parts=Whole(complete=False), key=("number",), order="price")
     whole = DatasetFile("orders")

@@ -126,12 +126,15 @@ class BundleReader:
         return pa.RecordBatch.from_arrays(arrays, names=list(columns))
 
     def _take_unread(self, first: int, last: int, asked: Mapping[str | None, str]) -> None:
-        """Take over what could not be read of these rows, under the names that were asked for."""
+        """Take over what could not be read of these rows, with the file and the names that were asked for."""
         if self._unread is None or not self._unread_here:
             return
         for row in range(first, last):
             if found := self._unread_here.pop(row - self._first, None):
-                self._unread[row] = [replace(one, column=one.column and asked[one.column]) for one in found]
+                self._unread[row] = [
+                    replace(one, reason=f"{self._file}: {one.reason}", column=one.column and asked[one.column])
+                    for one in found
+                ]
 
     @contextmanager
     def _opened(self, member: Member) -> Iterator[Reader]:
