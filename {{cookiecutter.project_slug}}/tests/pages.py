@@ -198,6 +198,16 @@ def own_dataset(project: Project) -> None:
     assert "raw/fhv_trips" in project.python("-m", "dagster_dg_cli.cli", "list", "defs")
 
 
+def own_data(project: Project) -> None:
+    """docs/your-own-data.md: a CSV file, in an empty lakehouse, becomes a table, a mart and a chart."""
+    said = run(project, "docs/your-own-data.md")
+
+    assert "1 inserted, 1 updated, 4 unchanged, 0 removed" in said["4. The next file"]
+    assert re.search(r"1,003 +7.25", said["4. The next file"])
+    assert "4 days, 1471.85 in all" in said["6. The chart"]
+    assert (project.root / "reports" / "sales.png").stat().st_size > 5_000
+
+
 def declaration_of(name: str, page: str) -> str:
     """The block of a page that declares this dataset."""
     (found,) = (code for *_, language, code in _PART.findall(page) if language == "python" and f"\n{name} = " in code)
@@ -278,4 +288,5 @@ PAGES: dict[str, Callable[[Project], None]] = {
     "exercises.md": exercises,
     "dagster.md": dagster,
     "your-own-dataset.md": own_dataset,
+    "your-own-data.md": own_data,
 }

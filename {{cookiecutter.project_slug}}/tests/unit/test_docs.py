@@ -10,7 +10,7 @@ from tests.pages import PAGES
 from tests.unit.dagster_project import Project
 
 # A newcomer's pages. `iceberg.md` runs on the services every time, and every night all of them run on both.
-EVERY_RUN = {"README.md", "your-own-dataset.md"}
+EVERY_RUN = {"README.md", "your-own-dataset.md", "your-own-data.md"}
 
 
 @pytest.mark.slow
