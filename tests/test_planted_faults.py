@@ -247,7 +247,7 @@ FAULTS = (
     ),
     Fault(
         "a file of another month taken",
-        LOADING,
+        "loading/reading.py",
         (("        if not change.allow_strays:\n", "        if False:\n"),),
         "test_acceptance.py::test_a_file_of_another_month_is_refused_by_name",
         r"DID NOT RAISE.*RefusedError",
@@ -331,7 +331,7 @@ FAULTS = (
     ),
     Fault(
         "rows that are set aside are added after the load's commit",
-        LOADING,
+        "loading/set_aside.py",
         (("    with discarding(table, files):\n        rejected.add(aside)\n", ""),),
         "test_set_aside.py::test_after_a_kill_the_next_load_puts_it_right[False-commit-after]",
         r"assert \[2, 3\] == \[0, 1, 2, 3\]",

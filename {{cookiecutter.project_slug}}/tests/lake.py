@@ -19,7 +19,8 @@ from lakehouse.engines import Engine, open_engine
 from lakehouse.history.history import HistoryRow, history
 from lakehouse.iceberg.catalog import open_catalog
 from lakehouse.landing import Landed, Landing, open_landing
-from lakehouse.loading.load import LoadResult, load
+from lakehouse.loading.load import load
+from lakehouse.loading.result import LoadResult
 from lakehouse.settings import Settings
 from lakehouse.synthetic.generate import write_month
 

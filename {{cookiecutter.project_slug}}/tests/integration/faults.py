@@ -17,7 +17,8 @@ from lakehouse.datasets.months import Month
 from lakehouse.errors import LakehouseError
 from lakehouse.iceberg.catalog import open_catalog
 from lakehouse.landing.bucket import BucketLanding
-from lakehouse.loading.load import LoadResult, load
+from lakehouse.loading.load import load
+from lakehouse.loading.result import LoadResult
 from lakehouse.settings import Settings
 
 LIMIT = 30.0

@@ -19,7 +19,8 @@ from lakehouse.engines.trino import TrinoEngine
 from lakehouse.iceberg.catalog import LAYERS, open_catalog
 from lakehouse.iceberg.identity import FILE
 from lakehouse.landing.bucket import BucketLanding
-from lakehouse.loading.load import LoadResult, load
+from lakehouse.loading.load import load
+from lakehouse.loading.result import LoadResult
 from lakehouse.settings import Settings
 from lakehouse.synthetic.generate import write_month, write_zones
 

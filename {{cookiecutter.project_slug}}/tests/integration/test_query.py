@@ -32,7 +32,8 @@ from lakehouse.iceberg.refs import rollback
 from lakehouse.landing import Landed
 from lakehouse.landing.land import land
 from lakehouse.loading.cursor import since
-from lakehouse.loading.load import LoadResult, load
+from lakehouse.loading.load import load
+from lakehouse.loading.result import LoadResult
 from lakehouse.scaffold.table import guess_table
 from lakehouse.settings import Settings
 from lakehouse.sources.query import QuerySource

@@ -12,7 +12,8 @@ from lakehouse.datasets.model import Column, Dataset
 from lakehouse.datasets.parts import Daily
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.history.maintenance import maintain
-from lakehouse.loading.load import LoadResult, load
+from lakehouse.loading.load import load
+from lakehouse.loading.result import LoadResult
 
 DAY = Day(2024, 1, 5)
 ORDERS = Dataset(

@@ -34,7 +34,7 @@ from tests.property.steps import OURS, at_step, killed_load
 from lakehouse.errors import LakehouseError, QueryError, RefusedError
 from lakehouse.history.history import loaded
 from lakehouse.iceberg.refs import rollback, tag
-from lakehouse.loading.load import LoadResult
+from lakehouse.loading.result import LoadResult
 from lakehouse.settings import Settings
 
 TABLE = "raw.green_trips"

@@ -37,7 +37,8 @@ from lakehouse.iceberg.catalog import open_catalog
 from lakehouse.iceberg.merge import Merged
 from lakehouse.iceberg.refs import rollback
 from lakehouse.landing import open_landing
-from lakehouse.loading.load import LoadResult, load
+from lakehouse.loading.load import load
+from lakehouse.loading.result import LoadResult
 from lakehouse.settings import Settings
 
 TABLE = "raw.stock"

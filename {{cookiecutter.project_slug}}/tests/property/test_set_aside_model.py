@@ -28,7 +28,8 @@ from lakehouse.datasets.parts import Daily
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.iceberg.catalog import open_catalog
 from lakehouse.landing import open_landing
-from lakehouse.loading.load import LoadResult, load
+from lakehouse.loading.load import load
+from lakehouse.loading.result import LoadResult
 from lakehouse.settings import Settings
 
 TABLE, REJECTED = "raw.orders", "raw.orders_rejected"

@@ -20,7 +20,8 @@ from lakehouse.datasets.parts import Whole
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.errors import RefusedError, SourceError
 from lakehouse.landing.land import land
-from lakehouse.loading.load import LoadResult, load
+from lakehouse.loading.load import load
+from lakehouse.loading.result import LoadResult
 
 ORDERS = DatasetFile("orders")
 ROWS = [

@@ -31,7 +31,8 @@ from lakehouse.iceberg.refs import rollback
 from lakehouse.landing import Landed
 from lakehouse.landing.land import land
 from lakehouse.loading.cursor import since
-from lakehouse.loading.load import LoadResult, load
+from lakehouse.loading.load import load
+from lakehouse.loading.result import LoadResult
 
 RENTALS = Dataset(
     name="rentals",

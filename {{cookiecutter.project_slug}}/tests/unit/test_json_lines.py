@@ -21,7 +21,8 @@ from lakehouse.datasets.registry import DATASETS
 from lakehouse.errors import RefusedError, SourceError
 from lakehouse.formats import json_lines
 from lakehouse.landing.land import land
-from lakehouse.loading.load import LoadResult, load
+from lakehouse.loading.load import load
+from lakehouse.loading.result import LoadResult
 
 EVENTS = DatasetFile("events")
 LATE = datetime.fromisoformat("2024-01-31T23:59")

@@ -26,8 +26,9 @@ from lakehouse.errors import CommitError, RefusedError
 from lakehouse.history.diff import diff
 from lakehouse.iceberg.merge import Merged
 from lakehouse.loading import load as loading
-from lakehouse.loading.load import LoadResult, load
+from lakehouse.loading.load import load
 from lakehouse.loading.merge import FileRows
+from lakehouse.loading.result import LoadResult
 
 TABLE = "raw.customers"
 FILE = DatasetFile("customers")

@@ -29,7 +29,8 @@ from lakehouse.errors import RefusedError, SettingsError
 from lakehouse.history.diff import PartDiff, diff
 from lakehouse.history.history import loaded
 from lakehouse.landing.land import land
-from lakehouse.loading.load import LoadResult, load
+from lakehouse.loading.load import load
+from lakehouse.loading.result import LoadResult
 from lakehouse.report import make_report
 from lakehouse.sources.search import contents
 

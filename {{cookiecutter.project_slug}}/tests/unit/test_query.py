@@ -29,7 +29,8 @@ from lakehouse.datasets.sources import Query
 from lakehouse.errors import LakehouseError, SettingsError, SourceError, UnreachableError
 from lakehouse.landing import Landed
 from lakehouse.landing.land import land
-from lakehouse.loading.load import LoadResult, load
+from lakehouse.loading.load import load
+from lakehouse.loading.result import LoadResult
 from lakehouse.settings import project_dir
 from lakehouse.sources.extract import FETCH_ROWS, GROUP_ROWS
 

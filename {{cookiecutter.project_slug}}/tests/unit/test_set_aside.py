@@ -31,7 +31,8 @@ from lakehouse.iceberg.merge import Merged
 from lakehouse.landing.land import land
 from lakehouse.loading import load as loading
 from lakehouse.loading import set_aside
-from lakehouse.loading.load import LoadResult, load
+from lakehouse.loading.load import load
+from lakehouse.loading.result import LoadResult
 
 TABLE, REJECTED = "raw.orders", "raw.orders_rejected"
 DAY, OTHER = Day(2024, 1, 5), Day(2024, 1, 6)

@@ -42,7 +42,8 @@ from lakehouse.datasets.sources import Query
 from lakehouse.errors import NotPublishedError, RefusedError, SourceError
 from lakehouse.landing.bucket import BucketLanding
 from lakehouse.landing.land import land
-from lakehouse.loading.load import LoadResult, load
+from lakehouse.loading.load import load
+from lakehouse.loading.result import LoadResult
 from lakehouse.settings import Settings, project_dir
 from lakehouse.sources.search import contents
 

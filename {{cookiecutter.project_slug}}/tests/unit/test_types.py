@@ -29,7 +29,8 @@ from lakehouse.defs.common import column_schema
 from lakehouse.defs.raw.checks import part_facts
 from lakehouse.errors import RefusedError, SettingsError
 from lakehouse.loading.conform import Conformer, plan
-from lakehouse.loading.load import LoadResult, load
+from lakehouse.loading.load import load
+from lakehouse.loading.result import LoadResult
 
 COLUMNS = (
     Column("id", "long", required_since=BEGINNING),

@@ -10,7 +10,8 @@ from tests.lake import Lake
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.errors import RefusedError
 from lakehouse.history.diff import PartDiff, diff
-from lakehouse.loading.load import LoadResult, load
+from lakehouse.loading.load import load
+from lakehouse.loading.result import LoadResult
 from lakehouse.synthetic.generate import write_zones
 
 TABLE = "raw.taxi_zones"

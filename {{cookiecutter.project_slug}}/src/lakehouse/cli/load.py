@@ -17,7 +17,7 @@ from lakehouse.settings import load_settings
 # ruff: noqa: PLC0415
 
 if TYPE_CHECKING:
-    from lakehouse.loading.load import LoadResult
+    from lakehouse.loading.result import LoadResult
 
 
 @app.command(

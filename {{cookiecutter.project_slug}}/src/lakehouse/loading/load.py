@@ -1,27 +1,21 @@
 """Loading one file: given the landed file, exactly one new snapshot, or none.
 
-The steps: is it there already? · conform in bounded batches · write beside the table's data · audit · one commit.
+The steps: is it there already? · read and conform it in batches (reading.py, conform.py) · write a data file beside the
+table's others · audit it · one commit.
 A kill at any point leaves the table as it was, and the next run puts it right.
 """
 
 from __future__ import annotations
 
-import os
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import asdict, dataclass, fields, replace
-from datetime import date
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import replace
 from functools import partial
-from io import BufferedReader
 from itertools import chain
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from pyiceberg.catalog import Catalog
 from pyiceberg.io.pyarrow import schema_to_pyarrow
@@ -31,12 +25,9 @@ from pyiceberg.table import Table
 
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.model import Dataset
-from lakehouse.datasets.parts import Part
 from lakehouse.datasets.registry import dataset_named
 from lakehouse.errors import CommitError, LakehouseError, LandingError, RefusedError
-from lakehouse.filesystem import sha256_of
-from lakehouse.formats.bundle import rows_of
-from lakehouse.formats.protocol import ContentError, Reader, UnreadRows
+from lakehouse.formats.protocol import UnreadRows
 from lakehouse.iceberg.catalog import service_errors, settings_of
 from lakehouse.iceberg.commit import ATTEMPTS, Replacement, commit, discarding
 from lakehouse.iceberg.merge import Merged
@@ -48,63 +39,16 @@ from lakehouse.landing.land import is_generated
 from lakehouse.loading.acceptance import (
     Change,
     OtherParts,
-    RowTimes,
-    check_bytes,
     still_current,
     superseded,
 )
-from lakehouse.loading.bundle import open_landed
-from lakehouse.loading.conform import BadValueError, Conformer, fix, plan
+from lakehouse.loading.conform import Conformer, plan
 from lakehouse.loading.cursor import check_no_gap, has_cursor
 from lakehouse.loading.merge import FileRows, file_rows
-from lakehouse.loading.set_aside import LoadedBy, Rejected, SetAside
+from lakehouse.loading.reading import Reading, count_rows, opened
+from lakehouse.loading.result import LoadResult
+from lakehouse.loading.set_aside import LoadedBy, Rejected, SetAside, beside
 from lakehouse.progress import Progress
-
-
-@dataclass(frozen=True)
-class LoadResult:
-    """What a load did. `unchanged` means that the table already held these bytes: no snapshot was made.
-
-    `merged` tells of the rows of a table with a key; None without a key, and where nothing was loaded.
-    `rows` are those that went into the table, `set_aside` those that went into the table of rejected rows.
-    `clock` is a warning about clocks that disagree; None where they don't.
-    """
-
-    file: DatasetFile
-    table: str
-    action: Literal["loaded", "unchanged"]
-    snapshot_id: int | None
-    rows: int
-    set_aside: int
-    source_sha256: str
-    unknown_columns: tuple[str, ...]
-    merged: Merged | None
-    clock: str | None
-    seconds: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """For programs."""
-        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in _NESTED}
-        counts = {field.name: getattr(self.merged, field.name, None) for field in fields(Merged)}
-        return {**self.file.as_dict(), **values, **counts}
-
-    @property
-    def made(self) -> str:
-        """The snapshot that it made, as text."""
-        return f"snapshot {self.snapshot_id}" if self.snapshot_id else "no new snapshot"
-
-    @property
-    def counts(self) -> str:
-        """Its rows, as text: `266 rows (1 inserted, 2 updated, 263 unchanged, 0 removed)`."""
-        aside = f", {self.set_aside:,} set aside" if self.set_aside else ""
-        if self.merged is None:
-            return f"{self.rows:,} rows{aside}"
-        words = ", ".join(f"{count:,} {word}" for word, count in asdict(self.merged).items() if count or word in _SAID)
-        return f"{self.rows:,} rows ({words}){aside}"
-
-
-_NESTED = ("file", "merged")
-_SAID = ("inserted", "updated", "unchanged", "removed")  # also where there are none
 
 
 def load(
@@ -220,24 +164,18 @@ def _load_landed(
     name = landed.file.name
     unread: UnreadRows = {}
     with ExitStack() as stack:
-        with (
-            landing.local(landed) as path,
-            _opened(path, landed, dataset, unread if rejected else None) as (
-                reader,
-                check,
-            ),
-        ):
+        with landing.local(landed) as path, opened(path, landed, unread if rejected else None) as (reader, check):
             match = plan(dataset, part, reader.schema, name)
             if reader.rows is not None:  # as early as it can be known
                 change.check_size(table, reader.rows, name)
             # A load of these bytes may have brought fewer rows, if it set some aside.
             others = OtherParts(change, name, None if rejected else reader.rows)
             others.check(table)
-            total = partial(_rows_of, reader, path, dataset, check)
+            total = partial(count_rows, reader, path, dataset, check)
             load = LoadedBy(change.sha256, change.run_id)
             aside = stack.enter_context(closing(SetAside(rejected, name, load, total, unread))) if rejected else None
             conformer = Conformer(dataset, part, match, name, reader.place, needs_keys=aside is not None)
-            read = _Read(reader, conformer, check, progress, aside)
+            read = Reading(reader, conformer, check, progress, aside)
             file = rows = None
             if dataset.key:
                 rows = stack.enter_context(file_rows(settings_of(catalog), dataset, name, match.sources, reader.place))
@@ -265,7 +203,7 @@ def _load_landed(
         files = [file] if file else []
         bad = aside.rows if aside else None
         replacement = partial(change.replacement, read.rows, synthetic=synthetic, set_aside=bad)
-        with _beside(rejected, aside, table, files):
+        with beside(rejected, aside, table, files):
             if rows is not None:
                 says = bool(bad) or not has_cursor(dataset)
                 snapshot_id, merged = _merge(
@@ -307,39 +245,10 @@ def _rejected(catalog: Catalog, dataset: Dataset, change: Change) -> Rejected | 
     return Rejected(catalog, dataset, change.file, name, current) if name else None
 
 
-@contextmanager
-def _beside(
-    rejected: Rejected | None, aside: SetAside | None, table: Table, files: Sequence[DataFile]
-) -> Iterator[None]:
-    """The commit of `files` to the raw table happens inside. Rows that are set aside are added before it.
-
-    After it, the rows of earlier loads are removed. If it is refused, those that were just added are.
-    """
-    if rejected is None or aside is None:
-        yield
-        return
-    with discarding(table, files):
-        rejected.add(aside)
-    try:
-        yield
-    except RefusedError:
-        rejected.settle()
-        raise
-    rejected.settle(aside)
-
-
 def _has_all(change: Change, table: Table, set_aside: int) -> bool:
     """Whether all rows are there that the table's load has set aside; where its snapshot has expired, nobody knows."""
     found = change.current_load(table)
     return found is None or found[2] is None or found[2] == set_aside
-
-
-def _rows_of(reader: Reader, path: Path, dataset: Dataset, check: _Check) -> int:
-    """How many rows a file has; where it does not say so itself, it is read once more."""
-    if reader.rows is not None:
-        return reader.rows
-    with check.reading(), pa.OSFile(str(path), "r") as source:
-        return rows_of(dataset, source)
 
 
 def _staged(
@@ -447,163 +356,6 @@ def _result(
     )
 
 
-@contextmanager
-def _opened(path: Path, landed: Landed, dataset: Dataset, unread: UnreadRows | None) -> Iterator[tuple[Reader, _Check]]:
-    """The landed file, open for reading, while a thread takes its SHA-256. Rows that can't be read go to `unread`.
-
-    What is refused while it is open may be damage that looks like a wrong value: changed bytes are reported first.
-    """
-    with _both(path, landed) as (file, source), ThreadPoolExecutor(1, thread_name_prefix="sha256") as pool:
-        check = _Check(landed, dataset.format.title, pool.submit(sha256_of, file))
-        try:
-            with check.reading():
-                reader = open_landed(landed, source, unread)
-            with closing(reader):
-                yield reader, check
-        except RefusedError:
-            check.bytes()
-            raise
-
-
-@contextmanager
-def _both(path: Path, landed: Landed) -> Iterator[tuple[BufferedReader, Any]]:
-    """The same file opened twice, to be hashed and to be read: one that is landed meanwhile takes its name.
-
-    Raises:
-        LandingError: it was, between the two.
-    """
-    with path.open("rb") as file, pa.OSFile(str(path), "r") as source:
-        if not os.path.sameopenfile(file.fileno(), source.fileno()):
-            raise LandingError(
-                f"Another version of {landed.file.name} was landed while this one was being opened. Nothing was "
-                "loaded. Run the same command again."
-            )
-        yield file, source
-
-
-@dataclass(frozen=True)
-class _Check:
-    """Whether the landed bytes are those that were recorded, and whether they can be read."""
-
-    landed: Landed
-    kind: str
-    sha256: Future[str]
-
-    def bytes(self) -> None:
-        """Wait for the hash; refuse bytes that are not the recorded ones. TLC files carry no checksums of their own."""
-        check_bytes(self.landed, self.sha256.result())
-
-    @contextmanager
-    def reading(self) -> Iterator[None]:
-        """A failure to read is a refusal."""
-        try:
-            yield
-        except ContentError as error:
-            raise RefusedError(
-                f"{self.landed.file.name}: {error}. {fix(dataset_named(self.landed.file.dataset))}"
-            ) from error
-        except (OSError, pa.ArrowException) as error:
-            line = (str(error) or type(error).__name__).splitlines()[0][:200]
-            raise RefusedError(
-                f"The landed file {self.landed.file.name} can't be read: it is not a whole {self.kind} ({line}). "
-                "Nothing was loaded. Load it again with --refresh, which gets the published file again."
-            ) from error
-
-
-class _Read:
-    """Reads and conforms a file's rows, batch by batch, and counts what shows that the file is wrong."""
-
-    def __init__(
-        self,
-        reader: Reader,
-        conformer: Conformer,
-        check: _Check,
-        progress: Progress | None,
-        aside: SetAside | None = None,
-    ) -> None:
-        self.aside = aside
-        self.leave: Callable[[list[pa.Array[Any]], int], None] = lambda _keys, _rows: None
-        self.reader = reader
-        self.conformer = conformer
-        self.check = check
-        self.progress = progress
-        self.rows = 0
-        self.places: npt.NDArray[np.int64] = np.arange(0)
-        self.times = RowTimes(conformer.dataset, conformer.part)
-
-    @property
-    def loaded(self) -> int:
-        """How many rows go into the table."""
-        return self.rows - (self.aside.rows if self.aside else 0)
-
-    def batches(self) -> Iterator[list[pa.Array[Any]]]:
-        """The rows, an array for each declared column. `places` are their places in the file."""
-        total = self.reader.rows
-        sources = self.conformer.match.sources
-        incoming = self.reader.batches([source for source in sources.values() if source is not None])
-        while True:
-            with self.check.reading():
-                batch = next(incoming, None)
-            if batch is None:
-                break
-            if not len(batch):
-                continue
-            conformed = self._conformed(batch)
-            self.times.add(conformed)
-            yield conformed
-            self.rows += len(batch)
-            if self.progress:
-                self.progress(self.rows, total or self.rows)
-        if total is not None and self.rows != total:
-            raise RefusedError(
-                f"{self.conformer.file}: only {self.rows:,} of its {total:,} rows could be read. Nothing was loaded. "
-                "Load it again with --refresh, which gets the published file again."
-            )
-
-    def _conformed(self, batch: pa.RecordBatch) -> list[pa.Array[Any]]:
-        """The good rows of a batch. Only where there are bad ones, and these are set aside, rows are looked at."""
-        self.places = np.arange(self.rows, self.rows + len(batch), dtype=np.int64)
-        if self.aside is None:
-            return self.conformer.conform(batch)
-        unread = self.aside.take_unread(self.rows, len(batch))
-        with suppress(BadValueError):
-            if not unread:
-                return self.conformer.conform(batch)
-        good = np.ones(len(batch), dtype=np.bool_)
-        if bad := self.conformer.bad_rows(batch, self.aside.left, unread):
-            self.aside.add(batch, bad)
-            positions = [row.position for row in bad]
-            good[positions] = False
-            if self.conformer.dataset.key:
-                self.leave(self.conformer.keys(batch, positions), len(bad))
-        conformed = self.conformer.conform(batch.filter(pa.array(good)))
-        self.conformer.rows += len(bad)
-        self.places = self.places[good]
-        return conformed
-
-    def placed_batches(self) -> Iterator[list[pa.Array[Any]]]:
-        """The rows of a table without a key, in the order of `raw_schema`: part, place in the file, hash, columns."""
-        part, sha256 = self.conformer.part, pa.array([self.check.landed.sha256])
-        for arrays in self.batches():
-            rows = len(arrays[0])
-            if not rows:
-                continue
-            row = pa.array(self.places)
-            source = pa.DictionaryArray.from_arrays(np.zeros(rows, dtype=np.int32), sha256)
-            yield [*([_days(part, rows)] if part else []), row, source, *arrays]
-
-    def finish(self, change: Change) -> None:
-        """The checks that need all rows.
-
-        Raises:
-            RefusedError: the file can't be loaded as it is, or its bytes are not those recorded at landing.
-        """
-        self.conformer.finish()
-        if not change.allow_strays:
-            self.times.check(self.conformer.file, self.conformer.match.sources)
-        self.check.bytes()
-
-
 def _as_the_table_has_them(
     table: Table, dataset: Dataset, batches: Iterator[list[pa.Array[Any]]]
 ) -> Iterator[list[pa.Array[Any]]]:
@@ -616,9 +368,3 @@ def _as_the_table_has_them(
     for arrays in batches:
         rows = len(arrays[0])
         yield [arrays[place[f.name]] if f.name in place else pa.nulls(rows, f.type) for f in fields]
-
-
-def _days(part: Part, rows: int) -> pa.Array[Any]:
-    """The part's first day, for each row."""
-    days = (part.first_day - date(1970, 1, 1)).days
-    return pa.array(np.full(rows, days, dtype=np.int32)).cast(pa.date32())

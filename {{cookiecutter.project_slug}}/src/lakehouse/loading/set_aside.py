@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import chain
@@ -284,3 +285,24 @@ def _of(load: LoadedBy, hashes: pa.Array[Any], runs: pa.Array[Any]) -> Mask:
         same = pc.and_(same, pc.equal(runs, load.run_id))
     mask: Mask = same.to_numpy(zero_copy_only=False)
     return mask
+
+
+@contextmanager
+def beside(
+    rejected: Rejected | None, aside: SetAside | None, table: Table, files: Sequence[DataFile]
+) -> Iterator[None]:
+    """The commit of `files` to the raw table happens inside. Rows that are set aside are added before it.
+
+    After it, the rows of earlier loads are removed. If it is refused, those that were just added are.
+    """
+    if rejected is None or aside is None:
+        yield
+        return
+    with discarding(table, files):
+        rejected.add(aside)
+    try:
+        yield
+    except RefusedError:
+        rejected.settle()
+        raise
+    rejected.settle(aside)

@@ -23,7 +23,8 @@ from lakehouse.defs.resources import IcebergCatalog, ObjectStore, Trino
 from lakehouse.errors import LandingError, NotPublishedError
 from lakehouse.iceberg.catalog import service_errors
 from lakehouse.landing import Landing
-from lakehouse.loading.load import LoadResult, load
+from lakehouse.loading.load import load
+from lakehouse.loading.result import LoadResult
 
 
 class LoadConfig(dg.Config):

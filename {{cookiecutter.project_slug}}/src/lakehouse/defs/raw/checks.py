@@ -15,7 +15,7 @@ from lakehouse.engines import Engine
 from lakehouse.errors import LandingError
 from lakehouse.formats.bundle import rows_of
 from lakehouse.landing import Landing
-from lakehouse.loading.load import LoadResult
+from lakehouse.loading.result import LoadResult
 
 STRAY_SHARE = 0.01
 NULL_SHARE = 0.5
