@@ -64,7 +64,7 @@ def run(project: Project, page: str, section: str | None = None, without: Collec
     Returns:
         What the commands said, errors included, by heading.
     """
-    for name in ("README.md", "docs"):  # the copy has what a reader has
+    for name in ("README.md", "docs", "examples"):  # the copy has what a reader has
         source, target = PROJECT / name, project.root / name
         if not target.exists():
             shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target)
@@ -205,6 +205,7 @@ def own_data(project: Project) -> None:
     assert "1 inserted, 1 updated, 4 unchanged, 0 removed" in said["4. The next file"]
     assert re.search(r"1,003 +7.25", said["4. The next file"])
     assert "4 days, 1470.85 in all" in said["6. The chart"]
+    assert "iris" in said["Examples"]
     assert (project.root / "reports" / "sales.png").stat().st_size > 5_000
 
 

@@ -1,4 +1,4 @@
-"""`new-dataset`: from sample files to a dataset that loads them."""
+"""`new-dataset`: from sample files to a dataset that loads them. `example`: copies one that is ready."""
 
 from __future__ import annotations
 
@@ -83,6 +83,39 @@ def new_dataset(
         out.print(f"wrote {path}", markup=False, soft_wrap=True)
     out.print("\nCorrect what is wrong. Then:", markup=False)
     for command in facts["next"]:
+        out.print(f"  {command}", markup=False, soft_wrap=True)
+
+
+@app.command(rich_help_panel=DATA, epilog=examples("lakehouse example", "lakehouse example iris"))
+def example(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Which example; without a name they are listed.")] = "",
+    *,
+    as_json: Json = False,
+) -> None:
+    """Copy an example into the project: a dataset with its models, ready to load. Nothing is overwritten."""
+    from lakehouse.cli.terminal import out, print_json, print_table
+    from lakehouse.scaffold.example import copy_example, examples_of
+    from lakehouse.scaffold.write import Project
+
+    project = Project(project_dir())
+    known = examples_of(project)
+    if not name:
+        if as_json:
+            print_json([{"example": one.name, "shows": one.title} for one in known.values()])
+            return
+        print_table("Examples", ["example", "shows"], [(one.name, one.title) for one in known.values()], empty="none")
+        out.print("Copy one into the project: lakehouse example NAME", markup=False, soft_wrap=True)
+        return
+    copied = copy_example(project, name)
+    if as_json:
+        facts = {"example": name, "copied": [str(path) for path in copied], "next": known[name].next_commands}
+        print_json(facts)
+        return
+    for path in copied:
+        out.print(f"copied {path}", markup=False, soft_wrap=True)
+    page = known[name].page.relative_to(project.root)
+    out.print(f"\n{page} says what it shows. The commands:", markup=False, soft_wrap=True)
+    for command in known[name].next_commands:
         out.print(f"  {command}", markup=False, soft_wrap=True)
 
 

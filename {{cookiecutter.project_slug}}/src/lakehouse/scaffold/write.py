@@ -45,15 +45,24 @@ def check_free(project: Project, name: str) -> None:
         SettingsError: the name is invalid or taken, a file of it exists, or this program does not run from the project.
     """
     check_name(name)
-    folder = project.declaration(name).parent
+    check_installed(project)
+    for path in (project.declaration(name), project.model(f"stg_{name}", "sql"), project.model(f"stg_{name}", "yml")):
+        if path.exists():
+            raise SettingsError(f"{path} exists already. Choose another name, or remove the file first.")
+
+
+def check_installed(project: Project) -> None:
+    """Refuse to write into files that this program does not run from.
+
+    Raises:
+        SettingsError: the program is installed apart from the project's files.
+    """
+    folder = project.declaration("x").parent
     if not (folder.is_dir() and folder.samefile(FOLDER)) or not project.model("x", "sql").parent.is_dir():
         raise SettingsError(
             f"This program is installed in {FOLDER.parent}, apart from the project's files in {project.root}, so a new "
             "dataset would not be found. Run it from a copy of the project that was installed with `make install`."
         )
-    for path in (project.declaration(name), project.model(f"stg_{name}", "sql"), project.model(f"stg_{name}", "yml")):
-        if path.exists():
-            raise SettingsError(f"{path} exists already. Choose another name, or remove the file first.")
 
 
 def write(project: Project, guess: Guess) -> list[Path]:

@@ -1,0 +1,85 @@
+"""`examples`: each is copied into a project by one command, and its page runs from top to bottom."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.pages import run
+from tests.unit.dagster_project import PROJECT, Project
+
+NAMES = sorted(page.parent.name for page in (PROJECT / "examples").glob("*/README.md"))
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A copy of the project, with the examples and what checks SQL."""
+    copy = Project(tmp_path, {"LAKEHOUSE_FIRST_MONTH": "2024-01"})
+    shutil.copytree(PROJECT / "examples", copy.root / "examples")
+    for name in (".sqlfluff", ".sqlfluffignore"):
+        shutil.copy(PROJECT / name, copy.root)
+    return copy
+
+
+def run_page(project: Project, name: str) -> dict[str, str]:
+    """Run an example's page, and look at what it has copied as `make lint` does."""
+    said = run(project, f"examples/{name}/README.md")
+
+    lints = (["ruff", "check", "src"], ["ruff", "format", "--check", "src"])
+    models = [path.as_posix() for path in copied(name) if path.suffix == ".sql"]
+    for lint in (*lints, ["sqlfluff", "lint", *models]):
+        done = subprocess.run(
+            [sys.executable, "-m", *lint],
+            cwd=project.root,
+            env=project.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    return said
+
+
+def copied(name: str) -> list[Path]:
+    """The files of an example, as they lie in a project that has it."""
+    root = PROJECT / "examples" / name / "project"
+    return sorted(path.relative_to(root) for path in root.rglob("*") if path.suffix in {".py", ".sql", ".yml"})
+
+
+def test_the_examples_are_listed_and_copied_whole_or_not_at_all(project: Project) -> None:
+    listed = project.python("-m", "lakehouse", "example")
+    taken = Path("dbt/models/staging/stg_iris.yml")
+    (project.root / taken).write_text("mine", encoding="utf-8")
+    refused = project.python("-m", "lakehouse", "example", "iris", code=1)
+    unknown = project.python("-m", "lakehouse", "example", "tulips", code=1)
+
+    assert [name for name in NAMES if name in listed] == NAMES
+    assert "One CSV file is the whole table: iris flowers" in listed
+    assert "stg_iris.yml exists already, so nothing was copied" in refused
+    assert (project.root / taken).read_text(encoding="utf-8") == "mine"
+    assert [path for path in copied("iris") if (project.root / path).exists()] == [taken]
+    assert unknown.startswith(f"error: There is no example 'tulips'. The examples are: {', '.join(NAMES)}.")
+
+
+def test_a_dataset_of_that_name_refuses_the_example(project: Project) -> None:
+    declaration = PROJECT / "examples" / "iris" / "project" / "src" / "lakehouse" / "datasets" / "iris.py"
+    shutil.copy(declaration, project.root / "src" / "lakehouse" / "datasets" / "flowers.py")
+
+    refused = project.python("-m", "lakehouse", "example", "iris", code=1)
+
+    assert "There is a dataset iris already, with the table raw.iris." in refused
+    assert not [path for path in copied("iris") if (project.root / path).exists()]
+
+
+@pytest.mark.slow
+def test_iris_is_a_table_and_a_mart_by_species(project: Project) -> None:
+    said = run_page(project, "iris")
+
+    assert "150 rows" in said["Load and build"]
+    assert re.search(r"setosa +50 +1\.462", said["Load and build"])
+    assert re.search(r"virginica +50 +5\.552", said["Load and build"])
+    assert "no new snapshot" in said["Load it again"]
