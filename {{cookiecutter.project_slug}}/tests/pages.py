@@ -64,10 +64,7 @@ def run(project: Project, page: str, section: str | None = None, without: Collec
     Returns:
         What the commands said, errors included, by heading.
     """
-    for name in ("README.md", "docs", "examples"):  # the copy has what a reader has
-        source, target = PROJECT / name, project.root / name
-        if not target.exists():
-            shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target)
+    copy_pages(project)
     script = ["set -eu", *_script((project.root / page).read_text(encoding="utf-8"), section, without)]
     programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
@@ -83,6 +80,14 @@ def run(project: Project, page: str, section: str | None = None, without: Collec
     (project.folder / "said.txt").write_text(done.stdout.replace(_HEADING, "## "), encoding="utf-8")
     assert done.returncode == 0, f"{page} stops here:\n{done.stdout.replace(_HEADING, '## ')[-4000:]}"
     return dict(part.split("\n", 1) for part in done.stdout.split(_HEADING)[1:])
+
+
+def copy_pages(project: Project) -> None:
+    """The pages that a reader has, beside the copy's code."""
+    for name in ("README.md", "docs", "examples"):
+        source, target = PROJECT / name, project.root / name
+        if not target.exists():
+            shutil.copytree(source, target) if source.is_dir() else shutil.copy(source, target)
 
 
 def _script(page: str, section: str | None, without: Collection[str]) -> Iterator[str]:
@@ -190,6 +195,8 @@ def own_dataset(project: Project) -> None:
     declaration = declaration_of("FHV", page)
     (project.root / "src" / "lakehouse" / "datasets" / "fhv.py").write_text(declaration, encoding="utf-8")
 
+    copy_pages(project)
+    project.forget("purchases")
     said = run(project, "docs/your-own-dataset.md")
 
     assert "fhv 2024-01  loaded  2 rows" in said["By hand"]
@@ -200,6 +207,8 @@ def own_dataset(project: Project) -> None:
 
 def own_data(project: Project) -> None:
     """docs/your-own-data.md: a CSV file, in an empty lakehouse, becomes a table, a mart and a chart."""
+    copy_pages(project)
+    project.forget("sales")
     said = run(project, "docs/your-own-data.md")
 
     assert "1 inserted, 1 updated, 4 unchanged, 0 removed" in said["4. The next file"]

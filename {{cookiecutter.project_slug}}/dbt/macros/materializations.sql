@@ -2,7 +2,7 @@
 
 
 {#-
-  by_file: rows of the files whose bytes changed, replaced in one commit.
+  by_file: rows of the files whose bytes or number of rows changed, replaced in one commit.
 
   The model reads one source and carries its `source_sha256` (and `partition_by`, where it is partitioned). What differs
   in hash between source and table is rebuilt; what is gone from the source is removed; if nothing differs, there is no

@@ -36,6 +36,16 @@ class Project:
         (self.folder / "dagster" / "dagster.yaml").write_text(quiet, encoding="utf-8")
         return root
 
+    def forget(self, *datasets: str) -> None:
+        """Remove what `new-dataset` may have written for a dataset of this name: the owner may have one, too."""
+        for name in datasets:
+            staging = self.root / "dbt" / "models" / "staging"
+            declaration = self.root / "src" / "lakehouse" / "datasets" / f"{name}.py"
+            for path in (declaration, *staging.glob(f"stg_{name}.*"), *staging.parent.glob(f"marts/fct_{name}*")):
+                path.unlink(missing_ok=True)
+        if (page := self.root / "docs" / "data.md").exists():
+            self.python("-m", "lakehouse.datasets.describe", str(page))
+
     @property
     def environment(self) -> dict[str, str]:
         """What a process of it sees."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.marts import MARTS
 from tests.pages import code_on_page, own_definitions
 from tests.unit.dagster_project import Project
 
@@ -38,7 +39,6 @@ print(json.dumps({"nodes": nodes, "jobs": jobs, "gaps": [undocumented, ownerless
 """
 
 TRIPS = ["silver/stg_green_trips", "silver/stg_yellow_trips"]
-MARTS = ["dim_zones", "fct_daily_trips", "fct_hourly_revenue", "fct_monthly_quality", "fct_trip_distance_stats"]
 SEEDS = ["payment_type_texts", "payment_types", "rate_codes", "trip_types", "vendor_texts", "vendors"]
 # Datasets of one's own give their assets by being declared; days are in no job of months.
 OWN = [dataset for name, dataset in DATASETS.items() if name not in ("yellow", "green", "zones")]

@@ -45,11 +45,11 @@ class Name:
 class Column:
     """A column of a raw table: its canonical name, its one type for all eras, and how files spell it.
 
-    Names match without regard to case and underscores. A file of the parts `required_since` to `required_until` that
-    lacks the column is refused; in other parts the column may be absent and becomes null. Where it is required and
-    `never_empty`, a file without a single value in it is refused too: such a file holds no usable trip. A number
-    that is larger than `largest`, or less than its negative, is refused. `type` is one of `types.TYPES`. `zone` (only
-    of a `timestamptz`) is where the clocks stand of times that a file has without a zone: `Europe/Berlin`.
+    Names match without regard to case, underscores and spaces. A file of the parts `required_since` to `required_until`
+    that lacks the column is refused; in other parts the column may be absent and becomes null. Where it is required and
+    `never_empty`, a file without a single value in it is refused too: such a file holds no usable trip. A number that
+    is larger than `largest`, or less than its negative, is refused. `type` is one of `types.TYPES`. `zone` (only of a
+    `timestamptz`) is where the clocks stand of times that a file has without a zone: `Europe/Berlin`.
     """
 
     name: str

@@ -1,4 +1,7 @@
-"""The rules of a declaration. `problem` finds the first rule that a dataset breaks; registry.py refuses the dataset."""
+"""The rules of a declaration. `problem` finds the first rule that a dataset breaks; registry.py refuses the dataset.
+
+What refuses a file is in loading/acceptance.py and loading/conform.py.
+"""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def replace_if_different(cursor: duckdb.DuckDBPyConnection, catalog: Catalog, mo
 
 
 def replace_changed_files(cursor: duckdb.DuckDBPyConnection, catalog: Catalog, model: Model, source: str) -> int | None:
-    """Rebuild the parts whose `source_sha256` differs between source and table, in one snapshot.
+    """Rebuild the parts whose `source_sha256` or number of rows differs between source and table, in one snapshot.
 
     All parts are rebuilt if the table was made by another select, from other seeds, or has other columns.
     `source` is the table, `schema.table`, that the select reads: it has `source_sha256` and the partition column too.

@@ -1,1 +1,1 @@
-"""Iceberg: catalog, tables, loading one month, history, maintenance."""
+"""Iceberg: the catalog, the tables, writing a data file, one commit, versions and their names."""

@@ -46,10 +46,10 @@ class Replacement:
     Args:
         what: it, for messages: `green 2024-01`.
         predicate: the rows that go. Commits to other rows don't conflict with it.
-        paths: which of the data files with such rows go; all of them if None.
-        summary: words for the snapshot's summary.
+        summary: what the snapshot's summary says beside Iceberg's own counts, by key.
         is_held: whether a state of the table holds the new rows already.
         prepare: what else the commit changes, before the rows: the table's columns.
+        paths: which of the data files with such rows go; all of them if None.
     """
 
     what: str

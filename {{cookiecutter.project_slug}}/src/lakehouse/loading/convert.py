@@ -122,7 +122,7 @@ def _without_dictionary(values: pa.Array[Any]) -> pa.Array[Any]:
     return values.cast(values.type.value_type) if pa.types.is_dictionary(values.type) else values
 
 
-def _plain(values: pa.Array[Any]) -> pa.Array[Any]:
+def _text_as_string(values: pa.Array[Any]) -> pa.Array[Any]:
     """Text as `string`; all else as it is.
 
     Raises:
@@ -137,7 +137,7 @@ def _plain(values: pa.Array[Any]) -> pa.Array[Any]:
 
 def _trimmed(values: pa.Array[Any]) -> pa.Array[Any]:
     """Text without blanks around it; empty text is null."""
-    values = pc.utf8_trim_whitespace(_plain(values))
+    values = pc.utf8_trim_whitespace(_text_as_string(values))
     trimmed: pa.Array[Any] = pc.if_else(pc.equal(values, ""), pa.scalar(None, pa.string()), values)
     return trimmed
 
@@ -170,7 +170,7 @@ def whole_numbers(text: pa.Array[Any]) -> pa.Array[Any]:
 
 
 def _to_long(values: pa.Array[Any], _: Column) -> pa.Array[Any]:
-    values = _plain(values)
+    values = _text_as_string(values)
     if pa.types.is_string(values.type):
         return whole_numbers(values)
     if pa.types.is_floating(values.type):
@@ -179,7 +179,7 @@ def _to_long(values: pa.Array[Any], _: Column) -> pa.Array[Any]:
 
 
 def _to_double(values: pa.Array[Any], _: Column) -> pa.Array[Any]:
-    values = _plain(values)
+    values = _text_as_string(values)
     if pa.types.is_decimal(values.type):
         values = values.cast(pa.string())  # Arrow's own cast multiplies by 0.01: 376.78 became 376.78000000000003
     if pa.types.is_string(values.type):
@@ -188,7 +188,7 @@ def _to_double(values: pa.Array[Any], _: Column) -> pa.Array[Any]:
 
 
 def _to_decimal(values: pa.Array[Any], column: Column) -> pa.Array[Any]:
-    values = _plain(values)
+    values = _text_as_string(values)
     digits, behind = digits_of(column.type)
     if pa.types.is_floating(values.type):
         values = _without_nan(values)
@@ -205,7 +205,7 @@ def _to_decimal(values: pa.Array[Any], column: Column) -> pa.Array[Any]:
 
 
 def _to_boolean(values: pa.Array[Any], _: Column) -> pa.Array[Any]:
-    values = _plain(values)
+    values = _text_as_string(values)
     if pa.types.is_string(values.type):
         values = pc.utf8_lower(_trimmed(values))
         true, false = (pc.is_in(values, pa.array(words)) for words in (TRUE, FALSE))
@@ -220,7 +220,7 @@ def _to_boolean(values: pa.Array[Any], _: Column) -> pa.Array[Any]:
 
 
 def _to_string(values: pa.Array[Any], _: Column) -> pa.Array[Any]:
-    values = _plain(values)
+    values = _text_as_string(values)
     if pa.types.is_floating(values.type):
         # a flag or code that some tool made a number of: 1.0 is "1"
         values = _without_nan(values).cast(pa.int64())
@@ -228,7 +228,7 @@ def _to_string(values: pa.Array[Any], _: Column) -> pa.Array[Any]:
 
 
 def _to_date(values: pa.Array[Any], _: Column) -> pa.Array[Any]:
-    values = _plain(values)
+    values = _text_as_string(values)
     if pa.types.is_string(values.type):
         return _trimmed(values).cast(pa.date32())
     days: pa.Array[Any] = values.cast(pa.date32())
@@ -238,7 +238,7 @@ def _to_date(values: pa.Array[Any], _: Column) -> pa.Array[Any]:
 
 
 def _to_timestamp(values: pa.Array[Any], _: Column) -> pa.Array[Any]:
-    values = _plain(values)
+    values = _text_as_string(values)
     if pa.types.is_string(values.type):
         values = _trimmed(values)
         days = pc.match_substring_regex(values, r"^\d{4}-\d{2}-\d{2}$")
@@ -248,7 +248,7 @@ def _to_timestamp(values: pa.Array[Any], _: Column) -> pa.Array[Any]:
 
 
 def _to_timestamptz(values: pa.Array[Any], column: Column) -> pa.Array[Any]:
-    values = _plain(values)
+    values = _text_as_string(values)
     if pa.types.is_string(values.type) and not column.zone:
         return _trimmed(values).cast(_UTC)  # this cast demands an offset or a Z
     if pa.types.is_timestamp(values.type) and values.type.tz is not None:

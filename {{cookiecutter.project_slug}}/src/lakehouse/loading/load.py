@@ -168,7 +168,7 @@ def _load_landed(
             match = plan(dataset, part, reader.schema, name)
             if reader.rows is not None:  # as early as it can be known
                 change.check_size(table, reader.rows, name)
-            # A load of these bytes may have brought fewer rows, if it set some aside.
+            # Where rows are set aside, a load of the same bytes may have brought any number: it is not compared.
             others = OtherParts(change, name, None if rejected else reader.rows)
             others.check(table)
             total = partial(count_rows, reader, path, dataset, check)

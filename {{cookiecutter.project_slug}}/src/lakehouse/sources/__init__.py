@@ -1,1 +1,1 @@
-"""Where files come from: the publisher's site or a folder."""
+"""Where files come from: the publisher's site, a folder or a SQL database."""
