@@ -83,3 +83,17 @@ def test_iris_is_a_table_and_a_mart_by_species(project: Project) -> None:
     assert re.search(r"setosa +50 +1\.462", said["Load and build"])
     assert re.search(r"virginica +50 +5\.552", said["Load and build"])
     assert "no new snapshot" in said["Load it again"]
+
+
+@pytest.mark.slow
+def test_sales_are_loaded_by_day_and_their_bad_rows_set_aside(project: Project) -> None:
+    said = run_page(project, "sales")
+
+    assert "5 rows, 1 set aside" in said["Load and build"]
+    assert "3 rows, 1 set aside" in said["Load and build"]
+    assert re.search(r"2024-01-05 +5 +9 +3,?458\.4", said["Load and build"])
+    assert re.search(r"2024-01-06 +3 +6 +2,?955\.9", said["Load and build"])
+    assert "12,3O" in said["The bad rows"]
+    assert "31.02.2024" in said["The bad rows"]
+    assert re.search(r"^ +1 *$", said["A corrected file"], re.MULTILINE)
+    assert re.search(r"3,?470\.7", said["A corrected file"])
