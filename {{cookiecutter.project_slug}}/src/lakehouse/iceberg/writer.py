@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from queue import Queue
 from threading import Thread
@@ -181,7 +182,7 @@ def write_data_file(
     path = table.location_provider().new_data_location(f"{name}-{uuid.uuid4()}.parquet", partition)
     totals = Totals(schema.names)
     with _removed_on_error(table.io, path):
-        metadata, size = _encode(table.io, path, schema, _counted(batches, totals))
+        metadata, size = _encode(table.io, path, schema, batches, totals)
     file = described(table.metadata, path, metadata, size, partition)
     return file, totals
 
@@ -215,16 +216,13 @@ def _only_counted(schema: Schema) -> dict[str, str]:
     return {f"write.metadata.metrics.column.{name}": "counts" for name in names}
 
 
-def _counted(batches: Iterable[list[pa.Array[Any]]], totals: Totals) -> Iterator[list[pa.Array[Any]]]:
-    for arrays in batches:
-        totals.add(arrays)
-        yield arrays
-
-
 def _encode(
-    io: FileIO, path: str, schema: pa.Schema, batches: Iterable[list[pa.Array[Any]]]
+    io: FileIO, path: str, schema: pa.Schema, batches: Iterable[list[pa.Array[Any]]], totals: Totals
 ) -> tuple[pq.FileMetaData, int]:
-    """Feed a writer thread through a short queue: reading and encoding overlap, memory stays bounded."""
+    """Feed a writer thread through a short queue: reading and encoding overlap, memory stays bounded.
+
+    The same thread counts into `totals` what it writes.
+    """
     queue: Queue[list[pa.Array[Any]] | None] = Queue(maxsize=2)
     failed: list[BaseException] = []
     metadata: list[pq.FileMetaData] = []
@@ -237,6 +235,7 @@ def _encode(
                 while (arrays := queue.get()) is not None:
                     if writer is None:
                         writer = _parquet_writer(stream, schema, arrays)
+                    totals.add(arrays)
                     writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=writer.schema), ROW_GROUP_ROWS)
                 ended = True
                 if writer is None:
@@ -309,8 +308,14 @@ def audit(table: Table, file: DataFile, written: Totals) -> None:
                 # readers find columns by id, and the footer that holds the ids has no checksum
                 if _identities(parquet.schema_arrow) != _identities(schema):
                     raise pa.ArrowInvalid("its columns are not those of the table")
-                for batch in parquet.iter_batches(BATCH_ROWS):
-                    found.add(batch.columns)
+                with ThreadPoolExecutor(1, thread_name_prefix="audit") as pool:
+                    counted: Future[None] | None = None
+                    for batch in parquet.iter_batches(BATCH_ROWS):  # one is counted while the next is read
+                        if counted:
+                            counted.result()
+                        counted = pool.submit(found.add, batch.columns)
+                    if counted:
+                        counted.result()
         # a damaged footer fails in many ways: columns by another name, text that is no text
         except (OSError, pa.ArrowException, KeyError, ValueError) as error:
             raise RefusedError(
