@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.pages import run
+from tests.pages import accepted, published, run
 from tests.unit.dagster_project import PROJECT, Project
 
 NAMES = sorted(page.parent.name for page in (PROJECT / "examples").glob("*/README.md"))
@@ -97,3 +97,33 @@ def test_sales_are_loaded_by_day_and_their_bad_rows_set_aside(project: Project) 
     assert "31.02.2024" in said["The bad rows"]
     assert re.search(r"^ +1 *$", said["A corrected file"], re.MULTILINE)
     assert re.search(r"3,?470\.7", said["A corrected file"])
+
+
+@pytest.mark.slow
+def test_rentals_are_extracted_by_cursor_and_merged_by_key(project: Project) -> None:
+    said = run_page(project, "rentals")
+
+    assert "20 rows" in said["Load and build"]
+    changed = said["The next day"]
+    assert "(2 inserted, 3 updated, " in changed
+    assert re.search(r"overwrite +2 +3 +0 +22", changed)  # silver
+    assert re.search(r"^ +3 +22 *$", changed, re.MULTILINE)
+    assert "last_update from 2024-01-10" in re.sub(r"\s+", " ", changed)
+    assert "no new snapshot" in changed
+
+
+@pytest.mark.slow
+def test_weather_is_joined_with_the_trips_by_day(project: Project) -> None:
+    published(project, "green", {"2024-01": 400})
+    for words in (["load", "zones"], ["load", "green", "2024-01"]):
+        project.python("-m", "lakehouse", *words)
+
+    said = run_page(project, "weather")
+
+    shown = said["Load and build"]
+    assert shown.count("  loaded  8 rows") == 31
+    assert len(re.findall(r"^ +2024-01-\d\d ", shown, re.MULTILINE)) == 31
+    by_rain = re.findall(r"(?:true|false) +(\d+) +(\d+)", shown.lower())
+    assert sorted(days for days, _ in by_rain) == ["10", "21"]
+    assert f"{sum(int(trips) for _, trips in by_rain):,}" == accepted(project)
+    assert "gold.fct_trips_by_weather" in said["The history of the mart"]
