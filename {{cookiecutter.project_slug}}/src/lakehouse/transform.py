@@ -35,12 +35,16 @@ _LINES_SHOWN = 25
 BUILD_WAIT_SECONDS = 2 * 60 * 60.0
 # In DuckDB's words, and in Trino's.
 _NO_SUCH_TABLE = re.compile(r"Table with name \S+ does not exist|name=TABLE_NOT_FOUND")
+_MERGED = re.compile(r"[\d,]+ inserted, [\d,]+ updated, [\d,]+ unchanged")
 _LOST_RACE = "name=ICEBERG_COMMIT_ERROR"
 
 
 @dataclass(frozen=True)
 class BuildResult:
-    """What one build did. Names are `schema.table` for models and seeds, dbt's own for tests."""
+    """What one build did. Names are `schema.table` for models and seeds, dbt's own for tests.
+
+    `merged` says of each model that is merged by key how many rows came, changed and stayed.
+    """
 
     models: tuple[str, ...]
     tests: tuple[str, ...]
@@ -48,6 +52,7 @@ class BuildResult:
     seconds: float
     raw_snapshots: dict[str, int | None]
     raw_moved: tuple[str, ...]
+    merged: tuple[str, ...] = ()
 
 
 def build(
@@ -100,6 +105,7 @@ def build(
         seconds=time.monotonic() - started,
         raw_snapshots=before,
         raw_moved=tuple(table for table in before if before[table] != after[table]),
+        merged=tuple(f"{_name(r)}: {counts[0]}" for r in results if (counts := _MERGED.search(str(r["message"])))),
     )
 
 

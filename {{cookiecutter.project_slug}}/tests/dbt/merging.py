@@ -93,11 +93,10 @@ class Customers:
         (staging / "stg_customers.yml").write_text(yml, "utf-8")
 
     def built(self, **options: Any) -> str:
-        """Build it; what dbt says of it."""
-        said: list[str] = []
-        build(self.lake.settings, "stg_customers", data_tests=False, progress=said.append, **options)
-        [line] = [line for line in said if SILVER in line]
-        return line.rpartition("[")[2].rpartition(" in ")[0].replace("SUCCESS ", "").strip("()").replace("MERGE ", "")
+        """Build it; what the build says of its rows, if it merged them."""
+        done = build(self.lake.settings, "stg_customers", data_tests=False, **options)
+        assert done.models == (SILVER,)
+        return "".join(line.removeprefix(f"{SILVER}: ") for line in done.merged)
 
     def refused(self) -> str:
         """Build it, which must fail; why."""

@@ -201,7 +201,7 @@ def build_and_report(
             "Build again."
         )
     done = f"built {len(result.models)} models, {len(result.tests)} tests passed, {result.seconds:.1f} s"
-    print_line(done, asdict(result), as_json=as_json)
+    print_line("\n".join((*result.merged, done)), asdict(result), as_json=as_json)
 
 
 @app.command(rich_help_panel=DATA, epilog=examples("lakehouse publish", "lakehouse publish --json"))
