@@ -111,7 +111,7 @@ FAULTS = (
     ),
     Fault(
         "the audit skipped",
-        LOADING,
+        "iceberg/staging.py",
         (("        audit(table, file, written)\n", ""),),
         "test_loading.py::test_damage_between_writing_and_reading_back_is_refused",
         r"DID NOT RAISE.*RefusedError",

@@ -29,9 +29,9 @@ from tests.property.odd_files import TIMES, WHOLE, published_names
 from lakehouse.datasets.months import Month
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.errors import LakehouseError, LandingError, RefusedError
+from lakehouse.iceberg import staging
 from lakehouse.landing import Landed
 from lakehouse.landing.bucket import PREFIX, s3_client
-from lakehouse.loading import load as loading
 
 ROWS, HELD = 40, 60
 REFRESH, SHRINK, SAME = "--refresh", "--allow-shrink", "run the same command again"
@@ -275,14 +275,14 @@ def staged(change: Callable[[Table, str], None]) -> Callable[[], AbstractContext
 
     def plant() -> AbstractContextManager[object]:
         planted = pytest.MonkeyPatch()
-        real: Any = loading.__dict__["write_data_file"]
+        real: Any = staging.__dict__["write_data_file"]
 
         def write_and_change(table: Table, *others: Any) -> Any:
             file, totals = real(table, *others)
             change(table, file.file_path)
             return file, totals
 
-        planted.setattr(loading, "write_data_file", write_and_change)
+        planted.setattr(staging, "write_data_file", write_and_change)
         return _Undone(planted)
 
     return plant

@@ -16,8 +16,8 @@ from lakehouse.datasets.file import DatasetFile
 from lakehouse.errors import CommitError, RefusedError
 from lakehouse.filesystem import sha256_of
 from lakehouse.iceberg import commit as commits
+from lakehouse.iceberg import staging
 from lakehouse.iceberg.refs import rollback
-from lakehouse.loading import load as loading
 from lakehouse.loading.load import load
 from lakehouse.synthetic.generate import write_zones
 
@@ -265,7 +265,7 @@ def test_a_slow_load_never_puts_an_older_lookup_over_a_newer_one(
     older, newer = write_zones(tmp_path / "older.csv"), write_zones(tmp_path / "newer.csv")
     newer.write_bytes(newer.read_bytes() + b'266,"Queens","Somewhere new","Boro Zone"\r\n')
     lake.landing.put(DatasetFile("zones"), older, "test")
-    real: Any = loading.__dict__["audit"]
+    real: Any = staging.__dict__["audit"]
     lookups = [newer]
 
     def audit(*arguments: object) -> None:
@@ -274,7 +274,7 @@ def test_a_slow_load_never_puts_an_older_lookup_over_a_newer_one(
             load(lake.catalog, lake.landing, DatasetFile("zones"))
         real(*arguments)
 
-    monkeypatch.setattr(loading, "audit", audit)
+    monkeypatch.setattr(staging, "audit", audit)
     result = load(lake.catalog, lake.landing, DatasetFile("zones"))
 
     assert (result.action, result.rows) == ("unchanged", 266)

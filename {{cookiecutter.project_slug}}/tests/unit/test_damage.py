@@ -13,7 +13,8 @@ from tests.lake import Lake
 
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.errors import LandingError, RefusedError
-from lakehouse.loading import load as loading
+from lakehouse.iceberg import staging
+from lakehouse.loading.load import load
 from lakehouse.synthetic.generate import write_zones
 
 TABLE = "raw.green_trips"
@@ -49,15 +50,15 @@ def test_no_flipped_bit_of_a_landed_zone_lookup_is_loaded(lake: Lake, tmp_path: 
 
     flip(path, 8 * landed.size - 80)
     with pytest.raises(RefusedError, match="was changed after it was landed"):
-        loading.load(lake.catalog, lake.landing, DatasetFile("zones"))
+        load(lake.catalog, lake.landing, DatasetFile("zones"))
     flip(path, 8 * landed.size - 80)
 
-    assert loading.load(lake.catalog, lake.landing, DatasetFile("zones")).rows == 265
+    assert load(lake.catalog, lake.landing, DatasetFile("zones")).rows == 265
 
 
 def test_a_flipped_bit_of_a_staged_file_changes_no_value(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     chance = random.Random(3)  # noqa: S311 - places to damage
-    real: Any = loading.__dict__["write_data_file"]
+    real: Any = staging.__dict__["write_data_file"]
     lake.load("green", "2024-01", lake.generate("green", "2024-01", 2_000))
     whole = lake.table(TABLE).scan().to_arrow()
     refused = 0
@@ -68,7 +69,7 @@ def test_a_flipped_bit_of_a_staged_file_changes_no_value(lake: Lake, monkeypatch
         flip(path, chance.randrange(8 * path.stat().st_size))
         return file, totals
 
-    monkeypatch.setattr(loading, "write_data_file", write_and_damage)
+    monkeypatch.setattr(staging, "write_data_file", write_and_damage)
     for _ in range(FLIPS):
         try:
             lake.load("green", "2024-01", again=True)

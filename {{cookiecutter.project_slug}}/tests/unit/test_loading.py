@@ -22,7 +22,7 @@ from lakehouse.datasets.months import Month
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.errors import CommitError, LandingError, RefusedError
 from lakehouse.filesystem import sha256_of
-from lakehouse.iceberg import tables
+from lakehouse.iceberg import staging, tables
 from lakehouse.iceberg.catalog import open_catalog
 from lakehouse.iceberg.tables import ensure_raw_tables
 from lakehouse.iceberg.writer import Totals
@@ -119,7 +119,7 @@ def test_a_load_that_fails_at_any_step_leaves_the_table_as_it_was(
     lake.land("green", "2024-01", lake.generate("green", "2024-01", 510, seed=1))
 
     with monkeypatch.context() as planted:
-        planted.setattr(loading, step, _raise)
+        planted.setattr(loading if step == "commit" else staging, step, _raise)
         with pytest.raises(RuntimeError, match="planted"):
             lake.load("green", "2024-01")
 
@@ -316,7 +316,7 @@ def test_the_audit_sees_a_changed_value_a_lost_null_and_exchanged_rows() -> None
 
 
 def test_damage_between_writing_and_reading_back_is_refused(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    real: Any = loading.__dict__["write_data_file"]
+    real: Any = staging.__dict__["write_data_file"]
 
     def write_and_damage(*args: object) -> object:
         file, totals = real(*args)
@@ -326,7 +326,7 @@ def test_damage_between_writing_and_reading_back_is_refused(lake: Lake, monkeypa
         path.write_bytes(content)
         return file, totals
 
-    monkeypatch.setattr(loading, "write_data_file", write_and_damage)
+    monkeypatch.setattr(staging, "write_data_file", write_and_damage)
 
     with pytest.raises(RefusedError, match=r"can't be read back|is not what was written"):
         lake.load("green", "2024-01", lake.generate("green", "2024-01", 500))

@@ -194,7 +194,7 @@ def test_a_load_whose_file_maintenance_took_is_not_committed(lake: Lake, monkeyp
         audit(*given)
         maintain(lake.settings, [TABLE], unreferenced=NOW)
 
-    monkeypatch.setattr("lakehouse.loading.load.audit", with_maintenance)
+    monkeypatch.setattr("lakehouse.iceberg.staging.audit", with_maintenance)
     with pytest.raises(CommitError, match=r"2024-02 was not committed to .*: its data file .* was removed while"):
         lake.load("green", "2024-02")
 

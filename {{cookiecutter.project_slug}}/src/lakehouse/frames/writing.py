@@ -7,7 +7,6 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +42,8 @@ from lakehouse.iceberg.catalog import LAYERS, open_catalog, service_errors, sett
 from lakehouse.iceberg.columns import changes, evolve
 from lakehouse.iceberg.commit import Replacement, commit, discarding
 from lakehouse.iceberg.identity import check_pair, check_table, identify
+from lakehouse.iceberg.staging import staged
 from lakehouse.iceberg.tables import PROPERTIES
-from lakehouse.iceberg.writer import audit, write_data_file
 from lakehouse.settings import load_settings
 
 
@@ -285,9 +284,9 @@ class _Write:
         """Write and audit a data file for each partition with rows, or one for a table without partitions."""
         batches = self._conformed(arrow_schema(view.schema()))
         if not self.columns:
-            return [*self._file(view, batches, None)]
+            return self._file(view, batches, None)
         if self.cells and len(self.cells) == 1:
-            return [*self._file(view, self._of_one_partition(batches, self.cells[0]), self.cells[0])]
+            return self._file(view, self._of_one_partition(batches, self.cells[0]), self.cells[0])
         split = Split(self.columns, self.folder, self.name)
         for batch in batches:
             split.add(batch)
@@ -317,13 +316,7 @@ class _Write:
             refuse_others([cell], cells_in(batch, self.columns, self.name), self.name)
             yield batch
 
-    def _file(self, view: Table, batches: Iterator[pa.RecordBatch], cell: Cell | None) -> Iterator[DataFile]:
+    def _file(self, view: Table, batches: Iterator[pa.RecordBatch], cell: Cell | None) -> list[DataFile]:
         """One data file, read back; none where there are no rows."""
-        first = next(batches, None)
-        if first is None:
-            return
-        key = key_of(cell, view) if cell else None
-        arrays = (batch.columns for batch in chain([first], batches))
-        file, written = write_data_file(view, arrays, "frame", key)
-        audit(view, file, written)
-        yield file
+        file = staged(view, (batch.columns for batch in batches), "frame", key_of(cell, view) if cell else None)
+        return [file] if file else []

@@ -13,14 +13,11 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
-from itertools import chain
 from typing import Any
 
 import pyarrow as pa
 from pyiceberg.catalog import Catalog
 from pyiceberg.io.pyarrow import schema_to_pyarrow
-from pyiceberg.manifest import DataFile
-from pyiceberg.partitioning import PartitionKey
 from pyiceberg.table import Table
 
 from lakehouse.datasets.file import DatasetFile
@@ -29,11 +26,11 @@ from lakehouse.datasets.registry import dataset_named
 from lakehouse.errors import CommitError, LakehouseError, LandingError, RefusedError
 from lakehouse.formats.protocol import UnreadRows
 from lakehouse.iceberg.catalog import service_errors, settings_of
-from lakehouse.iceberg.commit import ATTEMPTS, Replacement, commit, discarding
+from lakehouse.iceberg.commit import ATTEMPTS, Replacement, commit
 from lakehouse.iceberg.merge import Merged
+from lakehouse.iceberg.staging import staged
 from lakehouse.iceberg.tables import ensure_raw_tables, partition_of, raw_schema
 from lakehouse.iceberg.timeline import skew
-from lakehouse.iceberg.writer import audit, write_data_file
 from lakehouse.landing import Landed, Landing
 from lakehouse.landing.land import is_generated
 from lakehouse.loading.acceptance import (
@@ -185,7 +182,7 @@ def _load_landed(
                 rows.check_keys()
                 read.finish(change)
             else:
-                file = _staged(
+                file = staged(
                     table,
                     _as_the_table_has_them(table, dataset, read.placed_batches()),
                     f"{part or dataset.name}-{change.sha256[:8]}",
@@ -251,31 +248,6 @@ def _has_all(change: Change, table: Table, set_aside: int) -> bool:
     return found is None or found[2] is None or found[2] == set_aside
 
 
-def _staged(
-    table: Table,
-    batches: Iterator[list[pa.Array[Any]]],
-    name: str,
-    partition: PartitionKey | None,
-    check: Callable[[], None] = lambda: None,
-) -> DataFile | None:
-    """The rows as a data file that nothing refers to yet, read back and compared; None without rows.
-
-    `check` is asked once all rows are written.
-
-    Raises:
-        RefusedError: by `check`, or the file is not what was written; the data file is removed.
-    """
-    first = next(batches, None)
-    if first is None:
-        check()
-        return None
-    file, written = write_data_file(table, chain([first], batches), name, partition)
-    with discarding(table, [file]):
-        check()
-        audit(table, file, written)
-    return file
-
-
 class _MovedError(RefusedError):
     """The table is not in the state any more that rows were merged into."""
 
@@ -316,7 +288,7 @@ def _merge(
                 raise _MovedError(f"{dataset.table} was changed meanwhile")
 
         batches = rows.new_rows(table, merge, change.sha256)
-        file = _staged(table, batches, f"{dataset.name}-{change.sha256[:8]}", None)
+        file = staged(table, batches, f"{dataset.name}-{change.sha256[:8]}", None)
         replacement = replaced_by(merge=merge)
         try:
             snapshot_id = commit(catalog, dataset.table, [file] if file else [], replacement, check=unmoved)

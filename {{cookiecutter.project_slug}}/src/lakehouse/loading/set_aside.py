@@ -34,8 +34,8 @@ from lakehouse.formats.protocol import UnreadRows
 from lakehouse.iceberg.catalog import settings_of
 from lakehouse.iceberg.commit import ATTEMPTS, Replacement, commit, discarding
 from lakehouse.iceberg.files import batches_of, live_files, part_is
+from lakehouse.iceberg.staging import staged
 from lakehouse.iceberg.tables import RUN, SOURCE, partition_of, rejected_schema
-from lakehouse.iceberg.writer import audit, write_data_file
 from lakehouse.loading.conform import BadRow, as_text
 
 # its stubs know no plain Python values
@@ -268,14 +268,9 @@ class Rejected:
             for arrays in rows
             if (length := len(arrays[SOURCE[0]]))
         )
-        first = next(batches, None)
-        if first is None:
-            return None
-        name = f"{self.file.part or self.dataset.name}-rejected"
-        file, written = write_data_file(table, chain([first], batches), name, partition_of(table, self.file.part))
-        with discarding(table, [file]):
-            audit(table, file, written)
-        return file
+        return staged(
+            table, batches, f"{self.file.part or self.dataset.name}-rejected", partition_of(table, self.file.part)
+        )
 
 
 def _of(load: LoadedBy, hashes: pa.Array[Any], runs: pa.Array[Any]) -> Mask:
