@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +146,16 @@ print(json.dumps({"policies": policies, "schedules": schedules, "sensors": senso
 
     assert {*CONTRACT, "my_chart"} - DAILY <= set(found["policies"])
     assert len(set(found["policies"].values())) == 1
+    tidy = [
+        sys.executable,
+        "-m",
+        "ruff",
+        "check",
+        "--config",
+        str(project.root / "pyproject.toml"),
+        "src/lakehouse/defs",
+    ]
+    assert subprocess.run(tidy, cwd=project.root, check=False).returncode == 0
     assert found["schedules"]["build_at_night"] == ["dbt_only", "STOPPED"]
     assert found["schedules"]["on_mondays"] == ["weekly_reports", "STOPPED"]
     assert found["sensors"]["build_after_loads"] == ["dbt_only", "STOPPED"]

@@ -6,6 +6,7 @@ Races are tried where stores are real: in a folder by test_landing_folder.py, in
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from tests.buckets import bucket_settings
 
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
+from lakehouse.datasets.registry import DATASETS
 from lakehouse.errors import LandingError
 from lakehouse.filesystem import sha256_of
 from lakehouse.landing.bucket import BucketLanding
@@ -266,3 +268,15 @@ def test_the_listing_says_what_is_landed_from_where_and_when(landing: Landing, t
         ("zones", "None", "https://tlc.example/z"),
     ]
     assert listing[1] == landed[0]
+
+
+def test_files_of_a_dataset_that_is_declared_no_more_are_named_apart(
+    landing: Landing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as declared:
+        declared.setitem(DATASETS, "orders", replace(DATASETS["zones"], name="orders", table="raw.orders"))
+        landing.put(DatasetFile("orders"), given(tmp_path, b"orders"), "test")
+    zones = landing.put(DatasetFile("zones"), given(tmp_path, b"zones"), "test")
+
+    assert landing.listing() == [zones]
+    assert landing.undeclared() == ["orders"]

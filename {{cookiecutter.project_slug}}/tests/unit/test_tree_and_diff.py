@@ -14,6 +14,9 @@ from tests.lake import Lake
 from tests.marts import MARTS
 
 from lakehouse.datasets.file import DatasetFile
+from lakehouse.datasets.model import Column, Dataset
+from lakehouse.datasets.parts import Whole
+from lakehouse.datasets.registry import DATASETS
 from lakehouse.errors import QueryError
 from lakehouse.history.diff import PartDiff, diff
 from lakehouse.history.model_keys import keys_of_models
@@ -122,6 +125,27 @@ def test_zones_are_compared_by_their_location_id(lake: Lake) -> None:
 
     assert found.months == (PartDiff(None, added=0, removed=0, changed=1, same=264),)
     assert found.changed_rows == ({"location_id": 264, "zone": ["Old name", "New name"]},)
+
+
+def test_columns_may_be_words_of_sql_and_lists(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = (Column("order", "long"), Column("at", "string"), Column("group", "list(string)"))
+    things = Dataset("things", "Things", "raw.things", "things.parquet", Whole(), columns, key=("order",))
+    monkeypatch.setitem(DATASETS, "things", things)
+    lake.scratch.mkdir(parents=True, exist_ok=True)
+    file = lake.scratch / "things.parquet"
+    for rows in ([(1, "a", ["x"]), (2, "b", [])], [(1, "a", ["x", None]), (3, "c", ["y", "z"])]):
+        pq.write_table(pa.table(dict(zip(("order", "at", "group"), zip(*rows, strict=True), strict=True))), file)
+        lake.landing.put(DatasetFile("things"), file, "test")
+        load(lake.catalog, lake.landing, DatasetFile("things"))
+    first, second = (str(row.snapshot_id) for row in lake.history("raw.things"))
+
+    found = diff(lake.engine, lake.catalog, "raw.things", first, second)
+
+    assert found.months == (PartDiff(None, added=1, removed=1, changed=1, same=0),)
+    assert found.changed_rows == ({"order": 1, "group": [["x"], ["x", None]]},)
+    assert found.added_rows == ({"order": 3, "at": "c", "group": ["y", "z"]},)
+    assert "group: ['x'] → ['x', None]" in _shown(found.renderable())
+    assert "order=3, at=c, group=['y', 'z']" in _shown(found.renderable())
 
 
 def test_the_key_of_each_table_of_dbt_is_known_from_its_yml_file() -> None:

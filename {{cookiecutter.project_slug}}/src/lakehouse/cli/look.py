@@ -28,12 +28,17 @@ def landed(
     as_json: Json = False,
 ) -> None:
     """Which files are landed: from where, when, with which bytes."""
-    from lakehouse.cli.terminal import print_rows
+    from lakehouse.cli.terminal import print_rows, warn
     from lakehouse.landing import open_landing
     from lakehouse.landing.land import is_generated
 
     landing = open_landing(load_settings())
     current = landing.listing()
+    if left := landing.undeclared():
+        warn(
+            f"Files of {' and '.join(left)} are in the landing zone, and not in this list: no such dataset is "
+            "declared. They stay as they are. Declare it again, or remove its folder from the landing zone."
+        )
     listed = [v for one in current for v in landing.versions(one.file)] if versions else current
     print_rows(
         "Files landed",

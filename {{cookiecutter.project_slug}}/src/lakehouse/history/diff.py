@@ -16,6 +16,7 @@ from rich.text import Text
 
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.engines import Engine
+from lakehouse.engines.duckdb import quoted
 from lakehouse.errors import QueryError
 from lakehouse.history.model_keys import keys_of_models
 from lakehouse.history.tree import tree
@@ -74,7 +75,10 @@ class TableDiff:
         parts.append(counts if self.months else Text("The versions hold the same files: nothing differs."))
         for title, rows in (("added", self.added_rows), ("removed", self.removed_rows), ("changed", self.changed_rows)):
             if rows:
-                parts += [Text(f"\nFirst rows {title}", style="bold"), *(Text(_words(row)) for row in rows)]
+                parts += [
+                    Text(f"\nFirst rows {title}", style="bold"),
+                    *(Text(_words(row, changed=rows is self.changed_rows)) for row in rows),
+                ]
         return Group(*parts)
 
     def _columns(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -111,8 +115,8 @@ def diff(engine: Engine, catalog: Catalog, table: str, from_version: str, to_ver
     question = _Question(
         old=engine.version_sql(found, old),
         new=engine.version_sql(found, new),
-        key=key,
-        compared=compared,
+        key=tuple(map(quoted, key)),
+        compared=tuple(map(quoted, compared)),
         column=column,
         parts=parts,
     )
@@ -148,7 +152,7 @@ class _Question:
     def counts(self) -> str:
         """One row per month or day."""
         both = ", ".join(
-            f"{f'coalesce(o.{name}, n.{name})' if name in self.key else 'cast(null as date)'} as {name}"
+            f"{f'coalesce(o.{name}, n.{name})' if quoted(name) in self.key else 'cast(null as date)'} as {name}"
             for name in PART_COLUMNS
         )
         return f"""
@@ -246,11 +250,11 @@ def _plain(value: Any) -> Any:
             return value
 
 
-def _words(row: dict[str, Any]) -> str:
-    """One row for a reader: what is null is left out."""
+def _words(row: dict[str, Any], *, changed: bool) -> str:
+    """One row for a reader: what is null is left out. In a row that changed, a list is a value before and after."""
     said = []
     for name, value in row.items():
-        if isinstance(value, list):
+        if changed and isinstance(value, list):
             said.append(f"{name}: {_word(value[0])} → {_word(value[1])}")
         elif value is not None:
             said.append(f"{name}={_word(value)}")

@@ -95,8 +95,8 @@ def commit(
     commit was made and this returns its id. If it is not, this commits again. A first commit that arrives late can't
     double the rows: every commit names the snapshot that it follows, and the catalog refuses it once another one has
     come in between. So either the late one fails, or the second one does, and the next look finds the first.
-    Once `LOOK_SECONDS` have passed since the first lost answer, the next one ends the attempts: a catalog that is away
-    is an error within about half a minute. Only if nobody can say, the error says so; the same command, run again,
+    Once `LOOK_SECONDS` have passed since the first lost answer, the next lost one ends the attempts: a catalog that is
+    away is an error within about half a minute. Only if nobody can say, the error says so; the same command, run again,
     looks first. The staged files are left then, because a late commit may still need them; `lakehouse maintain` removes
     them if none did.
 

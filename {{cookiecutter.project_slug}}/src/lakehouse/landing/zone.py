@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lakehouse.datasets.file import DatasetFile
+from lakehouse.datasets.registry import DATASETS
 from lakehouse.datasets.sources import Since
 from lakehouse.errors import LandingError
 from lakehouse.landing.record import SUFFIX, VERSIONS, Landed, again, from_json, to_json
@@ -114,12 +115,26 @@ class Landing:
             yield path
 
     def listing(self, *, skip_broken: bool = False) -> list[Landed]:
-        """All that is landed, by dataset and part; with `skip_broken`, all whose record can be read.
+        """What is landed of the datasets that are declared, by dataset and part.
+
+        With `skip_broken`, a record that can't be read is left out.
 
         Raises:
             LandingError: a record or the landing zone can't be read.
             ServiceError: the store does not answer.
         """
+        return [one for one in self._all(skip_broken=skip_broken) if one.file.dataset in DATASETS]
+
+    def undeclared(self) -> list[str]:
+        """The datasets of which files are landed, and which are not declared any more.
+
+        Raises:
+            LandingError: a record or the landing zone can't be read.
+            ServiceError: the store does not answer.
+        """
+        return sorted({one.file.dataset for one in self._all(skip_broken=True)} - DATASETS.keys())
+
+    def _all(self, *, skip_broken: bool) -> list[Landed]:
         with self.store.errors():
             records = [key for key in self.store.listed() if key.endswith(SUFFIX) and key.count("/") == 1]
             found = [self._read(key.removesuffix(SUFFIX), broken_is_none=skip_broken) for key in sorted(records)]

@@ -56,7 +56,7 @@ def since(catalog: Catalog, dataset: Dataset) -> Since | None:
 def check_no_gap(landed: Landed, dataset: Dataset, table: Table) -> None:
     """Refuse rows that begin where the table does not reach: rows between the two would never come.
 
-    That happens after a roll back, and where the cursor was taken out of a declaration: such a file lacks rows.
+    That happens after a roll back, or if the cursor was taken out of the declaration since the extract.
 
     Raises:
         RefusedError: names the file, and where it begins.

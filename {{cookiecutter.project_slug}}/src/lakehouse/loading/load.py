@@ -68,7 +68,7 @@ def load(
         again: load even if the table already holds these bytes, for a declaration that has changed; once for a
             `run_id`.
         allow_shrink: accept a file with no rows, or with fewer than half of the rows it replaces.
-        allow_strays: most rows may be of another part, and the bytes may be loaded as another part already.
+        allow_strays: accept a file of which most rows, or all bytes, are those of another part.
         run_id: recorded in the snapshot's summary; made up if absent.
         progress: called with rows done and rows in the file.
 
@@ -165,7 +165,7 @@ def _load_landed(
             match = plan(dataset, part, reader.schema, name)
             if reader.rows is not None:  # as early as it can be known
                 change.check_size(table, reader.rows, name)
-            # Where rows are set aside, a load of the same bytes may have brought any number: it is not compared.
+            # Where rows are set aside, a load of the same bytes may have set others aside: their number proves nothing.
             others = OtherParts(change, name, None if rejected else reader.rows)
             others.check(table)
             total = partial(count_rows, reader, path, dataset, check)
