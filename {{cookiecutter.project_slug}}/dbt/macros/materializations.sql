@@ -77,7 +77,11 @@
     {%- if not execute or model.config.materialized != 'incremental' or should_full_refresh() -%}
         {{ return(false) }}
     {%- endif -%}
-    {{ return(adapter.get_relation(this.database, this.schema, this.table) is not none) }}
+    {%- if adapter.get_relation(this.database, this.schema, this.table) is none -%}
+        {{ return(false) }}
+    {%- endif -%}
+    {#- A first build that was killed leaves an empty table, and no row of an empty one is the greatest. -#}
+    {{ return(run_query('select 1 as row_found from ' ~ this ~ ' limit 1').rows | length > 0) }}
 {%- endmacro %}
 
 

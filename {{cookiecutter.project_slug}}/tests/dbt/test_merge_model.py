@@ -10,7 +10,7 @@ import duckdb
 import pytest
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table import Transaction
-from tests.dbt.merging import SILVER, Customers, check_a_merged_model, put
+from tests.dbt.merging import MODEL, NEW_ROWS_ONLY, SILVER, YML, Customers, check_a_merged_model, put
 from tests.kills import Kills
 from tests.lake import Lake
 
@@ -116,6 +116,23 @@ def test_a_model_is_merged_by_key(lake: Lake, tmp_path: Path, monkeypatch: pytes
 
     counts = [(row.inserted, row.updated, row.unchanged) for row in lake.history(SILVER)]
     assert counts == [(2, 0, 0), (1, 1, 0), (1, 1, 0), (None, None, None), (0, 1, 0)]
+
+
+@pytest.mark.slow
+def test_an_empty_table_that_a_killed_first_build_left_is_filled(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    customers = Customers(lake, tmp_path)
+    monkeypatch.setenv("LAKEHOUSE_PROJECT_DIR", str(customers.root))
+    customers.write(MODEL + NEW_ROWS_ONLY, YML)
+    put(lake, (1, "Ada", 1), (2, "Bo", 1))
+    customers.built()
+    schema = lake.table(SILVER).schema()
+    lake.catalog.drop_table(SILVER)
+    lake.catalog.create_table(SILVER, schema)
+
+    assert customers.built() == "2 inserted, 0 updated, 0 unchanged"
+    assert customers.rows == [(1, "Ada"), (2, "Bo")]
 
 
 @pytest.mark.slow

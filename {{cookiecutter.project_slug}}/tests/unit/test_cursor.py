@@ -500,3 +500,15 @@ print(json.dumps({"rows": rows}))
         [3, origin],
         [3, "unchanged"],
     ]
+
+
+def test_a_moment_of_a_clock_that_is_ahead_does_not_count(
+    lake: Lake, source: Source, declare: Callable[..., None]
+) -> None:
+    declare("timestamptz", timedelta(hours=1))
+    ahead = f"{datetime.now(UTC) + timedelta(hours=20):%Y-%m-%d %H:%M:%S}+00:00"
+    source.create(rows=[(1, "one", "2024-01-01 10:00:00+00:00"), (2, "ahead", ahead)])
+    refreshed(lake)
+    source.put(3, "three", "2024-01-01 11:00:00+00:00")
+
+    assert refreshed(lake)[0] == [1, 2, 3]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.storage.dagster_run import DagsterRun
 from tests.pages import declaration_of, declared_on_page, own_definitions
 from tests.unit.dagster_project import PROJECT, Project
 
@@ -368,3 +369,31 @@ def test_the_runs_that_it_asks_for_load_the_files(tmp_path: Path) -> None:
     assert sorted(found["made"]) == [[f"{room}/{name}", key] for room in ("landing", "raw") for name, key in expected]
     assert found["more"] == [0, 0, 0]
     assert found["built"]
+
+
+def test_a_file_that_returns_to_an_earlier_version_is_asked_for_again(sensor: Sensor) -> None:
+    def run(request: dg.RunRequest) -> None:
+        run_of(sensor.instance, request)
+        sensor.land()
+
+    file = sensor.sales()
+    assert sensor.tick() == ["sales:2024-01-05"]
+    first = sensor.asked[0]
+    run(first)
+    away = file.rename(sensor.folder / "away.txt")
+    sensor.sales(amount=2, age=3000)
+    assert sensor.tick() == ["sales:2024-01-05"]
+    run(sensor.asked[0])
+
+    away.replace(file)
+
+    assert sensor.tick() == ["sales:2024-01-05"]
+    assert sensor.asked[0].tags == first.tags
+    assert sensor.asked[0].run_key != first.run_key
+    run(sensor.asked[0])
+    assert sensor.tick() == []
+
+
+def run_of(instance: dg.DagsterInstance, request: dg.RunRequest) -> None:
+    """A run of a request, as far as the instance knows it."""
+    instance.add_run(DagsterRun(job_name=request.job_name or "", tags={**request.tags}))

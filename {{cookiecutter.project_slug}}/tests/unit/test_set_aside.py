@@ -26,7 +26,7 @@ from lakehouse.datasets.model import BEGINNING, Column, Dataset
 from lakehouse.datasets.parts import Daily, Whole
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.datasets.rules import problem
-from lakehouse.errors import CommitError, RefusedError
+from lakehouse.errors import CommitError, RefusedError, ServiceError
 from lakehouse.iceberg.merge import Merged
 from lakehouse.landing.land import land
 from lakehouse.loading import load as loading
@@ -591,3 +591,43 @@ def test_dagster_shows_it_and_its_checks_count_it(lake: Lake) -> None:
 def test_a_wrong_declaration_is_one_sentence(wrong: dict[str, Any], said: str) -> None:
     assert said in (problem(replace(ORDERS, **wrong)) or "")
     assert problem(ORDERS) is None
+
+
+@pytest.mark.usefixtures("orders")
+def test_a_run_that_is_tried_again_sets_its_rows_aside_once(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: Any, **__: Any) -> None:
+        raise ServiceError("the catalog is away")
+
+    with monkeypatch.context() as planted:
+        planted.setattr(loading, "commit", away)
+        with pytest.raises(ServiceError):
+            loaded(lake, *BAD, run_id="run-1")
+    assert places(lake) == [1, 2, 3]
+
+    result = loaded(lake, *BAD, run_id="run-1")
+
+    assert (result.action, result.rows, result.set_aside) == ("loaded", 3, 3)
+    assert places(lake) == [1, 2, 3]
+    assert loaded(lake, *BAD).action == "unchanged"
+
+
+def test_what_a_refused_file_of_changes_set_aside_is_removed(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DATASETS, "orders", replace(KEYED, parts=Whole(complete=False)))
+    loaded(lake, "1,,10", "x,,1", day=None)
+
+    def refuses(*_: Any, **__: Any) -> None:
+        raise RefusedError("a newer file landed")
+
+    with monkeypatch.context() as planted:
+        planted.setattr(loading, "commit", refuses)
+        with pytest.raises(RefusedError, match="a newer file landed"):
+            loaded(lake, "2,,10", "3,,10", "y,,1", day=None)
+
+    assert [json.loads(row["row_values"])["number"] for row in rejected(lake)] == ["x"]
+
+
+def test_a_bad_row_does_not_hide_that_a_key_stands_twice(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DATASETS, "orders", KEYED)
+
+    with pytest.raises(RefusedError, match="more than one row has 'number' = 1, which is the table's key"):
+        loaded(lake, "1,,10", "1,never,20", "2,,5", day=None)

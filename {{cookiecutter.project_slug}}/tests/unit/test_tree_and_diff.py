@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -154,3 +155,32 @@ def test_the_key_of_each_table_of_dbt_is_known_from_its_yml_file() -> None:
     assert keys["gold.fct_daily_trips"] == ("service_type", "pickup_date")
     assert keys["silver.stg_taxi_zones"] == ("location_id",)
     assert {f"gold.{mart}" for mart in MARTS} <= keys.keys()
+
+
+def test_keys_are_found_in_each_form_that_dbt_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    marts = tmp_path / "dbt" / "models" / "marts"
+    marts.mkdir(parents=True)
+    (marts / "fct_any.yml").write_text(
+        """
+models:
+  - name: fct_old
+    data_tests:
+      - unique_together: {columns: [a, b]}
+  - name: fct_some_rows
+    columns:
+      - name: a
+        data_tests: [{unique: {config: {where: "a > 1"}}}]
+  - name: fct_nothing
+    columns:
+    data_tests:
+""",
+        encoding="utf-8",
+    )
+    (marts / "fct_empty.yml").write_text("models:\n", encoding="utf-8")
+    monkeypatch.setenv("LAKEHOUSE_PROJECT_DIR", str(tmp_path))
+
+    assert keys_of_models() == {"gold.fct_old": ("a", "b")}
+
+    (marts / "fct_empty.yml").write_text("models: [", encoding="utf-8")
+    with pytest.raises(QueryError, match=r"fct_empty\.yml is no yml file: .*Correct it"):
+        keys_of_models()

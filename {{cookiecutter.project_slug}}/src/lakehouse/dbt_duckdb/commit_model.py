@@ -28,8 +28,9 @@ from lakehouse.errors import CommitError, TransformError
 from lakehouse.iceberg.columns import changes, evolve
 from lakehouse.iceberg.files import live_files, local_path
 from lakehouse.iceberg.merge import Incoming, Merged
+from lakehouse.iceberg.staging import staged as staged_file
 from lakehouse.iceberg.tables import PROPERTIES
-from lakehouse.iceberg.writer import described, remove, write_data_file
+from lakehouse.iceberg.writer import described, remove
 
 ICEBERG_TYPES: dict[str, IcebergType] = {text: kind() for kind, text in DUCKDB_TYPES.items()}
 # Other spellings that a yml may use; Trino's `timestamp(6)` among them.
@@ -157,8 +158,8 @@ def merge_by_key(cursor: duckdb.DuckDBPyConnection, catalog: Catalog, model: Mod
             )
         if merge.changes_nothing and table.current_snapshot() is not None:
             return merge.merged
-        if merge.fresh.any():
-            staged.append(write_data_file(table, incoming.new_rows(table, merge, {}), "merge", None)[0])
+        file = staged_file(table, incoming.new_rows(table, merge, {}), "merge", None)
+        staged += [file] if file else []
         transaction = table.transaction()
         _overwrite(transaction, AlwaysTrue(), merge.files, staged, merge.merged.summary)
     register_table(cursor, model.name, table)

@@ -102,8 +102,11 @@ def diff(engine: Engine, catalog: Catalog, table: str, from_version: str, to_ver
     old, new = version_of(found, from_version), version_of(found, to_version)
     before, after = _columns_of(found, old), _columns_of(found, new)
     column = next((name for name in PART_COLUMNS if name in before), None)
-    keys = keys_of_models() | {dataset.table: dataset.key for dataset in DATASETS.values() if dataset.key}
+    keys = {dataset.table: dataset.key for dataset in DATASETS.values() if dataset.key}
     key = (column, ROW) if column and ROW in before else keys.get(table)
+    if key is None:
+        keys |= keys_of_models()
+        key = keys.get(table)
     if key is None:
         raise QueryError(
             f"The rows of {table} can't be compared: its key is not known. `lakehouse diff` compares tables with a "

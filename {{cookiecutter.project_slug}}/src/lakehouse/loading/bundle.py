@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -15,13 +14,12 @@ from lakehouse.datasets.formats import JsonLines
 from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.parts import Part
 from lakehouse.datasets.registry import dataset_named
+from lakehouse.filesystem import sha256_of
 from lakehouse.formats import open_reader
 from lakehouse.formats.bundle import Member, members, naming
 from lakehouse.formats.protocol import ContentError, Reader, Unread, UnreadRows
 from lakehouse.landing import Landed
 from lakehouse.loading.conform import plan
-
-CHUNK = 1 << 20
 
 
 def open_landed(landed: Landed, source: pa.NativeFile, unread: UnreadRows | None = None) -> Reader:
@@ -176,10 +174,7 @@ def _copies(found: Sequence[Member]) -> dict[str, str]:
     for member in found:
         if marks[member.size, member.crc] > 1:
             with closing(member.open()) as file:
-                digest = hashlib.sha256()
-                while chunk := file.read(CHUNK):
-                    digest.update(chunk)
-            first = seen.setdefault(digest.hexdigest(), member.name)
+                first = seen.setdefault(sha256_of(file), member.name)
             if first != member.name:
                 copies[member.name] = first
     return copies

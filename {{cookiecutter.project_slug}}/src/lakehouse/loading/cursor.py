@@ -27,8 +27,8 @@ from lakehouse.loading.convert import arrow_type
 # its stubs know no plain Python values
 pc: Any = compute
 
-# A local time may be ahead of UTC by 14 hours.
-AHEAD = timedelta(days=1)
+# What lies further ahead than this is wrong: local times are ahead of UTC by 14 hours at most.
+AHEAD_OF_UTC, CLOCKS_DIFFER = timedelta(hours=14), timedelta(minutes=5)
 
 
 def has_cursor(dataset: Dataset) -> bool:
@@ -107,8 +107,9 @@ def _position(table: Table, column: Column) -> CursorValue | None:
 
 def _limit(column: Column) -> Any:
     """The greatest value that counts."""
-    soon = datetime.now(UTC) + AHEAD
-    return {"timestamptz": soon, "timestamp": soon.replace(tzinfo=None), "date": soon.date()}.get(column.type)
+    now = datetime.now(UTC)
+    local = (now + AHEAD_OF_UTC).replace(tzinfo=None)
+    return {"timestamptz": now + CLOCKS_DIFFER, "timestamp": local, "date": local.date()}.get(column.type)
 
 
 def _upper_bound(table: Table, file: DataFile, name: str, kind: pa.DataType) -> Any:

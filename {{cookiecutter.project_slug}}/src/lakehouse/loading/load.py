@@ -176,7 +176,7 @@ def _load_landed(
             file = rows = None
             if dataset.key:
                 rows = stack.enter_context(file_rows(settings_of(catalog), dataset, name, match.sources, reader.place))
-                read.leave = rows.leave
+                read.keep_keys = rows.keep_keys
                 for batch in read.batches():
                     rows.add(batch)
                 rows.check_keys()

@@ -79,7 +79,7 @@ class FileRows:
         self._connection.unregister("batch")
         self._incoming.rows += len(batch)
 
-    def leave(self, keys: list[pa.Array[Any]], rows: int) -> None:
+    def keep_keys(self, keys: list[pa.Array[Any]], rows: int) -> None:
         """Take the keys of rows that were set aside; of `rows` rows, some may have none that can be read.
 
         The table keeps its rows of these keys. Where a key is not known, it keeps all rows.
@@ -104,6 +104,9 @@ class FileRows:
         key, order = ", ".join(self._incoming.key), self._dataset.order
         if order is None:
             self._refuse_twice(self._incoming.repeated_key())
+            if self._incoming.aside:
+                query = f"select {key} from incoming semi join aside using ({key}) limit 1"
+                self._refuse_twice(next(iter(self._connection.sql(query).fetchall()), None))
             return
         by = self._incoming.columns[self._incoming.names.index(order)]
         ranked = f"select row, {key}, rank() over (partition by {key} order by {by} desc nulls last) as place"

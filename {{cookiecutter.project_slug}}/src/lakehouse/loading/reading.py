@@ -108,7 +108,7 @@ class Reading:
         aside: SetAside | None = None,
     ) -> None:
         self.aside = aside
-        self.leave: Callable[[list[pa.Array[Any]], int], None] = lambda _keys, _rows: None
+        self.keep_keys: Callable[[list[pa.Array[Any]], int], None] = lambda _keys, _rows: None
         self.reader = reader
         self.conformer = conformer
         self.check = check
@@ -161,7 +161,7 @@ class Reading:
             positions = [row.position for row in bad]
             good[positions] = False
             if self.conformer.dataset.key:
-                self.leave(self.conformer.keys(batch, positions), len(bad))
+                self.keep_keys(self.conformer.keys(batch, positions), len(bad))
         conformed = self.conformer.conform(batch.filter(pa.array(good)))
         self.conformer.rows += len(bad)
         self.places = self.places[good]

@@ -174,16 +174,20 @@ class Rejected:
     def add(self, rows: SetAside) -> None:
         """Add what a load has set aside, before its own commit. Nothing is removed.
 
+        A run that is tried again may have added them before.
+
         Raises:
             CommitError: the catalog or store did not take it.
         """
-        if rows.rows:
-            self._commit(self.catalog.load_table(self.table), rows.load, rows.batches(), frozenset())
+        table = self.catalog.load_table(self.table)
+        if rows.rows and self._look(table, rows.load)[0] != rows.rows:
+            self._commit(table, rows.load, rows.batches(), frozenset())
 
-    def settle(self, rows: SetAside | None = None) -> int:
+    def settle(self, rows: SetAside | None = None, refused: LoadedBy = _NONE) -> int:
         """Remove the rows of all loads but the raw table's current one. Add `rows` again if another load removed them.
 
-        A file of a dataset that is not complete replaces no other file: rows that other files brought stay.
+        A file of a dataset that is not complete replaces no other file: rows that other files brought stay, but not
+        those of a load that was `refused`.
 
         Returns:
             How many rows of the current load are here.
@@ -194,11 +198,11 @@ class Rejected:
         for _ in range(ATTEMPTS):
             current = self.current() or _NONE
             table = self.catalog.load_table(self.table)
-            own, stale = self._look(table, current)
+            own, stale = self._look(table, current, refused)
             lost = rows if rows is not None and rows.load == current and own < rows.rows else None
             if not stale and lost is None:
                 return own
-            kept = (arrays for file in stale for arrays in self._kept(table, file, current))
+            kept = (arrays for file in stale for arrays in self._kept(table, file, current, refused))
             added = chain(kept, lost.batches() if lost else ())
             try:
                 self._commit(table, current, added, frozenset(file.file_path for file in stale))
@@ -216,28 +220,32 @@ class Rejected:
         column = self.dataset.parts.column
         return part_is(column, self.file.part) if column and self.file.part else AlwaysTrue()
 
-    def _look(self, table: Table, current: LoadedBy) -> tuple[int, list[DataFile]]:
+    def _look(self, table: Table, current: LoadedBy, refused: LoadedBy = _NONE) -> tuple[int, list[DataFile]]:
         """How many rows the current load has in the table, and which data files have rows that go."""
         own, stale = 0, []
         for file in live_files(table, self._predicate):
             goes = False
             for arrays in batches_of(table, file, _LOAD):
                 own += int(_of(current, *arrays).sum())
-                goes = goes or bool(self._goes(current, *arrays).any())
+                goes = goes or bool(self._goes(current, refused, *arrays).any())
             if goes:
                 stale.append(file)
         return own, stale
 
-    def _goes(self, current: LoadedBy, hashes: pa.Array[Any], runs: pa.Array[Any]) -> Mask:
+    def _goes(self, current: LoadedBy, refused: LoadedBy, hashes: pa.Array[Any], runs: pa.Array[Any]) -> Mask:
         others = ~_of(current, hashes, runs)
-        return others if self.dataset.parts.complete else others & _of(LoadedBy(current.sha256, None), hashes, runs)
+        if self.dataset.parts.complete:
+            return others
+        return others & (_of(LoadedBy(current.sha256, None), hashes, runs) | _of(refused, hashes, runs))
 
-    def _kept(self, table: Table, file: DataFile, current: LoadedBy) -> Iterator[dict[str, pa.Array[Any]]]:
+    def _kept(
+        self, table: Table, file: DataFile, current: LoadedBy, refused: LoadedBy
+    ) -> Iterator[dict[str, pa.Array[Any]]]:
         """The rows of a data file that stay."""
         names = table.schema().column_names
         for arrays in batches_of(table, file, names):
             columns = dict(zip(names, arrays, strict=True))
-            stays = pa.array(~self._goes(current, *(columns[name] for name in _LOAD)))
+            stays = pa.array(~self._goes(current, refused, *(columns[name] for name in _LOAD)))
             yield {name: array.filter(stays) for name, array in columns.items()}
 
     def _commit(
@@ -298,6 +306,6 @@ def beside(
     try:
         yield
     except RefusedError:
-        rejected.settle()
+        rejected.settle(refused=aside.load)
         raise
     rejected.settle(aside)

@@ -75,9 +75,11 @@ def tick(context: dg.SensorEvaluationContext, source: str, zone: Landing) -> dg.
             after.waiting[label] = one.version
         else:
             after.known[label] = one.version
-            if not _asked(context.instance, one) and not _landed(zone, one, seen):
+            # A version that was known before is no longer in the table, also if it had a run once.
+            is_asked = label not in before.known and _asked(context.instance, one)
+            if not is_asked and not _landed(zone, one, seen):
                 wanted.append(one)
-    requests = [_request(span) for span in _spans(wanted)]
+    requests = [_request(span, before) for span in _spans(wanted)]
     notes = _notes(seen, after, outside)
     if requests:
         for note in notes:
@@ -143,14 +145,16 @@ def _spans(wanted: Sequence[Sighting]) -> Iterator[list[Sighting]]:
         yield span
 
 
-def _request(span: Sequence[Sighting]) -> dg.RunRequest:
+def _request(span: Sequence[Sighting], before: Cursor) -> dg.RunRequest:
+    """One run for these files. Its key also depends on what they replace: a file may return to an earlier version."""
     dataset: Dataset = dataset_named(span[0].file.dataset)
     parts = [one.file.part for one in span if one.file.part]
     keys = [partition_key(part) for part in parts]
     tags = {_tag(one): one.version for one in span}
     if keys:
         tags |= {"dagster/asset_partition_range_start": keys[0], "dagster/asset_partition_range_end": keys[-1]}
-    version = hashlib.sha256("".join(one.version for one in span).encode()).hexdigest()[:16]
+    versions = [one.version + before.known.get(one.file.label, "") for one in span]
+    version = hashlib.sha256("".join(versions).encode()).hexdigest()[:16]
     return dg.RunRequest(
         run_key=":".join([dataset.name, *(f"{key}" for key in dict.fromkeys([*keys[:1], *keys[-1:]])), version]),
         job_name=JOBS[type(dataset.parts)],
