@@ -23,7 +23,8 @@ from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import DecimalType, IcebergType, NestedField
 
-from lakehouse.engines.duckdb import DUCKDB_TYPES, literal, quoted, register_table
+from lakehouse.engines.duckdb import DUCKDB_TYPES, literal, register_table
+from lakehouse.engines.protocol import quoted
 from lakehouse.errors import CommitError, TransformError
 from lakehouse.iceberg.columns import changes, evolve
 from lakehouse.iceberg.files import live_files, local_path

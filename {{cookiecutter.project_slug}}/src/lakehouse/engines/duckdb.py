@@ -33,7 +33,7 @@ from pyiceberg.types import (
 
 from lakehouse.duckdb_config import duckdb_config
 from lakehouse.engines.as_of import reads_catalog, referenced_tables, versions
-from lakehouse.engines.protocol import PartFiles, Ref, check_names
+from lakehouse.engines.protocol import PartFiles, Ref, check_names, quoted
 from lakehouse.errors import QueryError
 from lakehouse.iceberg.catalog import open_catalog, service_errors, table_names
 from lakehouse.iceberg.files import file_hash, local_path
@@ -158,11 +158,6 @@ def _duckdb_type(table: str, field: NestedField) -> str:
 
 def _glob_escaped(path: str) -> str:
     return "".join(f"[{c}]" if c in "*?[" else c for c in path)
-
-
-def quoted(name: str) -> str:
-    """An identifier, whatever is in it."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def literal(text: str) -> str:

@@ -98,3 +98,8 @@ def check_names(names: Sequence[str]) -> None:
     """
     if twice := sorted({name for name in names if list(names).count(name) > 1}):
         raise QueryError(f"The result has more than one column called {', '.join(twice)}. Give each a name of its own.")
+
+
+def quoted(name: str) -> str:
+    """An identifier, whatever is in it."""
+    return '"' + name.replace('"', '""') + '"'

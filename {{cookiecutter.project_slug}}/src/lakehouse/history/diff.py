@@ -16,7 +16,7 @@ from rich.text import Text
 
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.engines import Engine
-from lakehouse.engines.duckdb import quoted
+from lakehouse.engines.protocol import quoted
 from lakehouse.errors import QueryError
 from lakehouse.history.model_keys import keys_of_models
 from lakehouse.history.tree import tree
