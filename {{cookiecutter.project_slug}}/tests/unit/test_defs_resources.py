@@ -19,8 +19,11 @@ from lakehouse.defs.failures import failures
 from lakehouse.errors import LakehouseError, NotPublishedError, RefusedError, ServiceError, SourceError
 from lakehouse.settings import Settings
 
-# Outside of Dagster's own loading, which keeps quiet about it.
-pytestmark = pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`")
+# Outside of Dagster's own loading, which keeps quiet about it; and what Dagster calls of itself that it deprecates.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`"),
+    pytest.mark.filterwarnings("ignore:InitResourceContext:DeprecationWarning"),
+]
 
 RENDERED = """
 import json
