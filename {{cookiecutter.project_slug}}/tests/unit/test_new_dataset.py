@@ -172,6 +172,11 @@ CASES: dict[str, tuple[str | bytes, Format, list[dict[str, Any]]]] = {
             {"a": False, "b": False, "c": False, "d": False, "e": None, "f": "F"},
         ],
     ),
+    "words of one pair, in any case": (
+        "a,b\nTRUE,1\nTrue,2\ntrue,3\nFALSE,4\nFalse,5\nfalse,6\n",
+        Csv(),
+        [{"a": number < 4, "b": number} for number in range(1, 7)],
+    ),
     "words of two pairs": ("a,b\nyes,1\nN,0\n", Csv(), [{"a": "yes", "b": 1}, {"a": "N", "b": 0}]),
     "prices": (
         "a,b,c\n1.50,1.5,-0.25\n,12.00,100000000.00\n",
@@ -445,6 +450,7 @@ def test_a_parquet_file_says_its_types(tmp_path: Path) -> None:
             "x": [0.5, None],
             "name": pa.array(["a", "b"]).dictionary_encode(),
             "tags": [["a"], []],
+            "nested": [[["a"]], None],
             "ok": [True, None],
             "day": pa.array([0, 1], pa.date32()),
             "price": pa.array([Decimal("1.50"), None]).cast(pa.decimal128(9, 2)),
@@ -455,10 +461,17 @@ def test_a_parquet_file_says_its_types(tmp_path: Path) -> None:
 
     found = guess("orders", [tmp_path / "orders.parquet"])
 
-    assert types(found) == {"id": "long", "placed": "timestamp", "x": "double", "name": "string", **MORE}
+    assert types(found) == {
+        "id": "long",
+        "placed": "timestamp",
+        "x": "double",
+        "name": "string",
+        "tags": "list(string)",
+        **MORE,
+    }
     assert found.dataset.format == Parquet()
     assert found.dataset.key == ("id",)
-    assert list(found.left_out) == ["tags"]
+    assert list(found.left_out) == ["nested"]
 
 
 def test_a_sheet_of_an_excel_file_is_read_below_its_names(tmp_path: Path) -> None:
@@ -644,3 +657,26 @@ def test_a_file_of_the_name_is_found_before_samples_are_read(tmp_path: Path) -> 
         check_free(Project(tmp_path), "orders")
     with pytest.raises(SettingsError, match=r"registry.py exists already"):
         check_free(Project(tmp_path), "registry")
+
+
+def test_lists_are_guessed_by_what_they_hold_and_are_not_in_silver(tmp_path: Path) -> None:
+    lines = [
+        '{"id": 1, "tags": ["a", null], "days": ["2024-01-31"], "sizes": [1, 2], "odd": [1, "x"], "none": []}',
+        '{"id": 2, "tags": [], "days": null, "sizes": [3], "odd": [], "none": null}',
+    ]
+    (tmp_path / "events.jsonl").write_text("\n".join(lines), encoding="utf-8")
+
+    found = guess("events", [tmp_path / "events.jsonl"])
+
+    assert types(found) == {
+        "id": "long",
+        "tags": "list(string)",
+        "days": "list(date)",
+        "sizes": "list(long)",
+        "odd": "list(string)",
+        "none": "list(string)",
+    }
+    assert found.why["sizes"] == "a list; 3 of 3 values are whole numbers"
+    assert "unnest(tags) makes rows of it" in " ".join(found.notes)
+    assert "tags" not in staging_sql(found) + staging_yml(found)
+    assert found.dataset.key == ("id",)

@@ -23,6 +23,8 @@ TextFormat = Csv | JsonLines | Excel
 _USUAL_DAY = Times("%Y-%m-%d")
 # Of so many first values, at least half must be spelled in one way, or it is not looked for any longer.
 ENOUGH = 200
+# Two words have few spellings, in capitals and without.
+MOST_SPELLINGS = 50
 
 
 @dataclass
@@ -35,8 +37,9 @@ class Tally:
 
 @dataclass
 class Texts:
-    """What is seen of one column's texts, batch by batch. Holds no rows."""
+    """What is seen of one column's texts, batch by batch. Of lists, what they hold is looked at. Holds no rows."""
 
+    lists: bool = False
     rows: int = 0
     empty: int = 0
     whole: dict[Numbers, Tally] = field(default_factory=lambda: {form: Tally() for form in NUMBERS})
@@ -58,6 +61,9 @@ class Texts:
 
     def add(self, values: pa.Array[Any]) -> None:
         """Look at one batch of the column."""
+        if pa.types.is_list(values.type):
+            held: Any = values
+            self.lists, values = True, held.flatten()
         texts = pc.utf8_trim_whitespace(values)
         counted = texts.value_counts()
         found, counts = counted.field("values"), counted.field("counts")
@@ -114,7 +120,7 @@ class Texts:
     def _measure(self, found: pa.Array[Any]) -> None:
         """Note the words of a column that has two of them only, and the digits of the longest amount of money."""
         if self.words is not None:
-            few = set(pc.utf8_lower(found).to_pylist()) if len(found) <= len(PAIRS) else None
+            few = set(pc.utf8_lower(found).to_pylist()) if len(found) <= MOST_SPELLINGS else None
             self.words = None if few is None or len(self.words | few) > 2 else self.words | few
         if self.money:
             digits = pc.utf8_length(pc.replace_substring_regex(found, r"\D", ""))
@@ -221,9 +227,20 @@ def _two_orders(
 
 def typed(texts: Texts, declared: TextFormat) -> Typed:
     """The type of a column of text, as the whole of it is spelled, and why."""
-    if not texts.filled:
-        return Typed("string", "no value in any row")
-    return next(_fitting(texts, declared), None) or Typed("string", _why_text(texts, _numbers(declared)))
+    found = Typed("string", "no value in any row")
+    if texts.filled:
+        found = next(_fitting(texts, declared), None) or Typed("string", _why_text(texts, _numbers(declared)))
+    return list_of(found) if texts.lists else found
+
+
+def list_of(held: Typed) -> Typed:
+    """A list of such values."""
+    return Typed(f"list({held.type})", f"a list; {held.why}")
+
+
+def widest(kind: str) -> str:
+    """The type that takes most of what a column of this type may have."""
+    return "list(string)" if kind_of(kind) == "list" else "string"
 
 
 def _fitting(texts: Texts, declared: TextFormat) -> Iterator[Typed]:
@@ -312,6 +329,9 @@ _TYPES: tuple[tuple[Callable[[pa.DataType], bool], str], ...] = (
 def typed_by_file(kind: pa.DataType) -> Typed | None:
     """The type of a parquet file's column; None if no type of a raw table takes it."""
     plain = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if pa.types.is_list(plain) or pa.types.is_large_list(plain):
+        held = typed_by_file(plain.value_type)
+        return list_of(held) if held and kind_of(held.type) != "list" else None
     if pa.types.is_timestamp(plain):
         return Typed("timestamptz" if plain.tz else "timestamp", f"the file's type is {kind}")
     if pa.types.is_decimal128(plain) and 0 <= plain.scale <= plain.precision:

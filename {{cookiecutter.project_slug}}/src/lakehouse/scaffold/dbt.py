@@ -34,7 +34,7 @@ def staging_sql(guess: Guess) -> str:
     part = dataset.parts.column
     head = f"{{{{ config(partition_by='{part}') }}}}\n\n" if part else ""
     lines = [*_row_columns(guess)]
-    lines += [_selected(column, not isinstance(dataset.format, Parquet)) for column in dataset.columns]
+    lines += [_selected(column, not isinstance(dataset.format, Parquet)) for column in _in_silver(guess)]
     if dataset.key:
         lines.append("source_sha256")
     columns = ",\n        ".join(lines)
@@ -58,6 +58,11 @@ def _row_columns(guess: Guess) -> list[str]:
     """What a row without a key is known by."""
     part = guess.dataset.parts.column
     return [] if guess.dataset.key else [*([part] if part else []), "file_row", "source_sha256"]
+
+
+def _in_silver(guess: Guess) -> list[Column]:
+    """The columns that the model takes over: dbt writes no lists to Iceberg on `embedded`."""
+    return [column for column in guess.dataset.columns if column.kind != "list"]
 
 
 def _selected(column: Column, is_text: bool) -> str:
@@ -102,7 +107,7 @@ def _yml(guess: Guess) -> Iterator[str]:
     for name in _row_columns(guess):
         tests = ["not_null", "unique"] if [name] == together else ["not_null"]
         yield from _column(name, _ROW_TYPES[name], _ROW_DOCS[name], tests, 6)
-    for column in dataset.columns:
+    for column in _in_silver(guess):
         tests = ["not_null"] if column.name in guess.filled else []
         tests += ["unique"] if dataset.key == (column.name,) else []
         called = column.published_name(None)

@@ -24,7 +24,7 @@ from lakehouse.formats import open_reader
 from lakehouse.formats.json_lines import AN_OBJECT
 from lakehouse.formats.protocol import Reader
 from lakehouse.loading.conform import Conformer, plan
-from lakehouse.scaffold.columns import TextFormat, Texts, Typed, spelled, typed, typed_by_file, wider
+from lakehouse.scaffold.columns import TextFormat, Texts, Typed, spelled, typed, typed_by_file, wider, widest
 from lakehouse.scaffold.form import as_declared, form_of, same_form
 from lakehouse.scaffold.key import candidates, key_of
 from lakehouse.scaffold.names import column_names
@@ -138,7 +138,7 @@ class Steps:
             key=key,
             time=time,
             left_out=self.left_out,
-            notes=(*notes, *told),
+            notes=(*notes, *told, *(_not_in_silver(column) for column in dataset.columns if column.kind == "list")),
             looked_at=self._looked_at(),
         )
 
@@ -242,11 +242,11 @@ class Steps:
         types = dict(types)
         while refused := self._refused(dataset):
             for name, said in refused.items():
-                if types[name].type == "string":
+                if types[name].type == (text := widest(types[name].type)):
                     self.left_out[name] = said
                     del types[name]
                 else:
-                    types[name] = Typed("string", said)
+                    types[name] = Typed(text, said)
             dataset = self._dataset(types, called)
         return dataset, types
 
@@ -371,3 +371,7 @@ class Seen:
     def inside(self) -> list[tuple[str, float]]:
         """The share of each column's times that lie in the part of their file."""
         return [(name, self._inside[name] / times) for name, times in self._times.items() if times]
+
+
+def _not_in_silver(column: Column) -> str:
+    return f"{column.name} is a list, so the staging model leaves it out; unnest({column.name}) makes rows of it."
