@@ -46,7 +46,7 @@ def refreshed(lake: Lake) -> tuple[list[Any], LoadResult]:
     """The ids of an extract, and what its load did."""
     landed = land(lake.landing, "/nowhere", FILE, refresh=True, since=since(lake.catalog, RENTALS))
     with lake.landing.local(landed) as path:
-        ids = pq.read_table(path)["rental_id"].to_pylist()
+        ids = [int(str(one)) for one in pq.read_table(path)["rental_id"].to_pylist()]  # as SQLite gives them: text
     return ids, load(lake.catalog, lake.landing, FILE)
 
 
