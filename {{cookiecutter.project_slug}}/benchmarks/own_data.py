@@ -29,7 +29,7 @@ COLUMNS = (
     Column("amount", "double"),
     Column("pieces", "long"),
 )
-CHANGED = 0.01  # share of the rows that a second file brings anew
+CHANGED = 0.01  # share of the rows that differ in the second file
 ROWS = """
     select i as id, timestamp '2024-01-01' + interval (i % 31536000) second as changed_at,
         'customer ' || hash(i) % 1000000 as customer, 'city ' || hash(i + 1) % 500 as city,

@@ -229,7 +229,7 @@
     {%- if found['row_count'] != found['incoming_row_count'] -%}
         {{ exceptions.raise_compiler_error(
             target_relation ~ " has two rows with the same " ~ unique_key | join(' and ') ~ ", so rows can't be merged by "
-            ~ "it. The table is as it was. " ~ trino_rebuild(target_relation)
+            ~ "it. No row was changed. " ~ trino_rebuild(target_relation)
         ) }}
     {%- endif -%}
     {%- if found['inserted'] + found['updated'] > 0 -%}

@@ -2,44 +2,19 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterable
-from contextlib import closing
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 from tests.integration.lake import Lake
+from tests.unit.test_cursor import FILE, RENTALS, Source
 
-from lakehouse.datasets.file import DatasetFile
-from lakehouse.datasets.model import Column, Dataset
-from lakehouse.datasets.parts import Whole
 from lakehouse.datasets.registry import DATASETS
-from lakehouse.datasets.sources import Query
 from lakehouse.landing.land import land
 from lakehouse.loading.cursor import since
 from lakehouse.loading.load import load
 from lakehouse.loading.result import LoadResult
-
-RENTALS = Dataset(
-    name="rentals",
-    title="Rentals of films",
-    table="raw.rentals",
-    files="rentals.parquet",
-    parts=Whole(complete=False),
-    key=("rental_id",),
-    source=Query(database="RENTALS_URL", table="rental", cursor="last_update", overlap=timedelta(hours=1)),
-    columns=(Column("rental_id", "long"), Column("note", "string"), Column("last_update", "timestamp")),
-)
-FILE = DatasetFile("rentals")
-
-
-def put(file: Path, rows: Iterable[tuple[int, str, str]]) -> None:
-    with closing(sqlite3.connect(file)) as connection, connection:
-        connection.execute("create table if not exists rental (rental_id integer primary key, note text, last_update)")
-        connection.executemany("insert or replace into rental values (?, ?, ?)", rows)
 
 
 def refreshed(lake: Lake) -> tuple[list[Any], LoadResult]:
@@ -53,19 +28,18 @@ def refreshed(lake: Lake) -> tuple[list[Any], LoadResult]:
 def test_an_extract_goes_on_where_a_compacted_table_ends(
     lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = tmp_path / "film.db"
-    monkeypatch.setenv("RENTALS_URL", f"sqlite:///{file}")
+    monkeypatch.setenv("RENTALS_URL", f"sqlite:///{tmp_path / 'film.db'}")
     monkeypatch.setitem(DATASETS, "rentals", RENTALS)
-    put(file, [(1, "one", "2024-01-01 10:00:00"), (2, "two", "2024-01-01 12:00:00.123456")])
+    source = Source(tmp_path / "film.db")
+    source.create(rows=[(1, "one", "2024-01-01 10:00:00"), (2, "two", "2024-01-01 12:00:00.123456")])
     assert refreshed(lake)[0] == [1, 2]
-    put(file, [(3, "three", "2024-01-01 12:30:00")])
+    source.put(3, "three", "2024-01-01 12:30:00")
     assert refreshed(lake)[0] == [2, 3]
 
     lake.sql("alter table raw.rentals execute optimize")
-    put(
-        file,
-        [(1, "ONE", "2024-01-02 09:00:00"), (4, "late", "2024-01-01 11:30:00"), (5, "five", "2024-01-02 10:00:00")],
-    )
+    source.put(1, "ONE", "2024-01-02 09:00:00")
+    source.put(4, "late", "2024-01-01 11:30:00")
+    source.put(5, "five", "2024-01-02 10:00:00")
     ids, result = refreshed(lake)
 
     assert ids == [1, 2, 3, 4, 5]

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from dagster._core.storage.dagster_run import DagsterRun
 from tests.pages import declaration_of, declared_on_page, own_definitions
 from tests.unit.dagster_project import PROJECT, Project
 
@@ -396,4 +395,4 @@ def test_a_file_that_returns_to_an_earlier_version_is_asked_for_again(sensor: Se
 
 def run_of(instance: dg.DagsterInstance, request: dg.RunRequest) -> None:
     """A run of a request, as far as the instance knows it."""
-    instance.add_run(DagsterRun(job_name=request.job_name or "", tags={**request.tags}))
+    instance.add_run(dg.DagsterRun(job_name=request.job_name or "", tags={**request.tags}))

@@ -279,4 +279,4 @@ def test_files_of_a_dataset_that_is_declared_no_more_are_named_apart(
     zones = landing.put(DatasetFile("zones"), given(tmp_path, b"zones"), "test")
 
     assert landing.listing() == [zones]
-    assert landing.undeclared() == ["orders"]
+    assert landing.contents() == ([zones], ["orders"])

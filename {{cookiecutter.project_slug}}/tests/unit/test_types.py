@@ -656,3 +656,28 @@ def test_members_of_a_struct_in_parquet_are_columns_by_their_path(things: Things
         {"id": 2, "city": None},
         {"id": 3, "city": None},
     ]
+
+
+def test_a_struct_in_place_of_a_declared_column_is_refused(things: Things) -> None:
+    things.declare(Column("id", "long"), Column("city", "string"))
+
+    with pytest.raises(RefusedError, match=r"'city' has the type struct<name: string>, .* expected text"):
+        things.load(pa.table({"id": [1], "city": [{"name": "Rome"}]}))
+
+
+def test_two_columns_of_one_name_in_parquet_are_refused(things: Things) -> None:
+    things.declare(Column("id", "long"), Column("city", "string"))
+    ids, cities = pa.array([1]), pa.array(["Rome"])
+
+    with pytest.raises(RefusedError, match="'city' and 'city' are both names of the table's column city"):
+        things.load(pa.Table.from_arrays([ids, cities, cities], names=["id", "city", "city"]))
+    things.load(pa.Table.from_arrays([ids, cities, ids, ids], names=["id", "city", "other", "other"]))
+
+    assert things.lake.rows("select id, city from raw.things") == [{"id": 1, "city": "Rome"}]
+
+
+def test_rows_of_parquet_without_any_declared_column_are_null(things: Things) -> None:
+    things.declare(Column("city", "string"))
+
+    assert things.load(pa.table({"other": [1, 2, 3]})).rows == 3
+    assert things.lake.rows("select city from raw.things") == [{"city": None}] * 3

@@ -33,8 +33,8 @@ def landed(
     from lakehouse.landing.land import is_generated
 
     landing = open_landing(load_settings())
-    current = landing.listing()
-    if left := landing.undeclared():
+    current, left = landing.contents()
+    if left:
         warn(
             f"Files of {' and '.join(left)} are in the landing zone, and not in this list: no such dataset is "
             "declared. They stay as they are. Declare it again, or remove its folder from the landing zone."

@@ -155,7 +155,7 @@ def merge_by_key(cursor: duckdb.DuckDBPyConnection, catalog: Catalog, model: Mod
         if merge.repeated:
             raise TransformError(
                 f"its table has two rows with the same {' and '.join(model.unique_key)}, so rows can't be merged by "
-                f"it. The table is as it was. {_rebuild(model)}"
+                f"it. No row was changed. {_rebuild(model)}"
             )
         if merge.changes_nothing and table.current_snapshot() is not None:
             return merge.merged
@@ -345,7 +345,7 @@ def _all_or_nothing(table: Table, staged: list[DataFile]) -> Iterator[None]:
             remove(table.io, file.file_path)
         if isinstance(error, CommitFailedException | ValidationException):
             raise CommitError(
-                f"another process wrote the table meanwhile, so the model changed nothing; build again ({error})"
+                f"another process wrote the table meanwhile, so the model changed no row; build again ({error})"
             ) from error
         raise
 

@@ -24,18 +24,19 @@ class ParquetReader:
     def __init__(self, source: Any) -> None:
         # A buffer, or each column of a row group is read whole.
         self._file = pq.ParquetFile(source, pre_buffer=False, buffer_size=READ_BYTES, page_checksum_verification=True)
-        self._paths = _paths(self._file.schema_arrow)
-        self.schema: pa.Schema = pa.schema(list(self._paths.values()))
+        self._fields = list(_fields(self._file.schema_arrow, ()))
+        self.schema: pa.Schema = pa.schema([field for _, field in self._fields])
         self.rows: int | None = self._file.metadata.num_rows
         self.is_synthetic = SYNTHETIC_KEY.encode() in (self._file.schema_arrow.metadata or {})
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Its rows in their order, with these columns."""
-        paths = {field.name: path for path, field in self._paths.items()}
+        paths = {field.name: path for path, field in self._fields}
         wanted = [paths[name] for name in columns]
-        read = [".".join(path) for path in wanted]
-        for batch in self._file.iter_batches(BATCH_ROWS, columns=read):
-            yield pa.RecordBatch.from_arrays([_member(batch, path) for path in wanted], names=list(columns))
+        for batch in self._file.iter_batches(BATCH_ROWS, columns=[".".join(path) for path in wanted]):
+            # Without columns, a batch of as many rows.
+            arrays = [_member(batch, path) for path in wanted]
+            yield pa.RecordBatch.from_arrays(arrays, names=list(columns)) if arrays else batch
 
     def place(self, row: int) -> str:
         """How a message names a row: by its number."""
@@ -46,20 +47,13 @@ class ParquetReader:
         self._file.close()
 
 
-def _paths(schema: pa.Schema) -> dict[tuple[str, ...], pa.Field[Any]]:
-    """The columns by their paths. The members of a struct stand in its place: `customer.city`."""
-    found: dict[tuple[str, ...], pa.Field[Any]] = {}
-
-    def add(path: tuple[str, ...], field: pa.Field[Any]) -> None:
-        if pa.types.is_struct(field.type):
-            for member in field.type.fields:
-                add((*path, member.name), member)
-        else:
-            found[path] = field.with_name(".".join(path))
-
+def _fields(schema: Any, above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], pa.Field[Any]]]:
+    """The columns with their paths. A struct comes before its members, which are columns too: `customer.city`."""
     for field in schema:
-        add((field.name,), field)
-    return found
+        path = (*above, field.name)
+        yield path, field.with_name(".".join(path))
+        if pa.types.is_struct(field.type):
+            yield from _fields(field.type.fields, path)
 
 
 def _member(batch: pa.RecordBatch, path: tuple[str, ...]) -> pa.Array[Any]:

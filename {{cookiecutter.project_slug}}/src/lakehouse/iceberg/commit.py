@@ -65,6 +65,10 @@ class Replacement:
         return live if self.paths is None else [file for file in live if file.file_path in self.paths]
 
 
+class MovedError(RefusedError):
+    """The table is not in the state any more that a commit was prepared for. Raised by its check, and never shown."""
+
+
 @contextmanager
 def discarding(table: Table, files: Sequence[DataFile]) -> Iterator[None]:
     """Remove staged files when what follows fails."""

@@ -8,14 +8,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.conversions import from_bytes
-from pyiceberg.expressions import BooleanExpression, EqualTo
+from pyiceberg.expressions import AlwaysTrue, BooleanExpression, EqualTo
 from pyiceberg.io.pyarrow import PyArrowFileIO, schema_to_pyarrow
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.types import StringType
 
-from lakehouse.datasets.parts import Part
+from lakehouse.datasets.file import DatasetFile
+from lakehouse.datasets.registry import dataset_named
 from lakehouse.errors import QueryError
 from lakehouse.formats.protocol import BATCH_ROWS
 from lakehouse.landing import SHA256_LENGTH
@@ -54,8 +55,11 @@ def local_path(location: str) -> str:
     return path
 
 
-def part_is(column: str, part: Part) -> BooleanExpression:
-    """The rows of one part: `column` is what the table is partitioned by."""
+def rows_of_file(file: DatasetFile) -> BooleanExpression:
+    """The rows of a table that a file has: those of its part, or all."""
+    column, part = dataset_named(file.dataset).parts.column, file.part
+    if column is None or part is None:
+        return AlwaysTrue()
     by_name: Any = EqualTo  # its stub knows bound terms only
     predicate: BooleanExpression = by_name(column, part.first_day.isoformat())
     return predicate

@@ -41,7 +41,7 @@ pc: Any = compute
 ROW_GROUP_ROWS = 1_048_576
 REMOVE_SECONDS = 5.0
 LONG_TEXT = 4096  # bytes; longer ones are hashed one by one
-_LONG = 32  # bytes a text, on average
+_LONG_ON_AVERAGE = 32  # bytes
 _TEXTS_AT_ONCE = 8192  # so that what is computed with stays in the processor's cache
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 _WEIGHTS = np.multiply.accumulate(np.full(LONG_TEXT, _ODD))  # its powers, modulo 2^64
@@ -95,7 +95,7 @@ def _bits(array: Any) -> npt.NDArray[np.uint64]:
         return weighted
     if _is_text(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         # long texts are mostly few ones, as the hash of a row's file is: each is looked at once
-        return _bits(array.dictionary_encode()) if array.nbytes > _LONG * len(array) else _text_bits(array)
+        return _bits(array.dictionary_encode()) if array.nbytes > _LONG_ON_AVERAGE * len(array) else _text_bits(array)
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return _list_bits(array)
     if pa.types.is_decimal(kind):

@@ -123,22 +123,16 @@ class Landing:
             LandingError: a record or the landing zone can't be read.
             ServiceError: the store does not answer.
         """
-        return [one for one in self._all(skip_broken=skip_broken) if one.file.dataset in DATASETS]
+        return self.contents(skip_broken=skip_broken)[0]
 
-    def undeclared(self) -> list[str]:
-        """The datasets of which files are landed, and which are not declared any more.
-
-        Raises:
-            LandingError: a record or the landing zone can't be read.
-            ServiceError: the store does not answer.
-        """
-        return sorted({one.file.dataset for one in self._all(skip_broken=True)} - DATASETS.keys())
-
-    def _all(self, *, skip_broken: bool) -> list[Landed]:
+    def contents(self, *, skip_broken: bool = False) -> tuple[list[Landed], list[str]]:
+        """The same, and the names of datasets of which files are landed, but which are declared no more."""
         with self.store.errors():
             records = [key for key in self.store.listed() if key.endswith(SUFFIX) and key.count("/") == 1]
             found = [self._read(key.removesuffix(SUFFIX), broken_is_none=skip_broken) for key in sorted(records)]
-        return sorted((one for one in found if one), key=lambda one: (one.file.dataset, str(one.file.part or "")))
+        landed = sorted((one for one in found if one), key=lambda one: (one.file.dataset, str(one.file.part or "")))
+        declared = [one for one in landed if one.file.dataset in DATASETS]
+        return declared, sorted({one.file.dataset for one in landed} - DATASETS.keys())
 
     def versions(self, file: DatasetFile) -> list[Landed]:
         """Every version kept of one file, oldest first, the current one last.

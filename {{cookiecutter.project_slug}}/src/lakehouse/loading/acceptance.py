@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from pyarrow import compute
-from pyiceberg.expressions import AlwaysTrue, BooleanExpression
+from pyiceberg.expressions import BooleanExpression
 from pyiceberg.io import FileIO
 from pyiceberg.manifest import DataFile, DataFileContent, ManifestContent, ManifestFile
 from pyiceberg.table import Table
@@ -27,7 +27,7 @@ from lakehouse.datasets.parts import Part, Whole
 from lakehouse.datasets.registry import dataset_named
 from lakehouse.errors import RefusedError
 from lakehouse.iceberg.commit import Replacement
-from lakehouse.iceberg.files import file_hash, live_files, part_is, prefix_of_hash
+from lakehouse.iceberg.files import file_hash, live_files, prefix_of_hash, rows_of_file
 from lakehouse.iceberg.merge import Merge
 from lakehouse.landing import Landed, Landing
 
@@ -54,8 +54,7 @@ class Change:
     @property
     def predicate(self) -> BooleanExpression:
         """The rows it replaces. Commits to other parts don't conflict with it."""
-        column = dataset_named(self.file.dataset).parts.column
-        return part_is(column, self.file.part) if column and self.file.part else AlwaysTrue()
+        return rows_of_file(self.file)
 
     def replacement(
         self, rows: int, *, synthetic: bool = False, merge: Merge | None = None, set_aside: int | None = None

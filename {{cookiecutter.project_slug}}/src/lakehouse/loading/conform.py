@@ -89,8 +89,8 @@ def plan(dataset: Dataset, part: Part | None, schema: pa.Schema, file: str) -> M
     for published in schema:
         column = _column_for(dataset, part, published)
         if column is None:
-            # The members of an object are columns themselves.
-            if published.name not in dataset.ignored and published.type != pa.struct([]):
+            # The members of an object or a struct are columns themselves.
+            if published.name not in dataset.ignored and not pa.types.is_struct(published.type):
                 unknown.append(published.name)
             continue
         taken = sources[column.name]

@@ -143,7 +143,7 @@ def _signs_in(text: Any) -> npt.NDArray[np.intp]:
     return np.bincount(np.frombuffer(data or b"", dtype=np.uint8)[ends[0] : ends[-1]], minlength=256)
 
 
-def _trimmed(values: pa.Array[Any]) -> pa.Array[Any]:
+def trimmed(values: pa.Array[Any]) -> pa.Array[Any]:
     """Text without blanks around it; empty text is null."""
     values = _text_as_string(values)
     signs = _signs_in(values)
@@ -171,7 +171,7 @@ def whole_numbers(text: pa.Array[Any]) -> pa.Array[Any]:
     Raises:
         pa.ArrowInvalid: text that is none; a hexadecimal number, which the cast would take, is none either.
     """
-    spelled = _trimmed(text)
+    spelled = trimmed(text)
     signs = _signs_in(spelled)
     if signs[ord(".")]:
         # "1.0" is how CSV files of floats spell 1. By way of a double, 2**53 + 1 would become another number.
@@ -197,7 +197,7 @@ def _to_double(values: pa.Array[Any], _: Column) -> pa.Array[Any]:
     if pa.types.is_decimal(values.type):
         values = values.cast(pa.string())  # Arrow's own cast multiplies by 0.01: 376.78 became 376.78000000000003
     if pa.types.is_string(values.type):
-        values = _trimmed(values)
+        values = trimmed(values)
     return _without_nan(values if values.type == pa.float64() else values.cast(pa.float64()))
 
 
@@ -210,7 +210,7 @@ def _to_decimal(values: pa.Array[Any], column: Column) -> pa.Array[Any]:
         _require(pc.less(pc.abs(values), float(10 ** (digits - behind))), values, "too large")
         values = values.cast(pa.string())  # the shortest text that means this float, which is what people see of it
     elif pa.types.is_string(values.type):
-        values = _trimmed(values)
+        values = trimmed(values)
         _require(pc.match_substring_regex(values, _DECIMAL_TEXT), values, "no plain number")
     elif not pa.types.is_decimal(values.type):
         values = values.cast(pa.string())
@@ -221,7 +221,7 @@ def _to_decimal(values: pa.Array[Any], column: Column) -> pa.Array[Any]:
 def _to_boolean(values: pa.Array[Any], _: Column) -> pa.Array[Any]:
     values = _text_as_string(values)
     if pa.types.is_string(values.type):
-        values = pc.utf8_lower(_trimmed(values))
+        values = pc.utf8_lower(trimmed(values))
         true, false = (pc.is_in(values, pa.array(words)) for words in (TRUE, FALSE))
     else:
         if pa.types.is_floating(values.type):
@@ -244,7 +244,7 @@ def _to_string(values: pa.Array[Any], _: Column) -> pa.Array[Any]:
 def _to_date(values: pa.Array[Any], _: Column) -> pa.Array[Any]:
     values = _text_as_string(values)
     if pa.types.is_string(values.type):
-        return _trimmed(values).cast(pa.date32())
+        return trimmed(values).cast(pa.date32())
     days: pa.Array[Any] = values.cast(pa.date32())
     if pa.types.is_timestamp(values.type):  # the cast cuts the time of day
         _require(pc.equal(days.cast(values.type), values), values, "no midnight")
@@ -254,7 +254,7 @@ def _to_date(values: pa.Array[Any], _: Column) -> pa.Array[Any]:
 def _to_timestamp(values: pa.Array[Any], _: Column) -> pa.Array[Any]:
     values = _text_as_string(values)
     if pa.types.is_string(values.type):
-        values = _trimmed(values)
+        values = trimmed(values)
         days = pc.equal(pc.binary_length(values), 10)
         if pc.any(days).as_py():  # the cast would make midnight of 2024-01-31, and takes nothing else so short
             raise pa.ArrowInvalid(f"{pc.filter(values, days)[0]} has no time of day")
@@ -264,7 +264,7 @@ def _to_timestamp(values: pa.Array[Any], _: Column) -> pa.Array[Any]:
 def _to_timestamptz(values: pa.Array[Any], column: Column) -> pa.Array[Any]:
     values = _text_as_string(values)
     if pa.types.is_string(values.type) and not column.zone:
-        return _trimmed(values).cast(_UTC)  # this cast demands an offset or a Z
+        return trimmed(values).cast(_UTC)  # this cast demands an offset or a Z
     if pa.types.is_timestamp(values.type) and values.type.tz is not None:
         return values.cast(_UTC)
     # An hour that the clocks show twice, or never, is an error.

@@ -26,7 +26,7 @@ from lakehouse.datasets.registry import dataset_named
 from lakehouse.errors import CommitError, LakehouseError, LandingError, RefusedError
 from lakehouse.formats.protocol import UnreadRows
 from lakehouse.iceberg.catalog import service_errors, settings_of
-from lakehouse.iceberg.commit import ATTEMPTS, Replacement, commit
+from lakehouse.iceberg.commit import ATTEMPTS, MovedError, Replacement, commit
 from lakehouse.iceberg.merge import Merged
 from lakehouse.iceberg.staging import staged
 from lakehouse.iceberg.tables import ensure_raw_tables, partition_of, raw_schema
@@ -42,7 +42,7 @@ from lakehouse.loading.acceptance import (
 from lakehouse.loading.conform import Conformer, plan
 from lakehouse.loading.cursor import check_no_gap, has_cursor
 from lakehouse.loading.merge import FileRows, file_rows
-from lakehouse.loading.reading import Reading, count_rows, opened
+from lakehouse.loading.reading import Reading, opened, rows_in_all
 from lakehouse.loading.result import LoadResult
 from lakehouse.loading.set_aside import LoadedBy, Rejected, SetAside, beside
 from lakehouse.progress import Progress
@@ -168,15 +168,16 @@ def _load_landed(
             # Where rows are set aside, a load of the same bytes may have set others aside: their number proves nothing.
             others = OtherParts(change, name, None if rejected else reader.rows)
             others.check(table)
-            total = partial(count_rows, reader, path, dataset, check)
+            total = partial(rows_in_all, reader, path, dataset, check)
             load = LoadedBy(change.sha256, change.run_id)
             aside = stack.enter_context(closing(SetAside(rejected, name, load, total, unread))) if rejected else None
             conformer = Conformer(dataset, part, match, name, reader.place, needs_keys=aside is not None)
-            read = Reading(reader, conformer, check, progress, aside)
             file = rows = None
             if dataset.key:
                 rows = stack.enter_context(file_rows(settings_of(catalog), dataset, name, match.sources, reader.place))
-                read.keep_keys = rows.keep_keys
+            keep_keys = rows.keep_keys if rows else None
+            read = Reading(reader, conformer, check, progress=progress, aside=aside, keep_keys=keep_keys)
+            if rows:
                 for batch in read.batches():
                     rows.add(batch)
                 rows.check_keys()
@@ -248,10 +249,6 @@ def _has_all(change: Change, table: Table, set_aside: int) -> bool:
     return found is None or found[2] is None or found[2] == set_aside
 
 
-class _MovedError(RefusedError):
-    """The table is not in the state any more that rows were merged into."""
-
-
 def _merge(
     catalog: Catalog,
     landed: Landed,
@@ -285,14 +282,14 @@ def _merge(
             check(handle)
             current = handle.current_snapshot()
             if (current.snapshot_id if current else None) != base:
-                raise _MovedError(f"{dataset.table} was changed meanwhile")
+                raise MovedError(f"{dataset.table} was changed meanwhile")
 
         batches = rows.new_rows(table, merge, change.sha256)
         file = staged(table, batches, f"{dataset.name}-{change.sha256[:8]}", None)
         replacement = replaced_by(merge=merge)
         try:
             snapshot_id = commit(catalog, dataset.table, [file] if file else [], replacement, check=unmoved)
-        except _MovedError:
+        except MovedError:
             continue
         return snapshot_id, merge.merged if snapshot_id else None
     raise CommitError(

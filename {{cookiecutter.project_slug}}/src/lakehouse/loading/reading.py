@@ -97,18 +97,23 @@ class Check:
 
 
 class Reading:
-    """Reads and conforms a file's rows, batch by batch, and counts what shows that the file is wrong."""
+    """Reads and conforms a file's rows, batch by batch, and counts what shows that the file is wrong.
+
+    Bad rows go to `aside`, and their keys to `keep_keys`, with how many rows these are.
+    """
 
     def __init__(
         self,
         reader: Reader,
         conformer: Conformer,
         check: Check,
+        *,
         progress: Progress | None,
-        aside: SetAside | None = None,
+        aside: SetAside | None,
+        keep_keys: Callable[[list[pa.Array[Any]], int], None] | None,
     ) -> None:
         self.aside = aside
-        self.keep_keys: Callable[[list[pa.Array[Any]], int], None] = lambda _keys, _rows: None
+        self.keep_keys = keep_keys
         self.reader = reader
         self.conformer = conformer
         self.check = check
@@ -160,7 +165,7 @@ class Reading:
             self.aside.add(batch, bad)
             positions = [row.position for row in bad]
             good[positions] = False
-            if self.conformer.dataset.key:
+            if self.keep_keys:
                 self.keep_keys(self.conformer.keys(batch, positions), len(bad))
         conformed = self.conformer.conform(batch.filter(pa.array(good)))
         self.conformer.rows += len(bad)
@@ -190,7 +195,7 @@ class Reading:
         self.check.bytes()
 
 
-def count_rows(reader: Reader, path: Path, dataset: Dataset, check: Check) -> int:
+def rows_in_all(reader: Reader, path: Path, dataset: Dataset, check: Check) -> int:
     """How many rows a file has; where it does not say so itself, it is read once more."""
     if reader.rows is not None:
         return reader.rows

@@ -22,7 +22,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import compute, ipc
 from pyiceberg.catalog import Catalog
-from pyiceberg.expressions import AlwaysTrue, BooleanExpression
+from pyiceberg.expressions import BooleanExpression
 from pyiceberg.io.pyarrow import schema_to_pyarrow
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
@@ -32,8 +32,8 @@ from lakehouse.datasets.model import Dataset
 from lakehouse.errors import CommitError, RefusedError
 from lakehouse.formats.protocol import UnreadRows
 from lakehouse.iceberg.catalog import settings_of
-from lakehouse.iceberg.commit import ATTEMPTS, Replacement, commit, discarding
-from lakehouse.iceberg.files import batches_of, live_files, part_is
+from lakehouse.iceberg.commit import ATTEMPTS, MovedError, Replacement, commit, discarding
+from lakehouse.iceberg.files import batches_of, live_files, rows_of_file
 from lakehouse.iceberg.staging import staged
 from lakehouse.iceberg.tables import RUN, SOURCE, partition_of, rejected_schema
 from lakehouse.loading.conform import BadRow, as_text
@@ -154,10 +154,6 @@ def _as_json(batch: pa.RecordBatch, bad: BadRow) -> str:
     return json.dumps({**row, **bad.found}, ensure_ascii=False)
 
 
-class _MovedError(RefusedError):
-    """The tables are not in the state any more that was looked at."""
-
-
 @dataclass(frozen=True)
 class Rejected:
     """The rejected table of a dataset, as the load of one file sees it.
@@ -206,7 +202,7 @@ class Rejected:
             added = chain(kept, lost.batches() if lost else ())
             try:
                 self._commit(table, current, added, frozenset(file.file_path for file in stale))
-            except _MovedError:
+            except MovedError:
                 continue
             return lost.rows if lost else own
         raise CommitError(
@@ -217,8 +213,7 @@ class Rejected:
 
     @property
     def _predicate(self) -> BooleanExpression:
-        column = self.dataset.parts.column
-        return part_is(column, self.file.part) if column and self.file.part else AlwaysTrue()
+        return rows_of_file(self.file)
 
     def _look(self, table: Table, current: LoadedBy, refused: LoadedBy = _NONE) -> tuple[int, list[DataFile]]:
         """How many rows the current load has in the table, and which data files have rows that go."""
@@ -256,7 +251,7 @@ class Rejected:
         def check(handle: Table) -> None:
             live = {file.file_path for file in live_files(handle, self._predicate)} if paths else set()
             if not paths <= live or (paths and (self.current() or _NONE) != load):
-                raise _MovedError(f"{self.table} was changed meanwhile")
+                raise MovedError(f"{self.table} was changed meanwhile")
 
         file = self._staged(table, added)
         summary = {

@@ -12,6 +12,7 @@ from pyarrow import compute
 
 from lakehouse.datasets.formats import Csv, Excel, Format, JsonLines
 from lakehouse.datasets.model import Column
+from lakehouse.loading.convert import trimmed
 
 # its stubs know no plain Python values
 pc: Any = compute
@@ -88,25 +89,19 @@ def _numbers(values: pa.Array[Any], declared: Csv) -> pa.Array[Any]:
 
 
 def _times(values: pa.Array[Any], form: str) -> pa.Array[Any]:
-    trimmed = _trimmed(values)
-    times: pa.Array[Any] = pc.strptime(trimmed, format=form, unit="us", error_is_null=False)
+    texts = trimmed(values)
+    times: pa.Array[Any] = pc.strptime(texts, format=form, unit="us", error_is_null=False)
     # Arrow takes the 31st of February for the 2nd of March. Such a day ends up early in the month after a short one.
     early = pc.and_(pc.less_equal(pc.day(times), 3), pc.is_in(pc.month(times), pa.array([3, 5, 7, 10, 12])))
     doubtful = pc.or_(early, pc.less(pc.year(times), 1000))  # and 31.01.24 for a day of the year 24
-    for text in pc.unique(pc.filter(trimmed, doubtful)).to_pylist():
+    for text in pc.unique(pc.filter(texts, doubtful)).to_pylist():
         _parsed(text, form)
     return times
 
 
-def _trimmed(values: pa.Array[Any]) -> pa.Array[Any]:
-    trimmed = pc.utf8_trim_whitespace(values)
-    text: pa.Array[Any] = pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed)
-    return text
-
-
 def _each(values: pa.Array[Any], form: str, target: Any, read: Callable[[str, str], date]) -> pa.Array[Any]:
     """Text read by Python, each one once: slower than Arrow, but days are few, and Arrow reads no zones like +01:00."""
-    texts: Any = _trimmed(values).dictionary_encode()
+    texts: Any = trimmed(values).dictionary_encode()
     found = pa.array([read(text, form) for text in texts.dictionary.to_pylist()], target)
     each: pa.Array[Any] = found.take(texts.indices)
     return each

@@ -21,7 +21,6 @@ from lakehouse.datasets.rules import problem
 from lakehouse.datasets.sources import Query
 from lakehouse.errors import RefusedError
 from lakehouse.formats import open_reader
-from lakehouse.formats.json_lines import AN_OBJECT
 from lakehouse.formats.protocol import Reader
 from lakehouse.loading.conform import Conformer, plan
 from lakehouse.scaffold.columns import TextFormat, Texts, Typed, spelled, typed, typed_by_file, wider, widest
@@ -160,8 +159,8 @@ class Steps:
         present: dict[str, int] = {}
         for sample in self.samples:
             with reading(self.declared, sample.path) as reader:
-                # a name that stands for objects only has no values: their members are columns themselves
-                names = [column.name for column in reader.schema if column.type != AN_OBJECT]
+                # the members of an object or a struct are columns themselves
+                names = [column.name for column in reader.schema if not pa.types.is_struct(column.type)]
             meant: dict[str, str] = {}
             for name in names:
                 other = meant.setdefault(normalised(name), name)
@@ -201,6 +200,8 @@ class Steps:
             with reading(self.declared, sample.path) as reader:
                 self.rows += reader.rows or 0
                 for column in reader.schema:
+                    if pa.types.is_struct(column.type):
+                        continue
                     kind = typed_by_file(column.type)
                     if kind is None:
                         self.left_out[column.name] = f"no type of a column takes the file's type {column.type}"
