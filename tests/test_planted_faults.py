@@ -141,7 +141,7 @@ FAULTS = (
         "the shrink guard off",
         ACCEPTANCE,
         (("        if self.allow_shrink or not ", "        if True or not "),),
-        "test_loading.py::test_an_empty_or_shrunken_month_is_refused_unless_meant",
+        "test_acceptance.py::test_an_empty_or_shrunken_month_is_refused_unless_meant",
         r"DID NOT RAISE.*RefusedError",
     ),
     Fault(
@@ -268,7 +268,7 @@ FAULTS = (
     ),
     Fault(
         "a query that writes",
-        "engines/reading.py",
+        "engines/read_only.py",
         (("    if word not in _READING:\n", "    if False:\n"),),
         "test_reading.py::test_nothing_is_written",
         r"assert 0 != 0|assert 'COPY' in",
@@ -296,7 +296,7 @@ FAULTS = (
     ),
     Fault(
         "rows of a bundle counted from its beginning",
-        "loading/bundle.py",
+        "loading/landed_reader.py",
         (("self._reader.place(row - self._first)", "self._reader.place(row)"),),
         "test_shared_parts.py::test_a_refusal_names_the_file_and_the_row_in_it[value]",
         r"Regex pattern did not match",

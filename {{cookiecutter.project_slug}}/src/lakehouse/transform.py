@@ -67,6 +67,9 @@ def build(
 ) -> BuildResult:
     """Make silver and gold and test them. Raw tables that don't exist are made, empty, first.
 
+    Which months are built again is decided where dbt writes: `replace_changed_files` in dbt_duckdb/commit_model.py, and
+    dbt/macros/engines.sql on Trino.
+
     Args:
         settings: of the target.
         select: dbt's selection; everything without it.
@@ -232,7 +235,9 @@ def _refuse_without_zones(catalog: Catalog) -> None:
         words = snapshot.summary.additional_properties if snapshot and snapshot.summary else {}
         return words.get("total-records", "0") == "0"
 
-    if is_empty(dataset_named("zones").table) and not all(is_empty(dataset.table) for dataset in monthly()):
+    if is_empty(dataset_named("zones").table) and any(
+        not is_empty(dataset.table) for dataset in monthly() if dataset.is_trips
+    ):
         raise TransformError(
             "The zone lookup is empty, and gold joins trips with it. Nothing was built. Load it first: lakehouse "
             "load zones"

@@ -84,6 +84,18 @@ def test_a_day_around_the_month_is_no_other_month(lake: Lake, pickup: datetime, 
         assert lake.load("green", "2024-01", file).rows == 20
 
 
+def test_an_empty_or_shrunken_month_is_refused_unless_meant(lake: Lake) -> None:
+    lake.load("green", "2024-01", lake.generate("green", "2024-01", 500))
+
+    with pytest.raises(RefusedError, match=r"249 rows, fewer than 50% of the 500 .*--allow-shrink"):
+        lake.load("green", "2024-01", lake.generate("green", "2024-01", 249, seed=1))
+    empty = pq.read_table(lake.generate("green", "2024-02", 10)).slice(0, 0)
+    with pytest.raises(RefusedError, match="has 0 rows"):
+        lake.load("green", "2024-02", lake.write("green", "2024-02", empty))
+
+    assert lake.load("green", "2024-01", allow_shrink=True).rows == 249
+
+
 def test_the_same_bytes_as_another_month_are_refused(lake: Lake) -> None:
     # Just as many rows of either month: the times alone would let it pass as both.
     file = with_pickups(lake, [datetime(2023, 12, 5)] * 10 + [datetime(2024, 1, 5)] * 10)

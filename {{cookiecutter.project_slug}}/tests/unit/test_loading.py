@@ -151,17 +151,6 @@ def test_a_refused_load_leaves_no_staged_file(lake: Lake) -> None:
     assert sorted(lake.settings.warehouse_dir.rglob("*.parquet")) == files
 
 
-def test_an_empty_or_shrunken_month_is_refused_unless_meant(lake: Lake) -> None:
-    lake.load("green", "2024-01", lake.generate("green", "2024-01", 500))
-
-    with pytest.raises(RefusedError, match=r"249 rows, fewer than 50% of the 500 .*--allow-shrink"):
-        lake.load("green", "2024-01", lake.generate("green", "2024-01", 249, seed=1))
-    with pytest.raises(RefusedError, match="has 0 rows"):
-        lake.load("green", "2024-02", lake.write("green", "2024-02", pq.read_table(_some(lake)).slice(0, 0)))
-
-    assert lake.load("green", "2024-01", allow_shrink=True).rows == 249
-
-
 def _some(lake: Lake) -> Path:
     return lake.generate("green", "2024-02", 10)
 

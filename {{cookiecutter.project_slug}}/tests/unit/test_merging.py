@@ -26,8 +26,8 @@ from lakehouse.errors import CommitError, RefusedError
 from lakehouse.history.diff import diff
 from lakehouse.iceberg.merge import Merged
 from lakehouse.loading import load as loading
+from lakehouse.loading.file_rows import FileRows
 from lakehouse.loading.load import load
-from lakehouse.loading.merge import FileRows
 from lakehouse.loading.result import LoadResult
 
 TABLE = "raw.customers"

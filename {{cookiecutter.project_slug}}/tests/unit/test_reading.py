@@ -9,7 +9,7 @@ from tests.lake import Lake
 from typer.testing import CliRunner
 
 from lakehouse.cli import app
-from lakehouse.engines.reading import refuse_writing
+from lakehouse.engines.read_only import refuse_writing
 from lakehouse.errors import QueryError
 
 READS = [

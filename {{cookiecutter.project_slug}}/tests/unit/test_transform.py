@@ -7,11 +7,16 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from filelock import FileLock
 from tests.lake import Lake
 
 from lakehouse import transform
+from lakehouse.datasets.model import Column, Dataset
+from lakehouse.datasets.months import Month
+from lakehouse.datasets.parts import Monthly
+from lakehouse.datasets.registry import DATASETS
 from lakehouse.errors import TransformError
 from lakehouse.iceberg.tables import ensure_raw_tables
 from lakehouse.settings import Settings
@@ -107,6 +112,19 @@ def test_trips_without_zones_are_refused(lake: Lake) -> None:
 
     with pytest.raises(TransformError, match="Load it first: lakehouse load zones"):
         build(lake.settings)
+
+
+def test_a_table_of_one_s_own_needs_no_zones(
+    lake: Lake, dbt_says: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns = (Column("id", "long"),)
+    own = Dataset("orders", "Orders", "raw.orders", "orders_{month}.parquet", Monthly(since=Month(2024, 1)), columns)
+    monkeypatch.setitem(DATASETS, "orders", own)
+    file = lake.write("orders", "2024-01", pa.table({"id": [1, 2]}))
+    lake.load("orders", "2024-01", file)
+    dbt_says += [MODEL]
+
+    assert build(lake.settings).models == ("gold.fct_daily_trips",)
 
 
 def test_a_selection_of_nothing_is_no_success(lake: Lake, dbt_says: list[dict[str, Any]]) -> None:

@@ -1,6 +1,6 @@
 """The application `lakehouse`, and what its commands share.
 
-Commands are thin: each calls what the Dagster assets call, and prints. One file holds one group of them.
+Commands are thin: each calls functions below and prints. One file holds one group of them.
 """
 
 from __future__ import annotations

@@ -165,7 +165,7 @@ def sql(
 def show_query(statement: str, *, as_of: str | None = None, as_json: bool = False) -> None:
     """Run one statement that only reads, and print its rows."""
     from lakehouse.cli.terminal import print_rows
-    from lakehouse.engines.reading import refuse_writing
+    from lakehouse.engines.read_only import refuse_writing
 
     with opened_engine() as (_, engine):
         refuse_writing(statement, engine.name)

@@ -149,6 +149,11 @@ class Dataset:
         return next((column.name for column in self.columns if column.role in ("pickup", "time")), None)
 
     @property
+    def is_trips(self) -> bool:
+        """Whether its rows are trips: they have a pickup, and gold joins them with the zone lookup."""
+        return any(column.role == "pickup" for column in self.columns)
+
+    @property
     def time_sql(self) -> str | None:
         """That column in the SQL of both engines. A time with a zone is the local time of its column's zone, or UTC."""
         column = next((column for column in self.columns if column.name == self.time), None)

@@ -1,4 +1,7 @@
-"""Time travel in SQL: what `--as-of` means, and which tables of a statement it moves."""
+"""Time travel in SQL: which tables of a statement `--as-of` moves.
+
+`iceberg/versions.py` reads its words, and `snapshot_at` in `iceberg/refs.py` finds the snapshot.
+"""
 
 from __future__ import annotations
 

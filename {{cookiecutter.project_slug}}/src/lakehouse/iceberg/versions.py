@@ -1,4 +1,4 @@
-"""Versions of tables as values: what `--as-of` means, and one snapshot."""
+"""Versions of tables as values: the words of `--as-of`, and one snapshot."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Acceptance: whether a file may be loaded, as a whole and as its month or day. It is decided before the commit.
 
 A file of another part has the right columns, types and values. Only its times, or its bytes, show the mistake.
+Rules about the columns of a whole file (swapped, empty, of unknown zones) are in `Conformer.finish`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Loading one file: given the landed file, exactly one new snapshot, or none.
 
-The steps: is it there already? · read and conform it in batches (reading.py, conform.py) · write a data file beside the
-table's others · audit it · one commit.
+The steps, in `_load_landed`: is it there already? · accept it: read and conform it in batches (reading.py, conform.py),
+write a data file beside the table's others, audit it · one commit.
 A kill at any point leaves the table as it was, and the next run puts it right.
 """
 
@@ -11,13 +11,14 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import pyarrow as pa
 from pyiceberg.catalog import Catalog
 from pyiceberg.io.pyarrow import schema_to_pyarrow
+from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 
 from lakehouse.datasets.file import DatasetFile
@@ -41,7 +42,7 @@ from lakehouse.loading.acceptance import (
 )
 from lakehouse.loading.conform import Conformer, plan
 from lakehouse.loading.cursor import check_no_gap, has_cursor
-from lakehouse.loading.merge import FileRows, file_rows
+from lakehouse.loading.file_rows import FileRows, file_rows
 from lakehouse.loading.reading import Reading, opened, rows_in_all
 from lakehouse.loading.result import LoadResult
 from lakehouse.loading.set_aside import LoadedBy, Rejected, SetAside, beside
@@ -147,7 +148,7 @@ def _load_landed(
     catalog: Catalog, landing: Landing, landed: Landed, change: Change, *, progress: Progress | None, started: float
 ) -> LoadResult:
     ensure_raw_tables(catalog)
-    dataset, part = dataset_named(change.file.dataset), change.file.part
+    dataset = dataset_named(change.file.dataset)
     _check_part(dataset, change.file)
     table = catalog.load_table(dataset.table)
     rejected = _rejected(catalog, dataset, change)
@@ -158,68 +159,117 @@ def _load_landed(
             return _result(change, dataset.table, None, held, set_aside, clock=skew(table), started=started)
         change = replace(change, again=True)  # the rows that were set aside are gone: they are read again
     check_no_gap(landed, dataset, table)
-    name = landed.file.name
-    unread: UnreadRows = {}
     with ExitStack() as stack:
-        with landing.local(landed) as path, opened(path, landed, unread if rejected else None) as (reader, check):
-            match = plan(dataset, part, reader.schema, name)
-            if reader.rows is not None:  # as early as it can be known
-                change.check_size(table, reader.rows, name)
-            # Where rows are set aside, a load of the same bytes may have set others aside: their number proves nothing.
-            others = OtherParts(change, name, None if rejected else reader.rows)
-            others.check(table)
-            total = partial(rows_in_all, reader, path, dataset, check)
-            load = LoadedBy(change.sha256, change.run_id)
-            aside = stack.enter_context(closing(SetAside(rejected, name, load, total, unread))) if rejected else None
-            conformer = Conformer(dataset, part, match, name, reader.place, needs_keys=aside is not None)
-            file = rows = None
-            if dataset.key:
-                rows = stack.enter_context(file_rows(settings_of(catalog), dataset, name, match.sources, reader.place))
-            keep_keys = rows.keep_keys if rows else None
-            read = Reading(reader, conformer, check, progress=progress, aside=aside, keep_keys=keep_keys)
-            if rows:
-                for batch in read.batches():
-                    rows.add(batch)
-                rows.check_keys()
-                read.finish(change)
-            else:
-                file = staged(
-                    table,
-                    _as_the_table_has_them(table, dataset, read.placed_batches()),
-                    f"{part or dataset.name}-{change.sha256[:8]}",
-                    partition_of(table, part),
-                    partial(read.finish, change),
-                )
-        still = still_current(landing, landed, change, read.loaded)
-        synthetic = reader.is_synthetic or is_generated(landed)
-
-        def check_again(handle: Table) -> None:
-            still(handle)
-            others.check(handle)
-
-        merged = None
-        files = [file] if file else []
-        bad = aside.rows if aside else None
-        replacement = partial(change.replacement, read.rows, synthetic=synthetic, set_aside=bad)
-        with beside(rejected, aside, table, files):
-            if rows is not None:
-                says = bool(bad) or not has_cursor(dataset)
-                snapshot_id, merged = _merge(
-                    catalog, landed, rows, change, replaced_by=replacement, says_all=says, check=check_again
-                )
-            else:
-                snapshot_id = commit(catalog, dataset.table, files, replacement(), check=check_again)
+        accepted = _accept(stack, catalog, landing, landed, change, table=table, rejected=rejected, progress=progress)
+        with beside(rejected, accepted.aside, table, accepted.files):
+            snapshot_id, merged = _commit(catalog, landed, change, accepted)
     return _result(
         change,
         dataset.table,
         snapshot_id,
-        read.loaded,
-        bad or 0,
-        unknown=match.unknown,
+        accepted.loaded,
+        accepted.aside.rows if accepted.aside else 0,
+        unknown=accepted.unknown,
         merged=merged,
         clock=skew(table),
         started=started,
     )
+
+
+@dataclass(frozen=True)
+class _Accepted:
+    """A file whose rows may be loaded: staged as a data file or, where the dataset has a key, waiting to be merged.
+
+    `source_rows` counts the file's rows, `loaded` those of them that go into the table; the others are `aside`.
+    """
+
+    files: list[DataFile]
+    rows: FileRows | None
+    aside: SetAside | None
+    source_rows: int
+    loaded: int
+    unknown: tuple[str, ...]
+    synthetic: bool
+    check: Callable[[Table], None]
+
+
+def _accept(
+    stack: ExitStack,
+    catalog: Catalog,
+    landing: Landing,
+    landed: Landed,
+    change: Change,
+    *,
+    table: Table,
+    rejected: Rejected | None,
+    progress: Progress | None,
+) -> _Accepted:
+    """Read the landed file once, conform it and refuse it if it can't be loaded. What it keeps on disk is `stack`'s.
+
+    Raises:
+        RefusedError: the file can't be loaded as it is.
+    """
+    dataset, part, name = dataset_named(change.file.dataset), change.file.part, landed.file.name
+    unread: UnreadRows = {}
+    with landing.local(landed) as path, opened(path, landed, unread if rejected else None) as (reader, check):
+        match = plan(dataset, part, reader.schema, name)
+        if reader.rows is not None:  # as early as it can be known
+            change.check_size(table, reader.rows, name)
+        # Where rows are set aside, a load of the same bytes may have set others aside: their number proves nothing.
+        others = OtherParts(change, name, None if rejected else reader.rows)
+        others.check(table)
+        aside = rows = None
+        if rejected:
+            load, total = LoadedBy(change.sha256, change.run_id), partial(rows_in_all, reader, path, dataset, check)
+            aside = stack.enter_context(closing(SetAside(rejected, name, load, total, unread)))
+        if dataset.key:
+            rows = stack.enter_context(file_rows(settings_of(catalog), dataset, name, match.sources, reader.place))
+        conformer = Conformer(dataset, part, match, name, reader.place, needs_keys=aside is not None)
+        keep_keys = rows.keep_keys if rows else None
+        reading = Reading(reader, conformer, check, progress=progress, aside=aside, keep_keys=keep_keys)
+        file = None
+        if rows:
+            rows.take(reading.batches())
+            reading.finish(change)
+        else:
+            file = staged(
+                table,
+                _as_the_table_has_them(table, dataset, reading.placed_batches()),
+                f"{part or dataset.name}-{change.sha256[:8]}",
+                partition_of(table, part),
+                partial(reading.finish, change),
+            )
+    current = still_current(landing, landed, change, reading.loaded)
+
+    def check_again(state: Table) -> None:
+        current(state)
+        others.check(state)
+
+    return _Accepted(
+        files=[file] if file else [],
+        rows=rows,
+        aside=aside,
+        source_rows=reading.rows,
+        loaded=reading.loaded,
+        unknown=match.unknown,
+        synthetic=reader.is_synthetic or is_generated(landed),
+        check=check_again,
+    )
+
+
+def _commit(catalog: Catalog, landed: Landed, change: Change, accepted: _Accepted) -> tuple[int | None, Merged | None]:
+    """The one commit of a load: the staged file in place of its part's rows, or its rows merged by key.
+
+    Returns:
+        The snapshot's id, None if the table holds this file already; and what was merged.
+    """
+    dataset, bad = dataset_named(change.file.dataset), accepted.aside.rows if accepted.aside else None
+    replacement = partial(change.replacement, accepted.source_rows, synthetic=accepted.synthetic, set_aside=bad)
+    rows = accepted.rows
+    if rows is None:
+        return commit(catalog, dataset.table, accepted.files, replacement(), check=accepted.check), None
+    says_all = bool(bad) or not has_cursor(dataset)
+    return _merge(catalog, landed, rows, change, replaced_by=replacement, says_all=says_all, check=accepted.check)
 
 
 def _check_part(dataset: Dataset, file: DatasetFile) -> None:

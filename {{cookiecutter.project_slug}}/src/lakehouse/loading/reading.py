@@ -25,8 +25,8 @@ from lakehouse.formats.bundle import rows_of
 from lakehouse.formats.protocol import ContentError, Reader, UnreadRows
 from lakehouse.landing import Landed
 from lakehouse.loading.acceptance import Change, RowTimes, check_bytes
-from lakehouse.loading.bundle import open_landed
 from lakehouse.loading.conform import BadValueError, Conformer, fix
+from lakehouse.loading.landed_reader import open_landed
 from lakehouse.loading.set_aside import SetAside
 from lakehouse.progress import Progress
 

@@ -56,6 +56,16 @@ class FileRows:
         """How many rows it has taken."""
         return self._incoming.rows
 
+    def take(self, batches: Iterator[list[pa.Array[Any]]]) -> None:
+        """Take all conformed batches of the file, and see that each key stands once.
+
+        Raises:
+            RefusedError: a row has no key, or two rows have the same.
+        """
+        for batch in batches:
+            self.add(batch)
+        self.check_keys()
+
     def add(self, arrays: list[pa.Array[Any]]) -> None:
         """Take one conformed batch: an array for each declared column.
 
