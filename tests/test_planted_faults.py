@@ -77,8 +77,8 @@ FAULTS = (
         "a retry that doubles a month whose commit was not answered",
         COMMITS,
         (
-            ("            if landed := next(", "            if 0 and next("),
-            ("                return landed\n", "                raise AssertionError\n"),
+            ("            if arrived := next(", "            if 0 and next("),
+            ("                return arrived\n", "                raise AssertionError\n"),
             ("            if change.is_held(table):\n", "            if 0:\n"),
             (
                 "    old = change.files(table)\n",

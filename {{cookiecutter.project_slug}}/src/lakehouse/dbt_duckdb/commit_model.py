@@ -46,7 +46,7 @@ SPELLINGS = {
 }
 
 # A value of the partition column; None stands for the whole of a table without partitions.
-Part = date | None
+PartitionValue = date | None
 
 # Trino's `comment on table` is this property too: one place for both targets.
 COMMENT = "comment"
@@ -209,7 +209,7 @@ def _rebuild(model: Model) -> str:
 
 def _parts(
     cursor: duckdb.DuckDBPyConnection, model: Model, source: str, *, new: bool
-) -> list[tuple[Part, int, int, bool]]:
+) -> list[tuple[PartitionValue, int, int, bool]]:
     """Each part: its files in the table, its files in the source, whether hashes and row counts are the same."""
     key = quoted(model.partition_by) if model.partition_by else "null::date"
     files = f"select {key} as part, source_sha256, count(*) as row_count from {{}} group by all"
@@ -293,8 +293,8 @@ def _commit(
     model: Model,
     wanted: Sequence[NestedField],
     *,
-    out: Sequence[Part],
-    make: Sequence[Part],
+    out: Sequence[PartitionValue],
+    make: Sequence[PartitionValue],
 ) -> int:
     """Write a file for each part to make, then one snapshot: old files of the parts out, new ones in."""
     transaction = table.transaction()
@@ -351,7 +351,7 @@ def _all_or_nothing(table: Table, staged: list[DataFile]) -> Iterator[None]:
 
 
 def _written(
-    cursor: duckdb.DuckDBPyConnection, table: Table, metadata: TableMetadata, model: Model, part: Part
+    cursor: duckdb.DuckDBPyConnection, table: Table, metadata: TableMetadata, model: Model, part: PartitionValue
 ) -> list[DataFile]:
     """One parquet file next to the table's data, columns with the table's field ids; none where there are no rows."""
     schema, key, select = metadata.schema(), None, model.select

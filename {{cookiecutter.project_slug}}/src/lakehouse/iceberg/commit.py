@@ -96,9 +96,12 @@ def commit(
     An answer can be lost: the catalog took the commit, and the connection broke before it said so, or the answer took
     longer than the client waits (`READ_SECONDS` in catalog.py). So the id of the snapshot is noted before the catalog
     is asked. After an error that leaves it open, the newest state is loaded, and if a noted snapshot is in it, the
-    commit was made and this returns its id. If it is not, this commits again. A first commit that arrives late can't
-    double the rows: every commit names the snapshot that it follows, and the catalog refuses it once another one has
-    come in between. So either the late one fails, or the second one does, and the next look finds the first.
+    commit was made and this returns its id. If it is not, this commits again.
+
+    The first one may still arrive, late. The rows are not there twice then: every commit names the snapshot that it
+    follows, and the catalog refuses it once another one has come in between. So one of the two fails. If it is the
+    second, the next look finds the first.
+
     Once `LOOK_SECONDS` have passed since the first lost answer, the next lost one ends the attempts: a catalog that is
     away is an error within about half a minute. Only if nobody can say, the error says so; the same command, run again,
     looks first. The staged files are left then, because a late commit may still need them; `lakehouse maintain` removes
@@ -123,8 +126,8 @@ def commit(
             if attempt:
                 time.sleep(random.uniform(0.02, 0.1) * min(attempt, 10))  # noqa: S311 - writers out of step
                 table = reloaded(catalog, name)
-            if landed := next((i for i in unanswered if table.snapshot_by_id(i)), None):
-                return landed
+            if arrived := next((i for i in unanswered if table.snapshot_by_id(i)), None):
+                return arrived
             if change.is_held(table):
                 _discard(table, files, change)
                 return None

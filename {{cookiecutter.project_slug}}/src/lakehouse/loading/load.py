@@ -268,8 +268,16 @@ def _commit(catalog: Catalog, landed: Landed, change: Change, accepted: _Accepte
     rows = accepted.rows
     if rows is None:
         return commit(catalog, dataset.table, accepted.files, replacement(), check=accepted.check), None
-    says_all = bool(bad) or not has_cursor(dataset)
-    return _merge(catalog, landed, rows, change, replaced_by=replacement, says_all=says_all, check=accepted.check)
+    records_unchanged = bool(bad) or not has_cursor(dataset)
+    return _merge(
+        catalog,
+        landed,
+        rows,
+        change,
+        replaced_by=replacement,
+        records_unchanged=records_unchanged,
+        check=accepted.check,
+    )
 
 
 def _check_part(dataset: Dataset, file: DatasetFile) -> None:
@@ -306,12 +314,12 @@ def _merge(
     change: Change,
     *,
     replaced_by: Callable[..., Replacement],
-    says_all: bool,
+    records_unchanged: bool,
     check: Callable[[Table], None],
 ) -> tuple[int | None, Merged | None]:
     """Merge the file's rows into the newest state of the table; again, where others have changed it meanwhile.
 
-    With `says_all`, a merge that changes nothing makes a snapshot too.
+    With `records_unchanged`, a merge that changes nothing makes a snapshot too.
 
     Returns:
         The snapshot's id and what was merged; None for both if the table holds this file already, or if there is
@@ -325,7 +333,7 @@ def _merge(
         table = catalog.load_table(dataset.table)
         check_no_gap(landed, dataset, table)
         merge = rows.compare(table, again=change.again)
-        if not says_all and merge.changes_nothing:
+        if not records_unchanged and merge.changes_nothing:
             return None, None  # such a file mostly has rows that the table has: a snapshot of them would say nothing
 
         def unmoved(handle: Table, base: int | None = merge.snapshot_id) -> None:
