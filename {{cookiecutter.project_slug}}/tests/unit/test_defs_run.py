@@ -61,6 +61,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 
 @pytest.mark.slow
 def test_months_of_one_run_are_one_snapshot_each_and_one_build(run: Run) -> None:
+    """One snapshot a month, also of a range."""
     history = run.lake.history("raw.green_trips")
     marts = {table: len(run.lake.history(table)) for table in run.lake.engine.tables() if table.startswith("gold.")}
 

@@ -32,6 +32,7 @@ TABLE = "raw.green_trips"
 
 
 def test_a_load_is_one_snapshot_with_its_provenance(lake: Lake) -> None:
+    """One snapshot a month."""
     file = lake.generate("green", "2024-01", 500)
 
     result = lake.load("green", "2024-01", file, run_id="run-1")
