@@ -47,6 +47,24 @@ def materialized(lake: Lake) -> dict[str, dict[str, Any]]:
     }
 
 
+ALL_CHECKS = {"rows_match_file", "keys_are_unique", "columns_are_declared", "few_strays", "few_nulls"}
+
+
+def checked(lake: Lake, selection: dg.AssetSelection) -> dict[str, bool]:
+    """What a run of January reports of the checks of green trips."""
+    from lakehouse.defs.raw.assets import raw_assets
+    from lakehouse.defs.resources import resources
+
+    job = dg.define_asset_job("job", selection)
+    definitions = dg.Definitions(raw_assets, jobs=[job], resources=resources(lake.settings))
+    loads = job.selection.resolve([*raw_assets])
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = definitions.resolve_job_def("job").execute_in_process(
+            instance=instance, partition_key="2024-01-01" if loads else None, raise_on_error=False
+        )
+        return {check.check_name: check.passed for check in result.get_asset_check_evaluations()}
+
+
 def test_a_month_that_is_loaded_already_records_its_snapshot(lake: Lake) -> None:
     lake.landing.put(DatasetFile("green", Month(2024, 1)), lake.generate("green", "2024-01", 50), "test")
     lake.landing.put(DatasetFile("zones"), write_zones(lake.scratch / "taxi_zone_lookup.csv"), "test")
@@ -61,6 +79,31 @@ def test_a_month_that_is_loaded_already_records_its_snapshot(lake: Lake) -> None
     merged = {name: loaded["raw/taxi_zones"][name] for name in ("inserted", "updated", "unchanged", "removed")}
     assert merged == {"inserted": 265, "updated": 0, "unchanged": 0, "removed": 0}
     assert "inserted" not in loaded["raw/green_trips"]
+
+
+def test_checks_report_only_what_they_looked_at(lake: Lake) -> None:
+    lake.landing.put(DatasetFile("green", Month(2024, 1)), lake.generate("green", "2024-01", 50), "test")
+    key = dg.AssetKey(["raw", "green_trips"])
+
+    first, again = checked(lake, dg.AssetSelection.assets(key)), checked(lake, dg.AssetSelection.assets(key))
+    alone = checked(lake, dg.AssetSelection.checks(dg.AssetCheckKey(key, "rows_match_file")))
+
+    assert first.keys() == ALL_CHECKS
+    # a file that the table holds is not opened again, so nobody has seen its columns
+    assert again.keys() == ALL_CHECKS - {"columns_are_declared"}
+    assert alone == {"rows_match_file": True}
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_a_check_alone_looks_at_the_newest_load(lake: Lake, *, wrong: bool) -> None:
+    for month in ("2024-01", "2024-02"):
+        lake.load("green", month, lake.generate("green", month, 50))
+    if wrong:
+        lake.land("green", "2024-02", lake.generate("green", "2024-02", 60, seed=1))
+
+    check = dg.AssetCheckKey(dg.AssetKey(["raw", "green_trips"]), "rows_match_file")
+
+    assert checked(lake, dg.AssetSelection.checks(check)) == {"rows_match_file": not wrong}
 
 
 def test_a_step_that_fails_after_its_load_and_is_repeated_loads_again_once(

@@ -116,6 +116,7 @@ def test_checks_of_the_load_and_tests_of_dbt_are_asset_checks_and_pass(run: Run)
     assert passed["gold/fct_monthly_quality", "quality_counts_every_raw_row"]
     assert "instead of an `AssetCheckResult`" not in run.output
     assert all(passed.values())
+    assert not [check for table, check in passed if table == "raw/yellow_trips" and not check.startswith("source_")]
 
 
 @pytest.mark.slow

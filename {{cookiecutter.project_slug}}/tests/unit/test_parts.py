@@ -268,8 +268,6 @@ def test_a_dataset_of_days_needs_no_times(lake: Lake, folder: Path, monkeypatch:
         "rows_match_file": True,
         "keys_are_unique": True,
         "columns_are_declared": False,
-        "few_strays": True,
-        "few_nulls": True,
     }
 
 

@@ -18,7 +18,7 @@ from lakehouse.defs.common import markdown_table, preview, store_kind, table_met
 from lakehouse.defs.failures import failures
 from lakehouse.defs.one_run import file_by_file
 from lakehouse.defs.partitions import ONE_RUN, partitions_of
-from lakehouse.defs.raw.checks import check_results, check_specs
+from lakehouse.defs.raw.checks import check_results, check_specs, newest_load
 from lakehouse.defs.resources import IcebergCatalog, ObjectStore, Trino
 from lakehouse.errors import LandingError, NotPublishedError
 from lakehouse.iceberg.catalog import service_errors
@@ -85,8 +85,8 @@ def raw_asset(dataset: Dataset) -> dg.AssetsDefinition:
     key = dg.AssetKey(dataset.table.split("."))
     parts = dataset.parts
 
-    @dg.asset(
-        key=key,
+    spec = dg.AssetSpec(
+        key,
         deps=[["landing", dataset.landing_key], "iceberg_schemas"],
         group_name=dataset.group or "bronze",
         description=(
@@ -96,14 +96,22 @@ def raw_asset(dataset: Dataset) -> dg.AssetsDefinition:
             else f"{dataset.title}, typed: the whole published file, replaced in one commit when it has changed."
         ),
         partitions_def=partitions_of(dataset),
-        backfill_policy=ONE_RUN,
         kinds={"iceberg", "python", store_kind()},
         owners=[dataset.owner],
         # A declaration that has changed makes the asset stale: load with `again`.
         code_version=hashlib.sha256(repr(dataset).encode()).hexdigest()[:12],
         metadata={"dagster/table_name": f"iceberg.{dataset.table}"}
         | ({"partition_expr": parts.column} if parts.column else {}),
-        check_specs=check_specs(key) if parts.column else None,
+    )
+
+    # Not `asset`: its checks must have a result in every run, also in one that loaded nothing and looked at nothing.
+    # So checks can be run alone too. They look at the newest load then.
+    @dg.multi_asset(
+        name="__".join(key.path),
+        specs=[spec],
+        check_specs=check_specs(dataset, key),
+        backfill_policy=ONE_RUN,
+        can_subset=True,
     )
     def raw(
         context: dg.AssetExecutionContext,
@@ -140,10 +148,14 @@ def raw_asset(dataset: Dataset) -> dg.AssetsDefinition:
 
         with failures(context):
             zone = object_store.landing()
-            yield file_by_file(context, dataset, partial(one, zone, catalog.open()))
-            if parts.column:
+            if context.selected_asset_keys:
+                yield file_by_file(context, dataset, partial(one, zone, catalog.open()))
+            if context.selected_asset_check_keys:
                 with trino.engine() as engine:
-                    yield from check_results(engine, zone, dataset, key, results)
+                    looked_at = results if context.selected_asset_keys else newest_load(engine, dataset)
+                    for check in check_results(engine, zone, dataset, key, looked_at):
+                        if dg.AssetCheckKey(key, check.check_name or "") in context.selected_asset_check_keys:
+                            yield check
 
     return raw
 

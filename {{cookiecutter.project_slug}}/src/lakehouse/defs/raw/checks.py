@@ -14,6 +14,7 @@ from lakehouse.datasets.parts import Part, Whole
 from lakehouse.engines import Engine
 from lakehouse.errors import LandingError
 from lakehouse.formats.bundle import rows_of
+from lakehouse.history.history import history
 from lakehouse.landing import Landing
 from lakehouse.loading.result import LoadResult
 
@@ -31,22 +32,26 @@ _CHECKS = {
 _BLOCKING = frozenset({"rows_match_file", "keys_are_unique"})
 
 
-def check_specs(asset: dg.AssetKey) -> list[dg.AssetCheckSpec]:
-    """The checks of a raw table; rows that are lost or doubled stop what is downstream."""
+def check_specs(dataset: Dataset, asset: dg.AssetKey) -> list[dg.AssetCheckSpec]:
+    """The checks that can look at something in this raw table; lost or doubled rows stop what is downstream."""
+    nothing_to_see = {"few_strays": not dataset.time, "few_nulls": not _counts_passengers(dataset)}
     return [
         dg.AssetCheckSpec(name, asset=asset, description=text, blocking=name in _BLOCKING)
         for name, text in _CHECKS.items()
+        if dataset.parts.column and not nothing_to_see.get(name)
     ]
 
 
 def check_results(
     engine: Engine, zone: Landing, dataset: Dataset, asset: dg.AssetKey, loaded: Sequence[LoadResult]
 ) -> Iterator[dg.AssetCheckResult]:
-    """The results for the months or days that this run loaded; with none of them, all pass and say so."""
+    """The results for the months or days that this run loaded. What nobody has looked at has no result."""
     parts = [result.file.part for result in loaded if result.file.part]
+    if not parts:
+        return
     facts = {part: part_facts(engine, dataset, part) for part in parts}
     files = {part: _file_rows(zone, dataset, part) for part in parts}
-    unknown = {str(r.file.part): list(r.unknown_columns) for r in loaded if r.unknown_columns}
+    read = {str(result.file.part): list(result.unknown_columns) for result in loaded if result.action == "loaded"}
 
     def result(name: str, wrong: dict[str, Any], found: dict[str, Any]) -> dg.AssetCheckResult:
         severe = name in _BLOCKING
@@ -55,7 +60,7 @@ def check_results(
             asset_key=asset,
             check_name=name,
             severity=dg.AssetCheckSeverity.ERROR if severe else dg.AssetCheckSeverity.WARN,
-            description=_CHECKS[name] if parts else f"This run loaded no {dataset.parts.word}.",
+            description=_CHECKS[name],
             metadata={f"{dataset.parts.word}s": dg.MetadataValue.json(found)}
             | ({"wrong": dg.MetadataValue.json(wrong)} if wrong else {}),
         )
@@ -66,22 +71,52 @@ def check_results(
     yield result("rows_match_file", lost, rows)
     twice = {str(p): facts[p]["rows"] - facts[p]["keys"] for p in parts}
     yield result("keys_are_unique", {p: n for p, n in twice.items() if n}, twice)
-    yield result("columns_are_declared", unknown, unknown)
-    strays = {str(p): round(facts[p]["strays"] / max(facts[p]["rows"], 1), 6) for p in parts}
-    yield result("few_strays", {p: share for p, share in strays.items() if share > STRAY_SHARE}, strays)
-    nulls = {str(p): round(facts[p]["nulls"] / max(facts[p]["rows"], 1), 4) for p in parts}
-    yield result("few_nulls", {p: share for p, share in nulls.items() if share > NULL_SHARE}, nulls)
+    if read:  # a file that the table holds already is not opened
+        yield result("columns_are_declared", {p: names for p, names in read.items() if names}, read)
+    if dataset.time:
+        strays = {str(p): round(facts[p]["strays"] / max(facts[p]["rows"], 1), 6) for p in parts}
+        yield result("few_strays", {p: share for p, share in strays.items() if share > STRAY_SHARE}, strays)
+    if _counts_passengers(dataset):
+        nulls = {str(p): round(facts[p]["nulls"] / max(facts[p]["rows"], 1), 4) for p in parts}
+        yield result("few_nulls", {p: share for p, share in nulls.items() if share > NULL_SHARE}, nulls)
+
+
+def newest_load(engine: Engine, dataset: Dataset) -> list[LoadResult]:
+    """The load that the table's state comes from, as far as its snapshot says it; empty if there is none.
+
+    Raises:
+        ServiceError: catalog, store or engine does not answer.
+    """
+    parts = dataset.parts
+    for row in reversed(history(engine, dataset.table)):
+        if row.in_line and row.part and not isinstance(parts, Whole):
+            file = DatasetFile(dataset.name, parts.kind.parse(row.part))
+            return [
+                LoadResult(
+                    file=file,
+                    table=dataset.table,
+                    action="unchanged",
+                    snapshot_id=row.snapshot_id,
+                    rows=row.added_rows,
+                    set_aside=row.set_aside or 0,
+                    source_sha256=row.source_sha256 or "",
+                    unknown_columns=(),
+                    merged=None,
+                    clock=None,
+                    seconds=0,
+                )
+            ]
+    return []
 
 
 def part_facts(engine: Engine, dataset: Dataset, part: Part) -> dict[str, int]:
     """Count the rows of a part, distinct keys, rows of other parts, and rows without a passenger count.
 
-    A dataset that declares no passenger count lacks none; one without a time has no rows of other parts.
+    Both are 0 where the dataset declares no such column.
     """
     parts = dataset.parts
     assert not isinstance(parts, Whole)  # noqa: S101 - for the type checker: this is asked of months and days
-    counted = any(column.name == PASSENGERS for column in dataset.columns)
-    nulls = f"count(case when {PASSENGERS} is null then 1 end)" if counted else "0"
+    nulls = f"count(case when {PASSENGERS} is null then 1 end)" if _counts_passengers(dataset) else "0"
     days = f"interval '{parts.tolerance.days}' day"
     strays = f"""count(case when {dataset.time_sql} < date '{part.first_day}' - {days}
                        or {dataset.time_sql} >= date '{part.next.first_day}' + {days} then 1 end)"""
@@ -95,6 +130,10 @@ def part_facts(engine: Engine, dataset: Dataset, part: Part) -> dict[str, int]:
         where {parts.column} = date '{part.first_day}'
     """
     return {name: int(value) for name, value in engine.query(sql).to_pylist()[0].items()}
+
+
+def _counts_passengers(dataset: Dataset) -> bool:
+    return any(column.name == PASSENGERS for column in dataset.columns)
 
 
 def _file_rows(zone: Landing, dataset: Dataset, part: Part) -> int:
