@@ -1,4 +1,4 @@
-"""Makes a fresh project ready for this machine: `.env` with secrets of its own, and Dagster's home without telemetry.
+"""Makes a fresh project ready for this machine: `.env` with secrets of its own, and Dagster's home.
 
 Standard library only, no network and no git (a template update runs it again, in a temporary folder). What is there
 already is left alone, so baking over a project keeps its secrets.
@@ -16,16 +16,6 @@ ANSWERS = r"""
 
 SECRET = re.compile(r"^([A-Z0-9_]+_(?:PASSWORD|SECRET_KEY))=$", re.MULTILINE)
 HOME = re.compile(r"^DAGSTER_HOME=$", re.MULTILINE)
-DAGSTER_YAML = """\
-# Dagster's instance on this machine. Not in version control.
-telemetry:
-  enabled: false
-nux: # no invitation to a newsletter on the first page
-  enabled: false
-concurrency:
-  runs:
-    max_concurrent_runs: 2
-"""
 
 
 def env_text(example: str, dagster_home: str) -> str:
@@ -50,13 +40,23 @@ def write_new(path: Path, text: str, mode: int) -> bool:
     return True
 
 
+def link_new(path: Path, target: Path) -> None:
+    """Link to a file, from a path where nothing is yet; where the system makes no links, copy it."""
+    if os.path.lexists(path):
+        return
+    try:
+        path.symlink_to(target)
+    except OSError:
+        write_new(path, (path.parent / target).read_text(encoding="utf-8"), 0o644)
+
+
 def main() -> None:
     """Prepare the project in the current folder and say what to do next."""
     answers = json.loads(ANSWERS)
     project = Path.cwd()
     dagster_home = project / ".dagster"
     dagster_home.mkdir(exist_ok=True)
-    write_new(dagster_home / "dagster.yaml", DAGSTER_YAML, 0o644)
+    link_new(dagster_home / "dagster.yaml", Path("..") / "deploy" / "dagster" / "dagster.yaml")
     example = (project / ".env.example").read_text(encoding="utf-8")
     fresh = write_new(project / ".env", env_text(example, str(dagster_home)), 0o600)
 

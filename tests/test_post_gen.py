@@ -64,6 +64,8 @@ def test_dagsters_home_is_absolute_and_without_telemetry(bake: Bake) -> None:
 
     assert settings(project)["DAGSTER_HOME"] == str(project.path / ".dagster")
     assert "telemetry:\n  enabled: false\n" in project.read(".dagster/dagster.yaml")
+    tracked = project.path / "deploy" / "dagster" / "dagster.yaml"
+    assert (project.path / ".dagster" / "dagster.yaml").resolve() == tracked.resolve()
 
 
 def test_an_odd_folder_name_survives_the_env_file(template: Template, tmp_path: Path, installed: BakedProject) -> None:

@@ -32,6 +32,10 @@ class UnreachableError(SourceError):
     """The publisher could not be asked: no network, no answer, or an answer that is not its own."""
 
 
+class ChangedError(SourceError):
+    """A file of the source changed while it was read. The next attempt may get it whole."""
+
+
 class LandingError(LakehouseError):
     """The landing zone does not hold what it recorded, or can't be written."""
 

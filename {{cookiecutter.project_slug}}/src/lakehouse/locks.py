@@ -27,6 +27,7 @@ from filelock import SoftFileLock, Timeout, lock_descriptor
 
 from lakehouse.errors import LockedError
 from lakehouse.filesystem import is_unsupported
+from lakehouse.processes import has_ended
 
 HOLDER_SUFFIX = ".holder"
 FIRST_NOTICE_SECONDS = 3.0
@@ -229,15 +230,7 @@ def _open(path: Path) -> tuple[int, bool]:
 
 
 def _has_ended(holder: Holder) -> bool:
-    if os.name == "nt" or holder.host != socket.gethostname():
-        return False
-    try:
-        os.kill(holder.pid, 0)
-    except ProcessLookupError:
-        return True
-    except (PermissionError, OverflowError):
-        return False
-    return False
+    return holder.host == socket.gethostname() and has_ended(holder.pid)
 
 
 def _duration(seconds: float) -> str:

@@ -190,7 +190,7 @@ def _only_build(settings: Settings, wait: float) -> Iterator[None]:
             yield
     except LockedError as error:
         raise TransformError(
-            f"Another build of this lakehouse is running. {error} `lakehouse build --wait` waits for it by itself."
+            f"Another build of this lakehouse is running. {error} Without `--no-wait`, `lakehouse build` waits for it."
         ) from None
 
 

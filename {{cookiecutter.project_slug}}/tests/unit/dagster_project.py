@@ -31,9 +31,9 @@ class Project:
         for name in ("src", "dbt"):
             shutil.copytree(PROJECT / name, root / name, ignore=unwanted)
         shutil.copy(PROJECT / "pyproject.toml", root)
-        quiet = "telemetry: {enabled: false}\nnux: {enabled: false}\n"
+        shutil.copytree(PROJECT / "deploy" / "dagster", root / "deploy" / "dagster")
         (self.folder / "dagster").mkdir()
-        (self.folder / "dagster" / "dagster.yaml").write_text(quiet, encoding="utf-8")
+        (self.folder / "dagster" / "dagster.yaml").symlink_to(root / "deploy" / "dagster" / "dagster.yaml")
         return root
 
     def forget(self, *datasets: str) -> None:

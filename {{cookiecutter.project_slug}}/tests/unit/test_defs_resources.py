@@ -16,7 +16,16 @@ from lakehouse.datasets.months import Month
 from lakehouse.datasets.parts import parse_months
 from lakehouse.datasets.registry import monthly
 from lakehouse.defs.failures import failures
-from lakehouse.errors import LakehouseError, NotPublishedError, RefusedError, ServiceError, SourceError
+from lakehouse.errors import (
+    ChangedError,
+    LakehouseError,
+    LockedError,
+    NotPublishedError,
+    RefusedError,
+    ServiceError,
+    SourceError,
+    UnreachableError,
+)
 from lakehouse.settings import Settings
 
 # Outside of Dagster's own loading, which keeps quiet about it; and what Dagster calls of itself that it deprecates.
@@ -89,12 +98,15 @@ def test_resources_of_trino_take_secrets_when_a_run_starts(
     ("error", "attempts"),
     [
         (ServiceError("down"), 4),
-        (SourceError("slow"), 4),
+        (UnreachableError("slow"), 4),
+        (ChangedError("still written"), 4),
+        (LockedError("somebody lands it"), 4),
+        (SourceError("cut short"), 1),
         (NotPublishedError("not yet"), 1),
         (RefusedError("bad file"), 1),
     ],
 )
-def test_only_a_service_or_source_that_did_not_answer_is_asked_again(
+def test_only_what_may_pass_is_tried_again_and_the_error_is_its_sentence(
     error: LakehouseError, attempts: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lakehouse.defs.failures.FIRST_WAIT_SECONDS", 0)
@@ -109,8 +121,12 @@ def test_only_a_service_or_source_that_did_not_answer_is_asked_again(
     with dg.DagsterInstance.ephemeral() as instance:
         result = dg.materialize([fails], instance=instance, raise_on_error=False)
 
+    (failure,) = [e.step_failure_data for e in result.all_events if e.event_type == dg.DagsterEventType.STEP_FAILURE]
     assert not result.success
     assert calls == list(range(attempts))
+    assert failure.error_display_string == str(error)
+    assert failure.user_failure_data is not None
+    assert failure.user_failure_data.description == str(error)
 
 
 @pytest.mark.parametrize(

@@ -290,7 +290,7 @@ def test_nothing_is_changed_in_the_database(lake: Lake, database: Path, monkeypa
             UnreachableError,
             "rentals: the database of RENTALS_URL could not be asked: ",
         ),
-        ("sqlite:////no/such/secret", UnreachableError, "rentals: RENTALS_URL names the SQLite file /no/such/secret, "),
+        ("sqlite:////no/such/secret", SourceError, "rentals: RENTALS_URL names the SQLite file /no/such/secret, "),
     ],
 )
 @pytest.mark.usefixtures("database")

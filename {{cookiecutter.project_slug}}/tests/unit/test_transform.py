@@ -137,7 +137,7 @@ def test_two_builds_at_once_are_refused(lake: Lake, dbt_says: list[dict[str, Any
     build(lake.settings)
     [lock] = lake.settings.home.glob("dbt/**/build.lock")
 
-    with FileLock(lock), pytest.raises(TransformError, match=r"Another build.*build.lock.*lakehouse build --wait"):
+    with FileLock(lock), pytest.raises(TransformError, match=r"Another build.*build.lock.*Without `--no-wait`"):
         build(lake.settings)
 
 

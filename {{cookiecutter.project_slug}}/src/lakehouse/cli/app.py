@@ -38,7 +38,10 @@ app = typer.Typer(
 )
 
 Wait = Annotated[
-    bool, typer.Option("--wait", help="Wait for another build, up to two hours, and say who runs it; else fail.")
+    bool,
+    typer.Option(
+        "--wait/--no-wait", help="Wait for another build, up to two hours, and say who runs it; or fail at once."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 

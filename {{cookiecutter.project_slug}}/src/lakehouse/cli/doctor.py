@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from lakehouse.dagster_home import NAME, is_tracked, tracked_file
 from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.datasets.sources import Query
@@ -120,6 +121,13 @@ def _dagster_home() -> Finding:
         return Finding("DAGSTER_HOME", "missing", f"{home} does not exist; was the project moved?", way_out)
     if path.resolve() != expected.resolve() and path.name == ".dagster":
         return Finding("DAGSTER_HOME", "warn", f"{home} is not in this project; was the project moved?", way_out)
+    if not is_tracked(path):
+        return Finding(
+            "DAGSTER_HOME",
+            "warn",
+            f"{path / NAME} is not {tracked_file().relative_to(project_dir())} of the project",
+            "Move your lines into that file, remove the other one, and run `make install`.",
+        )
     return Finding("DAGSTER_HOME", "ok", home)
 
 

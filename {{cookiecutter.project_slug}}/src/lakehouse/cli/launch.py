@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import dagster as dg
 
+from lakehouse.dagster_home import prepare
 from lakehouse.datasets.months import Month
 from lakehouse.errors import SettingsError
 from lakehouse.settings import load_settings, project_dir
@@ -38,6 +40,7 @@ def launch(months: Sequence[Month]) -> bool:
     # Imported here, so that a wrong setting and a dbt project that can't be parsed are one message too.
     from lakehouse.definitions import defs  # noqa: PLC0415
     from lakehouse.defs.partitions import MONTHS, partition_key  # noqa: PLC0415
+    from lakehouse.defs.run_launcher import process_tag  # noqa: PLC0415
 
     known = set(MONTHS.get_partition_keys())
     if not_offered := [str(month) for month in months if partition_key(month) not in known]:
@@ -46,6 +49,7 @@ def launch(months: Sequence[Month]) -> bool:
             f"Dagster does not offer {', '.join(not_offered)}: only months that have ended, from LAKEHOUSE_FIRST_MONTH "
             f"({first}) on. Set that to an earlier month, or use the command line: `lakehouse load`."
         )
+    prepare(Path(os.environ["DAGSTER_HOME"]))
     found = defs()
     todo = spans(months)
     with dg.DagsterInstance.get() as instance:
@@ -54,7 +58,8 @@ def launch(months: Sequence[Month]) -> bool:
             result = job.execute_in_process(
                 instance=instance,
                 run_config={"loggers": {"console": {"config": {"log_level": "INFO"}}}},
-                tags={
+                tags=process_tag()
+                | {
                     "dagster/asset_partition_range_start": partition_key(first_month),
                     "dagster/asset_partition_range_end": partition_key(last_month),
                 },

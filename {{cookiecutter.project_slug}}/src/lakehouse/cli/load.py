@@ -171,7 +171,7 @@ def build(
         bool,
         typer.Option("--full-refresh", help="Rebuild all of silver: after `load --again`, or a rollback in silver."),
     ] = False,
-    wait: Wait = False,
+    wait: Wait = True,
     as_json: Json = False,
 ) -> None:
     """Run dbt: silver, gold and their tests. Of silver, months whose bytes changed are rebuilt; all, if its SQL did."""
@@ -179,7 +179,7 @@ def build(
 
 
 def build_and_report(
-    *, select: str | None = None, full_refresh: bool = False, wait: bool = False, as_json: bool = False
+    *, select: str | None = None, full_refresh: bool = False, wait: bool = True, as_json: bool = False
 ) -> None:
     """Run dbt, and print what it built and what it warned of."""
     from lakehouse.cli.terminal import err, print_line, warn
@@ -205,7 +205,7 @@ def build_and_report(
 
 
 @app.command(rich_help_panel=DATA, epilog=examples("lakehouse publish", "lakehouse publish --json"))
-def publish(wait: Wait = False, as_json: Json = False) -> None:
+def publish(wait: Wait = True, as_json: Json = False) -> None:
     """Build and test; when all is green, show the result to readers of schema `published`."""
     from lakehouse.cli.terminal import err, print_line
     from lakehouse.history.publish import publish as publish_now

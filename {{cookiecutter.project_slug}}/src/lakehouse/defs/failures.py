@@ -7,11 +7,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import dagster as dg
+from dagster._core.errors import DagsterUserCodeProcessError
+from dagster_shared.error import SerializableErrorInfo
 
-from lakehouse.errors import LakehouseError, NotPublishedError, ServiceError, SourceError
+from lakehouse.errors import ChangedError, LakehouseError, LockedError, ServiceError, UnreachableError
 
 ATTEMPTS = 4
 FIRST_WAIT_SECONDS = 5
+# What may pass by itself. A file that is damaged or missing, or rows that are refused, are the same the next time.
+_PASSING = (ServiceError, UnreachableError, ChangedError, LockedError)
 
 
 @dataclass(frozen=True)
@@ -22,21 +26,32 @@ class Attempt:
     retry_number: int
 
 
+class StepFailedError(DagsterUserCodeProcessError, dg.Failure):
+    """A failure that the page and the logs show as its message, without Dagster's frames below it.
+
+    An error that came from another process carries what is to be shown. Dagster shows that, and so it does here.
+    """
+
+    def __init__(self, message: str) -> None:
+        shown = SerializableErrorInfo(message, stack=[], cls_name=None)
+        super().__init__(  # type: ignore[no-untyped-call]
+            message, allow_retries=False, user_code_process_error_infos=[shown]
+        )
+
+
 @contextmanager
 def failures(context: dg.AssetExecutionContext | dg.OpExecutionContext | Attempt) -> Iterator[None]:
     """Within it, an error of the project ends the step with its message.
 
-    After a ServiceError or a SourceError the step is repeated, with waits of 5, 10 and 20 seconds: a service did not
-    answer, or the source did not give the file, and may the next time. A month that is not published, and every other
-    error, ends the step at once: the same file would be refused again.
+    After an error that may pass the step is repeated, with waits of 5, 10 and 20 seconds: a service or the publisher
+    did not answer, a file changed while it was read, or another process held a lock. Every other error ends the step
+    at once, a month that is not published too.
     """
     try:
         yield
-    except (ServiceError, SourceError) as error:
-        if not isinstance(error, NotPublishedError):
+    except LakehouseError as error:
+        if isinstance(error, _PASSING) and context.retry_number < ATTEMPTS - 1:
             wait = FIRST_WAIT_SECONDS * 2**context.retry_number
             context.log.warning(f"{error} (attempt {context.retry_number + 1} of {ATTEMPTS})")
-            raise dg.RetryRequested(max_retries=ATTEMPTS - 1, seconds_to_wait=wait) from error
-        raise dg.Failure(str(error), allow_retries=False) from error
-    except LakehouseError as error:
-        raise dg.Failure(str(error), allow_retries=False) from error
+            raise dg.RetryRequested(max_retries=ATTEMPTS - 1, seconds_to_wait=wait) from dg.Failure(str(error))
+        raise StepFailedError(str(error)) from None

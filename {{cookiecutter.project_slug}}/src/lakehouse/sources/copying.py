@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from lakehouse.datasets.file import DatasetFile
-from lakehouse.errors import SourceError
+from lakehouse.errors import ChangedError, SourceError
 from lakehouse.formats.bundle import entry
 from lakehouse.progress import Progress
 from lakehouse.sources.search import find_all, named
@@ -123,8 +123,8 @@ def _state(path: Path) -> _State:
     return facts.st_size, facts.st_mtime_ns
 
 
-def _changed(path: Path) -> SourceError:
-    return SourceError(
+def _changed(path: Path) -> ChangedError:
+    return ChangedError(
         f"{path} changed while it was copied. Nothing was landed. Wait until it is written completely, then run the "
         "same command again."
     )

@@ -193,7 +193,7 @@ class QuerySource:
             ) from None
         file = url.database or ""
         if url.get_backend_name() == "sqlite" and not file.startswith("file:") and not Path(file).is_file():
-            raise UnreachableError(
+            raise SourceError(
                 f"{self.dataset.name}: {name} names the SQLite file {Path(file).absolute()}, which does not exist. "
                 "Nothing was landed; correct the path in it: sqlite:////PATH/OF/FILE."
             )
@@ -224,7 +224,8 @@ class QuerySource:
         try:
             yield
         except (SQLAlchemyError, driver.Error) as error:
-            raise SourceError(
+            lost = isinstance(error, DBAPIError) and error.connection_invalidated
+            raise (UnreachableError if lost else SourceError)(
                 f"{self._name} could not be read: {_first_line(error, connection.engine.url)}. Nothing was landed; "
                 "correct the declaration or the rights of the user, or run the same command again if the connection "
                 "was lost."

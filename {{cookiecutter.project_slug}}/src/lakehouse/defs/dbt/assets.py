@@ -17,6 +17,7 @@ from lakehouse.defs.dbt.manifest import manifest, start_from_parsed, tidy
 from lakehouse.defs.dbt.translator import TableNames
 from lakehouse.defs.failures import failures
 from lakehouse.defs.partitions import ONE_RUN
+from lakehouse.defs.pools import BUILD_POOL
 from lakehouse.defs.resources import IcebergCatalog, Trino
 from lakehouse.settings import load_settings
 from lakehouse.transform import BUILD_WAIT_SECONDS, build_environment, dbt_environment, prepared
@@ -27,6 +28,7 @@ from lakehouse.transform import BUILD_WAIT_SECONDS, build_environment, dbt_envir
     name="dbt_build",
     dagster_dbt_translator=TableNames(),
     backfill_policy=ONE_RUN,
+    pool=BUILD_POOL,
 )
 def dbt_models(
     context: dg.AssetExecutionContext, dbt: DbtCliResource, catalog: IcebergCatalog, trino: Trino

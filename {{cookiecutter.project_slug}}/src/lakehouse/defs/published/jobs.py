@@ -5,11 +5,12 @@
 import dagster as dg
 
 from lakehouse.defs.failures import failures
+from lakehouse.defs.pools import BUILD_POOL
 from lakehouse.defs.resources import Trino
 from lakehouse.history.publish import publish as build_and_publish
 
 
-@dg.op(description="Build, test, and move the ref `published` of every table to what was tested.")
+@dg.op(description="Build, test, and move the ref `published` of every table to what was tested.", pool=BUILD_POOL)
 def publish_tables(context: dg.OpExecutionContext, trino: Trino) -> None:
     """Publish, and record which snapshot of each table readers see now."""
     with failures(context):

@@ -18,6 +18,7 @@ from lakehouse.defs.common import markdown_table, preview, store_kind, table_met
 from lakehouse.defs.failures import failures
 from lakehouse.defs.one_run import file_by_file
 from lakehouse.defs.partitions import ONE_RUN, partitions_of
+from lakehouse.defs.pools import table_pool
 from lakehouse.defs.raw.checks import check_results, check_specs, newest_load
 from lakehouse.defs.resources import IcebergCatalog, ObjectStore, Trino
 from lakehouse.errors import LandingError, NotPublishedError
@@ -112,6 +113,7 @@ def raw_asset(dataset: Dataset) -> dg.AssetsDefinition:
         check_specs=check_specs(dataset, key),
         backfill_policy=ONE_RUN,
         can_subset=True,
+        pool=table_pool(dataset.table),
     )
     def raw(
         context: dg.AssetExecutionContext,

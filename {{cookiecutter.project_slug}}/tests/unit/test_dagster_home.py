@@ -1,0 +1,86 @@
+"""Dagster's home reads the project's dagster.yaml, and what its owner wrote there stays."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from dagster._core.instance.config import dagster_instance_config
+
+from lakehouse.dagster_home import is_tracked, prepare, tracked_file
+
+FORMER = """\
+# Dagster's instance on this machine. Not in version control.
+telemetry:
+  enabled: false
+nux: # no invitation to a newsletter on the first page
+  enabled: false
+concurrency:
+  runs:
+    max_concurrent_runs: 2
+"""
+
+
+def test_a_home_gets_a_link_to_the_projects_file(tmp_path: Path) -> None:
+    prepare(tmp_path)
+    prepare(tmp_path)
+    prepare(tmp_path / "where" / "the" / "project" / "was")
+
+    assert (tmp_path / "dagster.yaml").resolve() == tracked_file()
+    assert is_tracked(tmp_path)
+    assert not (tmp_path / "where").exists()
+
+
+def test_a_home_in_the_project_may_be_moved_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = tmp_path / "project"
+    (project / "deploy" / "dagster").mkdir(parents=True)
+    shutil.copy(tracked_file(), project / "deploy" / "dagster")
+    monkeypatch.setenv("LAKEHOUSE_PROJECT_DIR", str(project))
+
+    prepare(project / ".dagster")
+    moved = project.rename(tmp_path / "moved")
+
+    assert (moved / ".dagster" / "dagster.yaml").is_file()
+
+
+def test_what_the_template_wrote_is_replaced_and_an_own_file_is_not(tmp_path: Path) -> None:
+    for name, text in (("former", FORMER), ("own", FORMER + "# mine\n")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "dagster.yaml").write_text(text, encoding="utf-8")
+
+        prepare(tmp_path / name)
+
+    assert is_tracked(tmp_path / "former")
+    assert not is_tracked(tmp_path / "own")
+    assert (tmp_path / "own" / "dagster.yaml").read_text(encoding="utf-8").endswith("# mine\n")
+
+
+def test_a_link_to_where_the_project_was_is_made_again(tmp_path: Path) -> None:
+    (tmp_path / "dagster.yaml").symlink_to(tmp_path / "gone" / "dagster.yaml")
+
+    prepare(tmp_path)
+
+    assert is_tracked(tmp_path)
+
+
+def test_a_system_without_links_gets_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_links(*_: object) -> None:
+        raise OSError("no links here")
+
+    monkeypatch.setattr(Path, "symlink_to", no_links)
+
+    prepare(tmp_path)
+
+    assert is_tracked(tmp_path)
+    assert not (tmp_path / "dagster.yaml").is_symlink()
+
+
+def test_dagster_accepts_the_file_and_phones_nobody() -> None:
+    config, _ = dagster_instance_config(str(tracked_file().parent))
+
+    assert config["telemetry"] == {"enabled": False}
+    assert config["run_monitoring"]["enabled"]
+    assert config["run_retries"]["retry_on_asset_or_op_failure"] is False
+    assert config["concurrency"]["pools"] == {"granularity": "run", "default_limit": 1}
+    assert "storage" not in config

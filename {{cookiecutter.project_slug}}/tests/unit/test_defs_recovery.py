@@ -1,0 +1,156 @@
+"""What Dagster does about a run whose process is gone, and which runs wait for each other."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent import futures
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import grpc  # type: ignore[import-untyped]
+import pytest
+from dagster._core.events import EngineEventData
+from dagster._core.launcher import WorkerStatus
+from dagster._core.storage.tags import GRPC_INFO_TAG
+from dagster._daemon.monitoring.run_monitoring import monitor_started_run
+from dagster._grpc.__generated__ import dagster_api_pb2
+from dagster._grpc.__generated__.dagster_api_pb2_grpc import DagsterApiServicer, add_DagsterApiServicer_to_server
+from dagster._grpc.types import CanCancelExecutionResult
+from dagster_shared.serdes import serialize_value
+
+from lakehouse.dagster_home import prepare
+from lakehouse.datasets.registry import DATASETS
+from lakehouse.defs.pools import BUILD_POOL
+from lakehouse.defs.run_launcher import LakehouseRunLauncher, process_tag
+from lakehouse.processes import has_ended, is_running
+
+# Outside of Dagster's own loading, which keeps quiet about it.
+pytestmark = pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`")
+LOCAL = {GRPC_INFO_TAG: json.dumps({"host": "localhost", "socket": "/somewhere"})}
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    """An instance as the project has it, in a home of its own."""
+    prepare(tmp_path)
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        yield instance
+
+
+@pytest.fixture
+def ended() -> int:
+    """The number of a process that has ended."""
+    return int(subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True).stdout)  # noqa: PLW1510
+
+
+def started(instance: dg.DagsterInstance, tags: dict[str, str], *pids: int) -> dg.DagsterRun:
+    """A run that has started, and that named its process, and later others."""
+
+    @dg.job
+    def nothing() -> None:
+        pass
+
+    run = instance.create_run_for_job(nothing, status=dg.DagsterRunStatus.STARTED, tags=tags)
+    for pid in pids:
+        instance.report_engine_event("Started process", run, EngineEventData.in_process(pid))
+    return run
+
+
+def status(instance: dg.DagsterInstance, run: dg.DagsterRun) -> WorkerStatus:
+    launcher = instance.run_launcher
+    assert isinstance(launcher, LakehouseRunLauncher)
+    assert launcher.supports_check_run_worker_health
+    return launcher.check_run_worker_health(run).status
+
+
+def test_a_run_is_dead_when_its_process_is_whoever_launched_it(instance: dg.DagsterInstance, ended: int) -> None:
+    here = os.getpid()
+    elsewhere = {"lakehouse/process": f"{ended}@another-host"}
+
+    assert status(instance, started(instance, LOCAL, here)) == WorkerStatus.RUNNING
+    assert status(instance, started(instance, LOCAL, ended)) == WorkerStatus.NOT_FOUND
+    assert status(instance, started(instance, LOCAL, here, ended)) == WorkerStatus.RUNNING  # a step's own process
+    assert status(instance, started(instance, LOCAL)) == WorkerStatus.RUNNING
+    assert status(instance, started(instance, {}, ended)) == WorkerStatus.NOT_FOUND
+    assert status(instance, started(instance, process_tag())) == WorkerStatus.RUNNING
+    assert status(instance, started(instance, {"lakehouse/process": f"{ended}@{socket.gethostname()}"})) == (
+        WorkerStatus.NOT_FOUND
+    )
+    assert status(instance, started(instance, elsewhere)) == WorkerStatus.RUNNING
+    assert status(instance, started(instance, LOCAL | elsewhere, ended)) == WorkerStatus.NOT_FOUND
+
+
+def test_a_dead_run_is_marked_as_failed_and_will_run_again(instance: dg.DagsterInstance, ended: int) -> None:
+    run = started(instance, LOCAL, ended)
+    record = instance.get_run_record_by_id(run.run_id)
+    assert record is not None
+
+    monitor_started_run(instance, None, record, dg.get_dagster_logger())  # type: ignore[arg-type]
+
+    (failed,) = instance.get_runs()
+    assert failed.status == dg.DagsterRunStatus.FAILURE
+    assert failed.tags["dagster/will_retry"] == "true"
+
+
+class OtherMachine(DagsterApiServicer):
+    """A code server elsewhere that knows one run."""
+
+    run_id = ""
+
+    def CanCancelExecution(self, request: Any, _context: Any) -> Any:  # noqa: N802 - the protocol's name
+        asked = json.loads(request.serialized_can_cancel_execution_request)["run_id"]
+        result = serialize_value(CanCancelExecutionResult(can_cancel=asked == self.run_id))
+        return dagster_api_pb2.CanCancelExecutionReply(serialized_can_cancel_execution_result=result)
+
+
+def test_a_run_on_another_machine_is_what_its_code_server_says(
+    instance: dg.DagsterInstance, ended: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lakehouse.defs.run_launcher._LOCAL", ())
+    servicer, server = OtherMachine(), grpc.server(futures.ThreadPoolExecutor(1))
+    add_DagsterApiServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
+    port = server.add_insecure_port("127.0.0.1:0")
+    remote = {GRPC_INFO_TAG: json.dumps({"host": "127.0.0.1", "port": port})}
+    server.start()
+
+    known, unknown = started(instance, remote, ended), started(instance, remote, ended)
+    servicer.run_id = known.run_id
+
+    assert status(instance, known) == WorkerStatus.RUNNING
+    assert status(instance, unknown) == WorkerStatus.NOT_FOUND
+    server.stop(None).wait()
+    assert status(instance, unknown) == WorkerStatus.RUNNING  # until the server is back
+
+
+def test_a_number_that_another_process_has_got_is_noticed(ended: int) -> None:
+    assert is_running(os.getpid(), time.time())
+    assert not is_running(os.getpid(), 0.0)
+    assert not is_running(ended, time.time())
+    assert has_ended(ended)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no zombies")
+def test_a_zombie_has_ended() -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        deadline = time.monotonic() + 30
+        while is_running(process.pid, time.time()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+        assert not is_running(process.pid, time.time())
+        assert not has_ended(process.pid)
+
+
+def test_who_writes_a_table_or_builds_is_in_its_pool() -> None:
+    from lakehouse.defs.dbt.assets import dbt_models
+    from lakehouse.defs.published.jobs import publish_tables
+    from lakehouse.defs.raw.assets import raw_assets
+
+    assert dbt_models.op.pool == publish_tables.pool == BUILD_POOL
+    assert {asset.op.pool for asset in raw_assets} == {dataset.table for dataset in DATASETS.values()}
