@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from lakehouse.datasets.months import Month
@@ -44,6 +45,8 @@ class Settings(BaseSettings):
     # NoDecode: the environment says 2024-01, which pydantic-settings would read as JSON.
     first_month: Annotated[Month, NoDecode] = Field(default=Month(2024, 1), alias="LAKEHOUSE_FIRST_MONTH")
     tlc_source: str = Field(default=PUBLISHER, alias="TLC_SOURCE")
+
+    webhook: SecretStr | None = Field(default=None, alias="LAKEHOUSE_WEBHOOK")
 
     duckdb_memory_limit: str = Field(default="2GB", alias="DUCKDB_MEMORY_LIMIT")
 
@@ -118,6 +121,14 @@ class Settings(BaseSettings):
             raise ValueError("this is no address of a service; write it as http://host:port or https://host:port")
         return value
 
+    @field_validator("webhook", mode="after")
+    @classmethod
+    def _web_address(cls, value: SecretStr | None) -> SecretStr | None:
+        address = urlsplit(value.get_secret_value()) if value else None
+        if address and (address.scheme not in ("http", "https") or not address.hostname):
+            raise ValueError("this is no address on the web; write it as https://host/path")
+        return value
+
     @field_validator("s3_bucket", mode="after")
     @classmethod
     def _bucket_name(cls, value: str) -> str:
@@ -169,6 +180,15 @@ def _variable(loc: int | str) -> str:
     return (field and field.alias) or str(loc)
 
 
+def _shown(error: ErrorDetails) -> str:
+    """The value that can't be used, unless it is a secret."""
+    field = Settings.model_fields.get(str(error["loc"][0])) or next(
+        (field for field in Settings.model_fields.values() if field.alias == error["loc"][0]), None
+    )
+    is_secret = field is not None and "SecretStr" in str(field.annotation)
+    return "" if is_secret else f" (it is {str(error['input'])!r})"
+
+
 @lru_cache(maxsize=1)
 def load_settings() -> Settings:
     """The settings of this process.
@@ -196,8 +216,7 @@ def settings_with(variables: dict[str, str]) -> Settings:
         ) from None
     except ValidationError as error:
         wrong = "; ".join(
-            f"{_variable(e['loc'][0])}: {e['msg'].removeprefix('Value error, ')} (it is {str(e['input'])!r})"
-            for e in error.errors()
+            f"{_variable(e['loc'][0])}: {e['msg'].removeprefix('Value error, ')}{_shown(e)}" for e in error.errors()
         )
         raise SettingsError(
             f"A setting can't be used: {wrong}. The command did not start. Correct the setting in the environment or "

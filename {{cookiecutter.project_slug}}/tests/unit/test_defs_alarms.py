@@ -1,0 +1,140 @@
+"""The message that a webhook gets of a failed run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import requests
+from tests.unit.dagster_project import Project
+from tests.unit.servers import Quiet, serving
+
+from lakehouse.defs.automation import alarms
+from lakehouse.errors import RefusedError, SettingsError
+from lakehouse.settings import settings_with
+
+SENTENCE = "green_tripdata_2024-01.parquet has 0 rows. Nothing was loaded."
+
+
+@pytest.fixture
+def posted() -> Iterator[tuple[str, list[dict[str, str]], list[int]]]:
+    """A webhook: its address, what it was sent, and how it answers, in turn."""
+    texts: list[dict[str, str]] = []
+    answers: list[int] = []
+
+    class Webhook(Quiet):
+        def do_POST(self) -> None:  # noqa: N802 - http.server calls it so
+            texts.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.answer(answers.pop(0) if answers else 200, {})
+
+    with serving(Webhook) as address:
+        yield address, texts, answers
+
+
+def failed_run(error: Exception, tags: dict[str, str]) -> str:
+    """The message of a run that ended so."""
+
+    @dg.op
+    def raw__green_trips() -> None:
+        raise error
+
+    @dg.job(tags=tags)
+    def bronze_months() -> None:
+        raw__green_trips()
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = bronze_months.execute_in_process(instance=instance, raise_on_error=False)
+        context = dg.build_run_status_sensor_context(
+            "failed_runs",
+            dagster_event=result.get_run_failure_event(),
+            dagster_instance=instance,
+            dagster_run=result.dagster_run,
+        )
+        return alarms.message(context.for_run_failure())
+
+
+@pytest.mark.parametrize("error", [dg.Failure(SENTENCE, allow_retries=False), RefusedError(SENTENCE)], ids=type)
+def test_a_message_names_run_part_and_step_and_has_the_sentence(error: Exception) -> None:
+    said = failed_run(error, {"dagster/partition": "2024-01-01"})
+
+    assert f"the run bronze_months of 2024-01-01 failed. raw__green_trips: {SENTENCE} Its log is" in said
+    assert "\n" not in said
+
+
+def test_a_message_names_the_span_of_a_run_over_many_months() -> None:
+    span = {"dagster/asset_partition_range_start": "2024-01-01", "dagster/asset_partition_range_end": "2024-03-01"}
+
+    assert "of 2024-01-01 to 2024-03-01 failed" in failed_run(RefusedError(SENTENCE), span)
+
+
+def test_an_error_of_any_length_fits_into_a_message() -> None:
+    assert len(failed_run(RefusedError("long " * 5000), {})) < 1000
+
+
+def test_a_webhook_that_is_busy_is_asked_again(posted: tuple[str, list[dict[str, str]], list[int]]) -> None:
+    address, texts, answers = posted
+    answers += [503, 429]
+
+    alarms.send(address, SENTENCE)
+
+    assert texts == [{"text": SENTENCE}] * 3
+
+
+def test_a_webhook_that_refuses_is_an_error_of_the_tick(
+    posted: tuple[str, list[dict[str, str]], list[int]],
+) -> None:
+    address, _, answers = posted
+    answers.append(404)
+
+    with pytest.raises(requests.HTTPError, match="404"):
+        alarms.send(address, SENTENCE)
+
+
+@pytest.mark.slow
+def test_the_sensor_tells_of_runs_that_are_not_tried_again(
+    tmp_path: Path, posted: tuple[str, list[dict[str, str]], list[int]]
+) -> None:
+    address, texts, _ = posted
+    ask = """
+import json, dagster as dg
+from lakehouse.definitions import defs
+from lakehouse.defs.automation import alarms
+sensor = next((s for s in defs().sensors or () if s.name == "failed_runs"), None)
+for tags in ({}, {"dagster/will_retry": "true"}) if sensor else ():
+    @dg.op
+    def step():
+        raise dg.Failure("SENTENCE", allow_retries=False)
+    @dg.job(tags=tags)
+    def one():
+        step()
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = one.execute_in_process(instance=instance, raise_on_error=False)
+        context = dg.build_run_status_sensor_context(
+            "failed_runs", result.get_run_failure_event(), instance, result.dagster_run
+        )
+        sensor(context.for_run_failure())
+print(json.dumps(sensor and sensor.default_status.value))
+""".replace("SENTENCE", SENTENCE)
+
+    without = Project(tmp_path / "without", {}).ask(ask, warnings="ignore")
+    started = Project(tmp_path / "with", {"LAKEHOUSE_WEBHOOK": address}).ask(ask, warnings="ignore")
+
+    assert (without, started) == (None, "RUNNING")
+    (told,) = texts
+    assert SENTENCE in told["text"]
+
+
+def test_the_address_of_a_webhook_is_a_secret() -> None:
+    settings = settings_with({"LAKEHOUSE_WEBHOOK": "https://hooks.example.com/T000/token"})
+
+    assert "token" not in repr(settings)
+
+
+def test_a_wrong_address_of_a_webhook_is_refused_without_showing_it() -> None:
+    with pytest.raises(SettingsError, match="LAKEHOUSE_WEBHOOK: this is no address on the web") as caught:
+        settings_with({"LAKEHOUSE_WEBHOOK": "hooks.example.com/T000/secret"})
+
+    assert "secret" not in str(caught.value)
