@@ -60,7 +60,8 @@ def _sentence(event: dg.DagsterEvent) -> str:
     elif error := data.error:
         while error.cause:
             error = error.cause
-        text = error.message.partition(": ")[2] or error.message
+        name, _, rest = error.message.partition(": ")
+        text = rest if error.cls_name and name.endswith(error.cls_name) else error.message
     else:
         text = event.message or "no error was recorded."
     text = " ".join(text.split())
