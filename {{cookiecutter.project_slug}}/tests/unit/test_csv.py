@@ -121,7 +121,7 @@ def test_each_way_to_write_it_gives_the_same_rows(
         ("4;;12.34,5;x", r"'price' has '12.34,5'"),
         ("4;;1,234.5;x", r"'price' has '1,234.5'"),
         ("1.0;;1;x", r"'number' has '1.0'"),
-        ("4;;1", r"not a whole CSV file .*Expected 4 columns, got 3"),
+        ("4;;1", r"orders.csv: row 3 \(counted from 0\) has 3 values; expected 4, as the line of names has: '4;;1'"),
     ],
 )
 def test_a_value_that_is_not_as_declared_is_refused(
@@ -139,7 +139,7 @@ def test_a_value_that_is_not_as_declared_is_refused(
 def test_bytes_of_another_encoding_are_refused(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     declare(monkeypatch, Csv())
 
-    with pytest.raises(RefusedError, match=r"orders.csv can't be read: it is not a whole CSV file .*invalid UTF8"):
+    with pytest.raises(RefusedError, match=r"the column 'note' has b'caf\\xe9' in row 1 .* expected text in utf-8"):
         loaded(lake, PLAIN.encode("latin-1"), tmp_path)
 
     assert lake.history("raw.orders") == []

@@ -279,8 +279,14 @@ def test_the_declaration_loads_the_sample_exactly(tmp_path: Path, case: str) -> 
             "has no line of names: line 1 is '1;2024-01-05;x', which looks like values",
         ),
         (b"a;b\n1;2;\n3;4;\n", "has 2 names in line 1, but 3 values in the lines below it, such as '1;2;'"),
-        (b"a,b\n1,2\n3\n4,5\n6,7\n", r"can't be read as Csv\(\): CSV parse error: Expected 2 columns, got 1: 3"),
-        (b"a;b\n1;2\n3;4\nTotal: 2 rows\n", r"can't be read as Csv\(delimiter=\";\"\): .* got 1: Total: 2 rows"),
+        (
+            b"a,b\n1,2\n3\n4,5\n6,7\n",
+            r"can't be read as Csv\(\): row 1 \(counted from 0\) has 1 values; expected 2, .*: '3'",
+        ),
+        (
+            b"a;b\n1;2\n3;4\nTotal: 2 rows\n",
+            r"can't be read as Csv\(delimiter=\";\"\): row 2 .* has 1 values; expected 2, .*: 'Total: 2 rows'",
+        ),
         (b'[{"a": 1}]', "is a JSON list: .* Write one object per line"),
         (b'{"a": 1}\n{"a": ', "line 2 is not one whole JSON object"),
         (b"<html><body>Not found</body></html>", "is a web page or XML"),

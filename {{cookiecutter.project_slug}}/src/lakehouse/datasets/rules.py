@@ -286,6 +286,8 @@ def _wrong_text(form: Csv | JsonLines) -> Iterator[str]:
         for option in ("delimiter", "quote", "decimal"):
             if len(sign := getattr(form, option)) != 1 and (option, sign) != ("quote", ""):
                 yield f"format: {option}={sign!r} is not one sign. Write one."
+            elif option != "decimal" and not sign.isascii():
+                yield f"format: {option}={sign!r} is no ASCII sign. Read such files by a function of your own."
         if len(form.thousands) > 1:
             yield f"format: thousands={form.thousands!r} is not one sign. Write one, or none."
         if form.junk_rows < 0:

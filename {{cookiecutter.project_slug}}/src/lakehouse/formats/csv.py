@@ -4,94 +4,54 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Any, Literal
 
 import pyarrow as pa
+from pyarrow import compute
 from pyarrow import csv as arrow
 
 from lakehouse.datasets.formats import Csv
 from lakehouse.formats.compression import decompressed
-from lakehouse.formats.protocol import Unread, UnreadRows, row_from_0
+from lakehouse.formats.protocol import ContentError, Unread, UnreadRows, row_from_0
+from lakehouse.formats.text import CsvText, is_utf8
+
+# its stubs know no plain Python values
+pc: Any = compute
 
 LONGEST_NAMES = 1 << 20  # bytes of the line of names, with the lines before it
+BLOCK = 1 << 20
+LONGEST_ROW = 16 << 20  # bytes; only a file with a row beyond `BLOCK` is read in such blocks
 MOST_AHEAD = 100_000
+MARK = "\ufeff"
 
 
 class CsvReader:
     """A CSV file, read block by block. `source` is an open file that can seek.
 
-    With `unread`, a row with too few or too many values is put there.
+    With `unread`, a row with too few or too many values, or with the names of the columns, is put there.
     """
 
     def __init__(self, declared: Csv, source: Any, unread: UnreadRows | None = None) -> None:
-        names = names_in(declared, source)
-        source.seek(0)
-        self.schema = pa.schema([(name, pa.string()) for name in names])
+        self._names, self._head = _names_and_lines(declared, source)
+        self.schema = pa.schema([(name, pa.string()) for name in self._names])
         self.rows: int | None = None
         self.is_synthetic = False
-        self._unread = unread
+        self._declared, self._source, self._unread = declared, source, unread
         self._ahead: dict[int, Unread] = {}  # rows that Arrow has left out and that are not in a batch yet
-        self._lines_before = declared.junk_rows + 1
-        # What this reads from is let go of with it.
-        self._reader = arrow.open_csv(
-            decompressed(source, declared.compression),
-            read_options=arrow.ReadOptions(
-                column_names=names,
-                skip_rows=declared.junk_rows + 1,
-                encoding=declared.encoding,
-                use_threads=unread is None,  # with threads, Arrow does not say which row it left out
-            ),
-            parse_options=arrow.ParseOptions(
-                delimiter=declared.delimiter,
-                quote_char=declared.quote or False,
-                newlines_in_values=bool(declared.quote),
-                ignore_empty_lines=len(names) > 1,  # of one column, an empty line is an empty value
-                invalid_row_handler=None if unread is None else self._leave_out,
-            ),
-            convert_options=arrow.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),
-        )
+        self._reader: Any = None
+        self._rest = self._blocks(BLOCK)
+        # Arrow reads a first block, so what is no such file is known as it is opened.
+        self._first = next(self._rest, None)
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Its rows in their order, with these columns."""
-        if self._unread is None:
-            for batch in self._reader:
-                yield batch.select(list(columns))
-            return
         done = 0
-        for batch in self._reader:
-            whole = self._with_rows_left_out(batch.select(list(columns)), done, self._unread)
-            done += len(whole)
-            yield whole
-        empty: Any = pa.schema([(name, pa.string()) for name in columns]).empty_table()
-        yield self._with_rows_left_out(pa.RecordBatch.from_pydict(empty.to_pydict(), empty.schema), done, self._unread)
-
-    def _leave_out(self, row: Any) -> Literal["skip", "error"]:
-        """What to do with a row that has too few or too many values."""
-        if len(self._ahead) >= MOST_AHEAD:
-            return "error"  # as it is without `unread`: it is no such file
-        number = row.number - self._lines_before - 1
-        reason = f"{self.place(number)} has {row.actual_columns} values; expected {row.expected_columns}"
-        self._ahead[number] = Unread(reason, None, row.text)
-        return "skip"
-
-    def _with_rows_left_out(self, batch: pa.RecordBatch, first: int, unread: UnreadRows) -> pa.RecordBatch:
-        """The batch with nulls in place of the rows that were left out before, within and right after its rows."""
-        pieces: list[pa.RecordBatch] = []
-        taken, row = 0, first
-        nothing: Any = pa.RecordBatch.from_arrays([pa.nulls(1, pa.string())] * batch.num_columns, schema=batch.schema)
-        for number in sorted(self._ahead):
-            good = number - row
-            if good > len(batch) - taken:
-                break
-            pieces += [batch.slice(taken, good), nothing]
-            taken, row = taken + good, number + 1
-            unread[number] = [self._ahead.pop(number)]
-        if not pieces:
-            return batch
-        table: Any = pa.Table.from_batches([*pieces, batch.slice(taken)])
-        whole: pa.RecordBatch = table.combine_chunks().to_batches()[0]
-        return whole
+        for batch in chain([self._first] if self._first else [], self._rest):
+            self._look_for_names(batch, done)
+            done += len(batch)
+            yield batch.select([self._names.index(name) for name in columns])
 
     def place(self, row: int) -> str:
         """How a message names a row: by its number."""
@@ -99,7 +59,153 @@ class CsvReader:
 
     def close(self) -> None:
         """Let go of it."""
-        self._reader.close()
+        if self._reader is not None:
+            self._reader.close()
+
+    def _blocks(self, size: int, done: int = 0) -> Iterator[pa.RecordBatch]:
+        """Its rows but the first `done`, with all columns. Where rows are left out, with nulls in place of them."""
+        row = 0
+        try:
+            # What this reads from is let go of with it.
+            self._reader = self._opened(size, None if self._unread is None else self._leave_out)
+            for batch in self._with_rows_left_out(self._reader):
+                row += len(batch)
+                if row > done:
+                    yield batch.slice(max(0, len(batch) - (row - done)))
+                elif self._unread:
+                    self._unread.clear()  # those of rows that were given before
+        except ContentError:
+            raise
+        except pa.ArrowInvalid as error:
+            if "straddling" not in str(error):
+                raise self._named(error) from error
+            if size == LONGEST_ROW:
+                raise ContentError(
+                    f"a row after {row_from_0(row)} is longer than {LONGEST_ROW:,} bytes. Look for a quote there that "
+                    "is never closed; if the row is as it should be, read the file by a function of your own"
+                ) from error
+        else:
+            return
+        yield from self._blocks(LONGEST_ROW, max(row, done))
+
+    def _opened(self, size: int, leave_out: Callable[[Any], Literal["skip", "error"]] | None, kind: Any = None) -> Any:
+        """Arrow's reader from the first row on."""
+        self._ahead.clear()
+        self._source.seek(0)
+        content = decompressed(self._source, self._declared.compression)
+        text: Any = pa.PythonFile(CsvText(self._declared, content, self._head), "r")  # not in the stub
+        return arrow.open_csv(
+            text,
+            read_options=arrow.ReadOptions(
+                column_names=self._names,
+                skip_rows=1,
+                block_size=size,
+                use_threads=leave_out is None,  # with threads, Arrow does not say which row it left out
+            ),
+            parse_options=arrow.ParseOptions(
+                delimiter=self._declared.delimiter,
+                quote_char=self._declared.quote or False,
+                newlines_in_values=bool(self._declared.quote),
+                ignore_empty_lines=len(self._names) > 1,  # of one column, an empty line is an empty value
+                invalid_row_handler=leave_out,
+            ),
+            convert_options=arrow.ConvertOptions(column_types=dict.fromkeys(self._names, kind or pa.string())),
+        )
+
+    def _leave_out(self, row: Any) -> Literal["skip", "error"]:
+        """What to do with a row that has too few or too many values."""
+        if len(self._ahead) >= MOST_AHEAD:
+            return "error"  # as it is without `unread`: it is no such file
+        self._ahead[row.number - 2] = Unread(self._reason(row), None, row.text)
+        return "skip"
+
+    def _reason(self, row: Any) -> str:
+        return f"{self.place(row.number - 2)} has {row.actual_columns} values; expected {row.expected_columns}"
+
+    def _with_rows_left_out(self, batches: Any) -> Iterator[pa.RecordBatch]:
+        """Arrow's batches with nulls in place of the rows that were left out before, within and after their rows."""
+        row = 0
+        nothing: Any = pa.RecordBatch.from_arrays([pa.nulls(1, pa.string())] * len(self._names), schema=self.schema)
+        for batch in chain(batches, [nothing.slice(1)]):
+            pieces: list[pa.RecordBatch] = []
+            taken = 0
+            for number in sorted(self._ahead):
+                good = number - row
+                if good > len(batch) - taken:
+                    break
+                pieces += [batch.slice(taken, good), nothing]
+                taken, row = taken + good, number + 1
+                if self._unread is not None:
+                    self._unread[number] = [self._ahead.pop(number)]
+            row += len(batch) - taken
+            if not pieces:
+                yield batch
+                continue
+            table: Any = pa.Table.from_batches([*pieces, batch.slice(taken)])
+            yield table.combine_chunks().to_batches()[0]
+
+    def _named(self, error: Exception) -> Exception:
+        """The error with the row at which it comes; the file is read again for it, from its beginning."""
+        reasons: list[str] = []
+
+        def look(row: Any) -> Literal["skip", "error"]:
+            reasons.append(f"{self._reason(row)}, as the line of names has: {row.text[:80]!r}")
+            return "error"
+
+        row = 0
+        try:
+            for batch in self._opened(LONGEST_ROW, look, pa.binary()):
+                for name, values in zip(self._names, batch.columns, strict=True):
+                    if (position := _first_no_text(values)) is not None:
+                        found: bytes = values[position].as_py()
+                        return ContentError(
+                            f"the column {name!r} has {found[:80]!r} in {self.place(row + position)}; expected text in "
+                            f"{self._declared.encoding}. Declare the encoding that the file has, such as cp1252"
+                        )
+                row += len(batch)
+        except pa.ArrowInvalid:
+            if reasons:
+                return ContentError(reasons[0])
+        return error
+
+    def _look_for_names(self, batch: pa.RecordBatch, first: int) -> None:
+        """Find rows that have the names of the columns again, as files that were put together have.
+
+        Raises:
+            ContentError: there is one, and no bad rows may be.
+        """
+        if len(self._names) < 2:
+            return
+        begins = pc.is_in(batch.column(0), pa.array([self._names[0], MARK + self._names[0]]))
+        if not pc.any(begins).as_py():
+            return
+        for position in pc.indices_nonzero(begins).to_pylist():
+            values = [column[position].as_py() for column in batch.columns]
+            if values[1:] != self._names[1:]:
+                continue
+            reason = (
+                f"{self.place(first + position)} has the names of the columns again: "
+                f"{self._declared.delimiter.join(values)[:80]!r}; expected values"
+            )
+            if self._unread is None:
+                raise ContentError(
+                    f"{reason}. If several files were put one behind the other, leave this line out; or declare a "
+                    "name with a * in `files`, and put each file into the source folder"
+                )
+            self._unread[first + position] = [Unread(reason, None, self._declared.delimiter.join(values))]
+
+
+def _first_no_text(values: pa.Array[Any]) -> int | None:
+    """The position of the first value that is no UTF-8."""
+    try:
+        values.cast(pa.string())
+    except pa.ArrowInvalid:
+        for position, value in enumerate(values.to_pylist()):
+            try:
+                (value or b"").decode()
+            except UnicodeDecodeError:
+                return position
+    return None
 
 
 def names_in(declared: Csv, source: Any) -> list[str]:
@@ -109,9 +215,15 @@ def names_in(declared: Csv, source: Any) -> list[str]:
         pa.ArrowInvalid: there is no such line, or it is not written as declared.
         OSError: it can't be decompressed.
     """
+    return _names_and_lines(declared, source)[0]
+
+
+def _names_and_lines(declared: Csv, source: Any) -> tuple[list[str], int]:
+    """The names of the columns, and how many lines end with them: a name may have line ends."""
     head = io.BytesIO(decompressed(source, declared.compression).read(LONGEST_NAMES))
     # What is no text is found with the rows: this reads on beyond the line of names.
-    text = io.TextIOWrapper(head, encoding=_without_mark(declared.encoding), errors="replace", newline="")
+    encoding = "utf-8-sig" if is_utf8(declared.encoding) else declared.encoding
+    text = io.TextIOWrapper(head, encoding=encoding, errors="replace", newline="")
     try:
         for _ in range(declared.junk_rows):
             text.readline()
@@ -126,9 +238,8 @@ def names_in(declared: Csv, source: Any) -> list[str]:
     except csv.Error as error:
         raise pa.ArrowInvalid(f"its line of column names can't be read: {error}") from error
     if not names:
-        raise pa.ArrowInvalid("it has no line of column names")
-    return names
-
-
-def _without_mark(encoding: str) -> str:
-    return "utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding
+        raise pa.ArrowInvalid(
+            f"it has no line of column names: line {declared.junk_rows + 1} is blank. If the names stand further down, "
+            "declare junk_rows with the number of lines above them"
+        )
+    return names, declared.junk_rows + lines.line_num

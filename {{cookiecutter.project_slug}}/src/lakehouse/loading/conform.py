@@ -22,6 +22,7 @@ from lakehouse.datasets.types import digits_of
 from lakehouse.errors import RefusedError
 from lakehouse.formats.protocol import UnreadRows, row_from_0
 from lakehouse.loading.convert import accepts, arrow_type, converted, first_out_of_range, in_lists, is_text
+from lakehouse.loading.hints import hint
 from lakehouse.loading.spelling import example_of_a_date, example_of_a_number, example_of_a_time, plain
 
 # its stubs know no plain Python values
@@ -361,7 +362,10 @@ class Conformer:
         return first_out_of_range(column, found)
 
     def _refusal(self, column: Column, source: str, values: pa.Array[Any], position: int) -> BadValueError:
-        return BadValueError(f"{self.file}: {self._reason(column, source, values, position)}. {fix(self.dataset)}")
+        what_to_declare = hint(column, values.slice(position, 1), self.dataset.format)
+        return BadValueError(
+            f"{self.file}: {self._reason(column, source, values, position)}. {fix(self.dataset)}{what_to_declare}"
+        )
 
     def _reason(self, column: Column, source: str, values: pa.Array[Any], position: int) -> str:
         """What is wrong with a value, as text."""

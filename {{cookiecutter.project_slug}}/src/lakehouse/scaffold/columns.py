@@ -197,11 +197,15 @@ def _two_readings(columns: list[Texts], chosen: Numbers, others: list[Numbers]) 
             if other.decimal == chosen.decimal or not column.all_in(column.numbers.get(chosen)):
                 continue
             if column.signed[chosen].matched and other.thousands == chosen.decimal:
+                is_thousands = bool(chosen.thousands) and chosen.thousands in column.first
+                sign = chosen.thousands if is_thousands else chosen.decimal
+                can, was = "be the decimal sign", "to stand between thousands"
+                if not is_thousands:
+                    can, was = "stand between thousands", "as the decimal sign"
                 return [
                     (
-                        f"Numbers such as {column.first} have two readings: {chosen.decimal!r} can also stand between "
-                        f"thousands. It was taken as the decimal sign. If it is not, declare "
-                        f"decimal={other.decimal!r}, thousands={other.thousands!r}."
+                        f"Numbers such as {column.first} have two readings: {sign!r} can also {can}. It was taken "
+                        f"{was}. If that is wrong, declare decimal={other.decimal!r}, thousands={other.thousands!r}."
                     )
                 ]
     return []

@@ -14,7 +14,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, fields, replace
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,10 +28,12 @@ from lakehouse.errors import RefusedError
 from lakehouse.formats.compression import decompressed
 
 HEAD = 256 << 10  # bytes that the delimiter is guessed from
+LONG_HEAD = 32 << 20  # where a row is longer than that
+csv.field_size_limit(LONG_HEAD)
 BLOCK = 1 << 20
 MOST_JUNK = 100  # lines before the line of names
 MOST_FOOTER = 20  # rows below the table, blank ones among them
-_TOTAL = re.compile(
+TOTAL = re.compile(
     r"(grand |sub-?)?(totals?|sum|sums|summe|gesamt|gesamtsumme|insgesamt|totale|somme|suma|soma|totaal|celkem|razem)"
     r"( (19|20)\d\d)?:?",
     re.IGNORECASE,
@@ -59,6 +61,9 @@ _MARKS = {
 # Bytes that Windows' code page leaves undefined.
 _NOT_IN_CP1252 = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")
 _VALUE = re.compile(r"[+-]?[\d.,' ]*\d[\d.,' ]*[%€$£]?|\d{1,4}([-./])\d{1,2}\1\d{1,4}([ T].*)?|\d{1,2}:\d\d(:\d\d)?")
+_LINE_ENDS = re.compile(r"\r\n|\r|\n")
+# A character of two bytes or more, as UTF-8 has it and hardly any other encoding.
+_OF_UTF8 = re.compile(rb"[\xc3-\xf4][\x80-\xbf]")
 _YEAR = re.compile(r"(19|20)\d\d")
 
 
@@ -151,9 +156,16 @@ def _text(path: Path, declared: Csv) -> Form:
     encoding, is_ascii, notes = _encoding(path, declared, head)
     if start[:1] == b"{":
         return Form(JsonLines(encoding=encoding, compression=declared.compression), is_ascii, notes)
+    if len(head) == HEAD and head.count(b"\n") + head.count(b"\r") < 3:
+        with _opened(path, declared) as source:
+            head = source.read(LONG_HEAD)
     text = codecs.getincrementaldecoder(_reads(encoding))().decode(head)
-    is_cut = len(head) == HEAD
-    table = _table(path, text, is_cut=is_cut)
+    table = _table(path, text, is_cut=len(head) in (HEAD, LONG_HEAD))
+    if table.blank:
+        blank = (
+            f"Line {table.blank} is blank, and rows follow. Look whether another table begins there: its rows count."
+        )
+        notes = (*notes, blank)
     return Form(
         replace(declared, encoding=encoding, delimiter=table.delimiter, quote=table.quote, junk_rows=table.junk),
         is_ascii,
@@ -220,7 +232,7 @@ def _footer(rows: Sequence[list[Any]], most: int) -> list[str]:
     found: list[str] = []
     notes: list[str] = []
     for row in reversed(rows):
-        if not row or (_TOTAL.fullmatch(str(row[0]).strip()) and len(row) < most):
+        if not row or (TOTAL.fullmatch(str(row[0]).strip()) and len(row) < most):
             found = [*map(str, row[:1]), *notes, *found]
             notes = []
         elif len(row) == 1 and isinstance(row[0], str) and most > 2:
@@ -251,8 +263,13 @@ def _encoding(path: Path, declared: Csv, head: bytes) -> tuple[str, bool, tuple[
         return name, False, (f"The encoding {name} is a guess: each second byte is zero.",)
     decoder = codecs.getincrementaldecoder("utf-8")()
     is_ascii, is_utf8, is_windows, example = True, True, True, b""
+    like_utf8 = b""
     for block in _blocks(path, declared):
+        if 0 in block:
+            raise RefusedError(f"{path} has a zero byte, so it is no text. Save it as UTF-8, or give another file.")
         is_ascii = is_ascii and block.isascii()
+        if not like_utf8 and (found := _OF_UTF8.search(block)):
+            like_utf8 = block[max(0, found.start() - 15) : found.end()]
         is_windows = is_windows and not _NOT_IN_CP1252.search(block)
         if is_utf8:
             try:
@@ -264,10 +281,20 @@ def _encoding(path: Path, declared: Csv, head: bytes) -> tuple[str, bool, tuple[
     if is_utf8:
         return "utf-8", is_ascii, ()
     name = "cp1252" if is_windows else "latin-1"
-    words = re.split(r"[\s;,|\"]+", example.decode(name, errors="replace"))
-    shown = next((word for word in words if not word.isascii()), "")
-    note = f"The bytes are no UTF-8. The encoding {name} is a guess: look whether {shown!r} is what was meant."
+    meant = _word(example, name)
+    note = f"The bytes are no UTF-8. The encoding {name} is a guess: look whether {meant!r} is what was meant."
+    if like_utf8:
+        note += (
+            f" Other bytes are as in UTF-8, and become {_word(like_utf8, name)!r}. If the file has two encodings, save "
+            "it in one."
+        )
     return name, False, (note,)
+
+
+def _word(text: bytes, encoding: str) -> str:
+    """The first word that is not ASCII."""
+    words = re.split(r"[\s;,|\"]+", text.decode(encoding, errors="replace"))
+    return next((word for word in words if not word.isascii()), "")
 
 
 def _blocks(path: Path, declared: Csv) -> Iterator[bytes]:
@@ -286,6 +313,7 @@ class _Table:
     names: list[str]
     before: list[str]
     rank: tuple[float, ...]
+    blank: int = 0  # a blank line between rows, from 1
 
 
 def _table(path: Path, text: str, *, is_cut: bool) -> _Table:
@@ -355,8 +383,23 @@ def _read(text: str, delimiter: str, quote: str, order: int, *, is_cut: bool) ->
     named = not any(map(_is_value, names))
     before = rows[start - 1][1] if start else []
     return _Table(
-        delimiter, quote, junk, names, before, (round(even, 2), named, -min(start, 1), quoted < 0.5, width, -order)
+        delimiter,
+        quote,
+        junk,
+        names,
+        before,
+        (round(even, 2), named, -min(start, 1), quoted < 0.5, width, -order),
+        _blank_line(rows[start:]),
     )
+
+
+def _blank_line(rows: list[tuple[int, list[str]]]) -> int:
+    """The number of a blank line between rows, from 1; 0 if there is none."""
+    for (before, row), (next_before, _) in pairwise(rows):
+        lines = 1 + sum(len(_LINE_ENDS.findall(value)) for value in row)
+        if next_before > before + lines:
+            return before + lines + 1
+    return 0
 
 
 def _first_row(rows: list[tuple[int, list[str]]], width: int) -> int | None:

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import compute
 
-from lakehouse.datasets.formats import Format, Parquet
+from lakehouse.datasets.formats import Csv, Format, Parquet
 from lakehouse.datasets.model import BEGINNING, Column, Dataset, Name, normalised
 from lakehouse.datasets.parts import Part, Whole
 from lakehouse.datasets.rules import problem
@@ -24,7 +24,7 @@ from lakehouse.formats import open_reader
 from lakehouse.formats.protocol import Reader
 from lakehouse.loading.conform import Conformer, plan
 from lakehouse.scaffold.columns import TextFormat, Texts, Typed, spelled, typed, typed_by_file, wider, widest
-from lakehouse.scaffold.form import as_declared, form_of, same_form
+from lakehouse.scaffold.form import TOTAL, as_declared, form_of, same_form
 from lakehouse.scaffold.key import candidates, key_of
 from lakehouse.scaffold.names import column_names
 from lakehouse.scaffold.series import Series, series_of
@@ -181,17 +181,21 @@ class Steps:
     def _types_of_text(self) -> tuple[dict[str, Typed], tuple[str, ...]]:
         assert isinstance(self.declared, TextFormat)  # noqa: S101 - for the type checker; the caller asked
         seen = {name: Texts() for name in self.present if name or self._blank == 1}
+        ends = Ends()
         for sample in self.samples:
             for batch in self._batches(sample, list(seen)):
                 self.rows += len(batch)
+                ends.add(batch)
                 for name in batch.schema.names:
                     seen[name].add(batch.column(name))
+            ends.end()
         self._require_rows()
         if (self._blank and "" not in seen) or not seen.get("", Texts(rows=1)).filled:
             # a delimiter at the end of each line makes a column without name and values
             seen.pop("", None)
             self.left_out[""] = f"{self._blank} of the columns have no name" if self._blank > 1 else "it has no name"
         self.declared, told = spelled(seen.values(), self.declared)
+        told += ends.notes() if isinstance(self.declared, Csv) else ()
         return {name: typed(texts, self.declared) for name, texts in seen.items()}, told
 
     def _types_of_parquet(self) -> tuple[dict[str, Typed], tuple[str, ...]]:
@@ -372,6 +376,56 @@ class Seen:
     def inside(self) -> list[tuple[str, float]]:
         """The share of each column's times that lie in the part of their file."""
         return [(name, self._inside[name] / times) for name, times in self._times.items() if times]
+
+
+class Ends:
+    """The last rows of CSV files: totals, and rows without any value, are loaded as rows like others."""
+
+    def __init__(self) -> None:
+        self._empty = 0
+        self._last: list[str] = []
+        self._totals: list[list[str]] = []
+        self._fewest, self._fewest_before = 1 << 30, 1 << 30  # values in a row, and in a row before the last one
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Look at one batch."""
+        if batch.num_columns < 2 or any(pa.types.is_list(kind) for kind in batch.schema.types):
+            return
+        filled = sum(
+            pc.not_equal(pc.utf8_trim_whitespace(values), "").fill_null(False).cast(pa.int64()).to_numpy()
+            for values in batch.columns
+        )
+        counts = filled[filled > 0]
+        self._empty += len(filled) - len(counts)
+        if len(counts):
+            last = int(filled.nonzero()[0][-1])
+            self._last = [column[last].as_py() or "" for column in batch.columns]
+            self._fewest_before = min(self._fewest, *counts[:-1].tolist(), 1 << 30)
+            self._fewest = min(self._fewest_before, int(counts[-1]))
+
+    def end(self) -> None:
+        """The sample ends."""
+        filled = [value for value in self._last if value.strip()]
+        if filled and (
+            TOTAL.fullmatch(filled[0].strip())
+            or (len(filled) * 2 <= len(self._last) and len(filled) < self._fewest_before)
+        ):
+            self._totals.append(filled)
+        self._last = []
+
+    def notes(self) -> tuple[str, ...]:
+        """What to tell."""
+        found = []
+        if self._totals:
+            found.append(
+                f"The last row has {', '.join(self._totals[0])[:80]!r} only, as sums have. It is loaded as a row. "
+                "Leave it out in the staging model, or in the files."
+            )
+        if self._empty:
+            found.append(
+                f"{self._empty:,} rows have no value at all, and are loaded. Leave them out in the staging model."
+            )
+        return tuple(found)
 
 
 def _not_in_silver(column: Column) -> str:

@@ -1,0 +1,193 @@
+"""The text of a CSV file below its line of names, as UTF-8. Quotes that Arrow would take in any place are refused."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import re
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lakehouse.datasets.formats import Csv
+from lakehouse.formats.protocol import ContentError
+
+BLOCK = 1 << 20
+_LINE_END = re.compile(rb"\r\n|\r|\n")
+_NEWLINE = ord("\n")
+
+
+class CsvText(io.RawIOBase):
+    """What a CSV file has below its first lines, for Arrow's reader; the first line of it is blank.
+
+    A value in quotes must end with a quote before a delimiter or a line's end, and a quote within it must stand twice.
+    Arrow does not demand that: it would read `"say "hi""` as `say hi""`, and all rows after a quote that is never
+    closed as one value. A quote within a value without quotes is a sign like others: `5" pipe`.
+
+    `content` is decompressed and stays open. `head` is how many lines are not rows.
+    """
+
+    def __init__(self, declared: Csv, content: Any, head: int) -> None:
+        self._declared, self._content = declared, content
+        self._decoder = None if is_utf8(declared.encoding) else codecs.getincrementaldecoder(declared.encoding)()
+        self._head, self._line = head, 1
+        self._ready, self._at_end = b"", False
+        self._quote = declared.quote.encode()
+        self._held = b""  # quotes at the end of a block: what they mean is decided by the sign after them
+        self._before = _NEWLINE
+        self._inside, self._opened = False, 0  # whether a value in quotes is not closed yet, and in which line it began
+        self._ends = np.zeros(256, dtype=np.bool_)
+        self._ends[[ord(declared.delimiter), *b"\r\n"]] = True
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """Read on.
+
+        Raises:
+            ContentError: bytes of another encoding, or a quote where none may stand; names the line.
+        """
+        if self._head:
+            self._skip_head()
+        while len(self._ready) < size and not self._at_end:
+            text = self._next()
+            self._check(text)
+            self._ready += text
+        found, self._ready = self._ready[:size], self._ready[size:]
+        return found
+
+    def _skip_head(self) -> None:
+        """Read the lines that are no rows. A line end is left of them: Arrow does not take a text without any."""
+        text, ends = b"", list[Any]()
+        while len(ends) <= self._head and not self._at_end:
+            text += self._next()
+            ends = list(islice(_LINE_END.finditer(text), self._head + 1))
+        rest = text[ends[self._head - 1].end() :] if len(ends) >= self._head else b""
+        self._line, self._head = self._head + 1, 0
+        self._check(rest)
+        self._ready = b"\n" + rest
+
+    def _next(self) -> bytes:
+        """The next block, as UTF-8."""
+        while True:
+            block = bytes(self._content.read(BLOCK))
+            self._at_end = not block
+            if self._decoder is None:
+                return block
+            try:
+                text = self._decoder.decode(block, final=not block).encode()
+            except UnicodeError as error:
+                raise ContentError(
+                    f"{self._place_of(error)} is not text in {self._declared.encoding}: {error}"
+                ) from None
+            if text or self._at_end:
+                return text
+
+    def _place_of(self, error: UnicodeError) -> str:
+        if not isinstance(error, UnicodeDecodeError):
+            return "it"
+        good = error.object[: error.start].decode(self._declared.encoding, errors="replace")
+        return f"line {self._line + _lines_in(good.encode(errors='replace'))}"
+
+    def _check(self, block: bytes) -> None:
+        """Follow the quotes of the next block.
+
+        Raises:
+            ContentError: one stands where none may.
+        """
+        if not self._quote:
+            self._line += _lines_in(block)
+            return
+        text = self._held + block
+        end = len(text) if self._at_end else len(text.rstrip(self._quote))
+        self._held, text = text[end:], text[:end]
+        if self._quote in text:
+            data = np.frombuffer(text, dtype=np.uint8)
+            places = np.flatnonzero(data == self._quote[0])
+            if not self._all_as_usual(text, data, places):
+                self._follow(text, places.tolist())
+        self._line += _lines_in(text)
+        self._before = text[-1] if text else self._before
+        if self._at_end and self._inside:
+            raise ContentError(
+                f"line {self._opened} has a value that begins with {self._declared.quote} and does not end: no "
+                f"{self._declared.quote} closes it up to the end of the file. Close it; or declare another quote, and "
+                'quote="" if values have none around them'
+            )
+
+    def _all_as_usual(self, text: bytes, data: npt.NDArray[np.uint8], places: npt.NDArray[np.intp]) -> bool:
+        """Whether the quotes open and close by turns, each at a value's begin or end, or at another quote.
+
+        Two of them within a value are one that closes it and one that opens it again.
+        """
+        opening, closing = places[int(self._inside) :: 2], places[1 - int(self._inside) :: 2]
+        around = np.concatenate((_bytes(self._before), data, _bytes(_NEWLINE)))
+        before, after = around[opening], around[closing + 2]
+        if not (self._ends[before] | (before == self._quote[0])).all():
+            return False
+        if not (self._ends[after] | (after == self._quote[0])).all():
+            return False
+        begins = opening[before != self._quote[0]]
+        if len(begins):
+            self._opened = self._line + _lines_in(text[: begins[-1]])
+        self._inside ^= bool(len(places) % 2)
+        return True
+
+    def _follow(self, text: bytes, places: list[int]) -> None:
+        """Look at each quote; slower, for texts that have quotes within values without quotes."""
+        second = -1
+        for place in places:
+            if place == second:
+                continue
+            if self._inside:
+                after = text[place + 1] if place + 1 < len(text) else _NEWLINE
+                if after == self._quote[0]:
+                    second = place + 1
+                elif self._ends[after]:
+                    self._inside = False
+                else:
+                    raise self._not_at_the_end(text, place)
+                continue
+            start = place
+            while start and text[start - 1] in b" \t" and not self._ends[text[start - 1]]:
+                start -= 1
+            if self._ends[text[start - 1] if start else self._before]:
+                line = self._line + _lines_in(text[:place])
+                if start < place:
+                    raise ContentError(
+                        f"line {line} has a blank before the {self._declared.quote} of "
+                        f"{_excerpt(text, place)}; expected the quote right after {self._declared.delimiter!r}. Remove "
+                        'the blank; or declare quote="", if quotes are a part of the values'
+                    )
+                self._inside, self._opened = True, line
+
+    def _not_at_the_end(self, text: bytes, place: int) -> ContentError:
+        line = self._line + _lines_in(text[:place])
+        began = "" if line == self._opened else f" that began in line {self._opened}"
+        return ContentError(
+            f"line {line} has {_excerpt(text, place)} where a {self._declared.quote} ends the value{began}; expected "
+            f"{self._declared.delimiter!r} or the end of the line after it. A quote within a value in quotes must "
+            'stand twice, without a backslash; declare quote="" if values have no quotes around them'
+        )
+
+
+def _bytes(sign: int) -> npt.NDArray[np.uint8]:
+    return np.array([sign], dtype=np.uint8)
+
+
+def is_utf8(encoding: str) -> bool:
+    """Whether Arrow reads this encoding as it is; a mark at the beginning is left out."""
+    return codecs.lookup(encoding).name in ("utf-8", "utf-8-sig")
+
+
+def _lines_in(text: bytes) -> int:
+    """How many line ends; a lone carriage return is one only in a text without others."""
+    return text.count(b"\n") or text.count(b"\r")
+
+
+def _excerpt(text: bytes, place: int) -> str:
+    return repr(text[max(0, place - 12) : place + 20].decode(errors="replace"))
