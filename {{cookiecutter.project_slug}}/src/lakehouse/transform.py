@@ -24,6 +24,7 @@ from lakehouse.iceberg.tables import ensure_raw_tables
 from lakehouse.iceberg.timeline import skew
 from lakehouse.locks import held
 from lakehouse.settings import Settings, project_dir
+from lakehouse.tested import begin, note
 
 Tell = Callable[[str], None]
 
@@ -87,15 +88,17 @@ def build(
     """
     started = time.monotonic()
     with prepared(settings, wait=BUILD_WAIT_SECONDS if wait else 0.0) as catalog:
-        before = _raw_snapshots(catalog)
+        before = raw_snapshots(catalog)
+        begun = begin(settings, before)
         clocks = _clock_warnings(catalog)
         command = _command(settings, select, full_refresh=full_refresh)
         for kind, wanted in (("test", data_tests), ("unit_test", unit_tests)):
             command += [] if wanted else ["--exclude-resource-type", kind]
         kinds = {"model", "seed", "test"} if data_tests else {"model", "seed"}
-        results = _run(settings, command, progress, kinds if select is None else set())
+        results, manifest = _run(settings, command, progress, kinds if select is None else set())
+        note(settings, catalog, manifest, results, begun)
         _raise_failures(settings, results)
-        after = _raw_snapshots(catalog)
+        after = raw_snapshots(catalog)
     if not results:
         raise TransformError(
             f"No model or test is called {select!r}, so nothing was built. Give a model's name, such as "
@@ -216,7 +219,12 @@ def _refuse_incomplete(nodes: Mapping[str, Any], results: list[dict[str, Any]], 
         )
 
 
-def _raw_snapshots(catalog: Catalog) -> dict[str, int | None]:
+def raw_snapshots(catalog: Catalog) -> dict[str, int | None]:
+    """The current snapshot of each raw table; None for one without.
+
+    Raises:
+        ServiceError: the catalog does not answer.
+    """
     tables = [dataset.table for dataset in DATASETS.values()]
     with service_errors(catalog):
         return {name: catalog.load_table(name).metadata.current_snapshot_id for name in tables}
@@ -244,8 +252,10 @@ def _refuse_without_zones(catalog: Catalog) -> None:
         )
 
 
-def _run(settings: Settings, command: list[str], progress: Tell | None, kinds: set[str]) -> list[dict[str, Any]]:
-    """Run dbt and give each node's result, or raise with what it said where it did not come to results.
+def _run(
+    settings: Settings, command: list[str], progress: Tell | None, kinds: set[str]
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Run dbt and give each node's result and the manifest, or raise with what it said where there are no results.
 
     Raises:
         ServiceError: Trino went away.
@@ -275,7 +285,7 @@ def _run(settings: Settings, command: list[str], progress: Tell | None, kinds: s
             "Correct what dbt reports, and build again:\n" + "\n".join((errors or said)[-_LINES_SHOWN:])
         )
     found: list[dict[str, Any]] = json.loads(run_results.read_text(encoding="utf-8"))["results"]
-    manifest = json.loads((_target_path(settings) / "manifest.json").read_text(encoding="utf-8"))
+    manifest: dict[str, Any] = json.loads((_target_path(settings) / "manifest.json").read_text(encoding="utf-8"))
     for result in found:
         result["node"] = manifest["nodes"].get(result["unique_id"], {})
     if not any(r["status"] in _FAILED for r in found):
@@ -287,7 +297,7 @@ def _run(settings: Settings, command: list[str], progress: Tell | None, kinds: s
                 "Correct what dbt reports, and build again:\n" + "\n".join(shown)
             )
         _refuse_incomplete(manifest["nodes"], found, kinds)
-    return found
+    return found, manifest
 
 
 def _warning(result: dict[str, Any]) -> str:

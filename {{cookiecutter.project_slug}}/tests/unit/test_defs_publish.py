@@ -1,4 +1,4 @@
-"""The job `publish`: the same work as `lakehouse publish`, with a record of what readers see now."""
+"""The asset `published/gold` and the job `publish`: readers see what was built and tested, or what they saw before."""
 
 from __future__ import annotations
 
@@ -14,41 +14,106 @@ from lakehouse.iceberg.publication import manifest_file
 from lakehouse.loading.load import load
 from lakehouse.synthetic.generate import write_zones
 
-# Dagster's own, of resources that have resources.
-pytestmark = pytest.mark.filterwarnings("ignore:InitResourceContext:DeprecationWarning")
+# Dagster's own: of parameters that are new, of resources that have resources, and of what dagster-dbt asks a context.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`"),
+    pytest.mark.filterwarnings("ignore:InitResourceContext:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:AssetExecutionContext:DeprecationWarning"),
+]
+
+KEY = dg.AssetKey(["published", "gold"])
+COUNT = "select sum(trips) as n from {}.fct_daily_trips"
 
 
-def published(lake: Lake) -> dg.ExecuteInProcessResult:
-    from lakehouse.defs.published.jobs import publish
-    from lakehouse.defs.resources import resources
+def job() -> dg.JobDefinition:
+    """The job `publish`. Its resources are those of the environment, which names the lakehouse of the test."""
+    from lakehouse.definitions import defs
 
-    return publish.execute_in_process(resources=resources(lake.settings), raise_on_error=False)
+    return defs().resolve_job_def("publish")
+
+
+def zones(lake: Lake) -> None:
+    lake.scratch.mkdir(parents=True, exist_ok=True)
+    lake.landing.put(DatasetFile("zones"), write_zones(lake.scratch / "taxi_zone_lookup.csv"), "test")
+    load(lake.catalog, lake.landing, DatasetFile("zones"))
+
+
+def failure(run: dg.ExecuteInProcessResult) -> str:
+    [event] = run.filter_events(lambda event: event.event_type == dg.DagsterEventType.STEP_FAILURE)
+    return str(event.step_failure_data.user_failure_data)
 
 
 @pytest.mark.slow
 def test_the_job_shows_readers_what_it_has_built_and_tested(lake: Lake) -> None:
     lake.load("green", "2024-01", lake.generate("green", "2024-01", 400))
-    lake.landing.put(DatasetFile("zones"), write_zones(lake.scratch / "taxi_zone_lookup.csv"), "test")
-    load(lake.catalog, lake.landing, DatasetFile("zones"))
+    zones(lake)
 
-    run = published(lake)
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = job().execute_in_process(instance=instance, raise_on_error=False)
+        [event] = [one.asset_materialization for one in instance.fetch_materializations(KEY, limit=1).records]
+        assert event is not None
+        lake.load("green", "2024-02", lake.generate("green", "2024-02", 300))
+        alone = job().execute_in_process(instance=instance, asset_selection=[KEY], raise_on_error=False)
 
-    count = "select sum(trips) as n from {}.fct_daily_trips"
-    [output] = run.filter_events(lambda event: event.event_type == dg.DagsterEventType.STEP_OUTPUT)
-    said: dict[str, Any] = {name: value.value for name, value in output.step_output_data.metadata.items()}
+    said: dict[str, Any] = {name: value.value for name, value in event.metadata.items()}
     snapshots = {table: int(snapshot) for table, snapshot in said["snapshots"].items()}
+    shown = json.loads(manifest_file(lake.settings).read_text("utf-8"))
     assert run.success
-    assert lake.rows(count.format("published")) == lake.rows(count.format("gold"))
-    assert snapshots == json.loads(manifest_file(lake.settings).read_text("utf-8"))["snapshots"]
-    assert snapshots["raw.green_trips"] == lake.table("raw.green_trips").metadata.current_snapshot_id
+    assert lake.rows(COUNT.format("published")) == lake.rows(COUNT.format("gold"))
+    assert snapshots == shown["snapshots"]
+    assert (event.tags or {})["dagster/data_version"] == shown["name"] == said["name"]
+    # gold is older than raw now: nothing is built inside, so nothing is published
+    assert not alone.success
+    assert "raw.green_trips changed after the build" in failure(alone)
+    assert lake.rows("select count(*) as n from raw.green_trips", "published") == [{"n": 400}]
 
 
 def test_a_refused_build_fails_the_job_and_publishes_nothing(lake: Lake) -> None:
     lake.load("green", "2024-01", lake.generate("green", "2024-01", 20))  # and no zones
 
-    run = published(lake)
+    run = job().execute_in_process(raise_on_error=False)
 
-    [failure] = run.filter_events(lambda event: event.event_type == dg.DagsterEventType.STEP_FAILURE)
     assert not run.success
-    assert "lakehouse load zones" in str(failure.step_failure_data.user_failure_data)
+    assert "lakehouse load zones" in failure(run)
     assert not manifest_file(lake.settings).exists()
+
+
+def test_a_month_that_failed_its_check_in_an_earlier_run_is_not_published() -> None:
+    from lakehouse.defs.published.assets import refuse_failed_parts
+    from lakehouse.errors import TransformError
+
+    def checked(instance: dg.DagsterInstance, month: str, *, passed: bool) -> None:
+        @dg.asset_check(asset=["raw", "green_trips"], name="rows_match_file", blocking=True)
+        def check() -> dg.AssetCheckResult:
+            counts = {month: {"table": 1, "file": 1 if passed else 2}}
+            return dg.AssetCheckResult(passed=passed, metadata={"months": counts, "wrong": {} if passed else counts})
+
+        dg.materialize([check], instance=instance, raise_on_error=False, selection=dg.AssetSelection.all_asset_checks())
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        refuse_failed_parts(instance)
+        checked(instance, "2024-01", passed=False)
+        checked(instance, "2024-02", passed=True)
+
+        with pytest.raises(TransformError, match=r"doubled in 2024-01 of raw\.green_trips\. Nothing was published"):
+            refuse_failed_parts(instance)
+        checked(instance, "2024-01", passed=True)
+        refuse_failed_parts(instance)
+
+
+def test_the_snapshots_that_a_run_built_are_read_from_its_events(lake: Lake) -> None:
+    from lakehouse.defs.published.assets import built_by
+
+    @dg.asset(key=["gold", "fct_a"])
+    def mart() -> dg.MaterializeResult[None]:
+        return dg.MaterializeResult(metadata={"snapshot_id": str(2**62)})
+
+    @dg.asset(key=["raw", "a"])
+    def raw() -> dg.MaterializeResult[None]:
+        return dg.MaterializeResult(metadata={"snapshot_id": "1"})
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = dg.materialize([mart, raw], instance=instance)
+
+        assert built_by(instance, run.run_id) == {"gold.fct_a": 2**62}
+        assert built_by(instance, "another run") == {}

@@ -149,8 +149,8 @@ def test_a_zombie_has_ended() -> None:
 
 def test_who_writes_a_table_or_builds_is_in_its_pool() -> None:
     from lakehouse.defs.dbt.assets import dbt_models
-    from lakehouse.defs.published.jobs import publish_tables
+    from lakehouse.defs.published.assets import published_gold
     from lakehouse.defs.raw.assets import raw_assets
 
-    assert dbt_models.op.pool == publish_tables.pool == BUILD_POOL
+    assert dbt_models.op.pool == published_gold.op.pool == BUILD_POOL
     assert {asset.op.pool for asset in raw_assets} == {dataset.table for dataset in DATASETS.values()}

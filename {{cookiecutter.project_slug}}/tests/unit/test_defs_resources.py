@@ -162,7 +162,7 @@ def test_a_run_with_an_env_file_that_cannot_be_read_is_one_message(tmp_path: Pat
 
 
 def test_the_manifest_is_made_again_only_when_dbt_files_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lakehouse.defs.dbt.manifest import fingerprint
+    from lakehouse.tested import fingerprint
 
     dbt = tmp_path / "dbt"
     (dbt / "models").mkdir(parents=True)

@@ -22,6 +22,7 @@ ROOMS = (
     "report",
     "history",
     "transform",
+    "tested",
     "dbt_process",
     "dbt_duckdb",
     "scaffold",

@@ -34,7 +34,9 @@ from pyiceberg.table.refs import SnapshotRefType
 from pyiceberg.table.update import (
     AssertRefSnapshotId,
     AssertTableUUID,
+    RemovePropertiesUpdate,
     RemoveSnapshotRefUpdate,
+    SetPropertiesUpdate,
     SetSnapshotRefUpdate,
     TableRequirement,
     TableUpdate,
@@ -46,10 +48,11 @@ from lakehouse.engines import Engine, open_engine
 from lakehouse.errors import CommitError, TransformError
 from lakehouse.iceberg.catalog import LAYERS, commits_together, open_catalog, service_errors, table_names
 from lakehouse.iceberg.commit import LOST_ANSWER, reloaded
-from lakehouse.iceberg.publication import BRANCH, KEPT, TAG, TAG_PREFIX, manifest_file
+from lakehouse.iceberg.publication import BRANCH, KEPT, TAG, TAG_PREFIX, manifest_file, version_property
 from lakehouse.s3_users import refused_user, s3_refuses
 from lakehouse.settings import Settings
-from lakehouse.transform import BuildResult, Tell, build
+from lakehouse.tested import Untested, holds, model_versions, untested
+from lakehouse.transform import Tell, build
 
 
 @dataclass(frozen=True)
@@ -88,9 +91,59 @@ def publish(settings: Settings, *, wait: bool = False, progress: Tell | None = N
             f"{', '.join(done.raw_moved)} changed during the build, so the tests may have seen a mixture of old and "
             "new rows. Nothing was published. Run `lakehouse publish` again when no load is running."
         )
+    return publish_tested(settings)
+
+
+def publish_tested(settings: Settings, built: Mapping[str, int] | None = None) -> Publication:
+    """Show readers the state that is there, if its models are built and tested as they are. Nothing is built.
+
+    Tests that did not run on this state are run now: dbt tests its sources too, and a load may have left that out.
+
+    Args:
+        settings: of the target.
+        built: snapshots of tables, `schema.table`, that must still be there: what one run has built.
+
+    Raises:
+        TransformError: a test failed, or gold does not count raw's rows; readers see what they saw before.
+        CommitError: the state is not the one that was built and tested, or it moved meanwhile, and readers see what
+            they saw before; or the catalog did not confirm.
+        ServiceError: the catalog or Trino does not answer.
+    """
     catalog = open_catalog(settings)
     with service_errors(catalog):
-        return _publish(settings, catalog, done)
+        tables = _tables_with_rows(catalog)
+        missing = untested(settings, tables)
+        if missing and missing.tests and not missing.models:
+            build(settings, " ".join(missing.tests), wait=True)
+            tables = _tables_with_rows(catalog)
+            missing = untested(settings, tables)
+        if missing:
+            raise CommitError(_what_is_missing(missing))
+        by_name = {_name(table): table for table in tables}
+        if moved := [name for name, snapshot in (built or {}).items() if not holds(by_name.get(name), snapshot)]:
+            raise CommitError(
+                f"{', '.join(sorted(moved))} changed after this run built it. Nothing was published. Run `lakehouse "
+                "publish`, or the job `publish`."
+            )
+        return _publish(settings, catalog, tables)
+
+
+def _tables_with_rows(catalog: Catalog) -> list[Table]:
+    tables = [catalog.load_table(name) for name in table_names(catalog) if name.partition(".")[0] in LAYERS]
+    return [table for table in tables if table.metadata.current_snapshot_id is not None]
+
+
+def _what_is_missing(missing: Untested) -> str:
+    what_next = "Nothing was published. Run `lakehouse publish`, or the job `publish`: they build and test first."
+    if missing.changed:
+        return f"{', '.join(missing.changed)} changed after the build. {what_next}"
+    if missing.models:
+        return (
+            f"The tables of {', '.join(missing.models)} are not built and tested as their models are now. {what_next}"
+        )
+    if missing.tests:
+        return f"These tests did not run on what is there now: {', '.join(missing.tests)}. {what_next}"
+    return f"Silver and gold are not built and tested yet. {what_next}"
 
 
 def _refuse_miscounted(engine: Engine) -> None:
@@ -119,18 +172,7 @@ def _refuse_miscounted(engine: Engine) -> None:
             )
 
 
-def _publish(settings: Settings, catalog: Catalog, done: BuildResult) -> Publication:
-    tables = [catalog.load_table(name) for name in table_names(catalog) if name.partition(".")[0] in LAYERS]
-    tables = [table for table in tables if table.metadata.current_snapshot_id is not None]
-    moved = [
-        name
-        for name, tested in done.raw_snapshots.items()
-        if tested != next((t.metadata.current_snapshot_id for t in tables if _name(t) == name), None)
-    ]
-    if moved:
-        raise CommitError(
-            f"{', '.join(moved)} changed after the build. Nothing was published. Run `lakehouse publish` again."
-        )
+def _publish(settings: Settings, catalog: Catalog, tables: list[Table]) -> Publication:
     with closing(open_engine(settings)) as engine:
         _refuse_miscounted(engine)
     _refuse_taken_names(tables)
@@ -140,7 +182,8 @@ def _publish(settings: Settings, catalog: Catalog, done: BuildResult) -> Publica
         at=now.isoformat(timespec="seconds"),
         snapshots={_name(table): _current(table) for table in tables},
     )
-    changes = [(table, *_changes(table, publication.name)) for table in tables]
+    versions = model_versions(settings)
+    changes = [(table, *_changes(table, publication.name, versions.get(_name(table)))) for table in tables]
     try:
         if commits_together(catalog):
             _commit_all(catalog, changes, publication)
@@ -188,8 +231,13 @@ def _current(table: Table) -> int:
 RefChange = tuple[Table, tuple[TableRequirement, ...], tuple[TableUpdate, ...]]
 
 
-def _changes(table: Table, tag: str) -> tuple[tuple[TableRequirement, ...], tuple[TableUpdate, ...]]:
-    """Move the branch, add the tag, drop tags beyond the last few publications; only if nothing moved meanwhile."""
+def _changes(
+    table: Table, tag: str, model_version: str | None
+) -> tuple[tuple[TableRequirement, ...], tuple[TableUpdate, ...]]:
+    """Move the branch, add the tag, drop tags beyond the last few publications; only if nothing moved meanwhile.
+
+    A table of a model also keeps, for each publication, the version of the model.
+    """
     refs, snapshot_id = table.metadata.refs, _current(table)
     before = refs[BRANCH].snapshot_id if BRANCH in refs else None
     requirements: tuple[TableRequirement, ...] = (
@@ -199,11 +247,16 @@ def _changes(table: Table, tag: str) -> tuple[tuple[TableRequirement, ...], tupl
     )
     own = (name for name, ref in refs.items() if ref.snapshot_ref_type == SnapshotRefType.TAG and TAG.fullmatch(name))
     old = sorted(own)[: -(KEPT - 1)]
-    return requirements, (
+    updates: tuple[TableUpdate, ...] = (
         _set(BRANCH, SnapshotRefType.BRANCH, snapshot_id),
         _set(tag, SnapshotRefType.TAG, snapshot_id),
         *(RemoveSnapshotRefUpdate(ref_name=name) for name in old),  # type: ignore[call-arg]
     )
+    if model_version:
+        updates += (SetPropertiesUpdate(updates={version_property(tag): model_version}),)
+    if gone := [name for name in map(version_property, old) if name in table.properties]:
+        updates += (RemovePropertiesUpdate(removals=gone),)
+    return requirements, updates
 
 
 def _set(name: str, kind: SnapshotRefType, snapshot_id: int) -> SetSnapshotRefUpdate:

@@ -18,6 +18,11 @@ SCHEMA = "published"
 KEPT = 12  # publications whose tags stay
 
 
+def version_property(publication: str) -> str:
+    """The property of a table that holds the version of its model at a publication."""
+    return f"lakehouse.{publication}.model-version"
+
+
 def manifest_file(settings: Settings) -> Path:
     """Where `embedded` keeps it."""
     return settings.home / "published.json"

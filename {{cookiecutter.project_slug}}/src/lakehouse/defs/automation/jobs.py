@@ -20,42 +20,42 @@ def _assets_of(datasets: Sequence[Dataset]) -> dg.AssetSelection:
 # its assets are selected by their keys.
 _MONTHS, _DAYS, _WHOLE = map(_assets_of, (monthly(), daily(), whole()))
 _BRONZE = (dg.AssetSelection.groups("landing", "bronze") | _MONTHS | _WHOLE) - _DAYS
-_DBT = dg.AssetSelection.groups("silver", "gold") - _assets_of([*DATASETS.values()])
+DBT = dg.AssetSelection.groups("silver", "gold") - _assets_of([*DATASETS.values()])
 # dbt tests its sources too, as checks of the raw assets. Loads alone don't start dbt for them.
-_SOURCE_TESTS = dg.AssetSelection.checks(
+SOURCE_TESTS = dg.AssetSelection.checks(
     *(key for key in models.dbt_models.check_keys if key.asset_key.path[0] == "raw")
 )
 
 lakehouse_full_pipeline = dg.define_asset_job(
     "lakehouse_full_pipeline",
-    selection=_BRONZE | _DBT | (dg.AssetSelection.groups("reports") - _DAYS),
+    selection=_BRONZE | DBT | (dg.AssetSelection.groups("reports") - _DAYS),
     description="A month, or a range of months in one run: land, load, then dbt and the report once after all of them.",
 )
 bronze_only = dg.define_asset_job(
     "bronze_only",
-    selection=_BRONZE - _SOURCE_TESTS,
+    selection=_BRONZE - SOURCE_TESTS,
     description="Land and load a month, or a range of months in one run.",
 )
 if monthly():
     bronze_months = dg.define_asset_job(
         "bronze_months",
-        selection=_MONTHS - _SOURCE_TESTS,
+        selection=_MONTHS - SOURCE_TESTS,
         description="Land and load a month of the datasets that come by the month, or a range of months in one run.",
     )
 if daily():
     bronze_days = dg.define_asset_job(
         "bronze_days",
-        selection=_DAYS - _SOURCE_TESTS,
+        selection=_DAYS - SOURCE_TESTS,
         description="Land and load a day of the datasets that come by the day, or a range of days in one run.",
     )
 if whole():
     bronze_whole = dg.define_asset_job(
         "bronze_whole",
-        selection=_WHOLE - _SOURCE_TESTS,
+        selection=_WHOLE - SOURCE_TESTS,
         description="Land and load the datasets whose file is the whole table.",
     )
 dbt_only = dg.define_asset_job(
     "dbt_only",
-    selection=_DBT | _SOURCE_TESTS,
+    selection=DBT | SOURCE_TESTS,
     description="Silver and gold from what is loaded, with all dbt tests: the months whose bytes changed are rebuilt.",
 )

@@ -2,6 +2,7 @@
 
 # No postponed annotations here: Dagster reads them while it decorates.
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -20,7 +21,14 @@ from lakehouse.defs.partitions import ONE_RUN
 from lakehouse.defs.pools import BUILD_POOL
 from lakehouse.defs.resources import IcebergCatalog, Trino
 from lakehouse.settings import load_settings
-from lakehouse.transform import BUILD_WAIT_SECONDS, build_environment, dbt_environment, prepared
+from lakehouse.tested import begin, note
+from lakehouse.transform import (
+    BUILD_WAIT_SECONDS,
+    build_environment,
+    dbt_environment,
+    prepared,
+    raw_snapshots,
+)
 
 
 @dbt_assets(
@@ -53,9 +61,15 @@ def dbt_models(
             key = context.asset_key_for_output(built.output_name)
             context.add_asset_metadata(table_metadata(iceberg.load_table(tuple(key.path))), asset_key=key)
 
+        begun = begin(settings, raw_snapshots(iceberg))
         with _environment(variables(trino.settings())):
             run = dbt.cli(["build", "--exclude-resource-type", "unit_test"], context=context, target_path=target_path)
-        yield from described(dagster_events(run, trino.settings()), describe, iceberg)
+        try:
+            yield from described(dagster_events(run, trino.settings()), describe, iceberg)
+        finally:
+            if (ended := target_path / "run_results.json").exists():
+                results = json.loads(ended.read_text(encoding="utf-8"))["results"]
+                note(settings, iceberg, run.manifest, results, begun)
     tidy(target_path)
 
 

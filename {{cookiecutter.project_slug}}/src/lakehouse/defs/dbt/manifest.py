@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
-import os
 import shutil
 import subprocess
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from lakehouse import children
 from lakehouse.errors import TransformError
 from lakehouse.settings import Settings, project_dir
+from lakehouse.tested import fingerprint
 from lakehouse.transform import dbt_environment
 
-_SOURCES = frozenset({".sql", ".yml", ".yaml", ".csv", ".md", ".py"})
-_NOT_SOURCES = frozenset({"target", "logs", "dbt_packages"})
 PARTIAL_PARSE, _PARSED = "partial_parse.msgpack", ".msgpack"
-_PACKAGES = ("dbt-core", "dbt-duckdb", "dbt-trino")
 
 
 def manifest(settings: Settings) -> dict[str, Any]:
@@ -55,21 +50,6 @@ def tidy(target_path: Path) -> None:
 
 def _place(settings: Settings) -> Path:
     return settings.home / "dbt" / f"manifest-{settings.target}-{fingerprint(settings)}.json"
-
-
-def fingerprint(settings: Settings) -> str:
-    """A hash of dbt's files, the target and the versions of dbt."""
-    root = project_dir() / "dbt"
-    digest = hashlib.sha256(settings.target.encode())
-    for package in _PACKAGES:
-        digest.update(version(package).encode())
-    for folder, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if name not in _NOT_SOURCES and not name.startswith("."))
-        for name in sorted(names):
-            file = Path(folder, name)
-            if file.suffix in _SOURCES:
-                digest.update(str(file.relative_to(root)).encode() + b"\0" + file.read_bytes() + b"\0")
-    return digest.hexdigest()[:16]
 
 
 def _parse(settings: Settings, path: Path) -> dict[str, Any]:

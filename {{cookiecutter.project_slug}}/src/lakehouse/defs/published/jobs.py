@@ -1,34 +1,13 @@
-"""Publishing as a job: one step, since what is shown must be what the same step has built and tested."""
+"""Publishing as a job: silver and gold are built and tested, and what was tested is what readers see."""
 
-# No postponed annotations here: Dagster reads them while it decorates.
+from __future__ import annotations
 
 import dagster as dg
 
-from lakehouse.defs.failures import failures
-from lakehouse.defs.pools import BUILD_POOL
-from lakehouse.defs.resources import Trino
-from lakehouse.history.publish import publish as build_and_publish
+from lakehouse.defs.automation.jobs import DBT, SOURCE_TESTS
 
-
-@dg.op(description="Build, test, and move the ref `published` of every table to what was tested.", pool=BUILD_POOL)
-def publish_tables(context: dg.OpExecutionContext, trino: Trino) -> None:
-    """Publish, and record which snapshot of each table readers see now."""
-    with failures(context):
-        done = build_and_publish(trino.settings(), wait=True)
-    context.log.info(f"published {len(done.snapshots)} tables as {done.name}")
-    context.add_output_metadata(
-        {
-            "name": done.name,
-            "published_at": done.at,
-            # as text: they are longer than a number in a browser may be
-            "snapshots": dg.MetadataValue.json({table: str(snapshot) for table, snapshot in done.snapshots.items()}),
-        }
-    )
-
-
-@dg.job(
-    description="What `lakehouse publish` does: readers of `published` see the newest state, if all of its tests pass."
+publish = dg.define_asset_job(
+    "publish",
+    selection=DBT | SOURCE_TESTS | dg.AssetSelection.assets(["published", "gold"]),
+    description="What `lakehouse publish` does: readers of `published` see the newest state, if all of its tests pass.",
 )
-def publish() -> None:
-    """The step alone."""
-    publish_tables()

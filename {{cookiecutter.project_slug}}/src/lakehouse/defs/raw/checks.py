@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 import pyarrow as pa
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.model import Dataset
@@ -20,6 +21,7 @@ from lakehouse.loading.result import LoadResult
 
 STRAY_SHARE = 0.01
 NULL_SHARE = 0.5
+CHECKS_LOOKED_AT = 500
 PASSENGERS = "passenger_count"
 
 _CHECKS = {
@@ -107,6 +109,28 @@ def newest_load(engine: Engine, dataset: Dataset) -> list[LoadResult]:
                 )
             ]
     return []
+
+
+def failed_parts(instance: dg.DagsterInstance, dataset: Dataset) -> list[str]:
+    """The months or days of a dataset whose last check, of any run, found lost or doubled rows."""
+    asset = dg.AssetKey(dataset.table.split("."))
+    failed: set[str] = set()
+    for name in _BLOCKING:
+        key = dg.AssetCheckKey(asset, name)
+        history = instance.event_log_storage.get_asset_check_execution_history
+        if not history(key, limit=1, status={AssetCheckExecutionRecordStatus.FAILED}):
+            continue
+        last: dict[str, bool] = {}
+        for record in history(key, limit=CHECKS_LOOKED_AT):  # the newest first
+            if record.event and record.status != AssetCheckExecutionRecordStatus.PLANNED:
+                found = record.event.get_dagster_event().asset_check_evaluation_data
+                said = {word: value.value for word, value in found.metadata.items()}
+                wrong: Any = said.get("wrong", {})
+                parts: Any = said.get(f"{dataset.parts.word}s", {})
+                for part in parts:
+                    last.setdefault(part, part in wrong)
+        failed |= {part for part, is_wrong in last.items() if is_wrong}
+    return sorted(failed)
 
 
 def part_facts(engine: Engine, dataset: Dataset, part: Part) -> dict[str, int]:
