@@ -18,6 +18,8 @@ import grpc  # type: ignore[import-untyped]
 import pytest
 from dagster._core.events import EngineEventData
 from dagster._core.launcher import WorkerStatus
+from dagster._core.run_coordinator import SubmitRunContext
+from dagster._core.storage.dagster_run import RunOpConcurrency
 from dagster._core.storage.tags import GRPC_INFO_TAG
 from dagster._daemon.monitoring.run_monitoring import monitor_started_run
 from dagster._grpc.__generated__ import dagster_api_pb2
@@ -154,3 +156,16 @@ def test_who_writes_a_table_or_builds_is_in_its_pool() -> None:
 
     assert dbt_models.op.pool == published_gold.op.pool == BUILD_POOL
     assert {asset.op.pool for asset in raw_assets} == {dataset.table for dataset in DATASETS.values()}
+
+
+def test_a_pool_has_its_limit_before_its_first_run_is_queued(instance: dg.DagsterInstance) -> None:
+    instance.event_log_storage.set_concurrency_slots("raw.set_by_hand", 3)
+    queued = RunOpConcurrency(
+        root_key_counts={}, all_pools={"raw.new", "raw.set_by_hand"}, has_unconstrained_root_nodes=True
+    )
+    run = started(instance, LOCAL)._replace(run_op_concurrency=queued)
+
+    instance.run_coordinator.submit_run(SubmitRunContext(run, workspace=None))  # type: ignore[arg-type]
+
+    limits = {pool.name: pool.limit for pool in instance.event_log_storage.get_pool_limits()}
+    assert limits == {"raw.new": 1, "raw.set_by_hand": 3}
