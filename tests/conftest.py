@@ -15,7 +15,10 @@ from tests import baking
 from tests.baking import PROJECT_DIR, TEMPLATE, export, project_files, run_cookiecutter
 
 # Settings of whoever runs the tests must not reach the projects under test.
-SETTINGS = ("LAKEHOUSE_", "TLC_SOURCE", "DAGSTER_", "COMPOSE_", "TRINO_", "REST_", "S3_", "CATALOG_", "MINIO_", "DBT_")
+SETTINGS = (
+    *("LAKEHOUSE_", "TLC_SOURCE", "SOURCE_S3_", "DAGSTER_", "COMPOSE_", "TRINO_", "REST_", "S3_", "CATALOG_"),
+    *("MINIO_", "DBT_"),
+)
 
 
 @dataclass(frozen=True)

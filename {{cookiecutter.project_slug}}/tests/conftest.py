@@ -10,7 +10,7 @@ from tests.lake import Lake
 
 from lakehouse.settings import Settings, load_settings
 
-OURS = ("LAKEHOUSE_", "TLC_SOURCE", "DUCKDB_", "TRINO_", "REST_", "S3_", "DAGSTER_HOME")
+OURS = ("LAKEHOUSE_", "TLC_SOURCE", "DUCKDB_", "TRINO_", "REST_", "S3_", "SOURCE_S3_", "DAGSTER_HOME")
 # inputs of the integration suites, not settings of the project
 KEPT = ("TRINO_IMAGE", "LAKEHOUSE_STACK", "LAKEHOUSE_STACK_LOGS")
 

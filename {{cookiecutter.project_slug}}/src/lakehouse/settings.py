@@ -24,6 +24,11 @@ PUBLISHER = "https://d37ci6vzurychx.cloudfront.net"
 # What a file's address can't hold as it is: the catalog would write beside such a home, or not at all.
 _NO_ADDRESS = re.compile(r"[#?]|%[0-9A-Fa-f]{2}")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_BUCKET_RULE = (
+    "the name of a bucket must be 3 to 63 lowercase letters, digits, '-' or '.', and must start and end with a letter "
+    "or digit"
+)
+BUCKET_SCHEME = "s3://"
 
 
 def project_dir() -> Path:
@@ -65,6 +70,12 @@ class Settings(BaseSettings):
     s3_access_key: str = Field(default="lakehouse", alias="S3_ACCESS_KEY")
     s3_secret_key: SecretStr = Field(default=SecretStr(""), alias="S3_SECRET_KEY")
 
+    # The store of a bucket that TLC_SOURCE names; see `_fill_source_store`.
+    source_s3_url: str = Field(default="", alias="SOURCE_S3_URL")
+    source_s3_region: str = Field(default="", alias="SOURCE_S3_REGION")
+    source_s3_access_key: str = Field(default="", alias="SOURCE_S3_ACCESS_KEY")
+    source_s3_secret_key: SecretStr = Field(default=SecretStr(""), alias="SOURCE_S3_SECRET_KEY")
+
     @field_validator("first_month", mode="before")
     @classmethod
     def _parse_month(cls, value: Any) -> Any:
@@ -103,16 +114,20 @@ class Settings(BaseSettings):
     def _url_or_folder(cls, value: str) -> str:
         if "://" not in value:
             return str(_from_root(Path(value)))
+        if value.startswith(BUCKET_SCHEME):
+            if not _BUCKET.fullmatch(bucket_and_prefix(value)[0]):
+                raise ValueError(f"{_BUCKET_RULE}; write it as s3://bucket/folder")
+            return value
         address = urlsplit(value)
         address.port  # noqa: B018 - says what is wrong with an address that is none
         if address.scheme not in ("http", "https", "file"):
             raise ValueError(
-                "such an address can't be used; write it as https://host, or as the path of a folder on this "
-                "machine, without '://'"
+                "such an address can't be used; write it as https://host, as s3://bucket/folder, or as the path of a "
+                "folder on this machine, without '://'"
             )
         return value
 
-    @field_validator("trino_url", "rest_url", "s3_url", mode="after")
+    @field_validator("trino_url", "rest_url", "s3_url", "source_s3_url", mode="after")
     @classmethod
     def _service_address(cls, value: str) -> str:
         address = urlsplit(value)
@@ -133,10 +148,7 @@ class Settings(BaseSettings):
     @classmethod
     def _bucket_name(cls, value: str) -> str:
         if not _BUCKET.fullmatch(value):
-            raise ValueError(
-                "the name of a bucket must be 3 to 63 lowercase letters, digits, '-' or '.', and must start and end "
-                "with a letter or digit"
-            )
+            raise ValueError(_BUCKET_RULE)
         return value
 
     def model_post_init(self, _context: Any) -> None:
@@ -144,6 +156,19 @@ class Settings(BaseSettings):
         for name, port in (("trino_url", self.trino_port), ("rest_url", self.rest_port), ("s3_url", self.s3_port)):
             if not getattr(self, name):
                 object.__setattr__(self, name, f"http://127.0.0.1:{port}")
+        self._fill_source_store()
+
+    def _fill_source_store(self) -> None:
+        """Without an address of its own, a source's bucket is in the lakehouse's store; without keys, by its user."""
+        filled: dict[str, Any] = {}
+        if not self.source_s3_url:
+            filled["source_s3_url"] = self.s3_url
+            if not self.source_s3_access_key:
+                filled |= {"source_s3_access_key": self.s3_access_key, "source_s3_secret_key": self.s3_secret_key}
+        if not self.source_s3_region:
+            filled["source_s3_region"] = self.s3_region
+        for name, value in filled.items():
+            object.__setattr__(self, name, value)
 
     @property
     def landing_dir(self) -> Path:
@@ -159,6 +184,12 @@ class Settings(BaseSettings):
     def catalog_file(self) -> Path:
         """The SQLite file of the `embedded` catalog."""
         return self.home / "catalog.db"
+
+
+def bucket_and_prefix(address: str) -> tuple[str, str]:
+    """The two parts of `s3://bucket/folder`; the second is empty for all of the bucket."""
+    bucket, _, prefix = address.removeprefix(BUCKET_SCHEME).partition("/")
+    return bucket, prefix.strip("/")
 
 
 def variable(name: str) -> str:
@@ -222,5 +253,5 @@ def settings_with(variables: dict[str, str]) -> Settings:
             f"A setting can't be used: {wrong}. The command did not start. Correct the setting in the environment or "
             "in .env."
         ) from None
-    ask_loopback_directly((found.trino_url, found.rest_url, found.s3_url))
+    ask_loopback_directly((found.trino_url, found.rest_url, found.s3_url, found.source_s3_url))
     return found

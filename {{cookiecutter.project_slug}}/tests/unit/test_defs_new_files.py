@@ -13,6 +13,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from tests.buckets import Inbox, forget_buckets, s3_server, use_store
 from tests.pages import declaration_of, declared_on_page, own_definitions
 from tests.unit.dagster_project import PROJECT, Project
 
@@ -23,6 +24,7 @@ from lakehouse.datasets.registry import DATASETS
 from lakehouse.landing import Landing, landing_aside
 from lakehouse.landing.land import land
 from lakehouse.sources.search import contents
+from lakehouse.sources.site import FolderSource, open_source
 from lakehouse.synthetic.generate import write_month
 
 FIRST = date(2024, 1, 5)
@@ -31,13 +33,14 @@ ROW = "Sold at;Region;Amount\n{day} 10:00;north;{amount}\n"
 
 @dataclass
 class Sensor:
-    """The sensor over a folder, with a landing zone and an instance of Dagster of its own."""
+    """The sensor over a folder, or a source, with a landing zone and an instance of Dagster of its own."""
 
     folder: Path
     zone: Landing
     instance: dg.DagsterInstance
     cursor: str | None = None
     reason: str = ""
+    source: str = ""
     asked: list[dg.RunRequest] = field(default_factory=list)
 
     def tick(self) -> list[str]:
@@ -45,7 +48,7 @@ class Sensor:
         from lakehouse.defs.automation.new_files import tick
 
         with dg.build_sensor_context(instance=self.instance, cursor=self.cursor) as context:
-            result = tick(context, str(self.folder), self.zone)
+            result = tick(context, self.source or str(self.folder), self.zone)
         if isinstance(result, dg.SkipReason):
             self.asked, self.reason = [], result.skip_message or ""
             return []
@@ -69,8 +72,10 @@ class Sensor:
 
     def land(self) -> None:
         """What the requested runs do first."""
-        for part in contents(self.folder)["sales"]:
-            land(self.zone, str(self.folder), DatasetFile("sales", part), refresh=True)
+        source = open_source(self.source or str(self.folder))
+        assert isinstance(source, FolderSource)
+        for part in contents(source.folder)["sales"]:
+            land(self.zone, str(source.folder), DatasetFile("sales", part), refresh=True)
 
 
 @pytest.fixture
@@ -195,19 +200,6 @@ def test_hundreds_of_files_are_few_runs_and_a_small_cursor(sensor: Sensor) -> No
     assert sensor.tick() == []
 
 
-def test_what_takes_too_long_to_compare_waits_for_the_next_tick(
-    sensor: Sensor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("lakehouse.defs.automation.new_files.TICK_SECONDS", -1)
-    sensor.sales()
-    assert sensor.tick() == []
-
-    monkeypatch.undo()
-    monkeypatch.setitem(DATASETS, "sales", declared_on_page("SALES"))
-
-    assert sensor.tick() == ["sales:2024-01-05"]
-
-
 def test_two_downloads_of_a_file_are_one_run(sensor: Sensor) -> None:
     file = sensor.sales()
     shutil.copy2(file, file.with_name("sales_20240105 (1).csv"))
@@ -297,10 +289,10 @@ def test_a_folder_without_the_right_to_read_is_named(sensor: Sensor) -> None:
 
 
 def test_an_address_of_a_site_is_not_watched(sensor: Sensor) -> None:
-    sensor.folder = "https://example.com/data"  # type: ignore[assignment]
+    sensor.source = "https://example.com/data"
 
     assert sensor.tick() == []
-    assert "only a folder can be watched" in sensor.reason
+    assert "only a folder or bucket can be watched" in sensor.reason
 
 
 RUN = """
@@ -396,3 +388,109 @@ def test_a_file_that_returns_to_an_earlier_version_is_asked_for_again(sensor: Se
 def run_of(instance: dg.DagsterInstance, request: dg.RunRequest) -> None:
     """A run of a request, as far as the instance knows it."""
     instance.add_run(dg.DagsterRun(job_name=request.job_name or "", tags={**request.tags}))
+
+
+def test_a_file_too_large_to_compare_in_a_tick_is_left_to_its_run(
+    sensor: Sensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others wait, and are compared in the ticks that follow."""
+    files = [sensor.sales(), sensor.sales(FIRST + timedelta(days=1))]
+    sensor.land()
+    monkeypatch.setattr("lakehouse.defs.automation.new_files.TICK_SECONDS", -1)
+
+    assert sensor.tick() == ["sales:2024-01-05"]
+    assert json.loads(sensor.cursor or "")["waiting"].keys() == {"sales 2024-01-06"}
+    for file in files:
+        os.utime(file, (1_700_000_000, 1_700_000_000))
+    monkeypatch.setattr("lakehouse.defs.automation.new_files.TICK_SECONDS", 20)
+    assert sensor.tick() == []
+    assert "2 are as they were" in sensor.reason
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[str]:
+    with s3_server() as url:
+        yield url
+
+
+@pytest.fixture
+def inbox(sensor: Sensor, store: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Inbox]:
+    """A bucket that the sensor watches."""
+    use_store(monkeypatch, store)
+    inbox = Inbox(store)
+    sensor.source = f"{inbox}/in"
+    yield inbox
+    forget_buckets()
+
+
+def put_sales(inbox: Inbox, day: date = FIRST, amount: int = 1) -> None:
+    inbox.put(f"in/sales_{day:%Y%m%d}.csv", ROW.format(day=day, amount=amount).encode())
+
+
+def test_a_new_object_is_asked_for_once_and_at_once(sensor: Sensor, inbox: Inbox) -> None:
+    put_sales(inbox)
+
+    assert sensor.tick() == ["sales:2024-01-05"]
+    assert sensor.tick() == []
+    assert "No new or changed file in s3://inbox/in: 1 are as they were" in sensor.reason
+    again = replace(sensor)  # after a restart
+    assert again.tick() == []
+
+
+def test_a_replaced_object_is_asked_for_if_its_bytes_differ(sensor: Sensor, inbox: Inbox) -> None:
+    put_sales(inbox)
+    sensor.tick()
+    first = sensor.asked[0].run_key
+    sensor.land()
+
+    put_sales(inbox, amount=2)
+    assert sensor.tick() == ["sales:2024-01-05"]
+    assert sensor.asked[0].run_key != first
+    sensor.land()
+
+    inbox.put("in/copy/sales_20240105.csv", ROW.format(day=FIRST, amount=2).encode())
+    assert sensor.tick() == []
+
+
+def test_without_a_cursor_no_landed_object_is_read(
+    sensor: Sensor, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_sales(inbox)
+    put_sales(inbox, FIRST + timedelta(days=1))
+    sensor.land()
+    monkeypatch.setattr("lakehouse.sources.objects.Bucket.read", lambda *_: pytest.fail("an object was read"))
+
+    assert sensor.tick() == []
+    assert "2 are as they were" in sensor.reason
+
+
+def test_objects_that_share_a_part_wait_for_each_other(
+    sensor: Sensor, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(DATASETS, "sales", replace(DATASETS["sales"], files="sales_{day:%Y%m%d}_*.csv"))
+    inbox.put("in/sales_20240105_north.csv", ROW.format(day=FIRST, amount=1).encode())
+    assert sensor.tick() == []
+    inbox.put("in/sales_20240105_south.csv", ROW.format(day=FIRST, amount=2).encode())
+    assert sensor.tick() == []
+
+    assert sensor.tick() == ["sales:2024-01-05"]
+    sensor.land()
+    sensor.cursor = None
+    assert sensor.tick() == []
+    assert sensor.tick() == []
+    assert "1 are as they were" in sensor.reason
+
+
+def test_a_bucket_that_cannot_be_read_is_a_reason_and_keeps_the_cursor(sensor: Sensor, inbox: Inbox) -> None:
+    put_sales(inbox)
+    sensor.tick()
+    before, there = sensor.cursor, sensor.source
+    sensor.source = "s3://elsewhere"
+
+    assert sensor.tick() == []
+    assert "has no bucket 'elsewhere'" in sensor.reason
+    assert sensor.cursor == before
+
+    sensor.source = there
+    assert sensor.tick() == []
+    assert "No new or changed file" in sensor.reason

@@ -40,6 +40,7 @@ ROOMS = (
     "dagster_home",
     "settings",
     "datasets",
+    "s3",
     "s3_users",
     "network",
     "children",

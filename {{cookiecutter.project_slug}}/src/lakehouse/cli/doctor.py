@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 import httpx
@@ -20,11 +20,14 @@ from lakehouse.dagster_home import NAME, is_tracked, tracked_file
 from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.datasets.sources import Query
-from lakehouse.errors import BoundaryError, LakehouseError
+from lakehouse.errors import BoundaryError, LakehouseError, SourceError, UnreachableError
 from lakehouse.network import proxy_for
-from lakehouse.settings import Settings, project_dir, variable
+from lakehouse.settings import BUCKET_SCHEME, Settings, project_dir, variable
 from lakehouse.sources.search import contents
 from lakehouse.sources.site import source_folder
+
+if TYPE_CHECKING:
+    from lakehouse.sources.search import AnyPath
 
 GIB = 1 << 30
 DISK_GIB, MEMORY_GIB = 2, 6
@@ -131,9 +134,13 @@ def _dagster_home() -> Finding:
     return Finding("DAGSTER_HOME", "ok", home)
 
 
-def _source_folder(folder: Path) -> Finding:
-    """What a source folder holds."""
-    found = contents(folder)
+def _source_folder(folder: AnyPath) -> Finding:
+    """What a source folder holds, on a disk or in a bucket."""
+    try:
+        found = contents(folder)
+    except SourceError as error:
+        state: Literal["warn", "missing"] = "warn" if isinstance(error, UnreachableError) else "missing"
+        return Finding("TLC_SOURCE", state, f"{folder} can't be searched", str(error))
     parts = {dataset: parts for dataset, parts in found.items() if parts}
     lookup = "the zone lookup" if "zones" in found else "no zone lookup"
     held = [f"{dataset}: {len(m)} ({m[0]} to {m[-1]})" for dataset, m in sorted(parts.items())]
@@ -150,6 +157,10 @@ def _source_folder(folder: Path) -> Finding:
 
 def _source(settings: Settings) -> Finding:
     source = settings.tlc_source
+    if source.startswith(BUCKET_SCHEME):
+        from lakehouse.sources.objects import open_bucket  # noqa: PLC0415 - boto3 is slow to import
+
+        return _source_folder(open_bucket(source, settings))
     if not source.startswith(("http://", "https://")):
         folder = source_folder(source)
         if folder.is_dir():
@@ -158,7 +169,7 @@ def _source(settings: Settings) -> Finding:
             "TLC_SOURCE",
             "missing",
             f"{source} is not a folder",
-            "Set TLC_SOURCE to a folder that holds published files, or to a base URL.",
+            "Set TLC_SOURCE to a folder or bucket that holds published files, or to a base URL.",
         )
     try:
         answer = httpx.head(f"{source.rstrip('/')}/misc/taxi_zone_lookup.csv", timeout=SECONDS, follow_redirects=True)

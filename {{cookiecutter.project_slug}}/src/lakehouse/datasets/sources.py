@@ -1,4 +1,4 @@
-"""Sources that a declaration names itself. A dataset without one comes from the site or folder of `TLC_SOURCE`."""
+"""Sources that a declaration names itself. One without takes the site, folder or bucket of `TLC_SOURCE`."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from lakehouse.settings import Settings, load_settings, project_dir, settings_wi
 
 
 class Publisher(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """Where published files come from: a base URL, or a folder that is searched by file name."""
+    """Where published files come from: a base URL, or a folder or bucket that is searched by file name."""
 
     source: str = Field(description="TLC_SOURCE")
 

@@ -13,10 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import boto3
 from boto3.exceptions import Boto3Error
 from boto3.s3.transfer import TransferConfig
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from lakehouse.errors import LakehouseError, LandingError, ServiceError
@@ -24,6 +22,7 @@ from lakehouse.landing.store import LOCK, Incoming
 from lakehouse.landing.zone import Landing
 from lakehouse.locks import held
 from lakehouse.network import way_to
+from lakehouse.s3 import ABSENT, LOGIN, client, code_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -34,11 +33,7 @@ PREFIX = "raw_data/"
 WAREHOUSE_PREFIX = "iceberg/"  # where the catalog puts its tables
 DEFAULT_REGION = "us-east-1"  # S3 refuses this region as a bucket's location, and needs every other one
 CHUNK = 1 << 20
-# Three tries of these stay below half a minute: a store that is away is one clear error, soon.
-CONNECT_SECONDS, READ_SECONDS, TRIES = 3, 8, 3
 
-_ABSENT = frozenset({"404", "NoSuchKey", "NoSuchBucket"})
-_LOGIN = frozenset({"403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidTokenId"})
 _FULL = frozenset({"XMinioStorageFull", "InsufficientStorage", "507"})
 _TRANSFER = TransferConfig(multipart_threshold=32 << 20, multipart_chunksize=16 << 20, max_concurrency=4)
 
@@ -95,7 +90,7 @@ class BucketStore:
         try:
             return self.s3.get_object(Bucket=self.bucket, Key=PREFIX + key)["Body"].read()
         except ClientError as error:
-            if _code(error) in _ABSENT:
+            if code_of(error) in ABSENT:
                 return None
             raise
 
@@ -104,7 +99,7 @@ class BucketStore:
         try:
             return int(self.s3.head_object(Bucket=self.bucket, Key=PREFIX + key)["ContentLength"])
         except ClientError as error:
-            if _code(error) in _ABSENT:
+            if code_of(error) in ABSENT:
                 return None
             raise
 
@@ -115,7 +110,7 @@ class BucketStore:
             for chunk in self._chunks(key):
                 digest.update(chunk)
         except ClientError as error:
-            if _code(error) in _ABSENT:
+            if code_of(error) in ABSENT:
                 return None
             raise
         return digest.hexdigest()
@@ -166,7 +161,7 @@ class BucketStore:
         try:
             self.s3.head_bucket(Bucket=self.bucket)
         except ClientError as error:
-            if _code(error) not in _ABSENT:
+            if code_of(error) not in ABSENT:
                 raise
             region = self.s3.meta.region_name
             if region == DEFAULT_REGION:
@@ -200,7 +195,7 @@ class BucketStore:
         try:
             found = [upload for page in pages for upload in page.get("Uploads", [])]
         except ClientError as error:
-            if _code(error) in _ABSENT:
+            if code_of(error) in ABSENT:
                 return []
             raise
         return [(upload["Key"], upload["UploadId"], upload["Initiated"]) for upload in found]
@@ -213,7 +208,7 @@ class BucketStore:
         try:
             return [item["Key"] for page in pages for item in page.get("Contents", [])]
         except ClientError as error:
-            if _code(error) in _ABSENT:
+            if code_of(error) in ABSENT:
                 return []
             raise
 
@@ -251,8 +246,8 @@ class BucketStore:
             ) from error
 
     def _translated(self, error: ClientError) -> LakehouseError:
-        code = _code(error)
-        if code in _LOGIN:
+        code = code_of(error)
+        if code in LOGIN:
             return LandingError(
                 f"The object store at {way_to(self.endpoint)} refuses the user {self.access_key!r} ({code}). Files "
                 "that were landed before are unchanged. Correct S3_ACCESS_KEY and S3_SECRET_KEY, or give that user "
@@ -292,23 +287,8 @@ class BucketLanding(Landing):
 
 def s3_client(settings: Settings) -> S3Client:
     """A client with the loader's credentials that gives up within half a minute."""
-    return boto3.client(
-        "s3",
-        endpoint_url=settings.s3_url,
-        region_name=settings.s3_region,
-        aws_access_key_id=settings.s3_access_key,
-        aws_secret_access_key=settings.s3_secret_key.get_secret_value(),
-        config=Config(
-            connect_timeout=CONNECT_SECONDS,
-            read_timeout=READ_SECONDS,
-            retries={"total_max_attempts": TRIES, "mode": "standard"},
-            s3={"addressing_style": "path"},
-        ),
-    )
-
-
-def _code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
+    secret_key = settings.s3_secret_key.get_secret_value()
+    return client(settings.s3_url, settings.s3_region, settings.s3_access_key, secret_key)
 
 
 def _measure(file: Path) -> tuple[int, str]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 import pyarrow as pa
 
@@ -46,7 +44,8 @@ def land(
 
     Args:
         landing: where to.
-        source: where from: `TLC_SOURCE`, a base URL or a folder. A dataset that declares a source has its own.
+        source: where from: `TLC_SOURCE`, a base URL, a bucket or a folder. A dataset that declares a source has its
+            own.
         file: which file.
         refresh: ask the source even if the file is landed: published files are replaced in place at times.
         since: where the rows of a declared database begin, if its dataset has a cursor; all rows if None. The table
@@ -189,20 +188,18 @@ def _known(landing: Landing, file: DatasetFile) -> Landed | None:
 
 
 def _carried(version: Version, copy: Path) -> Version:
-    """Where a file from a folder really came from, if that folder is a landing zone.
+    """Where a file from a folder or bucket really came from, if that is a landing zone.
 
     Raises:
         SourceError: the file is not the one that was landed there, or what was noted of it can't be read.
     """
-    parts = urlsplit(version.origin)
-    if parts.scheme != "file":
-        return version
-    found = Path(url2pathname(parts.path))
-    record = Path(f"{found}{SUFFIX}")
-    if not record.is_file():
+    found = version.found
+    record = found.with_name(f"{found.name}{SUFFIX}") if found else None
+    if found is None or record is None or not record.is_file():
         return version
     try:
-        landed = from_json(record.read_bytes(), str(found))
+        with record.open("rb") as content:
+            landed = from_json(content.read(), str(found))
     except (LandingError, OSError) as error:
         raise SourceError(
             f"The record {record}, which says where {found.name} came from, can't be read. Nothing was landed. Restore "

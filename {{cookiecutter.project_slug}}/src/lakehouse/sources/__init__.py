@@ -1,1 +1,1 @@
-"""Where files come from: the publisher's site, a folder or a SQL database."""
+"""Where files come from: the publisher's site, a folder, a bucket or a SQL database."""

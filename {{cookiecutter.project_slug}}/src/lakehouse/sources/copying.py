@@ -1,4 +1,4 @@
-"""Copies of files in a folder: whole, or refused. Several files of one part are copied into one bundle."""
+"""Copies of files of a folder or bucket: whole, or refused. Several files of one part are copied into one bundle."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.errors import ChangedError, SourceError
@@ -15,12 +15,15 @@ from lakehouse.formats.bundle import entry
 from lakehouse.progress import Progress
 from lakehouse.sources.search import find_all, named
 
+if TYPE_CHECKING:
+    from lakehouse.sources.search import AnyPath
+
 CHUNK = 1 << 20
 
 _State = tuple[int, int]
 
 
-def copy(found: Path, target: Path, progress: Progress | None) -> None:
+def copy(found: AnyPath, target: Path, progress: Progress | None) -> None:
     """Copy one file.
 
     Raises:
@@ -32,7 +35,7 @@ def copy(found: Path, target: Path, progress: Progress | None) -> None:
         _copy(found, outgoing, state, _Done(state[0], progress))
 
 
-def copy_all(folder: Path, wanted: DatasetFile, target: Path, progress: Progress | None) -> str | None:
+def copy_all(folder: AnyPath, wanted: DatasetFile, target: Path, progress: Progress | None) -> str | None:
     """Copy all files of a part into one bundle, in the order of their names.
 
     Returns:
@@ -52,14 +55,14 @@ def copy_all(folder: Path, wanted: DatasetFile, target: Path, progress: Progress
             with bundle.open(_entry(path, state[0]), "w") as outgoing:
                 _copy(path, outgoing, state, done)
     # A file that came, went or changed while others were copied: the bundle would be of no one moment.
-    if changed := sorted(path for path, _ in states.items() ^ _states(folder, wanted).items()):
+    if changed := sorted((path for path, _ in states.items() ^ _states(folder, wanted).items()), key=str):
         raise _changed(changed[0])
     count = "1 file" if len(states) == 1 else f"{len(states):,} files"
-    return f"{count} of {folder.absolute().as_uri()}: {named([Path(path.name) for path in states])}"
+    return f"{count} of {folder.absolute().as_uri()}: {named([path.name for path in states])}"
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
+def reading(path: AnyPath) -> Iterator[None]:
     """The source's own faults, apart from those of the disk that a copy goes to."""
     try:
         yield
@@ -85,7 +88,7 @@ class _Done:
             self.progress(self.count, self.total)
 
 
-def _copy(found: Path, outgoing: IO[bytes], state: _State, done: _Done) -> None:
+def _copy(found: AnyPath, outgoing: IO[bytes], state: _State, done: _Done) -> None:
     with reading(found):
         incoming = found.open("rb")
     copied = 0
@@ -100,13 +103,13 @@ def _copy(found: Path, outgoing: IO[bytes], state: _State, done: _Done) -> None:
         raise _changed(found)
 
 
-def _states(folder: Path, wanted: DatasetFile) -> dict[Path, _State]:
+def _states(folder: AnyPath, wanted: DatasetFile) -> dict[AnyPath, _State]:
     """The files of a part, by name, and what their state is."""
     with reading(folder):
         return {path: _state(path) for path in find_all(folder, wanted)}
 
 
-def _entry(path: Path, size: int) -> zipfile.ZipInfo:
+def _entry(path: AnyPath, size: int) -> zipfile.ZipInfo:
     try:
         path.name.encode()
     except UnicodeEncodeError as error:
@@ -116,20 +119,20 @@ def _entry(path: Path, size: int) -> zipfile.ZipInfo:
     return entry(path.name, size)
 
 
-def _state(path: Path) -> _State:
+def _state(path: AnyPath) -> _State:
     """Its length in bytes, and when it was written."""
     with reading(path):
         facts = path.stat()
     return facts.st_size, facts.st_mtime_ns
 
 
-def _changed(path: Path) -> ChangedError:
+def _changed(path: AnyPath) -> ChangedError:
     return ChangedError(
         f"{path} changed while it was copied. Nothing was landed. Wait until it is written completely, then run the "
         "same command again."
     )
 
 
-def _chunk(incoming: IO[bytes], found: Path) -> bytes:
+def _chunk(incoming: IO[bytes], found: AnyPath) -> bytes:
     with reading(found):
         return incoming.read(CHUNK)

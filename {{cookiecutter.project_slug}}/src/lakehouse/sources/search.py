@@ -1,5 +1,7 @@
 """Published files in a folder, found as a person would find them: in subfolders, behind links, whatever their spelling.
 
+The folder is on a disk or in a bucket.
+
 A file has the published name, or nearly: `.PARQUET`, or the mark of a second download, `… (1).parquet`. A folder of
 that name holds part files, as Spark writes them; one part file is the file, several are not.
 
@@ -10,15 +12,21 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 from lakehouse.datasets.file import DatasetFile, file_called
 from lakehouse.datasets.model import STAR
 from lakehouse.datasets.parts import Part
 from lakehouse.datasets.registry import dataset_named
 from lakehouse.errors import NotPublishedError, SourceError
+
+if TYPE_CHECKING:
+    from lakehouse.sources.objects import ObjectPath  # boto3 is slow to import
+
+    AnyPath: TypeAlias = Path | ObjectPath
 
 CHUNK = 1 << 20
 SKIPPED_FOLDERS = frozenset({"versions", "__pycache__"})
@@ -31,20 +39,21 @@ _COPY_MARK = re.compile(r" ?\(\d+\)(?=\.[^.]*$)")
 class _Seen:
     """What a search came across."""
 
-    exact: list[Path] = field(default_factory=list)
-    near: list[Path] = field(default_factory=list)
-    folders: list[Path] = field(default_factory=list)
-    members: list[Path] = field(default_factory=list)
-    similar: list[Path] = field(default_factory=list)
+    exact: list[AnyPath] = field(default_factory=list)
+    near: list[AnyPath] = field(default_factory=list)
+    folders: list[AnyPath] = field(default_factory=list)
+    members: list[AnyPath] = field(default_factory=list)
+    similar: list[AnyPath] = field(default_factory=list)
     unread: list[OSError] = field(default_factory=list)
 
 
-def find(folder: Path, wanted: DatasetFile) -> Path:
+def find(folder: AnyPath, wanted: DatasetFile) -> AnyPath:
     """The file in `folder` or below it. The published name wins over one that is nearly it, a file over a folder.
 
     Raises:
         NotPublishedError: it is not there; the message names files of a similar name.
-        SourceError: two different files have this name, or a subfolder can't be read.
+        SourceError: two different files have this name, or a subfolder or the bucket can't be read.
+        UnreachableError: the bucket's store does not answer.
     """
     seen = _look(folder, wanted)
     for candidates in (seen.exact, seen.near):
@@ -62,14 +71,16 @@ def find(folder: Path, wanted: DatasetFile) -> Path:
     )
 
 
-def find_all(folder: Path, wanted: DatasetFile) -> list[Path]:
+def find_all(folder: AnyPath, wanted: DatasetFile) -> list[AnyPath]:
     """The files of a part in `folder` or below it, by name; none if their bundle itself is there, as in a landing zone.
 
     Hidden files are left out. Of two downloads of one file that are equal, one is taken.
 
     Raises:
         NotPublishedError: there is none; the message names files of a similar name.
-        SourceError: two different files have one name, a folder has such a name, or a subfolder can't be read.
+        SourceError: two different files have one name, a folder has such a name, or a subfolder or the bucket can't
+            be read.
+        UnreachableError: the bucket's store does not answer.
     """
     pattern = dataset_named(wanted.dataset).pattern(wanted.part)
     seen = _look(folder, wanted)
@@ -92,26 +103,33 @@ def find_all(folder: Path, wanted: DatasetFile) -> list[Path]:
             f"subfolder. Nothing was landed.{_instead(seen.similar, pattern)} Put the files there, or set TLC_SOURCE "
             "to another folder."
         )
-    downloads: dict[str, list[Path]] = {}
-    for path in sorted(seen.members, key=lambda path: (len(path.name), path)):
+    downloads: dict[str, list[AnyPath]] = {}
+    for path in sorted(seen.members, key=lambda path: (len(path.name), str(path))):
         downloads.setdefault(_plain(path.name), []).append(path)
     return sorted((_one_of(paths, wanted) for paths in downloads.values()), key=lambda path: path.name)
 
 
-def contents(folder: Path) -> dict[str, list[Part]]:
-    """The months or days that `find` would look at in a folder, by dataset; none for one whose file is the table."""
+def contents(folder: AnyPath) -> dict[str, list[Part]]:
+    """The months or days that `find` would look at in a folder, by dataset; none for one whose file is the table.
+
+    Raises:
+        SourceError: the bucket can't be read.
+    """
     found: dict[str, set[Part]] = {}
     for file in listing(folder)[0]:
         found.setdefault(file.dataset, set()).update([file.part] if file.part else [])
     return {dataset: sorted(parts, key=lambda part: part.first_day) for dataset, parts in found.items()}
 
 
-def listing(folder: Path) -> tuple[dict[DatasetFile, list[Path]], list[OSError]]:
+def listing(folder: AnyPath) -> tuple[dict[DatasetFile, list[AnyPath]], list[OSError]]:
     """All files of all datasets in `folder` or below it, in one walk, and the errors of folders that can't be read.
 
     A folder of a published name gives the files in it. Links to nowhere are among the files.
+
+    Raises:
+        SourceError: the bucket can't be read.
     """
-    found: dict[DatasetFile, list[Path]] = {}
+    found: dict[DatasetFile, list[AnyPath]] = {}
     unread: list[OSError] = []
     for where, folders, files in _walk(folder, unread):
         for name in (*folders, *files):
@@ -126,7 +144,7 @@ def listing(folder: Path) -> tuple[dict[DatasetFile, list[Path]], list[OSError]]
     return found, unread
 
 
-def _unread(what: str, folder: Path, unread: list[OSError]) -> str:
+def _unread(what: str, folder: AnyPath, unread: list[OSError]) -> str:
     where = ", ".join(f"{error.filename} ({error.strerror})" for error in unread[:NAMES_SHOWN])
     return (
         f"{what} in {folder.absolute()}: these folders in it can't be read: {where}. Nothing was landed. Give yourself "
@@ -134,7 +152,7 @@ def _unread(what: str, folder: Path, unread: list[OSError]) -> str:
     )
 
 
-def _instead(similar: list[Path], name: str) -> str:
+def _instead(similar: list[AnyPath], name: str) -> str:
     if not similar:
         return ""
     rename = f"If one of them is the file, rename it to {name}."
@@ -143,7 +161,7 @@ def _instead(similar: list[Path], name: str) -> str:
     return f" Files with a similar name are there: {named(similar)}. {rename}"
 
 
-def _look(folder: Path, wanted: DatasetFile) -> _Seen:
+def _look(folder: AnyPath, wanted: DatasetFile) -> _Seen:
     seen = _Seen()
     dataset = dataset_named(wanted.dataset)
     letters = _letters(Path(dataset.pattern(wanted.part)).stem)
@@ -170,19 +188,28 @@ def _look(folder: Path, wanted: DatasetFile) -> _Seen:
     return seen
 
 
-def _walk(folder: Path, unread: list[OSError]) -> Iterator[tuple[Path, list[str], list[str]]]:
+def _walk(folder: AnyPath, unread: list[OSError]) -> Iterator[tuple[AnyPath, list[str], list[str]]]:
     """As `os.walk`, links followed, each folder once, so that links in a circle come to an end."""
-    visited = {os.path.realpath(folder)}
-    for where, folders, files in os.walk(folder, onerror=unread.append, followlinks=True):
+    visited = {_real(folder)}
+    for where, folders, files in _walk_disk(folder, unread) if isinstance(folder, Path) else folder.walk():
         here = []
         for name in sorted(folders):
-            real = os.path.realpath(Path(where) / name)
+            real = _real(where / name)
             if name in SKIPPED_FOLDERS or name.startswith(".") or real in visited:
                 continue
             visited.add(real)
             here.append(name)
         folders[:] = here
-        yield Path(where), folders, sorted(files)
+        yield where, folders, sorted(files)
+
+
+def _walk_disk(folder: Path, unread: list[OSError]) -> Iterator[tuple[Path, list[str], list[str]]]:
+    for where, folders, files in os.walk(folder, onerror=unread.append, followlinks=True):
+        yield Path(where), folders, files
+
+
+def _real(path: AnyPath) -> str:
+    return os.path.realpath(path) if isinstance(path, Path) else str(path)
 
 
 def _plain(name: str) -> str:
@@ -194,14 +221,15 @@ def _letters(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def _only_part(folder: Path, wanted: DatasetFile) -> Path:
+def _only_part(folder: AnyPath, wanted: DatasetFile) -> AnyPath:
     """The one part file of a folder that Spark wrote.
 
     Raises:
         SourceError: none or several.
     """
     suffix = Path(wanted.name).suffix
-    parts = sorted(p for p in folder.iterdir() if p.suffix.lower() == suffix and p.name[0] not in "_." and p.is_file())
+    found = (p for p in folder.iterdir() if p.suffix.lower() == suffix and p.name[0] not in "_." and p.is_file())
+    parts = sorted(found, key=str)
     if len(parts) == 1:
         return parts[0]
     what = f"{len(parts)} part files ({named(parts)})" if parts else f"no {suffix} file"
@@ -211,7 +239,7 @@ def _only_part(folder: Path, wanted: DatasetFile) -> Path:
     )
 
 
-def _one_of(found: list[Path], wanted: DatasetFile) -> Path:
+def _one_of(found: list[AnyPath], wanted: DatasetFile) -> AnyPath:
     """The file, which may lie there several times.
 
     Raises:
@@ -226,13 +254,13 @@ def _one_of(found: list[Path], wanted: DatasetFile) -> Path:
     return found[0]
 
 
-def named(paths: list[Path]) -> str:
+def named(paths: Sequence[AnyPath | str]) -> str:
     """The first of some paths, and how many more there are."""
     more = f" and {len(paths) - NAMES_SHOWN} more" if len(paths) > NAMES_SHOWN else ""
     return ", ".join(map(str, paths[:NAMES_SHOWN])) + more
 
 
-def _same_bytes(one: Path, other: Path) -> bool:
+def _same_bytes(one: AnyPath, other: AnyPath) -> bool:
     if one.stat().st_size != other.stat().st_size:
         return False
     with one.open("rb") as a, other.open("rb") as b:

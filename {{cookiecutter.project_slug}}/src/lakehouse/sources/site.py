@@ -1,11 +1,11 @@
-"""Where published files come from: the TLC's site (or a mirror of it), or a folder that somebody filled."""
+"""Where published files come from: the TLC's site (or a mirror of it), or a folder or bucket that somebody filled."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -21,9 +21,13 @@ from lakehouse.formats import names_at_the_head
 from lakehouse.formats.bundle import members
 from lakehouse.formats.protocol import ContentError
 from lakehouse.progress import Progress
+from lakehouse.settings import BUCKET_SCHEME, load_settings
 from lakehouse.sources.copying import copy, copy_all, reading
 from lakehouse.sources.download import PATIENCE, Download, Patience
 from lakehouse.sources.search import find
+
+if TYPE_CHECKING:
+    from lakehouse.sources.search import AnyPath
 
 PARQUET = b"PAR1"
 
@@ -32,13 +36,15 @@ PARQUET = b"PAR1"
 class Version:
     """Which version of a file a source has: its address, and the publisher's own marks for it.
 
-    `since` says where its rows begin, if it was extracted by a cursor.
+    `since` says where its rows begin, if it was extracted by a cursor. `found` is the file of a folder or bucket that
+    was copied.
     """
 
     origin: str
     etag: str = ""
     last_modified: str = ""
     since: Since | None = None
+    found: AnyPath | None = None
 
 
 class Source(Protocol):
@@ -58,11 +64,16 @@ class Source(Protocol):
 
 
 def open_source(source: str, patience: Patience | None = None) -> Source:
-    """The source that `TLC_SOURCE` names: a base URL or a folder.
+    """The source that `TLC_SOURCE` names: a base URL, a bucket or a folder.
 
     Raises:
-        SourceError: neither.
+        SourceError: none of them.
+        SettingsError: the settings of the bucket's store can't be used.
     """
+    if source.startswith(BUCKET_SCHEME):
+        from lakehouse.sources.objects import open_bucket  # noqa: PLC0415 - boto3 is slow to import
+
+        return FolderSource(open_bucket(source, load_settings()))
     try:
         parts = urlsplit(source)
     except ValueError as error:
@@ -78,7 +89,8 @@ def open_source(source: str, patience: Patience | None = None) -> Source:
     what = "is a file" if folder.exists() else "does not exist"
     raise SourceError(
         f"The setting TLC_SOURCE is {source!r}, but {folder.absolute()} {what}. Nothing was landed. Set it to a folder "
-        "that holds published files, or to a base URL that begins with https:// or http://."
+        "that holds published files, to a bucket (s3://bucket/folder), or to a base URL that begins with https:// or "
+        "http://."
     )
 
 
@@ -102,8 +114,8 @@ class SiteSource:
         if dataset_named(wanted.dataset).bundled:
             raise SourceError(
                 f"{wanted.label} is all files {dataset_named(wanted.dataset).pattern(wanted.part)}, and the site "
-                f"{self.base} can't be asked which of them it has. Nothing was landed. Set TLC_SOURCE to a folder that "
-                "holds the files."
+                f"{self.base} can't be asked which of them it has. Nothing was landed. Set TLC_SOURCE to a folder or "
+                "bucket that holds the files."
             )
         download = Download(f"{self.base}/{wanted.path}", wanted.name, wanted.label, target, self.patience, progress)
         same = (known.etag, known.last_modified) if known and known.origin == download.url else ("", "")
@@ -122,27 +134,32 @@ class SiteSource:
 class FolderSource:
     """A folder, searched with its subfolders for the published names; see `lakehouse.sources.search`.
 
-    A landing zone is such a folder. Folders called `versions` and those whose names begin with a dot are not searched.
+    It is on a disk or in a bucket. A landing zone is such a folder. Folders called `versions` and those whose names
+    begin with a dot are not searched.
     """
 
-    folder: Path
+    folder: AnyPath
 
     def fetch(
         self,
         wanted: DatasetFile,
         target: Path,
-        known: Version | None = None,  # noqa: ARG002 - a folder keeps no marks to compare; its bytes are
+        known: Version | None = None,
         progress: Progress | None = None,
     ) -> Version | None:
-        """Copy; see `Source.fetch`."""
+        """Copy; see `Source.fetch`. A bucket has a mark of each file, its ETag; on a disk the bytes are compared."""
         if dataset_named(wanted.dataset).bundled and (origin := copy_all(self.folder, wanted, target, progress)):
             check(target, wanted, origin)
             return Version(origin)
         with reading(self.folder):
             found = find(self.folder, wanted)
+        origin = found.absolute().as_uri()
+        etag, modified = ("", "") if isinstance(found, Path) else found.marks()
+        if known and etag and (known.origin, known.etag) == (origin, etag):
+            return None
         copy(found, target, progress)
         check(target, wanted, str(found))
-        return Version(found.absolute().as_uri())
+        return Version(origin, etag, modified, found=found)
 
 
 def check(file: Path, wanted: DatasetFile, origin: str) -> None:

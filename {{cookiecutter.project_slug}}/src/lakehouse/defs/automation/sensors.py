@@ -15,7 +15,7 @@ SECONDS = 30
     jobs=[vars(jobs)[name] for name in JOBS.values() if name in vars(jobs)],
     minimum_interval_seconds=SECONDS,
     default_status=dg.DefaultSensorStatus.STOPPED,
-    description="Watches the folder of TLC_SOURCE: a file that is new or changed, and completely written, is loaded.",
+    description="Watches the folder or bucket of TLC_SOURCE: loads a file that is new or changed, and whole.",
 )
 def new_files(
     context: dg.SensorEvaluationContext, publisher: Publisher, object_store: ObjectStore
