@@ -37,6 +37,7 @@ ROOMS = (
     "formats",
     "synthetic",
     "duckdb_config",
+    "dev",
     "dagster_home",
     "settings",
     "datasets",

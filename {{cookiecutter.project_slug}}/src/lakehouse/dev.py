@@ -1,0 +1,146 @@
+"""`make dev`: Dagster on this machine, by `dg dev`, which is started again when a part of it was killed.
+
+`dg dev` ends as a whole when its page or its daemon ends. Killed itself, it leaves both behind, and a second daemon
+beside the first would start runs twice. A code server in it that was killed stays away. So its processes are looked at
+every few seconds, and what is left of an earlier one is ended first. Runs are left alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from lakehouse.dagster_home import chosen, prepare
+from lakehouse.errors import LockedError
+from lakehouse.locks import held
+from lakehouse.processes import is_running
+
+LOOK_SECONDS = 3.0
+# One that ends sooner can't start: its port is taken, for example.
+SHORT_SECONDS = 60.0
+FILE, LOCK = "dev.json", "dev.lock"
+_LINE = re.compile(r"\s*(\d+)\s+(\d+)\s+(.*)")
+# The process that Dagster's reloadable code server runs the code in; without it, the server answers with errors only.
+OUTER, INNER = "dagster code-server start", "dagster api grpc"
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process of this machine, as `ps` shows it."""
+
+    pid: int
+    parent: int
+    command: str
+
+
+class Dev:
+    """`dg dev` with these arguments, and what it has started. `home` is Dagster's."""
+
+    def __init__(self, home: Path, arguments: list[str]) -> None:
+        self.home = home
+        self.command = [str(Path(sys.executable).parent / "dg"), "dev", *arguments]
+        self.ended_by_us = False
+        self._process: subprocess.Popen[bytes] | None = None
+        self._with_inner: set[int] = set()
+
+    def run(self) -> int:
+        """Run until somebody ends it; the exit code."""
+        while True:
+            self._end_left()
+            began = time.monotonic()
+            self._process = subprocess.Popen(self.command, start_new_session=True)  # noqa: S603 - our own command
+            self._note([self._process.pid])
+            while True:
+                with suppress(subprocess.TimeoutExpired):
+                    code = self._process.wait(LOOK_SECONDS)
+                    break
+                self._look(self._process.pid)
+            if self.ended_by_us:
+                return code
+            if time.monotonic() - began < SHORT_SECONDS:
+                self._end_left()
+                _say("error: Dagster ended as soon as it was started. The lines above say why.")
+                return code or 1
+            _say("A part of Dagster was ended. It is started again.")
+
+    def end(self, *_: object) -> None:
+        """End it as Ctrl-C does."""
+        self.ended_by_us = True
+        if self._process:
+            with suppress(ProcessLookupError):
+                self._process.send_signal(signal.SIGINT)
+
+    def _look(self, pid: int) -> None:
+        """Note what it has started. End a code server whose inner process is gone: then Dagster starts it again."""
+        seen = list(_processes())
+        own = [one for one in seen if one.parent == pid]
+        self._note([pid, *(one.pid for one in own)])
+        for server in (one for one in own if OUTER in one.command):
+            if any(one.parent == server.pid and INNER in one.command for one in seen):
+                self._with_inner.add(server.pid)
+            elif server.pid in self._with_inner:
+                _kill(server.pid)
+
+    def _note(self, pids: list[int]) -> None:
+        (self.home / FILE).write_text(json.dumps({"at": time.time(), "pids": pids}), encoding="utf-8")
+
+    def _end_left(self) -> None:
+        """End what an earlier one has left, so that there is one page and one daemon."""
+        try:
+            found = json.loads((self.home / FILE).read_bytes())
+            pids, at = [int(pid) for pid in found["pids"]], float(found["at"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return
+        for pid in pids:
+            if is_running(pid, at):
+                _kill(pid)
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
+def _kill(pid: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _processes() -> Iterator[Process]:
+    """All processes of this machine, with whole commands; none where it has no `ps`."""
+    try:
+        command = ["ps", "-wweo", "pid=,ppid=,args="]
+        said = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)  # noqa: S603
+    except OSError:
+        return
+    for line in said.stdout.splitlines():
+        if found := _LINE.match(line):  # arguments may have lines of their own
+            yield Process(int(found[1]), int(found[2]), found[3])
+
+
+def main() -> None:
+    """Run Dagster for this project, with the arguments of `dg dev`."""
+    home = chosen()
+    prepare(home)
+    os.environ["DAGSTER_HOME"] = str(home)
+    dev = Dev(home, sys.argv[1:])
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, dev.end)
+    try:
+        with held(home / LOCK, "Dagster of this project"):
+            code = dev.run()
+    except LockedError as error:
+        sys.exit(f"error: {error}")
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

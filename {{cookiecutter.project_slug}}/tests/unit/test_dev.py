@@ -1,0 +1,143 @@
+"""What `make dev` does when a part of Dagster is killed. A program that starts others stands in for `dg dev`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from lakehouse import dev
+from lakehouse.dev import Dev, main
+from lakehouse.locks import held
+
+# Starts two processes that stay when it is killed, writes all three numbers, and ends on SIGINT or with the first.
+STAND_IN = """
+import os, signal, subprocess, sys, time
+sleep = "import time; time.sleep(300)"
+inner = f"subprocess.Popen([sys.executable, '-c', {sleep!r}, 'dagster api grpc'])"
+server = f"import subprocess, sys; {inner}; {sleep}"
+page = subprocess.Popen([sys.executable, "-c", sleep, "page"])
+code = subprocess.Popen([sys.executable, "-c", server, "dagster code-server start"])
+def end(*_):
+    for one in (page, code):
+        one.kill()
+    sys.exit(0)
+signal.signal(signal.SIGINT, end)
+open(sys.argv[1], "a").write(f"{os.getpid()} {page.pid} {code.pid}\\n")
+page.wait()
+end()
+"""
+
+
+class Running:
+    """`make dev` in a thread of its own."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.dev = Dev(home, [])
+        self.dev.command = [sys.executable, "-c", STAND_IN, str(home / "started")]
+        self.code: int | None = None
+        self.thread = threading.Thread(target=self._run)
+        self.thread.start()
+
+    def _run(self) -> None:
+        self.code = self.dev.run()
+
+    def started(self, number: int) -> list[int]:
+        """The processes of the start of this number: the stand-in, its page, its code server."""
+        path = self.home / "started"
+        until(lambda: path.exists() and path.read_text(encoding="utf-8").count("\n") >= number)
+        return [int(pid) for pid in path.read_text(encoding="utf-8").splitlines()[number - 1].split()]
+
+    def noted(self, pids: list[int]) -> bool:
+        """Whether these processes are known to it."""
+        return all(str(pid) in (self.home / dev.FILE).read_text(encoding="utf-8") for pid in pids)
+
+
+@pytest.fixture
+def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
+    monkeypatch.setattr(dev, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(dev, "SHORT_SECONDS", 0.0)
+    running = Running(tmp_path)
+    yield running
+    running.dev.end()
+    running.thread.join(60)
+    assert running.code == 0
+    for line in (tmp_path / "started").read_text(encoding="utf-8").splitlines():
+        assert not any(alive(int(pid)) for pid in line.split())
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def alive(pid: int) -> bool:
+    """Whether it is there and no zombie."""
+    try:
+        return not Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].startswith(" Z")
+    except OSError:
+        return False
+
+
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for processes in /proc")
+
+
+@linux
+def test_it_starts_again_and_leaves_no_part_of_the_one_that_was_killed(running: Running) -> None:
+    first = running.started(1)
+    until(lambda: running.noted(first))
+
+    os.kill(first[0], signal.SIGKILL)
+
+    assert running.started(2) != first
+    until(lambda: not any(map(alive, first)))
+
+
+@linux
+def test_it_starts_again_when_its_page_is_killed(running: Running) -> None:
+    first = running.started(1)
+
+    os.kill(first[1], signal.SIGKILL)
+
+    running.started(2)
+
+
+@linux
+def test_a_code_server_whose_inner_process_is_gone_is_ended(running: Running) -> None:
+    _, _, code = running.started(1)
+    inner: list[int] = []
+
+    def found() -> bool:
+        inner[:] = [one.pid for one in dev._processes() if one.parent == code]
+        return bool(inner) and code in running.dev._with_inner
+
+    until(found)
+    os.kill(inner[0], signal.SIGKILL)
+
+    until(lambda: not alive(code))
+
+
+def test_what_can_not_start_is_not_started_for_ever(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    broken = Dev(tmp_path, [])
+    broken.command = [sys.executable, "-c", "import sys; print('the port is taken'); sys.exit(3)"]
+
+    assert broken.run() == 3
+    assert "ended as soon as it was started" in capfd.readouterr().err
+
+
+def test_one_home_has_one_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    locked = pytest.raises(SystemExit, match=r"Dagster of this project is locked")
+
+    with held(tmp_path / dev.LOCK, "Dagster of this project"), locked:
+        main()
