@@ -32,6 +32,8 @@ from pyiceberg.typedef import Record
 from pyiceberg.types import BinaryType
 
 from lakehouse.errors import CommitError, RefusedError
+from lakehouse.formats.buffers import ends_and_bytes
+from lakehouse.formats.encoding import encodings
 from lakehouse.formats.protocol import BATCH_ROWS
 from lakehouse.iceberg.files import FIELD_ID
 
@@ -40,128 +42,123 @@ pc: Any = compute
 
 ROW_GROUP_ROWS = 1_048_576
 REMOVE_SECONDS = 5.0
-LONG_TEXT = 4096  # bytes; longer ones are hashed one by one
-_LONG_ON_AVERAGE = 32  # bytes
-_TEXTS_AT_ONCE = 8192  # so that what is computed with stays in the processor's cache
 _ODD = np.uint64(0x9E3779B97F4A7C15)
-_WEIGHTS = np.multiply.accumulate(np.full(LONG_TEXT, _ODD))  # its powers, modulo 2^64
 
 
 class Totals:
     """What a run of rows adds up to: rows, and for each column nulls and a checksum of values at their positions.
 
-    Exact, however the rows are cut into batches: the bits of each value, weighted by its row, modulo 2^64.
+    Exact, however the rows are cut into batches. `dictionaries` are the columns that came as dictionaries. Their
+    checksums are of another kind, so they are compared with dictionaries only.
     """
 
     def __init__(self, columns: list[str]) -> None:
         self.columns = columns
+        self.dictionaries: set[str] = set()
         self.rows = 0
-        self._nulls = [0] * len(columns)
-        self._sums = [0] * len(columns)
+        self._sums = [_Checksum() for _ in columns]
 
     def add(self, arrays: list[pa.Array[Any]]) -> None:
         """Count one batch, its arrays in the order of `columns`."""
-        length = len(arrays[0])
-        weights = np.arange(self.rows + 1, self.rows + length + 1, dtype=np.uint64)
-        for i, array in enumerate(arrays):
-            self._nulls[i] += array.null_count
-            self._sums[i] = (self._sums[i] + _checksum(array, weights)) % 2**64
-        self.rows += length
+        weights = _weights(self.rows, len(arrays[0]))
+        for name, total, array in zip(self.columns, self._sums, arrays, strict=True):
+            if pa.types.is_dictionary(array.type):
+                self.dictionaries.add(name)
+            total.add(array, weights)
+        self.rows += len(weights)
 
     def differences(self, other: Totals) -> list[str]:
         """List as text where two runs differ; empty when they hold the same rows."""
         if self.rows != other.rows:
             return [f"{self.rows:,} rows were written, {other.rows:,} were read"]
         return [
-            f"{name}: {'nulls' if self._nulls[i] != other._nulls[i] else 'values'} differ"
-            for i, name in enumerate(self.columns)
-            if self._nulls[i] != other._nulls[i] or self._sums[i] != other._sums[i]
+            f"{name}: {'nulls' if one.nulls != another.nulls else 'values'} differ"
+            for name, one, another in zip(self.columns, self._sums, other._sums, strict=True)
+            if one.result != another.result
         ]
 
 
-def _checksum(array: pa.Array[Any], weights: npt.NDArray[np.uint64]) -> int:
-    if array.null_count == len(array):
-        return 0
-    return int(np.dot(_bits(array), weights))
+class _Checksum:
+    """A column's nulls, and the bits of its values, each weighted by its row, modulo 2^64.
+
+    Of text and of lists these bits are the lengths. The content is hashed as one run of bytes, and what lists hold is
+    a column of its own: lengths and content together leave nothing open.
+    """
+
+    def __init__(self) -> None:
+        self.nulls = 0
+        self._sum = 0
+        self._content = hashlib.blake2b(digest_size=16)
+        self._held: _Checksum | None = None
+        self._held_rows = 0
+
+    @property
+    def result(self) -> tuple[Any, ...]:
+        """What is compared."""
+        return self.nulls, self._sum, self._content.digest(), self._held and self._held.result
+
+    def add(self, array: Any, weights: npt.NDArray[np.uint64]) -> None:
+        """Count one batch."""
+        self.nulls += array.null_count
+        if array.null_count == len(array):
+            bits = np.full(len(array), _ODD)
+        elif array.null_count:
+            bits = np.where(array.is_null().to_numpy(zero_copy_only=False), _ODD, self._bits(array))
+        else:
+            bits = self._bits(array)
+        bits = bits ^ (bits >> np.uint64(32))  # so that the uppermost bit, a double's sign, counts more than once
+        self._sum = (self._sum + int(np.dot(bits, weights))) % 2**64
+
+    def _bits(self, array: Any) -> npt.NDArray[np.uint64]:
+        """64 bits a value; anything in place of a null."""
+        kind = array.type
+        if pa.types.is_dictionary(kind):
+            few: npt.NDArray[np.uint64] = _bits_of_few(array.dictionary)[array.indices.fill_null(0).to_numpy()]
+            return few
+        if _has_bytes(kind):
+            if array.null_count:
+                array = array.fill_null(b"" if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) else "")
+            ends, content = ends_and_bytes(array)
+            self._content.update(content.data)
+            return np.diff(ends).astype(np.uint64)
+        if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+            held = array.flatten()
+            self._held = self._held or _Checksum()
+            self._held.add(held, _weights(self._held_rows, len(held)))
+            self._held_rows += len(held)
+            lengths: npt.NDArray[np.uint64] = pc.list_value_length(array).fill_null(0).to_numpy().astype(np.uint64)
+            return lengths
+        if pa.types.is_boolean(kind):
+            array = array.cast(pa.uint8())
+        if pa.types.is_decimal(kind):
+            halves = np.frombuffer(array.buffers()[1], dtype=np.uint64)[2 * array.offset :][: 2 * len(array)]
+            return halves[::2] + halves[1::2] * _ODD  # so that one half can't stand in for the other
+        plain = np.frombuffer(array.buffers()[1], dtype=f"u{array.type.bit_width // 8}")
+        return plain[array.offset :][: len(array)].astype(np.uint64, copy=False)
 
 
-def _bits(array: Any) -> npt.NDArray[np.uint64]:
-    """64 bits a value, which differ where values differ; 0 for null (nulls are counted beside it)."""
-    kind = array.type
-    if pa.types.is_dictionary(kind):
-        values = np.append(_text_bits(array.dictionary), np.uint64(0))  # a null has the last one
-        codes = array.indices.fill_null(-1) if array.null_count else array.indices
-        weighted: npt.NDArray[np.uint64] = values[codes.to_numpy()]
-        return weighted
-    if _is_text(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        # long texts are mostly few ones, as the hash of a row's file is: each is looked at once
-        return _bits(array.dictionary_encode()) if array.nbytes > _LONG_ON_AVERAGE * len(array) else _text_bits(array)
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return _list_bits(array)
-    if pa.types.is_decimal(kind):
-        return _decimal_bits(array)
-    if pa.types.is_boolean(kind):
-        array = array.cast(pa.int32())
-    bits: Any = array.view(pa.int32() if array.type.bit_width == 32 else pa.int64())
-    if array.null_count:
-        bits = bits.fill_null(0)
-    plain: npt.NDArray[np.uint64] = bits.to_numpy().astype(np.int64, copy=False).view(np.uint64)
-    return plain
+def _weights(first: int, rows: int) -> npt.NDArray[np.uint64]:
+    """The weights of rows from `first` on, scattered: by plain numbers, rows 1 and 5 weigh as much as rows 2 and 4."""
+    weights = np.arange(first + 1, first + rows + 1, dtype=np.uint64) * _ODD
+    weights ^= weights >> np.uint64(29)
+    weights *= _ODD
+    weights ^= weights >> np.uint64(32)
+    return weights | np.uint64(1)
 
 
-def _decimal_bits(array: Any) -> npt.NDArray[np.uint64]:
-    """The two halves of each decimal, mixed so that one can't stand in for the other."""
-    halves = np.frombuffer(array.buffers()[1], dtype=np.uint64)[2 * array.offset :][: 2 * len(array)].reshape(-1, 2)
-    mixed: npt.NDArray[np.uint64] = halves[:, 0] + halves[:, 1] * _ODD
-    if array.null_count:
-        mixed = np.where(array.is_null().to_numpy(zero_copy_only=False), np.uint64(0), mixed)
-    return mixed
+def _has_bytes(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+    )
 
 
-def _list_bits(array: Any) -> npt.NDArray[np.uint64]:
-    """The bits of what a list holds, each weighted by its place; an empty list, a null and a null in a list differ."""
-    lengths = pc.list_value_length(array).fill_null(0).to_numpy()
-    held = array.flatten()
-    ends = np.concatenate([[0], np.cumsum(lengths)])
-    place = np.arange(len(held)) - np.repeat(ends[:-1], lengths)
-    weighted = (_bits(held) + held.is_null().to_numpy(zero_copy_only=False)) * (2 * place.astype(np.uint64) + _ODD)
-    sums = np.concatenate([np.zeros(1, dtype=np.uint64), np.cumsum(weighted, dtype=np.uint64)])
-    bits: npt.NDArray[np.uint64] = sums[ends[1:]] - sums[ends[:-1]] + lengths.astype(np.uint64) + np.uint64(1)
-    if array.null_count:
-        bits = np.where(array.is_null().to_numpy(zero_copy_only=False), np.uint64(0), bits)
-    return bits
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
-
-
-def _text_bits(array: Any) -> npt.NDArray[np.uint64]:
-    """Text or bytes: the sum of its bytes, each weighted by its place; mixed, so that few bits do not stay few."""
-    large = pa.types.is_large_string(array.type) or pa.types.is_large_binary(array.type)
-    _, places, data = array.buffers()
-    ends = np.frombuffer(places, dtype=np.int64 if large else np.int32)[array.offset :][: len(array) + 1]
-    content = np.frombuffer(data or b"", dtype=np.uint8)
-    bits = np.empty(len(array), dtype=np.uint64)
-    for first in range(0, len(array), _TEXTS_AT_ONCE):
-        part = ends[first : first + _TEXTS_AT_ONCE + 1]
-        part, characters = part - part[0], content[part[0] : part[-1]]
-        lengths = np.diff(part)
-        place = np.arange(len(characters), dtype=part.dtype)
-        place -= np.repeat(part[:-1], lengths)
-        weighted = _WEIGHTS.take(place, mode="clip")
-        weighted *= characters + np.uint16(1)
-        sums = np.zeros(len(characters) + 1, dtype=np.uint64)
-        np.cumsum(weighted, out=sums[1:])
-        bits[first : first + len(lengths)] = sums[part[1:]] - sums[part[:-1]]
-        for one in np.flatnonzero(lengths > LONG_TEXT):
-            digest = hashlib.blake2b(characters[part[one] : part[one + 1]].tobytes(), digest_size=8).digest()
-            bits[first + one] = int.from_bytes(digest)
-    bits += np.uint64(1)  # an empty text is no null
-    bits = (bits ^ (bits >> np.uint64(33))) * _ODD
-    if array.null_count:
-        bits = np.where(array.is_null().to_numpy(zero_copy_only=False), np.uint64(0), bits)
-    return bits
+def _bits_of_few(texts: Any) -> npt.NDArray[np.uint64]:
+    """64 bits of each text in a dictionary."""
+    found = texts.cast(pa.large_binary()).to_pylist()
+    return np.array([int.from_bytes(hashlib.blake2b(text, digest_size=8).digest()) for text in found], dtype=np.uint64)
 
 
 def write_data_file(
@@ -267,22 +264,17 @@ def _encode(
 
 def _parquet_writer(stream: Any, schema: pa.Schema, arrays: list[pa.Array[Any]]) -> pq.ParquetWriter:
     """A writer whose columns keep their field ids; dictionary arrays are written as such, which is quicker."""
-    fields = (
-        [
-            field.with_type(array.type) if pa.types.is_dictionary(array.type) else field
-            for field, array in zip(schema, arrays, strict=True)
-        ]
-        if arrays
-        else list(schema)
-    )
-    # nearly every value is new in these: a dictionary costs time and space, differences between neighbours are small
-    rising = [field.name for field in fields if field.name == "file_row" or pa.types.is_timestamp(field.type)]
-    others: Any = [field.name for field in fields if field.name not in rising]
+    first = dict(zip(schema.names, arrays, strict=True)) if arrays else {}
+    fields = [
+        field.with_type(first[field.name].type)
+        if field.name in first and pa.types.is_dictionary(first[field.name].type)
+        else field
+        for field in schema
+    ]
     return pq.ParquetWriter(
         stream,
         pa.schema(fields),
-        use_dictionary=others,
-        column_encoding=dict.fromkeys(rising, "DELTA_BINARY_PACKED"),
+        **encodings(first),
         compression="zstd",
         compression_level=1,
         write_page_checksum=True,
@@ -299,12 +291,13 @@ def audit(table: Table, file: DataFile, written: Totals) -> None:
     """
     found = Totals(written.columns)
     schema = schema_to_pyarrow(table.schema())
-    text = [f.name for f in schema if pa.types.is_large_string(f.type)]
     with _removed_on_error(table.io, file.file_path):
         try:
             source: Any = table.io.new_input(file.file_path)
             with source.open() as stream:
-                parquet = pq.ParquetFile(stream, page_checksum_verification=True, read_dictionary=text)
+                parquet = pq.ParquetFile(
+                    stream, page_checksum_verification=True, read_dictionary=list(written.dictionaries)
+                )
                 # readers find columns by id, and the footer that holds the ids has no checksum
                 if _identities(parquet.schema_arrow) != _identities(schema):
                     raise pa.ArrowInvalid("its columns are not those of the table")

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import compute
 
 from lakehouse.datasets.model import Column
 from lakehouse.datasets.types import digits_of
+from lakehouse.formats.buffers import ends_and_bytes
 
 # its stubs know no plain Python values
 pc: Any = compute
@@ -29,6 +29,7 @@ _ARROW_TYPES: dict[str, Any] = {
 }
 # Words for true and false in text, in any case.
 TRUE, FALSE = ("true", "yes", "t", "y", "1"), ("false", "no", "f", "n", "0")
+_LAST_BLANK, _FIRST_BEYOND_ASCII = 32, 128
 # As many digits as a decimal has at most, on both sides of the point.
 _DECIMAL_TEXT = r"^[+-]?[0-9]{0,38}(\.[0-9]{0,38})?$"
 
@@ -136,18 +137,25 @@ def _text_as_string(values: pa.Array[Any]) -> pa.Array[Any]:
     return text
 
 
-def _signs_in(text: Any) -> npt.NDArray[np.intp]:
-    """How often each byte stands in the text, by its number. Quicker than to look for a sign in each value."""
-    _, places, data = text.buffers()
-    ends = np.frombuffer(places or b"\0\0\0\0", dtype=np.int32)[text.offset :][: len(text) + 1]
-    return np.bincount(np.frombuffer(data or b"", dtype=np.uint8)[ends[0] : ends[-1]], minlength=256)
+def _has(text: pa.Array[Any], sign: str) -> bool:
+    """Whether an ASCII sign is anywhere in a text. Much quicker than to look for it in each value."""
+    return bool((ends_and_bytes(text)[1] == ord(sign)).any())
+
+
+def _may_have_blanks_around(text: pa.Array[Any]) -> bool:
+    """Whether a value begins or ends with a sign that may be a blank. Blanks within, as times have, are no matter."""
+    ends, signs = ends_and_bytes(text)
+    if not len(signs) or (signs.min() > _LAST_BLANK and signs.max() < _FIRST_BEYOND_ASCII):
+        return False
+    # Of an empty value these are signs of others, which does no harm.
+    outer = signs[np.concatenate([np.minimum(ends[:-1], len(signs) - 1), ends[1:] - 1])]
+    return bool(outer.min() <= _LAST_BLANK or outer.max() >= _FIRST_BEYOND_ASCII)
 
 
 def trimmed(values: pa.Array[Any]) -> pa.Array[Any]:
     """Text without blanks around it; empty text is null."""
     values = _text_as_string(values)
-    signs = _signs_in(values)
-    if signs[:33].any() or signs[128:].any():  # blanks are among these
+    if _may_have_blanks_around(values):
         values = pc.utf8_trim_whitespace(values)
     empty = pc.equal(pc.binary_length(values), 0)
     return pc.if_else(empty, pa.scalar(None, pa.string()), values) if pc.any(empty).as_py() else values
@@ -172,11 +180,10 @@ def whole_numbers(text: pa.Array[Any]) -> pa.Array[Any]:
         pa.ArrowInvalid: text that is none; a hexadecimal number, which the cast would take, is none either.
     """
     spelled = trimmed(text)
-    signs = _signs_in(spelled)
-    if signs[ord(".")]:
+    if _has(spelled, "."):
         # "1.0" is how CSV files of floats spell 1. By way of a double, 2**53 + 1 would become another number.
         spelled = pc.replace_substring_regex(spelled, r"^([+-]?[0-9]+)\.0*$", r"\1")
-    if signs[ord("x")] or signs[ord("X")]:
+    if _has(spelled, "x") or _has(spelled, "X"):
         hexadecimal = pc.match_substring(spelled, "x", ignore_case=True)
         raise pa.ArrowInvalid(f"'{pc.filter(spelled, hexadecimal)[0]}' is a hexadecimal number")
     numbers: pa.Array[Any] = spelled.cast(pa.int64())

@@ -5,11 +5,16 @@ The bytes depend on the rows and their order only. So the same rows give the sam
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
+from io import BufferedReader, BufferedWriter, FileIO
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -19,11 +24,13 @@ import pyarrow.parquet as pq
 import sqlalchemy as sa
 from pyarrow import csv
 
+from lakehouse.formats.encoding import encodings
 from lakehouse.progress import Progress
 
 GROUP_ROWS = 131_072  # rows of a row group
 FETCH_ROWS = 16_384
 BLOCK_BYTES = 16 << 20  # one row of text is no longer
+PIPE_BYTES = 1 << 20
 
 
 class UnfitError(Exception):
@@ -58,27 +65,24 @@ def extract(
     """
     if connection.dialect.name == "postgresql" and connection.dialect.driver == "psycopg2":
         schema = pa.schema([(field.name, _postgres_type(field)) for field in fields])
-        _write(target, schema, _copied(connection, statement, schema, Path(f"{target}.part")), progress)
+        _write(target, schema, _copied(connection, statement, schema), progress)
         return
     names = [field.name for field in fields]
     batches = _fetched(connection, statement, names, binary)
     first = next(batches, None)
     schema = first.schema if first else pa.schema([(name, _kind(name in binary)) for name in names])
-    _write(target, schema, _chained(first, batches), progress)
+    _write(target, schema, chain([first] if first else [], batches), progress)
 
 
 def _write(target: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch], progress: Progress | None) -> None:
-    with pq.ParquetWriter(target, schema, compression="zstd") as writer:
-        for group in _groups(batches):
+    groups = _groups(batches)
+    first = next(groups, None)
+    columns: dict[str, Any] = {name: first[name].chunk(0) for name in schema.names} if first else {}
+    with pq.ParquetWriter(target, schema, compression="zstd", **encodings(columns)) as writer:
+        for group in chain([first] if first else [], groups):
             writer.write_table(group, row_group_size=GROUP_ROWS)
             if progress:
                 progress(target.stat().st_size, 0)
-
-
-def _chained(first: pa.RecordBatch | None, others: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    if first is not None:
-        yield first
-    yield from others
 
 
 def _groups(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
@@ -125,24 +129,38 @@ def _postgres_type(field: Field) -> pa.DataType:
     return _POSTGRES_TYPES.get(field.code, pa.string())
 
 
-def _copied(connection: sa.Connection, statement: str, schema: pa.Schema, file: Path) -> Iterator[pa.RecordBatch]:
-    """Let PostgreSQL write all rows as CSV to `file`, then read that: a connection that is lost gives no row."""
+def _copied(connection: sa.Connection, statement: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """The rows as PostgreSQL writes them as CSV, through a pipe: it writes while Arrow reads.
+
+    What the database says comes before what Arrow says of rows that were cut short. All rows are yielded before that
+    is known, so they count only once this has ended.
+    """
     raw: Any = connection.connection
-    try:
-        with file.open("wb") as text, raw.cursor() as cursor:
+    end, begin = os.pipe()
+
+    def copy() -> None:
+        with BufferedWriter(FileIO(begin, "w"), PIPE_BYTES) as text, raw.cursor() as cursor:
             cursor.copy_expert(f"copy ({statement}\n) to stdout with (format csv, encoding 'UTF8')", text)
-        if file.stat().st_size:
-            yield from _parsed(file, schema)
-    finally:
-        file.unlink(missing_ok=True)
+
+    with ThreadPoolExecutor(1, thread_name_prefix="copy") as pool:
+        copying = pool.submit(copy)
+        try:
+            with BufferedReader(FileIO(end), PIPE_BYTES) as text:  # closing it ends a copy that nobody reads
+                if text.peek(1):
+                    yield from _parsed(text, schema)
+        except UnfitError:
+            with suppress(BrokenPipeError):
+                copying.result()
+            raise
+        copying.result()
 
 
-def _parsed(file: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+def _parsed(source: Any, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     hexadecimal = [i for i, kind in enumerate(schema.types) if pa.types.is_binary(kind)]
     types = {field.name: pa.string() if pa.types.is_binary(field.type) else field.type for field in schema}
     try:
         with csv.open_csv(
-            file,
+            source,
             read_options=csv.ReadOptions(column_names=schema.names, block_size=BLOCK_BYTES),
             parse_options=csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=len(schema) > 1),
             convert_options=csv.ConvertOptions(
