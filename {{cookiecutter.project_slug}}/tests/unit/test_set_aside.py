@@ -257,6 +257,28 @@ def test_files_of_changes_leave_the_rejected_rows_of_other_files(lake: Lake, mon
     assert prices(lake) == {1: 1, 2: 2, 3: 3}
 
 
+def test_a_bad_row_that_a_later_file_of_changes_has_too_stands_once(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(DATASETS, "orders", replace(KEYED, parts=Whole(complete=False), bad_share=1))
+    first = loaded(lake, "1,,1", "x,,5", "y,,6", day=None)
+
+    with monkeypatch.context() as killed:  # between the commit of the raw table and what follows it
+        killed.setattr(set_aside.Rejected, "settle", lambda *_, **__: 0)
+        loaded(lake, "x,,5", "2,,2", "x,never,5", day=None)
+    assert len(rejected(lake)) == 4
+    again = loaded(lake, "x,,5", "2,,2", "x,never,5", day=None)
+
+    assert (again.action, again.set_aside) == ("unchanged", 2)
+    found = {(row["source_sha256"], row["file_row"], row["column_name"]) for row in rejected(lake)}
+    assert found == {
+        (first.source_sha256, 2, "number"),
+        (again.source_sha256, 0, "number"),
+        (again.source_sha256, 2, "number, placed"),
+    }
+    assert len(rejected(lake)) == 3
+
+
 def prices(lake: Lake) -> dict[int, float]:
     return {row["number"]: float(row["price"]) for row in lake.rows(f"select number, price from {TABLE}")}
 
@@ -267,6 +289,21 @@ COLUMNS: dict[str, list[Any]] = {"number": ["1", "x", "3", "4"], "price": ["1", 
 def as_json_lines(path: Path) -> None:
     rows = [dict(zip(COLUMNS, values, strict=True)) for values in zip(*COLUMNS.values(), strict=True)]
     path.write_text("\n\n".join(map(json.dumps, rows)), "utf-8")
+
+
+@pytest.mark.parametrize("first", ['{"number": [1]}', '{"number": {"n": 1}}', '[{"number": 1}]', '{"number": '])
+def test_a_bad_first_line_of_json_is_one_bad_row(lake: Lake, monkeypatch: pytest.MonkeyPatch, first: str) -> None:
+    monkeypatch.setitem(DATASETS, "orders", replace(ORDERS, format=JsonLines()))
+    file = DatasetFile("orders", DAY)
+    lake.scratch.mkdir(parents=True, exist_ok=True)
+    (lake.scratch / file.name).write_text(f'{first}\n{{"number": 2}}\n', "utf-8")
+    lake.landing.put(file, lake.scratch / file.name, "test")
+
+    result = load(lake.catalog, lake.landing, file)
+
+    assert (result.rows, result.set_aside) == (1, 1)
+    assert [row["place"] for row in rejected(lake)] == ["line 1"]
+    assert numbers(lake) == [(1, 2)]
 
 
 def as_excel(path: Path) -> None:

@@ -358,7 +358,7 @@ def test_lists_of_json_lines_may_be_missing_or_null_in_a_file(lake: Lake, folder
     found = lake.rows("select number, tags from raw.orders order by number")
     assert [row["tags"] for row in found] == [None, ["x", None], None]
     put(folder, a='{"number": 1, "shop": "a", "tags": null}\n{"number": 4, "shop": "a", "tags": "x"}\n')
-    with pytest.raises(RefusedError, match=r"'tags' has a single value in line 2 of orders_2024-01-05_a.csv;"):
+    with pytest.raises(RefusedError, match=r"orders_2024-01-05_a.csv: the column 'tags' has a single value in line 2;"):
         load_from(lake, folder)
 
 

@@ -14,8 +14,15 @@ from lakehouse.formats.json_lines import JsonLinesReader
 from lakehouse.formats.parquet import ParquetReader
 
 
-def open_reader(declared: Format, source: Any, unread: protocol.UnreadRows | None = None) -> protocol.Reader:
+def open_reader(
+    declared: Format,
+    source: Any,
+    unread: protocol.UnreadRows | None = None,
+    has_lists: json_lines.HasLists = lambda _: None,
+) -> protocol.Reader:
     """Read an open file as it is declared. With `unread`, lines, rows and cells that can't be read are put there.
+
+    `has_lists` says whether a name in JSON lines is that of a declared column of lists; None if it is not declared.
 
     Raises:
         pa.ArrowException, OSError: it is damaged, or no such file.
@@ -26,7 +33,7 @@ def open_reader(declared: Format, source: Any, unread: protocol.UnreadRows | Non
         case Csv():
             return CsvReader(declared, source, unread)
         case JsonLines():
-            return JsonLinesReader(declared, source, unread)
+            return JsonLinesReader(declared, source, unread, has_lists)
         case Excel():
             return SheetReader(declared, source, unread)
         case Reader():

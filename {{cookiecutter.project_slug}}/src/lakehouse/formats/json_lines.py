@@ -29,17 +29,21 @@ A_LIST: Any = pa.list_(pa.string())
 _KINDS = {dict: AN_OBJECT, list: A_LIST}  # all else is text
 
 Row = dict[str, Any]
+HasLists = Callable[[str], bool | None]
 
 
 class JsonLinesReader:
     """A file of JSON lines. `source` is an open file that can seek. Opening it reads it once.
 
-    With `unread`, a line that is no object, or has a list or an object in a column, is put there.
+    With `unread`, a line that is no object, or has a list or an object in a column, is put there. `has_lists` says
+    whether a name is that of a declared column of lists; None where it is not declared, and its first value says it.
     """
 
-    def __init__(self, declared: JsonLines, source: Any, unread: UnreadRows | None = None) -> None:
+    def __init__(
+        self, declared: JsonLines, source: Any, unread: UnreadRows | None = None, has_lists: HasLists = lambda _: None
+    ) -> None:
         self._declared, self._source, self._unread = declared, source, unread
-        columns, rows = _Columns(), 0
+        columns, rows = _Columns(has_lists), 0
         for number, line in _lines(declared, source):
             columns.read(line, number, with_bad_rows=unread is not None)
             rows += 1
@@ -107,9 +111,10 @@ def names_in(declared: JsonLines, source: Any, *, with_bad_rows: bool = False) -
 
 
 class _Columns:
-    """The names in the rows so far, each with what its first value is; null where it had none yet."""
+    """The names in the rows so far, each with what it is declared to hold, or what its first value is."""
 
-    def __init__(self) -> None:
+    def __init__(self, has_lists: HasLists = lambda _: None) -> None:
+        self._has_lists = has_lists
         self._kinds: dict[str, Any] = {}
         self._settled: set[str] = set()
 
@@ -138,8 +143,10 @@ class _Columns:
                 continue
             if name not in self._kinds:
                 _check_text(name, f"line {line} has the name")
-            self._kinds[name] = _KINDS.get(value.__class__, pa.string())
-            if value is not None:
+            lists = self._has_lists(name) if name not in self._kinds else None
+            kind = _KINDS.get(value.__class__, pa.string()) if lists is None else A_LIST if lists else pa.string()
+            self._kinds[name] = kind
+            if value is not None or lists is not None:
                 self._settled.add(name)
 
     def schema(self) -> pa.Schema:
@@ -276,7 +283,7 @@ def _list(value: Any, name: str, place: str) -> list[str | None] | None:
         return None
     if value.__class__ is not list:
         kind = "an object" if isinstance(value, dict) else "a single value"
-        raise ContentError(f"the column {name!r} has {kind} in {place}; expected a list, as lines before have")
+        raise ContentError(f"the column {name!r} has {kind} in {place}; expected a list")
     return [_text(one, name, place) for one in value]
 
 

@@ -88,7 +88,7 @@ def plan(dataset: Dataset, part: Part | None, schema: pa.Schema, file: str) -> M
     sources: dict[str, str | None] = {column.name: None for column in dataset.columns}
     unknown: list[str] = []
     for published in schema:
-        column = _column_for(dataset, part, published)
+        column = column_for(dataset, part, published)
         if column is None:
             # The members of an object or a struct are columns themselves.
             if published.name not in dataset.ignored and not pa.types.is_struct(published.type):
@@ -117,7 +117,7 @@ def _files_of(dataset: Dataset, part: Part | None) -> str:
     return f"{dataset.name} files of {part}" if part else f"a file of {dataset.name}"
 
 
-def _column_for(dataset: Dataset, part: Part | None, published: pa.Field[Any]) -> Column | None:
+def column_for(dataset: Dataset, part: Part | None, published: pa.Field[Any]) -> Column | None:
     """The declared column that this one means in this part. Text codes and number codes share names in 2010."""
     found = [
         column

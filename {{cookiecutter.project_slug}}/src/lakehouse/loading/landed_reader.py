@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -17,9 +18,9 @@ from lakehouse.datasets.registry import dataset_named
 from lakehouse.filesystem import sha256_of
 from lakehouse.formats import open_reader
 from lakehouse.formats.bundle import Member, members, naming
-from lakehouse.formats.protocol import ContentError, Reader, Unread, UnreadRows
+from lakehouse.formats.protocol import ContentError, Reader, UnreadRows
 from lakehouse.landing import Landed
-from lakehouse.loading.conform import plan
+from lakehouse.loading.conform import column_for, plan
 
 
 def open_landed(landed: Landed, source: pa.NativeFile, unread: UnreadRows | None = None) -> Reader:
@@ -32,7 +33,13 @@ def open_landed(landed: Landed, source: pa.NativeFile, unread: UnreadRows | None
     dataset = dataset_named(landed.file.dataset)
     if dataset.bundled:
         return BundleReader(dataset, landed.file.part, source, landed.file.name, unread)
-    return open_reader(dataset.format, source, unread)
+    return open_reader(dataset.format, source, unread, partial(_has_lists, dataset, landed.file.part))
+
+
+def _has_lists(dataset: Dataset, part: Part | None, name: str) -> bool | None:
+    """Whether a file's name is that of a declared column of lists; None if it is not declared."""
+    column = column_for(dataset, part, pa.field(name, pa.string()))
+    return column.kind == "list" if column else None
 
 
 class BundleReader:
@@ -89,7 +96,7 @@ class BundleReader:
                             "loaded twice. Remove one of the two; if both are right, write their rows into one file"
                         )
                     self._take_unread(done, done + len(batch), dict(zip(own, columns, strict=True)))
-                    yield self._as_asked(batch, columns, own, done)
+                    yield self._as_asked(batch, columns, own)
                     done += len(batch)
 
     def place(self, row: int) -> str:
@@ -100,27 +107,11 @@ class BundleReader:
     def close(self) -> None:
         """Nothing is held open."""
 
-    def _as_asked(
-        self, batch: pa.RecordBatch, columns: Sequence[str], own: Sequence[str | None], first: int
-    ) -> pa.RecordBatch:
+    def _as_asked(self, batch: pa.RecordBatch, columns: Sequence[str], own: Sequence[str | None]) -> pa.RecordBatch:
         """A file's batch with the columns that were asked for, by the names by which they were; null if it has none."""
         if not columns:
             return batch
-        arrays: list[pa.Array[Any]] = []
-        for column, name in zip(columns, own, strict=True):
-            values: pa.Array[Any] = pa.nulls(len(batch)) if name is None else batch.column(name)
-            if pa.types.is_list(self.schema.field(column).type) and pa.types.is_string(values.type):
-                for row, value in enumerate(values):
-                    if value.is_valid:
-                        reason = (
-                            f"the column {column!r} has a single value in {self.place(first + row)}; expected a list, "
-                            "as another of the files has"
-                        )
-                        if self._unread is None:
-                            raise ContentError(reason)
-                        self._unread.setdefault(first + row, []).append(Unread(reason, column, value.as_py()))
-                values = pa.nulls(len(batch))
-            arrays.append(values)
+        arrays: list[Any] = [pa.nulls(len(batch)) if name is None else batch.column(name) for name in own]
         return pa.RecordBatch.from_arrays(arrays, names=list(columns))
 
     def _take_unread(self, first: int, last: int, asked: Mapping[str | None, str]) -> None:
@@ -138,7 +129,8 @@ class BundleReader:
     def _opened(self, member: Member) -> Iterator[Reader]:
         with closing(member.open()) as file:
             with naming(member):
-                reader = open_reader(self._dataset.format, file, self._unread_here)
+                lists = partial(_has_lists, self._dataset, self._part)
+                reader = open_reader(self._dataset.format, file, self._unread_here, lists)
             with closing(reader):
                 yield reader
 
@@ -152,18 +144,10 @@ class BundleReader:
         for field in schema:  # by place: columns that are not declared may share a name
             key = declared.get(field.name, field.name)
             names[key], known = field.name, self._fields.get(key)
-            if known is None or _rank(field.type) > _rank(known.type):
+            # In JSON lines, a name that stands for objects in one file may have values in another.
+            if known is None or pa.types.is_struct(known.type):
                 self._fields[key] = field
         return names
-
-
-def _rank(kind: pa.DataType) -> int:
-    """What counts if one file of JSON lines shows another type than the next.
-
-    A name without a value is text there, and it may be a list in another file. A name that stands for objects in one
-    file may have values in another.
-    """
-    return 2 if pa.types.is_list(kind) else 0 if pa.types.is_struct(kind) else 1
 
 
 def _copies(found: Sequence[Member]) -> dict[str, str]:

@@ -42,7 +42,9 @@ from lakehouse.loading.conform import BadRow, as_text
 pc: Any = compute
 
 _LOAD = (SOURCE[0], RUN[0])  # the columns that name the load
+_ROW = ("column_name", "row_values")  # those that say what is wrong of which row; `reason` has its place too
 Mask = npt.NDArray[np.bool_]
+Texts = Any  # an array of strings
 _ROWS = 8_192
 
 
@@ -183,7 +185,7 @@ class Rejected:
         """Remove the rows of all loads but the raw table's current one. Add `rows` again if another load removed them.
 
         A file of a dataset that is not complete replaces no other file: rows that other files brought stay, but not
-        those of a load that was `refused`.
+        those of a load that was `refused`, nor a row that the current load set aside again, for the same columns.
 
         Returns:
             How many rows of the current load are here.
@@ -194,11 +196,12 @@ class Rejected:
         for _ in range(ATTEMPTS):
             current = self.current() or _NONE
             table = self.catalog.load_table(self.table)
-            own, stale = self._look(table, current, refused)
+            again = self._set_aside_again(table, current)
+            own, stale = self._look(table, current, refused, again)
             lost = rows if rows is not None and rows.load == current and own < rows.rows else None
             if not stale and lost is None:
                 return own
-            kept = (arrays for file in stale for arrays in self._kept(table, file, current, refused))
+            kept = (arrays for file in stale for arrays in self._kept(table, file, current, refused, again))
             added = chain(kept, lost.batches() if lost else ())
             try:
                 self._commit(table, current, added, frozenset(file.file_path for file in stale))
@@ -215,32 +218,48 @@ class Rejected:
     def _predicate(self) -> BooleanExpression:
         return rows_of_file(self.file)
 
-    def _look(self, table: Table, current: LoadedBy, refused: LoadedBy = _NONE) -> tuple[int, list[DataFile]]:
+    def _set_aside_again(self, table: Table, current: LoadedBy) -> Texts | None:
+        """The rows of the current load, if a file does not replace the others: extracts overlap."""
+        if self.dataset.parts.complete:
+            return None
+        found: list[Any] = []
+        for file in live_files(table, self._predicate):
+            for hashes, runs, *row in batches_of(table, file, (*_LOAD, *_ROW)):
+                found.append(_as_one(*row).filter(pa.array(_of(current, hashes, runs))))
+        return pa.concat_arrays(found) if found else pa.array([], pa.large_string())
+
+    def _look(
+        self, table: Table, current: LoadedBy, refused: LoadedBy = _NONE, again: Texts | None = None
+    ) -> tuple[int, list[DataFile]]:
         """How many rows the current load has in the table, and which data files have rows that go."""
         own, stale = 0, []
         for file in live_files(table, self._predicate):
             goes = False
-            for arrays in batches_of(table, file, _LOAD):
-                own += int(_of(current, *arrays).sum())
-                goes = goes or bool(self._goes(current, refused, *arrays).any())
+            for arrays in batches_of(table, file, (*_LOAD, *_ROW)):
+                own += int(_of(current, *arrays[:2]).sum())
+                goes = goes or bool(self._goes(current, refused, again, *arrays).any())
             if goes:
                 stale.append(file)
         return own, stale
 
-    def _goes(self, current: LoadedBy, refused: LoadedBy, hashes: pa.Array[Any], runs: pa.Array[Any]) -> Mask:
+    def _goes(
+        self, current: LoadedBy, refused: LoadedBy, again: Texts | None, hashes: Texts, runs: Texts, *row: Texts
+    ) -> Mask:
         others = ~_of(current, hashes, runs)
-        if self.dataset.parts.complete:
+        if again is None:
             return others
-        return others & (_of(LoadedBy(current.sha256, None), hashes, runs) | _of(refused, hashes, runs))
+        comes_again: Mask = pc.is_in(_as_one(*row), again).to_numpy(zero_copy_only=False)
+        same = _of(LoadedBy(current.sha256, None), hashes, runs)
+        return others & (same | _of(refused, hashes, runs) | comes_again)
 
     def _kept(
-        self, table: Table, file: DataFile, current: LoadedBy, refused: LoadedBy
+        self, table: Table, file: DataFile, current: LoadedBy, refused: LoadedBy, again: Texts | None
     ) -> Iterator[dict[str, pa.Array[Any]]]:
         """The rows of a data file that stay."""
         names = table.schema().column_names
         for arrays in batches_of(table, file, names):
             columns = dict(zip(names, arrays, strict=True))
-            stays = pa.array(~self._goes(current, refused, *(columns[name] for name in _LOAD)))
+            stays = pa.array(~self._goes(current, refused, again, *(columns[name] for name in (*_LOAD, *_ROW))))
             yield {name: array.filter(stays) for name, array in columns.items()}
 
     def _commit(
@@ -274,6 +293,13 @@ class Rejected:
         return staged(
             table, batches, f"{self.file.part or self.dataset.name}-rejected", partition_of(table, self.file.part)
         )
+
+
+def _as_one(columns: Texts, values: Texts) -> Texts:
+    """What is wrong of which row, as one text."""
+    large = pa.large_string()
+    between = pa.scalar("\n", large)
+    return pc.binary_join_element_wise(columns.cast(large), values.cast(large), between, null_handling="replace")
 
 
 def _of(load: LoadedBy, hashes: pa.Array[Any], runs: pa.Array[Any]) -> Mask:
