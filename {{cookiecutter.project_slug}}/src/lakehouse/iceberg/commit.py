@@ -99,13 +99,13 @@ def commit(
     commit was made and this returns its id. If it is not, this commits again.
 
     The first one may still arrive, late. The rows are not there twice then: every commit names the snapshot that it
-    follows, and the catalog refuses it once another one has come in between. So one of the two fails. If it is the
+    follows, and the catalog refuses it once another one has come in between. So one of the two is refused. If it is the
     second, the next look finds the first.
 
-    Once `LOOK_SECONDS` have passed since the first lost answer, the next lost one ends the attempts: a catalog that is
-    away is an error within about half a minute. Only if nobody can say, the error says so; the same command, run again,
-    looks first. The staged files are left then, because a late commit may still need them; `lakehouse maintain` removes
-    them if none did.
+    After the first lost answer this tries for `LOOK_SECONDS`; the first answer that is lost after that ends it. So a
+    catalog that is away is an error within about half a minute. Only if nobody can say, the error says so; the same
+    command, run again, looks first. The staged files are left then, because a late commit may still need them;
+    `lakehouse maintain` removes them if none did.
 
     `check` is asked of each fresh state, also of one that PyIceberg takes to rebase. A commit made after that fails
     with a conflict, so no further check is needed.

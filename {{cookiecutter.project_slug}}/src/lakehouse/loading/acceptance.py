@@ -135,7 +135,9 @@ class Change:
         return None
 
     def check_size(self, table: Table, rows: int, file: str) -> None:
-        """Refuse an empty file, or one that is plainly cut short, unless the user accepts that.
+        """Refuse an empty file, or one with fewer than half (`shrink_share`) of the rows it would replace.
+
+        Not refused where the user accepts that.
 
         Raises:
             RefusedError: names both counts and the fix.
@@ -176,7 +178,9 @@ def superseded(landing: Landing, landed: Landed) -> bool:
 
 
 def still_current(landing: Landing, landed: Landed, change: Change, rows: int) -> Callable[[Table], None]:
-    """What `commit` asks of each handle: while a load conformed, another may have landed and loaded a newer version.
+    """What `commit` asks of each state of the table: is this still the landed version, and the size rule again.
+
+    While a load conformed, another may have landed and loaded a newer version.
 
     Raises, when called:
         RefusedError: another version has landed, or the table holds far more of this part than it did.

@@ -30,7 +30,7 @@ _ASKS = (
 def newest_months(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
     """One run over the newest months."""
     keys = MONTHS.get_partition_keys(current_time=context.scheduled_execution_time)[-NEWEST_MONTHS:]
-    return _one_run(keys, monthly()) or dg.SkipReason("No month since LAKEHOUSE_FIRST_MONTH has ended yet.")
+    return _run_over(keys, monthly()) or dg.SkipReason("No month since LAKEHOUSE_FIRST_MONTH has ended yet.")
 
 
 if daily():
@@ -44,10 +44,10 @@ if daily():
     def newest_days(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         """One run over the newest days."""
         keys = DAYS.get_partition_keys(current_time=context.scheduled_execution_time)[-NEWEST_DAYS:]
-        return _one_run(keys, daily()) or dg.SkipReason("No day of a daily dataset has ended yet.")
+        return _run_over(keys, daily()) or dg.SkipReason("No day of a daily dataset has ended yet.")
 
 
-def _one_run(keys: Sequence[str], datasets: Sequence[Dataset]) -> dg.RunRequest | None:
+def _run_over(keys: Sequence[str], datasets: Sequence[Dataset]) -> dg.RunRequest | None:
     """One run over these partitions, in which these datasets ask for what they have landed already; None over none."""
     if not keys:
         return None

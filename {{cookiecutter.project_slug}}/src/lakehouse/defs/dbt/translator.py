@@ -1,4 +1,4 @@
-"""How dbt's nodes are called in Dagster: by the names of their tables."""
+"""How dbt's nodes appear in Dagster: keys by the names of their tables, groups, owners, badges."""
 
 from __future__ import annotations
 
