@@ -102,12 +102,6 @@ def note(
         str(result["unique_id"]): result["status"] in PASSED for result in results if result["status"] != "skipped"
     }
     current: dict[str, int | None] = {**_current(catalog, {t for n in ended for t in reads.get(n, ())}), **begun.raw}
-    versions = {
-        name: model_version(manifest, node["unique_id"])
-        for node in manifest["nodes"].values()
-        if node["resource_type"] == "model" and node["unique_id"] in reads
-        for name in _tables(manifest, node["unique_id"], parents=False)
-    }
     _file(settings).parent.mkdir(parents=True, exist_ok=True)
     with held(_file(settings).with_suffix(".lock"), "The notes of what was tested", wait=_LOCK_SECONDS):
         known = _read(settings)
@@ -115,7 +109,7 @@ def note(
         notes = {name: nodes.get(name) for name in reads}
         for name in ended.keys() & notes.keys():
             notes[name] = {table: current[table] for table in reads[name]} if ended[name] else None
-        _write(settings, {"fingerprint": begun.fingerprint, "versions": versions, "nodes": notes})
+        _write(settings, {"fingerprint": begun.fingerprint, "versions": model_versions_of(manifest), "nodes": notes})
 
 
 def untested(settings: Settings, tables: Sequence[Table]) -> Untested | None:
@@ -147,6 +141,16 @@ def model_versions(settings: Settings) -> dict[str, str]:
     """For each table of a model, the version of the model by which the last run of dbt would make it."""
     versions: dict[str, str] = _read(settings).get("versions", {})
     return versions
+
+
+def model_versions_of(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """For each table of a model in dbt's manifest, the version of the model."""
+    return {
+        table: model_version(manifest, name)
+        for name in _enabled(manifest)
+        if manifest["nodes"][name]["resource_type"] == "model"
+        for table in _tables(manifest, name, parents=False)
+    }
 
 
 def model_version(manifest: Mapping[str, Any], name: str) -> str:

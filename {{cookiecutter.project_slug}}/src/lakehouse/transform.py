@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -24,7 +25,7 @@ from lakehouse.iceberg.tables import ensure_raw_tables
 from lakehouse.iceberg.timeline import skew
 from lakehouse.locks import held
 from lakehouse.settings import Settings, project_dir
-from lakehouse.tested import begin, note
+from lakehouse.tested import begin, model_versions_of, note
 
 Tell = Callable[[str], None]
 
@@ -91,13 +92,21 @@ def build(
         before = raw_snapshots(catalog)
         begun = begin(settings, before)
         clocks = _clock_warnings(catalog)
-        command = _command(settings, select, full_refresh=full_refresh)
+        target_path = _target_path(settings)
+        command = _command(settings, target_path, select, full_refresh=full_refresh)
         for kind, wanted in (("test", data_tests), ("unit_test", unit_tests)):
             command += [] if wanted else ["--exclude-resource-type", kind]
         kinds = {"model", "seed", "test"} if data_tests else {"model", "seed"}
-        results, manifest = _run(settings, command, progress, kinds if select is None else set())
+        results, manifest = _run(
+            settings,
+            command,
+            environment=build_environment(settings),
+            target_path=target_path,
+            progress=progress,
+            kinds=kinds if select is None else set(),
+        )
         note(settings, catalog, manifest, results, begun)
-        _raise_failures(settings, results)
+        _raise_failures(results, target_path)
         after = raw_snapshots(catalog)
     if not results:
         raise TransformError(
@@ -157,11 +166,45 @@ def build_environment(settings: Settings) -> dict[str, str]:
     return dbt_environment(settings) | {dbt_process.LOCK: str(_dbt_lock(settings))}
 
 
-def _command(settings: Settings, select: str | None, *, full_refresh: bool) -> list[str]:
+def build_beside(
+    settings: Settings, prefix: str, raw: Mapping[str, int | None], select: str, progress: Tell | None = None
+) -> dict[str, str]:
+    """Build models from raw tables as they were, into schemas beside silver and gold. Tests don't run.
+
+    Args:
+        settings: of the target.
+        prefix: what the names of these schemas begin with.
+        raw: the snapshot of each raw table; None stands for a table without rows.
+        select: dbt's selection.
+        progress: called with a line for each model that is done.
+
+    Returns:
+        For each table, `schema.table` without the prefix, the version of the model that made it.
+
+    Raises:
+        TransformError: a model failed; the message names each.
+        ServiceError: Trino went away.
+    """
+    target_path = settings.home / "dbt" / "runs" / prefix.strip("_")
+    environment = dbt_environment(settings) | {
+        "LAKEHOUSE_DBT_PREFIX": prefix,
+        "LAKEHOUSE_DBT_RAW_AT": json.dumps(dict(raw)),
+    }
+    command = _command(settings, target_path, select, full_refresh=False)
+    command += ["--exclude-resource-type", "test", "--exclude-resource-type", "unit_test"]
+    results, manifest = _run(
+        settings, command, environment=environment, target_path=target_path, progress=progress, kinds=set()
+    )
+    _raise_failures(results, target_path)
+    shutil.rmtree(target_path, ignore_errors=True)
+    return {name.removeprefix(prefix): version for name, version in model_versions_of(manifest).items()}
+
+
+def _command(settings: Settings, target_path: Path, select: str | None, *, full_refresh: bool) -> list[str]:
     dbt = str(project_dir() / "dbt")
     command = children.python("-m", "lakehouse.dbt_process", "--no-use-colors", "--log-format", "json", "build")
     command += ["--project-dir", dbt, "--profiles-dir", dbt, "--target", settings.target]
-    command += ["--target-path", str(_target_path(settings)), "--log-path", str(settings.home / "dbt" / "logs")]
+    command += ["--target-path", str(target_path), "--log-path", str(settings.home / "dbt" / "logs")]
     if select:
         command += ["--select", *select.split()]
     if full_refresh:
@@ -253,7 +296,13 @@ def _refuse_without_zones(catalog: Catalog) -> None:
 
 
 def _run(
-    settings: Settings, command: list[str], progress: Tell | None, kinds: set[str]
+    settings: Settings,
+    command: list[str],
+    *,
+    environment: dict[str, str],
+    target_path: Path,
+    progress: Tell | None,
+    kinds: set[str],
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Run dbt and give each node's result and the manifest, or raise with what it said where there are no results.
 
@@ -261,12 +310,12 @@ def _run(
         ServiceError: Trino went away.
         TransformError: dbt did not come to run anything, or left out a node of these `kinds`.
     """
-    run_results = _target_path(settings) / "run_results.json"
+    run_results = target_path / "run_results.json"
     run_results.unlink(missing_ok=True)
     said: list[str] = []
     errors: list[str] = []
     with subprocess.Popen(  # noqa: S603 - our own command
-        command, env=build_environment(settings), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         assert process.stdout is not None  # noqa: S101 - for the type checker: it is a pipe
         for line in process.stdout:
@@ -285,7 +334,7 @@ def _run(
             "Correct what dbt reports, and build again:\n" + "\n".join((errors or said)[-_LINES_SHOWN:])
         )
     found: list[dict[str, Any]] = json.loads(run_results.read_text(encoding="utf-8"))["results"]
-    manifest: dict[str, Any] = json.loads((_target_path(settings) / "manifest.json").read_text(encoding="utf-8"))
+    manifest: dict[str, Any] = json.loads((target_path / "manifest.json").read_text(encoding="utf-8"))
     for result in found:
         result["node"] = manifest["nodes"].get(result["unique_id"], {})
     if not any(r["status"] in _FAILED for r in found):
@@ -330,7 +379,7 @@ def lost_engine(settings: Settings, event: Mapping[str, Any]) -> ServiceError | 
     return engine_lost(settings) if _outcome(event) == "error" else None
 
 
-def _raise_failures(settings: Settings, results: list[dict[str, Any]]) -> None:
+def _raise_failures(results: list[dict[str, Any]], target_path: Path) -> None:
     failed = [r for r in results if r["status"] in _FAILED]
     if not failed:
         return
@@ -339,7 +388,7 @@ def _raise_failures(settings: Settings, results: list[dict[str, Any]]) -> None:
     after = f"\nSkipped, because they depend on them: {skipped}." if skipped else ""
     what_next = (
         "\nEach table holds all that its model made, or is as it was. Correct the causes and build again. "
-        f"The SQL that dbt ran is in {_target_path(settings) / 'compiled'}."
+        f"The SQL that dbt ran is in {target_path / 'compiled'}."
     )
     raise TransformError(
         f"dbt: {len(failed)} of its models, seeds and tests failed.\n" + "\n".join(lines) + after + what_next

@@ -1,4 +1,4 @@
-"""`load`, `build`, `publish`, `report`: files become tables, and tables become pages."""
+"""`load`, `build`, `publish`, `reproduce`, `report`: files become tables, and tables become pages."""
 
 from __future__ import annotations
 
@@ -214,6 +214,52 @@ def publish(wait: Wait = True, as_json: Json = False) -> None:
         publication = publish_now(load_settings(), wait=wait, progress=lambda line: status.update(escaped(line)))
     done = f"published {len(publication.snapshots)} tables as {publication.name}"
     print_line(done, publication.as_dict(), as_json=as_json)
+
+
+@app.command(rich_help_panel=DATA, epilog=examples("lakehouse reproduce publication-20240101T120000Z"))
+def reproduce(
+    publication: Annotated[
+        str, typer.Argument(metavar="PUBLICATION", help="The name that `lakehouse publish` printed: publication-….")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Compute the gold of a publication again from its raw tables, and compare. The exit code is 1 if they differ."""
+    from lakehouse.cli.terminal import err, out, print_json, print_table
+    from lakehouse.history.reproduce import lines
+    from lakehouse.history.reproduce import reproduce as reproduce_now
+
+    with err.status("dbt is starting") as status:
+        found = reproduce_now(load_settings(), publication, progress=lambda line: status.update(escaped(line)))
+    if as_json:
+        print_json(found.as_dict())
+    else:
+        print_table(
+            "",
+            ("table", "rows", "only published", "only reproduced", "columns that differ", "result"),
+            [
+                (
+                    one.table,
+                    one.rows,
+                    one.published_rows,
+                    one.reproduced_rows,
+                    ", ".join(one.columns),
+                    "equal" if one.equal else "differs",
+                )
+                for one in found.tables
+            ],
+            empty="",
+        )
+        for one in found.tables:
+            if not one.equal:
+                said = [
+                    f"{one.table} may differ because {one.reason}.",
+                    *(f"  {line}" for line in lines(one.first_rows)),
+                ]
+                out.print("\n".join(said), markup=False, soft_wrap=True)
+        if found.equal:
+            out.print(f"{publication} is reproduced: all {len(found.tables)} tables of gold are equal.", markup=False)
+    if not found.equal:
+        raise typer.Exit(1)
 
 
 @app.command(rich_help_panel=DATA, epilog=examples("lakehouse report", "lakehouse report --json"))

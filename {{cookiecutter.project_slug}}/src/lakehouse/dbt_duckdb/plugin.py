@@ -5,6 +5,8 @@ dbt/profiles.yml names this module; `commit_to_iceberg` in dbt/macros/engines.sq
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,7 +24,7 @@ from lakehouse.dbt_duckdb.commit_model import (
     replace_if_different,
 )
 from lakehouse.duckdb_config import duckdb_config
-from lakehouse.engines.duckdb import register_tables
+from lakehouse.engines.duckdb import register_at, register_tables
 from lakehouse.errors import LakehouseError
 from lakehouse.iceberg.catalog import open_catalog
 from lakehouse.iceberg.merge import Merged
@@ -42,10 +44,15 @@ class Plugin(BasePlugin):
         config.update(duckdb_config(self._settings))
 
     def configure_connection(self, conn: duckdb.DuckDBPyConnection) -> None:
-        """Register every Iceberg table: what a run reads is what was current here, until a model replaces it."""
+        """Register every Iceberg table: what a run reads is what was current here, until a model replaces it.
+
+        A run of `lakehouse reproduce` reads raw tables as they were: LAKEHOUSE_DBT_RAW_AT has their snapshots.
+        """
         self._connection = conn
         with _as_dbt_error("reading the catalog"):
-            register_tables(conn, open_catalog(self._settings))
+            catalog = open_catalog(self._settings)
+            register_tables(conn, catalog)
+            register_at(conn, catalog, json.loads(os.environ.get("LAKEHOUSE_DBT_RAW_AT", "{}")))
 
     def configure_cursor(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Times don't depend on the machine's zone."""

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
     from pyiceberg.manifest import DataFile
     from pyiceberg.schema import Schema
-    from pyiceberg.table import Table
+    from pyiceberg.table import FileScanTask, Table
 
     from lakehouse.settings import Settings
 
@@ -108,9 +108,13 @@ def register_table(
     connection: duckdb.DuckDBPyConnection, name: str, table: Table, snapshot_id: int | None = None
 ) -> None:
     """Make or replace one view; see `register_tables`."""
+    _create_view(connection, name, scan_sql(table, snapshot_id))
+
+
+def _create_view(connection: duckdb.DuckDBPyConnection, name: str, select: str) -> None:
     schema, _, view = name.partition(".")
     connection.execute(f"create schema if not exists {quoted(schema)}")
-    connection.execute(f"create or replace view {quoted(schema)}.{quoted(view)} as {scan_sql(table, snapshot_id)}")
+    connection.execute(f"create or replace view {quoted(schema)}.{quoted(view)} as {select}")
 
 
 def scan_sql(table: Table, snapshot_id: int | None = None) -> str:
@@ -120,16 +124,42 @@ def scan_sql(table: Table, snapshot_id: int | None = None) -> str:
         raise QueryError(f"{name} has no snapshot {snapshot_id}. `lakehouse history {name}` lists those that exist.")
     scan = table.scan(snapshot_id=snapshot_id)
     tasks = list(scan.plan_files())
+    _refuse_deletes(name, tasks)
+    return files_sql(name, scan.projection(), [task.file.file_path for task in tasks])
+
+
+def register_at(connection: duckdb.DuckDBPyConnection, catalog: Catalog, versions: Mapping[str, int | None]) -> None:
+    """Make or replace one view per table as of a snapshot, with the columns of today; None stands for no rows.
+
+    Raises:
+        QueryError: as `register_tables`.
+    """
+    for name, snapshot_id in versions.items():
+        table = _load(catalog, name)
+        tasks = [] if snapshot_id is None else list(table.scan(snapshot_id=snapshot_id).plan_files())
+        _refuse_deletes(name, tasks)
+        _create_view(connection, name, files_sql(name, table.schema(), [task.file.file_path for task in tasks]))
+
+
+def _refuse_deletes(name: str, tasks: Sequence[FileScanTask]) -> None:
+    """Refuse delete files.
+
+    Raises:
+        QueryError: says what to do.
+    """
     if any(task.delete_files for task in tasks):
         raise QueryError(
             f"{name} has delete files, which DuckDB can't apply here: it would show rows that are deleted. Nothing "
             "was read. Compact the table with Trino (alter table … execute optimize), or query it with Trino."
         )
-    schema = scan.projection()
-    if not tasks:
+
+
+def files_sql(name: str, schema: Schema, paths: Sequence[str]) -> str:
+    """A select over data files; what a file has no column for is null."""
+    if not paths:
         columns = ", ".join(f"cast(null as {_duckdb_type(name, f)}) as {quoted(f.name)}" for f in schema.fields)
         return f"select {columns} where false"
-    files = ", ".join(literal(_glob_escaped(local_path(task.file.file_path))) for task in tasks)
+    files = ", ".join(literal(_glob_escaped(local_path(path))) for path in paths)
     return f"select * from read_parquet([{files}], hive_partitioning = false, schema = {_field_map(name, schema)})"
 
 

@@ -23,6 +23,7 @@ from lakehouse.engines.as_of import CATALOG, travel, versions
 from lakehouse.engines.protocol import PartFiles, Ref
 from lakehouse.engines.trino_types import arrow_table
 from lakehouse.errors import LakehouseError, QueryError, ServiceError, SettingsError
+from lakehouse.iceberg.publication import SCRATCH
 from lakehouse.iceberg.versions import AsOf, Snapshot, parse_as_of
 from lakehouse.landing import SHA256_LENGTH
 from lakehouse.network import way_to
@@ -70,7 +71,8 @@ class TrinoEngine:
         """Every Iceberg table of the catalog, as `schema.table`, sorted; views are none."""
         found = self._rows(
             f"select table_schema, table_name from {CATALOG}.information_schema.tables "
-            "where table_type = 'BASE TABLE' and table_schema not in ('information_schema', 'system') order by 1, 2"
+            "where table_type = 'BASE TABLE' and table_schema not in ('information_schema', 'system') "
+            f"and not starts_with(table_schema, '{SCRATCH}') order by 1, 2"
         )
         return [f"{row['table_schema']}.{row['table_name']}" for row in found]
 

@@ -34,6 +34,7 @@ from lakehouse.iceberg.catalog import LAYERS, is_full, open_catalog, service_err
 from lakehouse.iceberg.files import local_path, referenced
 from lakehouse.iceberg.identity import check_pair, check_table, check_writable
 from lakehouse.iceberg.refs import load_table
+from lakehouse.iceberg.scratch import drop_old
 from lakehouse.iceberg.tables import METADATA_FILES
 from lakehouse.settings import Settings
 
@@ -101,7 +102,7 @@ def maintain(
         keep: snapshots younger than this stay, as do the current one and those with a branch or tag. The files of the
             expired ones go with them.
         unreferenced: files that no snapshot ever named stay while they are younger than this: a load that is running
-            has such files.
+            has such files. So do scratch schemas, which a killed command left.
 
     Raises:
         QueryError: no such table.
@@ -112,6 +113,8 @@ def maintain(
     """
     engine, catalog = open_engine(settings), check_own(settings)
     try:
+        with service_errors(catalog):
+            drop_old(catalog, unreferenced)
         every = engine.tables()
         known = [t for t in every if t.partition(".")[0] in LAYERS]
         if unknown := sorted(set(tables or ()) - set(every)):

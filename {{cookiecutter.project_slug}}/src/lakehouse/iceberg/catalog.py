@@ -24,6 +24,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from lakehouse.errors import BoundaryError, ServiceError
 from lakehouse.iceberg.identity import BEGIN_AGAIN, check_home, check_not_behind, check_table, newest_on_disk
+from lakehouse.iceberg.publication import SCRATCH
 from lakehouse.iceberg.timeline import stamped
 from lakehouse.network import way_to
 from lakehouse.s3_users import CATALOG_WAITS, refused_user, s3_refuses
@@ -88,9 +89,12 @@ class _RestCatalog(RestCatalog):
 
 
 def table_names(catalog: Catalog) -> list[str]:
-    """Every table of the catalog, as `schema.table`, sorted."""
+    """Every table of the catalog, as `schema.table`, sorted; not those of scratch schemas, which go at any moment."""
     return sorted(
-        ".".join(identifier) for namespace in catalog.list_namespaces() for identifier in catalog.list_tables(namespace)
+        ".".join(identifier)
+        for namespace in catalog.list_namespaces()
+        if not namespace[0].startswith(SCRATCH)
+        for identifier in catalog.list_tables(namespace)
     )
 
 

@@ -15,6 +15,7 @@ TAG_PREFIX = "publication-"
 # The whole name of a publication's tag: no other tag is ever pruned.
 TAG = re.compile(r"publication-\d{8}T\d{6}Z")
 SCHEMA = "published"
+SCRATCH = "lakehouse_scratch_"  # begins the names of schemas that one command makes and drops
 KEPT = 12  # publications whose tags stay
 
 
