@@ -35,8 +35,10 @@ class Leftover:
     bytes: int
 
 
-def remove_leftovers(settings: Settings, age: timedelta) -> list[Leftover]:
+def remove_leftovers(settings: Settings, age: timedelta, landing_versions: int | None = None) -> list[Leftover]:
     """Remove what is older than `age`; give what was removed, by path.
+
+    With `landing_versions`, 1 or more, earlier versions of landed files go too, but so many of each file.
 
     Raises:
         OSError: the disk does not let go of a file.
@@ -54,6 +56,8 @@ def remove_leftovers(settings: Settings, age: timedelta) -> list[Leftover]:
     found += _remove((home / "dbt").glob("tmp????????"), limit)  # a parse that was killed
     aborted = open_landing(settings).store.abort_uploads(datetime.fromtimestamp(limit, UTC))
     found += [Leftover(uri, 0) for uri in aborted]
+    if landing_versions is not None:
+        found += [Leftover(old.uri, old.size) for old in open_landing(settings).prune(landing_versions)]
     return sorted(found, key=lambda one: one.path)
 
 

@@ -53,6 +53,11 @@ class Settings(BaseSettings):
 
     webhook: SecretStr | None = Field(default=None, alias="LAKEHOUSE_WEBHOOK")
 
+    # What maintenance keeps. Days may be parts of one.
+    keep_days: float = Field(default=7, ge=0, alias="LAKEHOUSE_KEEP_DAYS")
+    unreferenced_days: float = Field(default=3, ge=0, alias="LAKEHOUSE_UNREFERENCED_DAYS")
+    landing_versions: int | None = Field(default=None, ge=1, alias="LAKEHOUSE_LANDING_VERSIONS")
+
     duckdb_memory_limit: str = Field(default="2GB", alias="DUCKDB_MEMORY_LIMIT")
 
     trino_port: int = Field(default=8080, alias="TRINO_PORT")

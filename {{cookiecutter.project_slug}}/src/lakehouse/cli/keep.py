@@ -85,15 +85,18 @@ def maintain(
         typer.Argument(metavar="TABLE", autocompletion=complete_table, help="All tables unless given."),
     ] = None,
     *,
-    keep_days: Annotated[float, typer.Option(min=0, help="Keep snapshots that are younger than this.")] = 7,
+    keep_days: Annotated[
+        float | None,
+        typer.Option(min=0, help="Keep snapshots that are younger than this; LAKEHOUSE_KEEP_DAYS (7) unless given."),
+    ] = None,
     unreferenced_days: Annotated[
-        float,
+        float | None,
         typer.Option(
             min=0,
             help="Keep files younger than this that no snapshot names: a load may be writing them. With 0, see that "
-            "no load is running.",
+            "no load is running. LAKEHOUSE_UNREFERENCED_DAYS (3) unless given.",
         ),
-    ] = 3,
+    ] = None,
     now: Annotated[
         bool,
         typer.Option(
@@ -114,11 +117,13 @@ def maintain(
     from lakehouse.leftovers import remove_leftovers
 
     settings = load_settings()
-    keep = timedelta(0) if now else timedelta(days=keep_days)
-    unreferenced = timedelta(hours=1) if now else timedelta(days=unreferenced_days)
+    keep = timedelta(days=settings.keep_days if keep_days is None else keep_days)
+    unreferenced = timedelta(days=settings.unreferenced_days if unreferenced_days is None else unreferenced_days)
+    if now:
+        keep, unreferenced = timedelta(0), timedelta(hours=1)
     check_own(settings)
     # First, because it needs no room on a full disk.
-    leftovers = remove_leftovers(settings, unreferenced)
+    leftovers = remove_leftovers(settings, unreferenced, settings.landing_versions)
     if not as_json:
         for one in leftovers:
             out.print(f"removed leftover {one.path} ({one.bytes:,} bytes)", markup=False, soft_wrap=True)

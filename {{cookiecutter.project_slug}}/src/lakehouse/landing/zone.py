@@ -149,6 +149,31 @@ class Landing:
         earlier = [one for one in kept if one and (current is None or one.sha256 != current.sha256)]
         return sorted(earlier, key=lambda one: one.landed_at) + ([current] if current else [])
 
+    def prune(self, keep: int) -> list[Landed]:
+        """Remove the earlier versions of each landed file, but not the newest `keep` of them; give what was removed.
+
+        `keep` is 1 or more: the newest earlier version may be what a killed `put` left of the current one.
+
+        Raises:
+            LandingError: a record or the landing zone can't be read, or the store does not let go of a file.
+            ServiceError: the store does not answer.
+        """
+        by_file: dict[tuple[str, str], list[str]] = {}
+        with self.store.errors():
+            for key in self.store.listed():
+                folder, _, version = key.partition(f"/{VERSIONS}/")
+                if version and not key.endswith(SUFFIX):
+                    by_file.setdefault((folder, version.partition("/")[2]), []).append(key)
+            removed = []
+            for keys in by_file.values():
+                if len(keys) <= keep:
+                    continue
+                kept = [one for key in keys if (one := self._read(key, broken_is_none=True))]
+                for old in sorted(kept, key=lambda one: one.landed_at)[:-keep]:
+                    self._drop_version(old.file.key, old.sha256)
+                    removed.append(old)
+        return removed
+
     def _take(self, key: str, new: Landed, incoming: Incoming) -> Landed:
         """Make the incoming bytes, which `new` describes, the current version."""
         old = self._read(key, broken_is_none=True)  # a broken record describes nothing that could be kept
