@@ -516,11 +516,11 @@ CASES = (
     Brought("a bit changed since landing", after=flipped, refused=("landed",)),
     Brought("cut since landing", after=lambda content: content[:-100], refused=("landed", "changed")),
     Brought("another whole file since landing", after=lambda _: _another_month(), refused=("landed",)),
-    Brought("a web page", spoil=lambda _: b"<html>not found</html>", refused=("not a whole parquet file",)),
-    Brought("no bytes at all", spoil=lambda _: b"", refused=("not a whole parquet file",)),
-    Brought("cut short", spoil=lambda content: content[: len(content) // 2], refused=("not a whole parquet file",)),
+    Brought("a web page", spoil=lambda _: b"<html>not found</html>", refused=("read as a parquet file",)),
+    Brought("no bytes at all", spoil=lambda _: b"", refused=("read as a parquet file",)),
+    Brought("cut short", spoil=lambda content: content[: len(content) // 2], refused=("read as a parquet file",)),
     # damage found while reading or in the audit
-    Brought("damage in a page", spoil=page_damaged, refused=("not a whole parquet file",)),
+    Brought("damage in a page", spoil=page_damaged, refused=("read as a parquet file",)),
     Brought("damage in the staged file", plant=staged(_damage_staged), refused=("can't be read back",), way_out=SAME),
     Brought("a staged file cut short", plant=staged(_cut_staged), refused=("can't be read back",), way_out=SAME),
     Brought(

@@ -151,7 +151,7 @@ def test_a_compressed_file_that_is_cut_short_is_refused(
     declare(monkeypatch, Csv(compression="gzip"))
     many = "".join(f"{number},,{number / 7},\n" for number in range(4, 100_000))
 
-    with pytest.raises(RefusedError, match=r"orders.csv can't be read: it is not a whole CSV file .*Truncated"):
+    with pytest.raises(RefusedError, match=r"orders.csv can't be read as a CSV file .*Truncated"):
         loaded(lake, gzip.compress((PLAIN + many).encode())[:-100], tmp_path)
 
     assert lake.history("raw.orders") == []

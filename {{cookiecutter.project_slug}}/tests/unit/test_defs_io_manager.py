@@ -226,7 +226,11 @@ def test_hours_are_times_and_named_partitions_are_text(lake: Lake) -> None:
 
     assert str(lakehouse.read("features.hourly")["hour"][0]) == "2024-01-01 10:00:00"
     assert lakehouse.read("features.named")["year"].to_pylist() == ["2024"]
-    assert "Nothing says by which column" in error_of(run(lake, [unnamed], "a", success=False))
+    message = (
+        "The asset features/unnamed has partitions, but nothing says which column has their keys. Nothing was written. "
+        'Give it metadata={"partition_expr": "region"}, with your column\'s name.'
+    )
+    assert message in error_of(run(lake, [unnamed], "a", success=False))
 
 
 def test_an_asset_that_fails_while_its_rows_are_written_commits_nothing(lake: Lake, daily: dg.AssetsDefinition) -> None:
@@ -268,7 +272,10 @@ def test_what_cannot_be_a_table_fails_with_one_message(lake: Lake, key: list[str
 def test_an_input_that_cannot_be_read_fails_with_one_message(lake: Lake) -> None:
     def take(rows: Any) -> None: ...
 
-    for kind, message in ((dict, "is annotated as <class 'dict'>"), (pa.Table, "There is no table features.missing")):
+    for kind, message in (
+        (dict, "The asset two takes features.there as <class 'dict'>, which"),
+        (pa.Table, "There is no table features.missing"),
+    ):
         take.__annotations__ = {"rows": kind, "return": None}
         if kind is dict:
             lakehouse.write("features.there", pa.table({"id": [1]}))

@@ -144,10 +144,25 @@ def test_months_are_cut_into_runs_wherever_one_is_missing(months: str, runs: lis
 
 
 def test_a_month_that_dagster_does_not_offer_is_one_message(tmp_path: Path) -> None:
-    output = Project(tmp_path, {}).python("-m", "lakehouse", "run", "2019-05", code=1)
+    output = Project(tmp_path, {}).python("-m", "lakehouse", "run", "2019-05", "2031-01", code=1)
 
-    assert "error: Dagster does not offer 2019-05" in output
+    assert "error: 2019-05 is before LAKEHOUSE_FIRST_MONTH (2024-01). Nothing was run. Set LAKEHOUSE" in " ".join(
+        output.split()
+    )
     assert "Traceback" not in output
+
+
+def test_a_month_that_has_not_ended_is_no_earlier_month() -> None:
+    from lakehouse.cli.launch import not_offered
+
+    first, last = Month(2024, 1), Month(2026, 10)
+
+    assert not_offered([Month(2031, 1)], first, last) == (
+        "2031-01 has not ended yet. Nothing was run. Take months up to 2026-10."
+    )
+    assert not_offered([Month(2019, 5), Month(2019, 6), Month(2031, 1)], first, last).startswith(
+        "2019-05, 2019-06 are before LAKEHOUSE_FIRST_MONTH (2024-01). Nothing was run. Set LAKEHOUSE_FIRST_MONTH to "
+    )
 
 
 def test_a_run_with_an_env_file_that_cannot_be_read_is_one_message(tmp_path: Path) -> None:

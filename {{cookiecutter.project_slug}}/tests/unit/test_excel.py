@@ -55,13 +55,13 @@ def book(rows: list[list[Any]], *, sheet: str = "Data", merged: str = "") -> byt
     return out.getvalue()
 
 
-def edited(content: bytes, old: str, new: str) -> bytes:
-    """The same file with a text in the second sheet replaced."""
+def edited(content: bytes, old: str, new: str, within: str = "sheet2.xml") -> bytes:
+    """The same file with a text replaced: in the second sheet, or in another part of the file."""
     out = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(content)) as before, zipfile.ZipFile(out, "w") as after:
         for name in before.namelist():
             part = before.read(name)
-            if name.endswith("sheet2.xml"):
+            if name.endswith(within):
                 part, found = re.subn(old.encode(), new.encode(), part)
                 assert found == 1, part
             after.writestr(name, part)
@@ -184,7 +184,7 @@ def test_a_merged_header_covers_its_columns(lake: Lake, tmp_path: Path) -> None:
 def test_more_rows_than_a_sheet_has_are_refused(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(excel, "MOST_ROWS", 4)
 
-    with pytest.raises(RefusedError, match="the sheet 'Data' has more than 4 rows, Excel's own limit"):
+    with pytest.raises(RefusedError, match="the sheet 'Data' goes beyond row 4, where Excel itself stops"):
         loaded(lake, book([HEADER, *CELLS]), tmp_path)
 
 
@@ -200,13 +200,22 @@ def test_rows_of_several_batches_keep_their_numbers(
 @pytest.mark.parametrize(
     ("declared", "content", "message"),
     [
-        (Excel(), b"<html>Not found</html>", "it is not a whole Excel file of the kind xlsx"),
-        (Excel(), book([HEADER, *CELLS])[:-30], "it is not a whole Excel file of the kind xlsx"),
-        (Excel(sheet="Plan"), book([HEADER]), "it has no sheet 'Plan'; its sheets are: Lists, Data"),
-        (Excel(header_row=9), book([HEADER]), "row 9 of the sheet 'Data' has no names of columns"),
+        (Excel(), b"<html>Not found</html>", "it can't be read as an xlsx file: it is cut short or of another kind"),
+        (Excel(), book([HEADER, *CELLS])[:-30], "it can't be read as an xlsx file: .* Save it again as xlsx"),
+        (
+            Excel(sheet="Plan"),
+            book([HEADER]),
+            r"it has no sheet 'Plan'; it has: Lists, Data\. Nothing was landed\. Correct `sheet` in ",
+        ),
+        (
+            Excel(),
+            edited(book([HEADER]), r'(name="Data" sheetId="\d+" state=")visible"', r'\1hidden"', "xl/workbook.xml"),
+            r'it has only hidden sheets \(Lists, Data\)\. Nothing was landed\. Declare the one to read, as sheet="Lis',
+        ),
+        (Excel(header_row=9), book([HEADER]), r"row 9 of the sheet 'Data' has no names .* Correct `header_row` in "),
         (Excel(), book([["other"]]), "not with a line that names the column id"),
     ],
-    ids=["a page", "cut short", "no such sheet", "no such row", "other names"],
+    ids=["a page", "cut short", "no such sheet", "hidden sheets", "no such row", "other names"],
 )
 def test_what_is_no_such_file_does_not_land(
     lake: Lake, monkeypatch: pytest.MonkeyPatch, declared: Excel, content: bytes, message: str
@@ -215,5 +224,5 @@ def test_what_is_no_such_file_does_not_land(
     lake.scratch.mkdir()
     (lake.scratch / "budget.xlsx").write_bytes(content)
 
-    with pytest.raises(SourceError, match=rf"is not the file budget\.xlsx: .*{message}"):
+    with pytest.raises(SourceError, match=rf"budget\.xlsx.* {message}"):
         land(lake.landing, str(lake.scratch), BUDGET)

@@ -231,6 +231,22 @@ def test_a_catalog_older_than_its_files_is_refused(lake: Lake) -> None:
     assert {path: left.get(path) for path in before} == before
 
 
+def test_maintain_changes_no_table_if_one_is_refused(lake: Lake) -> None:
+    """The refused table comes after one that has a snapshot to expire."""
+    filled(lake)
+    old = lake.settings.catalog_file.read_bytes()
+    for seed in (5, 6):
+        lake.load("yellow", "2024-01", lake.generate("yellow", "2024-01", 50, seed=seed))
+    lake.settings.catalog_file.write_bytes(old)
+    before = files(lake.settings.home)
+
+    with pytest.raises(BoundaryError, match=r"table raw\.yellow_trips.*This table was not changed\."):
+        maintain(lake.settings, keep=timedelta(0), unreferenced=timedelta(0))
+
+    left = files(lake.settings.home)
+    assert {path: left.get(path) for path in before} == before
+
+
 def test_what_one_killed_commit_left_is_no_older_catalog(lake: Lake) -> None:
     filled(lake)
     table = lake.table(TABLE)

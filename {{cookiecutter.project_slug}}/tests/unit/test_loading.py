@@ -185,7 +185,7 @@ def test_what_is_no_parquet_file_is_refused(lake: Lake, tmp_path: Path, content:
     file = tmp_path / "green_tripdata_2024-01.parquet"
     file.write_bytes(content)
 
-    with pytest.raises(RefusedError, match=r"2024-01\.parquet can't be read: it is not a whole parquet file"):
+    with pytest.raises(RefusedError, match=r"2024-01\.parquet can't be read as a parquet file"):
         lake.load("green", "2024-01", file)
 
 

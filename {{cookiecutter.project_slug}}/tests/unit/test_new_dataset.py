@@ -303,6 +303,25 @@ def test_a_sample_that_can_t_be_loaded_is_refused_with_a_reason(tmp_path: Path, 
         guess("orders", [written(tmp_path, content)])
 
 
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([[1, 2], [3, 4]], r"orders\.xlsx: no row of the sheet 'Sheet' has only texts as names of columns\. No"),
+        ([], r"The sheet 'Sheet' of .*orders\.xlsx is empty\. No dataset was made\. "),
+    ],
+    ids=["numbers", "empty"],
+)
+def test_a_sheet_without_names_is_refused(tmp_path: Path, rows: list[list[int]], message: str) -> None:
+    book = Workbook()
+    sheet: Any = book.active
+    for row in rows:
+        sheet.append(row)
+    book.save(tmp_path / "orders.xlsx")
+
+    with pytest.raises(RefusedError, match=message):
+        guess("orders", [tmp_path / "orders.xlsx"])
+
+
 def test_a_folder_and_a_file_that_is_not_there_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RefusedError, match=r"is a folder. Name its files"):
         guess("orders", [tmp_path])

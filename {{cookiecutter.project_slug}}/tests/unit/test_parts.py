@@ -113,7 +113,7 @@ def test_a_column_that_files_lack_stays_null(lake: Lake, tmp_path: Path, monkeyp
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "it is not a whole CSV file"),
+        ("", "can't be read as a CSV file"),
         ("shop no,day\n7,mon\n8\n", r"row 1 \(counted from 0\) has 1 values; expected 2"),
         ("shop no,weekday\n7,mon\n", "the column 'day' is missing, and a file of shops must have it"),
         ("shop no,day\nseven,mon\n", "the column 'shop no' has 'seven' in row 0"),
@@ -143,11 +143,22 @@ def test_an_accepted_file_without_rows_empties_it(lake: Lake, tmp_path: Path, mo
     assert lake.rows("select * from raw.shops") == []
 
 
-@pytest.mark.parametrize("file", [DatasetFile("zones", Month(2024, 1)), DatasetFile("green")])
-def test_a_file_of_the_wrong_part_is_refused(lake: Lake, tmp_path: Path, file: DatasetFile) -> None:
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        (
+            DatasetFile("zones", Month(2024, 1)),
+            r"zones is one file, .* Write `lakehouse load zones`, without 2024-01\.",
+        ),
+        (DatasetFile("green"), r"comes by the month, and no month is given\. .*`lakehouse load green 2024-01`\."),
+        (DatasetFile("green", Day(2024, 1, 5)), r"comes by the month, and 2024-01-05 is a day\. Nothing was loaded\."),
+    ],
+    ids=["a month of one file", "no month", "a day"],
+)
+def test_a_file_of_the_wrong_part_is_refused(lake: Lake, tmp_path: Path, file: DatasetFile, message: str) -> None:
     lake.landing.put(file, text(tmp_path, "a\n1\n"), "test")
 
-    with pytest.raises(RefusedError, match=r"has no file .*`lakehouse load (zones|green 2024-01)`"):
+    with pytest.raises(RefusedError, match=message):
         load(lake.catalog, lake.landing, file)
 
 

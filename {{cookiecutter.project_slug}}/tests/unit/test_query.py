@@ -199,7 +199,7 @@ def test_bytes_among_text_are_refused_by_column(lake: Lake, database: Path) -> N
 
     assert refusal(lake) == (
         "rentals: the table rental in the database of RENTALS_URL: the column 'title' has a value of Python's type "
-        f"bytes in row {FETCH_ROWS} (counted from 0), which has no exact form as string. Nothing was landed; CAST the "
+        f"bytes in row {FETCH_ROWS} (counted from 0), which has no exact form as string. Nothing was landed. CAST the "
         "column in the `sql` of its declaration."
     )
 
@@ -262,7 +262,7 @@ def test_nothing_is_changed_in_the_database(lake: Lake, database: Path, monkeypa
         (
             "",
             SettingsError,
-            "RENTALS_URL is not set, and rentals reads its rows from the database that it names. Nothing was landed; ",
+            "RENTALS_URL is not set, and rentals reads its rows from the database that it names. Nothing was landed. ",
         ),
         ("secret", SettingsError, "RENTALS_URL, the database of rentals, is no address of a database. "),
         (

@@ -440,7 +440,7 @@ def test_columns_of_parquet_files_may_have_different_types_that_fit(lake: Lake, 
 
     assert rows(lake) == [(0, 0, "a", None), (1, 1, "b", 1.0), (2, 2, "c", 2.0)]
     pq.write_table(pa.table({"number": [[1]], "shop": [1]}), folder / "orders_2024-01-05_d.parquet")
-    with pytest.raises(RefusedError, match=r"orders_2024-01-05_d.parquet: the column 'number' has the type list"):
+    with pytest.raises(RefusedError, match=r"orders_2024-01-05_d.parquet: the column 'number' is list"):
         load_from(lake, folder)
 
 

@@ -23,6 +23,20 @@ def spans(months: Sequence[Month]) -> list[tuple[Month, Month]]:
     return [(ordered[a], ordered[b - 1]) for a, b in pairwise(edges)]
 
 
+def not_offered(months: Sequence[Month], first: Month, last: Month | None) -> str:
+    """The message of months that are no partitions. These are `first` to `last`; there are none if `last` is None."""
+    early = [month for month in months if month < first]
+    found = early or list(months)
+    words, several = ", ".join(map(str, found)), len(found) > 1
+    if early:
+        return (
+            f"{words} {'are' if several else 'is'} before LAKEHOUSE_FIRST_MONTH ({first}). Nothing was run. "
+            f"Set LAKEHOUSE_FIRST_MONTH to {early[0]}, or use `lakehouse load`."
+        )
+    take = f"Take months up to {last}." if last else f"Set LAKEHOUSE_FIRST_MONTH ({first}) to a month that has ended."
+    return f"{words} {'have' if several else 'has'} not ended yet. Nothing was run. {take}"
+
+
 def launch(months: Sequence[Month]) -> bool:
     """Run the pipeline for the months: every span is loaded, and dbt runs once, with the last of them.
 
@@ -42,13 +56,9 @@ def launch(months: Sequence[Month]) -> bool:
     from lakehouse.defs.partitions import MONTHS, partition_key  # noqa: PLC0415
     from lakehouse.defs.run_launcher import process_tag  # noqa: PLC0415
 
-    known = set(MONTHS.get_partition_keys())
-    if not_offered := [str(month) for month in months if partition_key(month) not in known]:
-        first = load_settings().first_month
-        raise SettingsError(
-            f"Dagster does not offer {', '.join(not_offered)}: only months that have ended, from LAKEHOUSE_FIRST_MONTH "
-            f"({first}) on. Set that to an earlier month, or use the command line: `lakehouse load`."
-        )
+    known = MONTHS.get_partition_keys()
+    if others := sorted({month for month in months if partition_key(month) not in set(known)}):
+        raise SettingsError(not_offered(others, load_settings().first_month, Month.parse(known[-1]) if known else None))
     prepare(Path(os.environ["DAGSTER_HOME"]))
     found = defs()
     todo = spans(months)

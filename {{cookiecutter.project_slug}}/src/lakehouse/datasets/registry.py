@@ -87,6 +87,14 @@ def _place(error: Exception) -> str | None:
     return ours[-1] if ours else None
 
 
+def declaration_of(dataset: Dataset) -> str:
+    """Where a dataset is declared, for messages: `datasets/green.py`."""
+    for module in pkgutil.iter_modules([str(FOLDER)]):
+        if module.name not in _READERS and any(value is dataset for value in vars(_imported(module.name)).values()):
+            return f"datasets/{module.name}.py"
+    return f"the declaration of {dataset.name}"  # declared elsewhere, as tests do
+
+
 DATASETS: dict[str, Dataset] = declared()
 
 

@@ -152,7 +152,7 @@ def _wrong_types(column: Column) -> Iterator[str]:
         )
     if column.role and column.role not in _TYPES_OF_ROLE:
         roles = ", ".join(_TYPES_OF_ROLE)
-        yield f"{where} has the role {column.role!r}. Use one of {roles}, or none."
+        yield f"{where} has the role {column.role!r}. Use one of {roles}, or leave the role out."
     if column.role and column.type not in (wanted := _TYPES_OF_ROLE[column.role]):
         yield (
             f"{where} has the role {column.role} and the type {column.type}. "
@@ -189,7 +189,10 @@ def _wrong_columns(dataset: Dataset) -> Iterator[str]:
         if column.name in dataset.key and column.kind in NO_KEY:
             yield f"the key has {column.name!r}, a {column.type}. Use columns of any type but {_either(NO_KEY)}."
     if len(times := [column.name for column in dataset.columns if column.role in ("pickup", "time")]) > 1:
-        yield f"the columns {' and '.join(times)} have the role pickup or time. Rows belong to a part by one."
+        yield (
+            f"the columns {', '.join(times)} each have the role pickup or time, and only one column may. Keep the role "
+            "on the column whose time decides the month or day, and remove it from the others."
+        )
     if added := sorted(ADDED & set(seen.values())):
         yield f"the column {added[0]!r} has a name that the loader adds itself. Rename it."
     if dataset.order is not None and (not dataset.key or dataset.order in dataset.key):
@@ -199,7 +202,7 @@ def _wrong_columns(dataset: Dataset) -> Iterator[str]:
     if not dataset.parts.complete and not dataset.key:
         yield "it is declared as Whole(complete=False), and has no key to find its rows by. Declare the key."
     if dataset.key and not isinstance(dataset.parts, Whole):
-        yield f"it has a key, and comes by the {dataset.parts.word}. Declare parts=Whole(), or no key."
+        yield f"it has a key, and comes by the {dataset.parts.word}. Declare parts=Whole(), or leave the key out."
 
 
 def _either(words: tuple[str, ...]) -> str:
@@ -212,7 +215,8 @@ def _wrong_in_text(columns: tuple[Column, ...], form: Format) -> Iterator[str]:
     for column in columns:
         where = f"the column {column.name!r}"
         if column.type == "binary" or (column.kind == "list" and column.element.type == "binary"):
-            yield f"{where} is {column.type}, and the {form.title} has only text. Declare it as string."
+            text = "list(string)" if column.kind == "list" and isinstance(form, JsonLines) else "string"
+            yield f"{where} is {column.type}, and the {form.title} has only text. Declare it as {text}."
         if column.kind == "list" and not isinstance(form, JsonLines):
             yield f"{where} is a list, and the {form.title} has none. Declare it as string."
         if column.type == "timestamp" and "%z" in times:
@@ -280,16 +284,17 @@ def _wrong_text(form: Csv | JsonLines) -> Iterator[str]:
         codecs.lookup(form.encoding)
     except LookupError:
         yield f"format: encoding={form.encoding!r} is unknown. Use a name that Python has, such as utf-8 or latin-1."
-    if form.compression not in (kinds := ("", "gzip", "zip", "zstd")):
-        yield f"format: compression={form.compression!r} is not read. Use one of {', '.join(kinds[1:])}, or none."
+    if form.compression not in ("", *(kinds := ("gzip", "zip", "zstd"))):
+        known = _either(tuple(f'"{kind}"' for kind in kinds))
+        yield f"format: compression={form.compression!r} can't be read. Write {known}, or leave compression out."
     if isinstance(form, Csv):
         for option in ("delimiter", "quote", "decimal"):
             if len(sign := getattr(form, option)) != 1 and (option, sign) != ("quote", ""):
-                yield f"format: {option}={sign!r} is not one sign. Write one."
+                yield f"format: {option}={sign!r} is not one sign. Write one sign."
             elif option != "decimal" and not sign.isascii():
                 yield f"format: {option}={sign!r} is no ASCII sign. Read such files by a function of your own."
         if len(form.thousands) > 1:
-            yield f"format: thousands={form.thousands!r} is not one sign. Write one, or none."
+            yield f"format: thousands={form.thousands!r} is not one sign. Write one sign, or leave thousands out."
         if form.junk_rows < 0:
             yield f"format: junk_rows={form.junk_rows} is less than 0. Write how many lines are above the header line."
         yield from _same_signs(form)
@@ -361,7 +366,7 @@ def _wrong_query(dataset: Dataset, query: Query) -> Iterator[str]:
     if not isinstance(dataset.parts, Whole):
         yield f"it has a source, and comes by the {dataset.parts.word}. Declare parts=Whole()."
     if not isinstance(dataset.format, Parquet):
-        yield "it has a source, whose rows land as parquet. Declare no format."
+        yield "it has a source, whose rows land as parquet. Leave the format out."
     yield from _wrong_cursor(dataset, query)
 
 
@@ -369,12 +374,15 @@ def _wrong_cursor(dataset: Dataset, query: Query) -> Iterator[str]:
     cursor, overlap = f"source: cursor={query.cursor!r}", f"source: overlap={query.overlap!r}"
     if not query.cursor:
         if query.overlap is not None:
-            yield f"{overlap} says how far an extract goes back behind its cursor. Declare a cursor, or no overlap."
+            yield (
+                f"{overlap} says how far an extract goes back behind its cursor. Declare a cursor, or leave overlap "
+                "out."
+            )
         return
     if dataset.parts.complete:
         yield (
             f"{cursor} extracts new and changed rows only, and a file of Whole() has all rows. "
-            "Declare parts=Whole(complete=False) and a key, or no cursor."
+            "Declare parts=Whole(complete=False) and a key, or leave cursor out."
         )
     columns = {column.name: column for column in dataset.columns}
     column = columns.get(query.cursor)

@@ -2,8 +2,9 @@
 
 # No postponed annotations here: Dagster reads them while it decorates.
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -56,7 +57,7 @@ class IcebergIOManager(dg.ConfigurableIOManager):
             cells: list[Cell] | None = None
             if context.has_asset_partitions:
                 keys, expression = context.asset_partition_keys, context.definition_metadata.get(EXPRESSION)
-                cells = cells_of(context.asset_partitions_def, keys, expression)
+                cells = cells_of(context.asset_partitions_def, keys, expression, missing=_no_column(context, "written"))
             summary = {"run-id": context.run_id, "asset-key": context.asset_key.to_user_string()}
             if version := context.asset_spec.code_version:
                 summary["code-version"] = version
@@ -79,7 +80,7 @@ class IcebergIOManager(dg.ConfigurableIOManager):
                 as_of=asked.get("as_of"),
                 partition=_partitions_of(context, catalog, name),
             )
-            return _as_kind(selection, context.dagster_type.typing_type, name)
+            return _as_kind(selection, context.dagster_type.typing_type, partial(_wrong_annotation, context, name))
 
 
 def _attempt(context: dg.OutputContext | dg.InputContext) -> Attempt:
@@ -98,13 +99,15 @@ def table_of(key: dg.AssetKey) -> str:
     """
     if len(key.path) != 2:
         raise RefusedError(
-            f"The asset {key.to_user_string()} can't be a table: its key needs two parts, schema and name, as in "
-            'key=["features", "hourly"].'
+            f"The asset {key.to_user_string()} can't be a table: its key needs two parts, schema and name. Nothing was "
+            'read or written. Write it as key=["features", "hourly"].'
         )
     return ".".join(key.path)
 
 
-def cells_of(definition: dg.PartitionsDefinition[Any], keys: Sequence[str], expression: Any = None) -> list[Cell]:
+def cells_of(
+    definition: dg.PartitionsDefinition[Any], keys: Sequence[str], expression: Any, *, missing: str
+) -> list[Cell]:
     """Partition keys as values of columns.
 
     Args:
@@ -113,6 +116,7 @@ def cells_of(definition: dg.PartitionsDefinition[Any], keys: Sequence[str], expr
         keys: of the partitions.
         expression: the column; for an asset with two dimensions, the column of each dimension. Without it, months are
             called `month`, and so on; dimensions have their own names.
+        missing: the message where nothing says what the column is called.
 
     Raises:
         RefusedError: nothing says what the column is called.
@@ -128,11 +132,16 @@ def cells_of(definition: dg.PartitionsDefinition[Any], keys: Sequence[str], expr
         return cells
     column = expression or COLUMNS.get(_schedule(definition))
     if not isinstance(column, str):
-        raise RefusedError(
-            "Nothing says by which column the table is partitioned. Give the asset "
-            f'metadata={{"{EXPRESSION}": "region"}}, with the name of your column.'
-        )
+        raise RefusedError(missing)
     return [{column: _value(definition, key)} for key in keys]
+
+
+def _no_column(context: dg.OutputContext | dg.InputContext, done: str) -> str:
+    """The message where nothing says which column has an asset's partition keys. `done`: read or written."""
+    return (
+        f"The asset {context.asset_key.to_user_string()} has partitions, but nothing says which column has their keys. "
+        f'Nothing was {done}. Give it metadata={{"{EXPRESSION}": "region"}}, with your column\'s name.'
+    )
 
 
 def _schedule(definition: dg.PartitionsDefinition[Any]) -> str:
@@ -157,12 +166,13 @@ def _partitions_of(context: dg.InputContext, catalog: Catalog, name: str) -> Boo
         with service_errors(catalog):
             own = partition_columns(load_table(catalog, name))
         expression = own[0] if len(own) == 1 else None
-    cells = cells_of(context.asset_partitions_def, context.asset_partition_keys, expression)
+    keys, missing = context.asset_partition_keys, _no_column(context, "read")
+    cells = cells_of(context.asset_partitions_def, keys, expression, missing=missing)
     return rows_of(cells) if cells else AlwaysFalse()
 
 
-def _as_kind(selection: Selection, kind: Any, name: str) -> Any:
-    """What was read, as the input's annotation wants it."""
+def _as_kind(selection: Selection, kind: Any, wrong: Callable[[Any], RefusedError]) -> Any:
+    """What was read, as the input's annotation wants it; an annotation that no table can be is `wrong`."""
     if kind in (Any, pa.Table):
         return selection.table()
     if kind is pa.RecordBatchReader:
@@ -175,9 +185,21 @@ def _as_kind(selection: Selection, kind: Any, name: str) -> Any:
             return kind(selection.table())
         case "polars.LazyFrame":
             return selection.lazy()
-    raise RefusedError(
-        f"The input of {name} is annotated as {kind}. Annotate it as pyarrow.Table, pyarrow.RecordBatchReader, "
-        "pandas.DataFrame, polars.DataFrame or polars.LazyFrame, or not at all."
+    raise wrong(kind)
+
+
+def _wrong_annotation(context: dg.InputContext, name: str, kind: Any) -> RefusedError:
+    """The error of an asset that takes a table as something that no table can be."""
+    try:
+        assets = sorted(key.to_user_string() for key in context.step_context.get_output_asset_keys())
+    except dg.DagsterInvariantViolationError:
+        assets = []  # a value is loaded outside of a run
+    who = f"The asset {', '.join(assets)}" if assets else "This call"
+    annotation = f"the argument {context.name!r}" if context.has_input_name else "it"
+    return RefusedError(
+        f"{who} takes {name} as {kind}, which can't be made of a table. Nothing was read. Annotate {annotation} as "
+        "pyarrow.Table, pyarrow.RecordBatchReader, pandas.DataFrame, polars.DataFrame or polars.LazyFrame, or leave "
+        "the annotation out."
     )
 
 

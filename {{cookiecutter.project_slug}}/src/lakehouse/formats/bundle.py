@@ -89,7 +89,7 @@ def naming(member: Member) -> Iterator[None]:
     try:
         yield
     except ContentError as error:
-        raise ContentError(f"{member.name}: {error}") from error
+        raise ContentError(f"{member.name}: {error}", error.declare) from error
     except pa.ArrowException as error:
         raise pa.ArrowInvalid(f"{member.name}: {error}") from error
     except OSError as error:

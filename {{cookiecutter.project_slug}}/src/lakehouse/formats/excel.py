@@ -51,7 +51,10 @@ class SheetReader:
             self._has_formulas, merged = _marks(source, paths[self._sheet.title], declared.header_row)
             self._names = self._header(merged)
         if not any(self._names):
-            raise ContentError(f"row {declared.header_row} of the sheet {self._sheet.title!r} has no names of columns")
+            raise ContentError(
+                f"row {declared.header_row} of the sheet {self._sheet.title!r} has no names of columns",
+                "Correct `header_row`",
+            )
         self.schema = pa.schema([(name, pa.string()) for name in self._names if name])
         self.rows: int | None = None
         self.is_synthetic = False
@@ -163,8 +166,14 @@ def _sheet(book: Any, name: str) -> Any:
     """The sheet of this name; without a name, the first that is not hidden."""
     sheets = {sheet.title: sheet for sheet in book.worksheets}
     shown = [title for title, sheet in sheets.items() if sheet.sheet_state == "visible"]
-    if (name or not shown) and name not in sheets:
-        raise ContentError(f"it has no sheet {name!r}; its sheets are: {', '.join(sheets) or 'none'}")
+    if not name and not shown:
+        first = next(iter(sheets), "…")
+        raise ContentError(
+            f"it has only hidden sheets ({', '.join(sheets) or 'none'})",
+            f'Declare the one to read, as sheet="{first}",',
+        )
+    if name and name not in sheets:
+        raise ContentError(f"it has no sheet {name!r}; it has: {', '.join(sheets) or 'none'}", "Correct `sheet`")
     sheet = sheets[name or shown[0]]
     # Other programs write wrong ones, and what is outside of them would not be read.
     sheet.reset_dimensions()
@@ -179,7 +188,10 @@ def _numbered(sheet: Any) -> Iterator[tuple[int, Cells]]:
     """
     for number, cells in enumerate(sheet.iter_rows(), 1):
         if number > MOST_ROWS:
-            raise ContentError(f"the sheet {sheet.title!r} has more than {MOST_ROWS:,} rows, Excel's own limit")
+            raise ContentError(
+                f"the sheet {sheet.title!r} goes beyond row {MOST_ROWS:,}, where Excel itself stops. Remove what "
+                "stands below, or save the sheet as CSV and declare format=Csv()"
+            )
         yield number, cells
 
 
@@ -212,7 +224,10 @@ def _damage() -> Iterator[None]:
         raise
     except Exception as error:
         said = " ".join(str(error).split())[:200]
-        raise ContentError(f"it is not a whole Excel file of the kind xlsx ({type(error).__name__}: {said})") from error
+        raise ContentError(
+            f"it can't be read as an xlsx file: it is cut short or of another kind ({type(error).__name__}: {said}). "
+            "Save it again as xlsx"
+        ) from error
 
 
 def _is_inexact(value: object) -> bool:

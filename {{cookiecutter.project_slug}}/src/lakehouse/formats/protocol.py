@@ -14,8 +14,13 @@ BATCH_ROWS = 131_072
 class ContentError(pa.ArrowInvalid):
     """A place in a file that is not as declared. The message says place, column, value and what was expected.
 
-    The loader refuses the file, and adds its name.
+    The loader refuses the file, and adds its name. `declare` says what to do in the declaration where that may be
+    wrong, such as "Correct `sheet`": the place of the declaration follows.
     """
+
+    def __init__(self, message: str, declare: str = "") -> None:
+        super().__init__(message)
+        self.declare = declare
 
 
 @dataclass(frozen=True)

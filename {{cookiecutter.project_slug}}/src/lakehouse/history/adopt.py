@@ -232,8 +232,9 @@ def _adopt_bucket(settings: Settings, catalog: Catalog) -> Adopted:
         raise BoundaryError(
             f"The catalog names no table, but the bucket {settings.s3_bucket} holds files of tables below `iceberg/`. "
             "Nothing was changed.",
-            "Restore the catalog's database from the backup that belongs to this bucket. Or build the tables again "
-            "from the landed files: remove what is below `iceberg/`, then run `lakehouse load` for each month.",
+            "Restore the catalog's database from the backup that belongs to this bucket. Or begin again: remove what "
+            "is below `iceberg/`, run `lakehouse load` for each dataset with its months or days, then `lakehouse "
+            "build`. The history, the tags and the tables that were written from data frames are lost then.",
         )
     catalog.create_namespace_if_not_exists(LAYERS[0])
     kept = in_catalog(catalog)

@@ -122,6 +122,9 @@ def maintain(
                 f"There is no table {', '.join(unknown)}. Nothing was changed. The tables are: "
                 f"{', '.join(every) or 'none yet'}."
             )
+        with service_errors(catalog):
+            for table in tables or known:  # before the first is changed: one that is refused stops all
+                check_table(settings, load_table(catalog, table))
         done: list[Maintained] = []
         for table in tables or known:
             started = time.monotonic()

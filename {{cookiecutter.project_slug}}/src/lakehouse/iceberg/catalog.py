@@ -23,7 +23,7 @@ from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from lakehouse.errors import BoundaryError, ServiceError
-from lakehouse.iceberg.identity import BEGIN_AGAIN, check_home, check_not_behind, check_table, newest_on_disk
+from lakehouse.iceberg.identity import RESTORE, check_home, check_not_behind, check_table, newest_on_disk
 from lakehouse.iceberg.publication import SCRATCH
 from lakehouse.iceberg.timeline import stamped
 from lakehouse.network import way_to
@@ -259,8 +259,9 @@ def _home_errors(home: Path, kinds: tuple[type[Exception], ...] = (DBAPIError, *
         yield
     except FileNotFoundError as error:
         raise BoundaryError(
-            f"The lakehouse in {home} is incomplete: a file of a table is missing ({error}). Nothing was changed.",
-            f"Restore `catalog.db` and the folder `warehouse` together, from one backup. {BEGIN_AGAIN}",
+            f"The lakehouse in {home} is incomplete: a file of a table is missing ({error}). The rows of this "
+            "table are as they were.",
+            RESTORE,
         ) from error
     except kinds as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
@@ -300,10 +301,7 @@ def _home_fix(home: Path, cause: object) -> str:
         return "Another process has locked the catalog. Run the same command again when that process has ended."
     if number == errno.EIO or "I/O" in words:
         return f"The disk of {home} failed to read or write. Check the disk, then run the same command again."
-    return (
-        "The file is damaged, or is not what its name says. Restore `catalog.db` and the folder `warehouse` together, "
-        f"from one backup. {BEGIN_AGAIN}"
-    )
+    return f"The file is damaged, or is not what its name says. {RESTORE}"
 
 
 def _rest_properties(settings: Settings) -> dict[str, str]:

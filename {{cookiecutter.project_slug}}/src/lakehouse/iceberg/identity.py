@@ -34,10 +34,13 @@ FILE = "lakehouse.json"
 WAREHOUSE = "/warehouse/"
 FIRST_LOADS = 2.0  # seconds in which first loads at once agree on an identity
 ADOPT = "Run `lakehouse adopt` once: it makes this folder a whole lakehouse of its own."
+# What to do where there is no backup; for messages of a home.
 BEGIN_AGAIN = (
-    "Or build the tables again from the landed files: move `warehouse` and `catalog.db` out of the lakehouse's folder, "
-    "then run `lakehouse load` for each month."
+    "Or begin again: move `catalog.db` and `warehouse` out of the lakehouse's folder, run `lakehouse load` for each "
+    "dataset with its months or days, then `lakehouse build`. The history, the tags and the tables that were written "
+    "from data frames are lost then."
 )
+RESTORE = f"Restore `catalog.db` and the folder `warehouse` together, from one backup. {BEGIN_AGAIN}"
 _VERSION = re.compile(r"(\d+)-[0-9a-f-]{36}\.metadata\.json")
 
 
@@ -161,7 +164,7 @@ def check_home(settings: Settings, locations: dict[str, str]) -> None:
         raise BoundaryError(
             f"The lakehouse in {home} is incomplete: {left} holds files of a table, but `catalog.db` names no table. "
             "Nothing was read or changed.",
-            f"Restore `catalog.db` and the folder `warehouse` together, from one backup. {BEGIN_AGAIN}",
+            RESTORE,
         )
 
 
@@ -240,7 +243,7 @@ def check_table(settings: Settings, table: Table) -> None:
         if not _inside(location, inside):
             raise BoundaryError(
                 f"The table {'.'.join(table.name())} keeps its files in {location}, which is outside this lakehouse "
-                f"({place_of(settings)}). Nothing was written, expired or removed.",
+                f"({place_of(settings)}). This table was not changed.",
                 ADOPT
                 if settings.target == "embedded"
                 else "Correct S3_BUCKET, or set REST_URL to a catalog that only this lakehouse uses.",
@@ -271,8 +274,8 @@ def check_not_behind(settings: Settings, table: Table, newest: tuple[int, Path] 
     if same:
         raise BoundaryError(
             f"`catalog.db` in {settings.home} is older than the files of the table {'.'.join(table.name())}: it names "
-            f"the metadata file {known[0]}, but the newer {newest[1].name} exists. Nothing was changed.",
-            f"Restore `catalog.db` and the folder `warehouse` together, from one backup. {BEGIN_AGAIN}",
+            f"the metadata file {known[0]}, but the newer {newest[1].name} exists. This table was not changed.",
+            RESTORE,
         )
 
 

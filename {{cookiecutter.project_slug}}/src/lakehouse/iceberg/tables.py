@@ -15,6 +15,7 @@ from pyiceberg.exceptions import (
 from pyiceberg.partitioning import PartitionField, PartitionFieldValue, PartitionKey, PartitionSpec
 from pyiceberg.schema import Schema, assign_fresh_schema_ids
 from pyiceberg.table import Table
+from pyiceberg.table.update import AssertRefSnapshotId
 from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import (
     BinaryType,
@@ -33,7 +34,7 @@ from pyiceberg.types import (
 
 from lakehouse.datasets.model import Column, Dataset
 from lakehouse.datasets.parts import Part
-from lakehouse.datasets.registry import DATASETS
+from lakehouse.datasets.registry import DATASETS, declaration_of
 from lakehouse.datasets.types import digits_of
 from lakehouse.errors import CommitError, SettingsError
 from lakehouse.iceberg.catalog import LAYERS, settings_of
@@ -131,13 +132,15 @@ def _schema(columns: list[tuple[str, IcebergType, str]], required: tuple[str, ..
 def ensure_raw_tables(catalog: Catalog) -> list[str]:
     """Make what is missing: namespaces, raw tables, columns that a declaration gained. Safe to run twice, or at once.
 
+    A column whose type was corrected before the first load gets the new type. `check_types` refuses one whose table has
+    rows: only the dataset that is loaded, so that a wrong declaration does not stop the others.
+
     Returns:
         What was made or changed, as text; empty when all was there.
 
     Raises:
         BoundaryError: catalog and files are not of one lakehouse.
         CommitError: a column could not be added, because others changed the table at each attempt.
-        SettingsError: a column has another type in its table than in its declaration.
     """
     settings = settings_of(catalog)
     check_pair(settings, catalog)
@@ -168,28 +171,35 @@ def _ensure(catalog: Catalog, name: str, schema: Schema, column: str | None) -> 
         except TableAlreadyExistsError:
             return []  # another process was quicker
         return [f"table {name}"]
-    _check_types(table, schema)
-    return _add_columns(table, schema)
+    return _evolve(table, schema)
 
 
-def _check_types(table: Table, schema: Schema) -> None:
+def check_types(table: Table, dataset: Dataset) -> None:
     """Refuse a declaration that gives a column of the table another type: the rows that are there have the old one.
 
     Raises:
         SettingsError: names the column and both types.
     """
-    types = {field.name: field.field_type for field in table.schema().fields}
-    for field in schema.fields:
-        # as text: what a list holds has another number in the table
-        if str(old := types.get(field.name, field.field_type)) != str(field.field_type):
-            raise SettingsError(
-                f"{'.'.join(table.name())}: the column {field.name} is {old} in the table and {field.field_type} in "
-                f"the declaration. Nothing was changed. Declare {old}, or declare the new type under another name."
-            )
+    for old, new in _retyped(table, raw_schema(dataset)):
+        raise SettingsError(
+            f"{dataset.table}: the column {new.name} is {old.field_type} in the table and {new.field_type} in "
+            f"{declaration_of(dataset)}. Nothing was loaded. Declare {old.field_type}, or declare the new type under "
+            "another name."
+        )
 
 
-def _add_columns(table: Table, schema: Schema) -> list[str]:
+def _retyped(table: Table, schema: Schema) -> list[tuple[NestedField, NestedField]]:
+    """The columns that have another type in a table than in a schema: as they are there, and here."""
+    held = {field.name: field for field in table.schema().fields}
+    pairs = [(held[field.name], field) for field in schema.fields if field.name in held]
+    # as text: what a list holds has another number in the table
+    return [(old, new) for old, new in pairs if str(old.field_type) != str(new.field_type)]
+
+
+def _evolve(table: Table, schema: Schema) -> list[str]:
     """Schema evolution: declared columns that the table lacks are added at its end; rows of old read null there.
+
+    A table without any snapshot has no rows of an old type: its columns take the declared types too.
 
     Raises:
         CommitError: others changed the table at each attempt.
@@ -201,13 +211,20 @@ def _add_columns(table: Table, schema: Schema) -> list[str]:
         if attempt:  # a load or another process changed the table meanwhile; it may have added the columns
             time.sleep(random.uniform(0.02, 0.1) * min(attempt, 10))  # noqa: S311 - writers out of step
             table.refresh()
-        missing = [f for f in schema.fields if f.name not in table.schema().column_names]
+        retyped = [] if table.metadata.snapshots else [new for _, new in _retyped(table, schema)]
+        missing = [f for f in schema.fields if f.name not in table.schema().column_names] + retyped
         if not missing:
             return []
         try:
-            with table.update_schema() as update:
-                for field in missing:
-                    update.add_column(field.name, field.field_type, doc=field.doc)
+            with table.transaction() as transaction:
+                if retyped:  # a first load meanwhile would lose its values: the catalog refuses the change then
+                    empty = AssertRefSnapshotId(ref="main", snapshot_id=None)  # type: ignore[call-arg]
+                    transaction._apply((), (empty,))  # noqa: SLF001 - PyIceberg has no call for it
+                with transaction.update_schema() as update:
+                    for field in retyped:
+                        update.delete_column(field.name)
+                    for field in missing:
+                        update.add_column(field.name, field.field_type, doc=field.doc)
         except CommitFailedException as error:
             reason = error
             continue

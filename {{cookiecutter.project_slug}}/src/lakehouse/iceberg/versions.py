@@ -48,7 +48,9 @@ def parse_as_of(text: str) -> AsOf:
         try:
             moment = datetime.fromisoformat(text)
         except ValueError:
-            raise QueryError(f"{text!r} is no valid time. Write 2024-03-01 or 2024-03-01T12:30:00, in UTC.") from None
+            raise QueryError(
+                f"{text!r} is no day or time that exists. Write one such as 2024-03-01 or 2024-03-01T12:30:00, in UTC."
+            ) from None
         return AsOf("time", moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC))
     if _REF.fullmatch(text):
         return AsOf("ref", text)

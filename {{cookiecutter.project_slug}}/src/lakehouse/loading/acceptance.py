@@ -31,12 +31,12 @@ from lakehouse.iceberg.commit import Replacement
 from lakehouse.iceberg.files import file_hash, live_files, prefix_of_hash, rows_of_file
 from lakehouse.iceberg.merge import Merge
 from lakehouse.landing import Landed, Landing
+from lakehouse.loading.fixes import get_again
 
 # its stubs know no plain Python values
 pc: Any = compute
 
 SET_ASIDE = "lakehouse.rows-set-aside"
-_FIX = "Nothing was loaded. Load it again with --refresh, which gets the published file again."
 EPOCH = date(1970, 1, 1)
 
 
@@ -167,7 +167,7 @@ def check_bytes(landed: Landed, found: str) -> None:
     if found != landed.sha256:
         raise RefusedError(
             f"The landed file {landed.file.name} was changed after it was landed on {landed.landed_at:%Y-%m-%d}: its "
-            f"SHA-256 is {found[:12]}… instead of {landed.sha256[:12]}…. {_FIX}"
+            f"SHA-256 is {found[:12]}… instead of {landed.sha256[:12]}…. {get_again(landed.file)}"
         )
 
 

@@ -22,6 +22,7 @@ from lakehouse.datasets.types import digits_of
 from lakehouse.errors import RefusedError
 from lakehouse.formats.protocol import UnreadRows, row_from_0
 from lakehouse.loading.convert import accepts, arrow_type, converted, first_out_of_range, in_lists, is_text
+from lakehouse.loading.fixes import fix, fix_or_declare
 from lakehouse.loading.hints import hint
 from lakehouse.loading.spelling import example_of_a_date, example_of_a_number, example_of_a_time, plain
 
@@ -29,21 +30,6 @@ from lakehouse.loading.spelling import example_of_a_date, example_of_a_number, e
 pc: Any = compute
 
 _NOT_CONVERTED = (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError)
-
-
-def fix(dataset: Dataset) -> str:
-    """What to do about a file that is refused."""
-    if dataset.source:
-        return (
-            "Nothing was loaded. Correct the rows in the database, or CAST the column in the `sql` of the declaration, "
-            "and read the rows again with --refresh."
-        )
-    if dataset.bundled:
-        return "Nothing was loaded. Correct that file in the source folder, and load all of them again with --refresh."
-    return (
-        "Nothing was loaded. Load it again with --refresh, which gets the published file again. If that file is wrong "
-        "too, correct a copy of it, set TLC_SOURCE to the folder of the copy, and land that with --refresh."
-    )
 
 
 def expected(column: Column, declared: Format) -> str:
@@ -107,8 +93,8 @@ def plan(dataset: Dataset, part: Part | None, schema: pa.Schema, file: str) -> M
             raise RefusedError(
                 f"{file}: the column {column.published_name(part)!r} is missing, and {_files_of(dataset, part)} must "
                 f"have it (as {expected(column, dataset.format)}). The file has: "
-                f"{', '.join(schema.names) or 'no columns'}. Nothing was loaded. Check that this is the right file, "
-                "or load it again with --refresh, which gets the published file again."
+                f"{', '.join(schema.names) or 'no columns'}. "
+                f"{fix_or_declare(dataset, 'If one of these is that column, add its name')}"
             )
     return Match(sources, tuple(unknown))
 
@@ -138,8 +124,9 @@ def _check_type(dataset: Dataset, column: Column, published: pa.Field[Any], file
     empty = pa.types.is_null(published.type) and column.role not in ("pickup", "dropoff", "time")
     if not (accepts(column, published.type) or empty):
         raise RefusedError(
-            f"{file}: the column {published.name!r} has the type {published.type}, which the table's column "
-            f"{column.name} does not accept; expected {expected(column, dataset.format)}. {fix(dataset)}"
+            f"{file}: the column {published.name!r} is {published.type}; the declaration of {column.name} wants "
+            f"{expected(column, dataset.format)}. "
+            f"{fix_or_declare(dataset, f'If {published.type} is right, change the type')}"
         )
 
 
@@ -225,15 +212,13 @@ class Conformer:
             )
             raise RefusedError(
                 f"{self.file}: {dropoff!r} is before {pickup!r} in {self._swapped:,} of {self._both_times:,} rows: "
-                "the two columns look swapped. Nothing was loaded. Load it again with --refresh, which gets the "
-                "published file again."
+                f"the two columns look swapped. {fix(self.dataset)}"
             )
         for name, unknown in self._unknown_zones.items():
             if unknown > self.dataset.unknown_zone_share * self._zones[name]:
                 raise RefusedError(
                     f"{self.file}: in {unknown:,} of {self._zones[name]:,} rows, {self.match.sources[name]!r} is no "
-                    f"taxi zone (these are {ZONE_IDS.start} to {ZONE_IDS.stop - 1}). Nothing was loaded. Load it "
-                    "again with --refresh, which gets the published file again."
+                    f"taxi zone (these are {ZONE_IDS.start} to {ZONE_IDS.stop - 1}). {fix(self.dataset)}"
                 )
 
     def _look(self, arrays: dict[str, pa.Array[Any]]) -> None:

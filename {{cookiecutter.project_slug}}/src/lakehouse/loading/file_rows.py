@@ -20,12 +20,12 @@ from lakehouse.duckdb_config import duckdb_config
 from lakehouse.errors import CommitError, RefusedError
 from lakehouse.iceberg.merge import Incoming, Merge
 from lakehouse.iceberg.tables import SOURCE
+from lakehouse.loading.fixes import fix
 from lakehouse.settings import Settings
 
 # its stubs know no plain Python values
 pc: Any = compute
 
-_FIX = "Nothing was loaded. Load it again with --refresh, which gets the published file again."
 _ONE = "so only one may have it. A file with several versions of a row needs an `order` in its declaration"
 MEMORY = "256MB"  # of DuckDB; what it holds beyond that is on disk
 
@@ -78,7 +78,7 @@ class FileRows:
                 row = self.rows + int(pc.index(keys.is_null(), True).as_py())
                 raise RefusedError(
                     f"{self._file}: the column {self._sources[name]!r} has no value in {self._place(row)}, "
-                    f"and it belongs to the table's key, so every row must have one. {_FIX}"
+                    f"and it belongs to the table's key, so every row must have one. {fix(self._dataset)}"
                 )
         rows = pa.array(np.arange(self.rows, self.rows + len(arrays[0])))
         batch = pa.RecordBatch.from_arrays([rows, *arrays], names=["row", *self._incoming.columns])
@@ -166,7 +166,9 @@ class FileRows:
         what = " and ".join(
             f"{self._sources[name]!r} = {value}" for name, value in zip(self._dataset.key, found, strict=True)
         )
-        raise RefusedError(f"{self._file}: more than one row has {what}, which is the table's key, {why}. {_FIX}")
+        raise RefusedError(
+            f"{self._file}: more than one row has {what}, which is the table's key, {why}. {fix(self._dataset)}"
+        )
 
     def _count(self, query: str) -> int:
         return int(self._connection.sql(query).fetchall()[0][0])

@@ -23,6 +23,7 @@ from pyiceberg.table import Table
 
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.model import Dataset
+from lakehouse.datasets.parts import Whole
 from lakehouse.datasets.registry import dataset_named
 from lakehouse.errors import CommitError, LakehouseError, LandingError, RefusedError
 from lakehouse.formats.protocol import UnreadRows
@@ -30,7 +31,7 @@ from lakehouse.iceberg.catalog import service_errors, settings_of
 from lakehouse.iceberg.commit import ATTEMPTS, MovedError, Replacement, commit
 from lakehouse.iceberg.merge import Merged
 from lakehouse.iceberg.staging import staged
-from lakehouse.iceberg.tables import ensure_raw_tables, partition_of, raw_schema
+from lakehouse.iceberg.tables import check_types, ensure_raw_tables, partition_of, raw_schema
 from lakehouse.iceberg.timeline import skew
 from lakehouse.landing import Landed, Landing
 from lakehouse.landing.land import is_generated
@@ -151,6 +152,7 @@ def _load_landed(
     dataset = dataset_named(change.file.dataset)
     _check_part(dataset, change.file)
     table = catalog.load_table(dataset.table)
+    check_types(table, dataset)
     rejected = _rejected(catalog, dataset, change)
     held = change.held_rows(table)
     if held is not None:
@@ -242,6 +244,7 @@ def _accept(
     current = still_current(landing, landed, change, reading.loaded)
 
     def check_again(state: Table) -> None:
+        check_types(state, dataset)
         current(state)
         others.check(state)
 
@@ -283,10 +286,16 @@ def _commit(catalog: Catalog, landed: Landed, change: Change, accepted: _Accepte
 def _check_part(dataset: Dataset, file: DatasetFile) -> None:
     """Refuse a month of a dataset that comes by the day, and the like."""
     if not dataset.parts.has(file.part):
-        example = f"{dataset.name} {dataset.parts.example}".rstrip()
+        name, word = dataset.name, dataset.parts.word
+        if isinstance(dataset.parts, Whole):
+            raise RefusedError(
+                f"The dataset {name} is one file, which has no months or days. Nothing was loaded. Write `lakehouse "
+                f"load {name}`, without {file.part}."
+            )
+        given = f"{file.part} is a {type(file.part).__name__.lower()}" if file.part else f"no {word} is given"
         raise RefusedError(
-            f"The dataset {dataset.name} has no file {file.label}. Nothing was loaded. Write it as `lakehouse load "
-            f"{example}`."
+            f"The dataset {name} comes by the {word}, and {given}. Nothing was loaded. Write a {word}: `lakehouse load "
+            f"{name} {dataset.parts.example}`."
         )
 
 

@@ -25,7 +25,8 @@ from lakehouse.formats.bundle import rows_of
 from lakehouse.formats.protocol import ContentError, Reader, UnreadRows
 from lakehouse.landing import Landed
 from lakehouse.loading.acceptance import Change, RowTimes, check_bytes
-from lakehouse.loading.conform import BadValueError, Conformer, fix
+from lakehouse.loading.conform import BadValueError, Conformer
+from lakehouse.loading.fixes import fix, fix_or_declare, get_again
 from lakehouse.loading.landed_reader import open_landed
 from lakehouse.loading.set_aside import SetAside
 from lakehouse.progress import Progress
@@ -86,13 +87,15 @@ class Check:
         try:
             yield
         except ContentError as error:
-            raise RefusedError(f"{self.landed.file.name}: {error}. {fix(self._dataset)}") from error
+            declare = fix_or_declare(self._dataset, error.declare) if error.declare else fix(self._dataset)
+            raise RefusedError(f"{self.landed.file.name}: {error}. {declare}") from error
         except (OSError, pa.ArrowException) as error:
             line = (str(error) or type(error).__name__).splitlines()[0][:200]
             kind = self._dataset.format.title
+            article = "an" if kind[0] in "AEIOU" else "a"
             raise RefusedError(
-                f"The landed file {self.landed.file.name} can't be read: it is not a whole {kind} ({line}). Nothing "
-                "was loaded. Load it again with --refresh, which gets the published file again."
+                f"The landed file {self.landed.file.name} can't be read as {article} {kind} ({line}). "
+                f"{get_again(self.landed.file)}"
             ) from error
 
 
@@ -147,8 +150,8 @@ class Reading:
                 self.progress(self.rows, total or self.rows)
         if total is not None and self.rows != total:
             raise RefusedError(
-                f"{self.conformer.file}: only {self.rows:,} of its {total:,} rows could be read. Nothing was loaded. "
-                "Load it again with --refresh, which gets the published file again."
+                f"{self.conformer.file}: only {self.rows:,} of its {total:,} rows could be read. "
+                f"{get_again(self.check.landed.file)}"
             )
 
     def _conformed(self, batch: pa.RecordBatch) -> list[pa.Array[Any]]:

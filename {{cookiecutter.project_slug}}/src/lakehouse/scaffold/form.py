@@ -203,10 +203,7 @@ def _workbook(path: Path) -> Form:
         None,
     )
     if header is None:
-        raise RefusedError(
-            f"{path} has no row of names in its sheet {names[0] if names else ''!r}. Write the names of the columns "
-            "into a row above the first."
-        )
+        raise RefusedError(_no_header(path, names, most))
     others = ", ".join(map(repr, names[1:]))
     notes = [f"The sheet {names[0]!r} was taken. For another, declare sheet=…: {others}."] if others else []
     footer = _footer([row for number, row in tail if number > header], most)
@@ -218,6 +215,23 @@ def _workbook(path: Path) -> Form:
         )
     form = Excel(sheet=names[0] if others else "", header_row=header, footer_rows=len(footer))
     return Form(form, notes=tuple(notes))
+
+
+def _no_header(path: Path, sheets: Sequence[str], most: int) -> str:
+    """The message of a workbook whose first sheet that is not hidden has no row of names; `most`: cells of a row."""
+    if not sheets:
+        return (
+            f"{path} has only hidden sheets. No dataset was made. Show the sheet that has the rows, and save the file."
+        )
+    if not most:
+        return (
+            f"The sheet {sheets[0]!r} of {path} is empty. No dataset was made. Give a sample that has rows, and make "
+            "the sheet that has them the first one."
+        )
+    return (
+        f"{path}: no row of the sheet {sheets[0]!r} has only texts as names of columns. No dataset was made. Write the "
+        "names, as text, into the row above the first row of values."
+    )
 
 
 def _filled(row: Iterable[Any]) -> list[Any]:

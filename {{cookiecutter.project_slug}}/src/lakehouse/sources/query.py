@@ -98,7 +98,7 @@ class QuerySource:
                     extract(connection, statement, fields, target, progress, binary=binary)
             except UnfitError as error:
                 raise SourceError(
-                    f"{self._name}: {error}. Nothing was landed; CAST the column in the `sql` of its declaration."
+                    f"{self._name}: {error}. Nothing was landed. CAST the column in the `sql` of its declaration."
                 ) from None
         origin = f"{self.query.origin}, {self.since}" if self.since else self.query.origin
         return Version(origin, since=self.since)
@@ -158,8 +158,8 @@ class QuerySource:
         except SQLAlchemyError as error:
             raise UnreachableError(
                 f"{self.dataset.name}: the database of {self.query.database} could not be asked: "
-                f"{_first_line(error, url)}. Nothing was landed; check the server, and user, password and address in "
-                f"{self.query.database}, and run the same command again."
+                f"{_first_line(error, url)}. Nothing was landed. Check that the server runs, and user, password and "
+                f"address in {self.query.database}. Then run the same command again."
             ) from None
         with connection:
             try:
@@ -181,13 +181,13 @@ class QuerySource:
         if not text:
             raise SettingsError(
                 f"{name} is not set, and {self.dataset.name} reads its rows from the database that it names. Nothing "
-                f"was landed; write the address into .env: {name}=postgresql+psycopg2://USER:PASSWORD@HOST:5432/DATABASE"
+                f"was landed. Write the address into .env: {name}=postgresql+psycopg2://USER:PASSWORD@HOST:5432/DATABASE"
             )
         try:
             url = sa.make_url(text)
         except (ArgumentError, ValueError):  # what they say may have the password in it
             raise SettingsError(
-                f"{name}, the database of {self.dataset.name}, is no address of a database. Nothing was landed; write "
+                f"{name}, the database of {self.dataset.name}, is no address of a database. Nothing was landed. Write "
                 "it as postgresql+psycopg2://USER:PASSWORD@HOST:5432/DATABASE or sqlite:////PATH/OF/FILE, with "
                 "%40 for @ and %2F for / in a password."
             ) from None
@@ -195,7 +195,7 @@ class QuerySource:
         if url.get_backend_name() == "sqlite" and not file.startswith("file:") and not Path(file).is_file():
             raise SourceError(
                 f"{self.dataset.name}: {name} names the SQLite file {Path(file).absolute()}, which does not exist. "
-                "Nothing was landed; correct the path in it: sqlite:////PATH/OF/FILE."
+                f"Nothing was landed. Correct {name} in .env or the environment: sqlite:////PATH/OF/FILE."
             )
         return url
 
@@ -206,14 +206,14 @@ class QuerySource:
         except NoSuchModuleError:
             raise SettingsError(
                 f"{self.query.database}, the database of {self.dataset.name}, begins with {url.drivername!r}, which "
-                "SQLAlchemy does not know. Nothing was landed; correct it (postgresql+psycopg2, sqlite, "
-                "mysql+pymysql, …), or install the dialect: add its package to pyproject.toml, then `make lock` and "
-                "`make install`."
+                "SQLAlchemy does not know. Nothing was landed. Correct it (postgresql+psycopg2, sqlite, "
+                "mysql+pymysql, …), or install the dialect: add its package to pyproject.toml, then run `make lock` "
+                "and `make install`."
             ) from None
         except ImportError as error:
             raise SettingsError(
                 f"{self.query.database}, the database of {self.dataset.name}, needs the driver {error.name!r}, which "
-                "is not installed. Nothing was landed; add its package to pyproject.toml, then `make lock` and "
+                "is not installed. Nothing was landed. Add its package to pyproject.toml, then run `make lock` and "
                 "`make install`."
             ) from None
 
@@ -226,8 +226,8 @@ class QuerySource:
         except (SQLAlchemyError, driver.Error) as error:
             lost = isinstance(error, DBAPIError) and error.connection_invalidated
             raise (UnreachableError if lost else SourceError)(
-                f"{self._name} could not be read: {_first_line(error, connection.engine.url)}. Nothing was landed; "
-                "correct the declaration or the rights of the user, or run the same command again if the connection "
+                f"{self._name} could not be read: {_first_line(error, connection.engine.url)}. Nothing was landed. "
+                "Correct the declaration or the rights of the user, or run the same command again if the connection "
                 "was lost."
             ) from None
 
@@ -246,14 +246,14 @@ class QuerySource:
         names = [field.name for field in fields]
         if twice := [name for name in names if names.count(name) > 1]:
             raise SourceError(
-                f"{self._name} gives two columns the name {twice[0]!r}. Nothing was landed; rename one in `sql`: "
+                f"{self._name} gives two columns the name {twice[0]!r}. Nothing was landed. Rename one in `sql`: "
                 f"`AS other_name`."
             )
         for column in self.dataset.columns:
             if self._column(column.name, names) is None:
                 raise SourceError(
                     f"{self._name} has no column {column.published_name(None)!r}, which is declared. It has: "
-                    f"{', '.join(names)}. Nothing was landed; correct the declaration or its `sql`."
+                    f"{', '.join(names)}. Nothing was landed. Correct the declaration or its `sql`."
                 )
         self._check_cursor(connection, fields)
         return fields
@@ -268,7 +268,7 @@ class QuerySource:
         if code not in (POSTGRES_NUMBERS if declared.kind in ("long", "decimal") else POSTGRES_TIMES):
             raise SourceError(
                 f"{self._name} has the cursor {name!r}, which is of another type there than {declared.type}. Nothing "
-                f"was landed; CAST it in the `sql` of its declaration."
+                f"was landed. CAST it in the `sql` of its declaration."
             )
 
     def _declared(self, name: str) -> Column:

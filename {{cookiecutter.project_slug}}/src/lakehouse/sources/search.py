@@ -147,8 +147,8 @@ def listing(folder: AnyPath) -> tuple[dict[DatasetFile, list[AnyPath]], list[OSE
 def _unread(what: str, folder: AnyPath, unread: list[OSError]) -> str:
     where = ", ".join(f"{error.filename} ({error.strerror})" for error in unread[:NAMES_SHOWN])
     return (
-        f"{what} in {folder.absolute()}: these folders in it can't be read: {where}. Nothing was landed. Give yourself "
-        "the right to read them, or set TLC_SOURCE to another folder."
+        f"{what} in {folder.absolute()}: these folders in it can't be read: {where}. Nothing was landed. Let the user "
+        "that runs this command read them, or set TLC_SOURCE to another folder."
     )
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.formats import JsonLines, Parquet
 from lakehouse.datasets.model import normalised
-from lakehouse.datasets.registry import dataset_named
+from lakehouse.datasets.registry import dataset_named, declaration_of
 from lakehouse.datasets.sources import Since
 from lakehouse.errors import SourceError
 from lakehouse.formats import names_at_the_head
@@ -86,11 +86,12 @@ def open_source(source: str, patience: Patience | None = None) -> Source:
     folder = source_folder(source)
     if folder.is_dir():
         return FolderSource(folder)
-    what = "is a file" if folder.exists() else "does not exist"
+    found = f"The folder {folder.absolute()}, which TLC_SOURCE names, does not exist"
+    if folder.exists():
+        found = f"TLC_SOURCE names {folder.absolute()}, which is a file and not a folder"
     raise SourceError(
-        f"The setting TLC_SOURCE is {source!r}, but {folder.absolute()} {what}. Nothing was landed. Set it to a folder "
-        "that holds published files, to a bucket (s3://bucket/folder), or to a base URL that begins with https:// or "
-        "http://."
+        f"{found}. Nothing was landed. Set TLC_SOURCE to a folder that holds published files, to a bucket "
+        "(s3://bucket/folder), or to a base URL that begins with https:// or http://."
     )
 
 
@@ -203,13 +204,18 @@ def _check(content: Any, wanted: DatasetFile, origin: str, what: str) -> None:
         try:
             found = {normalised(name) for name in names_at_the_head(dataset.format, content, with_bad_rows=bad)}
         except ContentError as error:
-            raise SourceError(f"{origin} is not {what}: {error}. Nothing was landed; check TLC_SOURCE.") from error
+            declare = error.declare or "If the file is right, correct `format`"
+            raise SourceError(
+                f"{origin}: {error}. Nothing was landed. {declare} in {declaration_of(dataset)}. If the file is wrong, "
+                "put the right one there, and run the same command again."
+            ) from error
         except (OSError, pa.ArrowException):
             found = set()
         if not found & {normalised(name) for name in names}:
             raise SourceError(
-                f"{origin} is not {what}: it begins with {head[:40]!r}, not with a line that names the "
-                f"column {names[0]}. Nothing was landed. Check the setting TLC_SOURCE."
+                f"{origin} begins with {head[:40]!r}, not with a line that names the "
+                f"column {names[0]}. Nothing was landed. If it is the right file, correct `format` or the names of the "
+                f"columns in {declaration_of(dataset)}. If it is another one, check the setting TLC_SOURCE."
             )
         return
     if head[:4] != PARQUET:

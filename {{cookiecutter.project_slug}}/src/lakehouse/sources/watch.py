@@ -118,7 +118,7 @@ def _can_be_read(folder: Path) -> None:
     except OSError as error:
         raise SourceError(
             f"The folder {folder.absolute()} of TLC_SOURCE can't be read: {error.strerror or error}. No run was "
-            "requested. Give yourself the right to read it, or set TLC_SOURCE to another folder."
+            "requested. Let the user that runs Dagster read it, or set TLC_SOURCE to another folder."
         ) from error
 
 

@@ -190,7 +190,7 @@ def _notes(seen: Look, after: Cursor, outside: Sequence[Sighting]) -> list[str]:
         )
     if seen.unread:
         where = _some([f"{error.filename} ({error.strerror})" for error in seen.unread])
-        notes.append(f"Can't be read: {where}. Give yourself the right to read it.")
+        notes.append(f"Can't be read: {where}. Let the user that runs Dagster read them.")
     return notes
 
 
