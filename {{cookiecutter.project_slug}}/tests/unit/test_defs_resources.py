@@ -146,7 +146,7 @@ def test_months_are_cut_into_runs_wherever_one_is_missing(months: str, runs: lis
 def test_a_month_that_dagster_does_not_offer_is_one_message(tmp_path: Path) -> None:
     output = Project(tmp_path, {}).python("-m", "lakehouse", "run", "2019-05", "2031-01", code=1)
 
-    assert "error: 2019-05 is before LAKEHOUSE_FIRST_MONTH (2024-01). Nothing was run. Set LAKEHOUSE" in " ".join(
+    assert "error: 2019-05 is before LAKEHOUSE_FIRST_MONTH (2023-01). Nothing was run. Set LAKEHOUSE" in " ".join(
         output.split()
     )
     assert "Traceback" not in output

@@ -345,7 +345,8 @@ def _all_or_nothing(table: Table, staged: list[DataFile]) -> Iterator[None]:
             remove(table.io, file.file_path)
         if isinstance(error, CommitFailedException | ValidationException):
             raise CommitError(
-                f"another process wrote the table meanwhile, so the model changed no row; build again ({error})"
+                f"another process wrote the table while the model was built. The model changed no row. Run the build "
+                f"again ({error})."
             ) from error
         raise
 

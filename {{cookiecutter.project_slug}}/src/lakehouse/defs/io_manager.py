@@ -43,15 +43,15 @@ class IcebergIOManager(dg.ConfigurableIOManager):
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Write what the asset returned, in one commit, and record rows, snapshot, columns and first rows."""
         with failures(_attempt(context)):
-            if obj is None:
-                raise RefusedError(
-                    "The asset returned None, which is no table. Nothing was written. Annotate it with `-> None` if it "
-                    "writes by itself."
-                )
             if not context.has_asset_key:
                 raise RefusedError(
-                    "This output has no asset key, and only assets are written to tables. Nothing was written. Give it "
-                    "an asset key."
+                    f"The output {context.name!r} of the op {context.op_def.name} has no asset key, and only assets "
+                    "are written to tables. Nothing was written. Make an asset of the op."
+                )
+            if obj is None:
+                raise RefusedError(
+                    f"The asset {context.asset_key.to_user_string()} returned None, which is no table. Nothing was "
+                    "written. Annotate it with `-> None` if it writes by itself."
                 )
             name, catalog = table_of(context.asset_key), self.catalog.open()
             cells: list[Cell] | None = None

@@ -243,8 +243,8 @@ class TrinoEngine:
                 raise ServiceError(f"{text} {refused_user('trino' if by_store else 'catalog')}") from error
             if error.error_name in _LOST_WORKER:
                 raise ServiceError(
-                    f"{text} A worker of Trino was lost. Run the query again. A statement that writes may have "
-                    "been done: look first."
+                    f"{text} A worker of Trino was lost. Run the query again. If the statement writes, first look "
+                    "whether it has written."
                 ) from error
             if _TIMEOUT in causes and not by_store:
                 raise ServiceError(f"{text} Trino answers, but the REST catalog does not. {CATALOG_WAITS}") from error

@@ -69,7 +69,10 @@ def _plain(value: Any) -> Value:
         return value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
     if isinstance(value, date | str | int) and not isinstance(value, bool):
         return value
-    raise RefusedError(f"{value!r} can't name a partition. Give a month, a day, a time, a text or a whole number.")
+    raise RefusedError(
+        f"{value!r} can't name a partition. Nothing was read or written. Give a month, a day, a time, a text or "
+        "a whole number."
+    )
 
 
 def partition_columns(table: Table) -> list[str]:

@@ -232,7 +232,7 @@ class _Write:
         if other := next((n for n in names - held.keys() if n.lower() in small), None):
             raise RefusedError(
                 f"{self.name} was not written: its column is called {small[other.lower()]!r}, and {other!r} in the "
-                "data. Rename it."
+                f"data. Rename the column of the data to {small[other.lower()]!r}."
             )
         if lacking := [name for name in held if name not in names]:
             raise RefusedError(

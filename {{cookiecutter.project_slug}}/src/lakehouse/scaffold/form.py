@@ -220,16 +220,14 @@ def _workbook(path: Path) -> Form:
 def _no_header(path: Path, sheets: Sequence[str], most: int) -> str:
     """The message of a workbook whose first sheet that is not hidden has no row of names; `most`: cells of a row."""
     if not sheets:
-        return (
-            f"{path} has only hidden sheets. No dataset was made. Show the sheet that has the rows, and save the file."
-        )
+        return f"{path} has only hidden sheets. Show the sheet that has the rows, and save the file."
     if not most:
         return (
-            f"The sheet {sheets[0]!r} of {path} is empty. No dataset was made. Give a sample that has rows, and make "
+            f"The sheet {sheets[0]!r} of {path} is empty. Give a sample that has rows, and make "
             "the sheet that has them the first one."
         )
     return (
-        f"{path}: no row of the sheet {sheets[0]!r} has only texts as names of columns. No dataset was made. Write the "
+        f"{path}: no row of the sheet {sheets[0]!r} has only texts as names of columns. Write the "
         "names, as text, into the row above the first row of values."
     )
 
@@ -435,8 +433,8 @@ def _single_column(path: Path, text: str, *, is_cut: bool) -> _Table:
     delimiter = next((sign for sign in (*DELIMITERS, "\x1f") if sign not in text), None)
     if delimiter is None:
         raise RefusedError(
-            f"{path} is no table that could be found: no delimiter of {', '.join(map(repr, DELIMITERS))} makes rows of "
-            "as many values as a line has names. Declare it by hand, as docs/your-own-dataset.md says."
+            f"{path}: no table was found in it. None of the delimiters {', '.join(map(repr, DELIMITERS))} gives each "
+            "row as many values as one line has names. Declare it by hand, as docs/your-own-dataset.md says."
         )
     rows, _ = _rows(text, delimiter, '"', is_cut=is_cut)
     if not rows:

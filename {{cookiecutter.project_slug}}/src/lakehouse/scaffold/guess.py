@@ -223,7 +223,10 @@ class Steps:
 
     def _dataset(self, types: dict[str, Typed], called: dict[str, str]) -> Dataset:
         if not types:
-            raise RefusedError(f"{self.samples[0].path} has no column that can be loaded.")
+            raise RefusedError(
+                f"{self.samples[0].path} has no column that can be loaded. Give a sample "
+                "whose columns have names and single values."
+            )
         columns = tuple(
             Column(called[name], found.type, () if name == called[name] else (Name(name),))
             for name, found in types.items()

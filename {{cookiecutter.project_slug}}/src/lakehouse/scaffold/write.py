@@ -48,7 +48,7 @@ def check_free(project: Project, name: str) -> None:
     check_installed(project)
     for path in (project.declaration(name), project.model(f"stg_{name}", "sql"), project.model(f"stg_{name}", "yml")):
         if path.exists():
-            raise SettingsError(f"{path} exists already. Choose another name, or remove the file first.")
+            raise SettingsError(f"{path} exists already. Nothing was written. Choose another name, or remove it.")
 
 
 def check_installed(project: Project) -> None:

@@ -102,7 +102,8 @@ def look(source: str) -> Look:
     if not isinstance(opened, FolderSource):
         raise SourceError(
             f"The setting TLC_SOURCE is the address {source}, and only a folder or bucket can be watched. No run was "
-            "requested. Turn on the schedules newest_months and newest_days instead, or set TLC_SOURCE to a folder."
+            "requested. Turn on the schedules newest_months and newest_days instead, or set TLC_SOURCE to a folder or "
+            "a bucket."
         )
     folder = opened.folder
     if isinstance(folder, Path):
