@@ -20,6 +20,10 @@ class BoundaryError(LakehouseError):
         self.found, self.fix = found, fix
 
 
+class BackupError(LakehouseError):
+    """A backup could not be written, or can't be restored."""
+
+
 class SourceError(LakehouseError):
     """The publisher or the source folder did not give the file."""
 

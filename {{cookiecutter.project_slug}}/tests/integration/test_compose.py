@@ -31,7 +31,8 @@ def project(tmp_path: Path) -> Iterator[Project]:
         reader.variables[name] = ""
     for name in ("Makefile", "README.md", "requirements.lock", "images.env", "compose.yaml", "compose.secure.yaml"):
         shutil.copy(PROJECT / name, reader.root)
-    shutil.copytree(PROJECT / "deploy", reader.root / "deploy", ignore=shutil.ignore_patterns("local"))
+    unwanted = shutil.ignore_patterns("local")
+    shutil.copytree(PROJECT / "deploy", reader.root / "deploy", ignore=unwanted, dirs_exist_ok=True)
     installed(reader.root)
     (reader.root / ".env").write_text(settings(), "utf-8")
     label_for_the_reaper(reader.root / "deploy" / "stack.yaml")

@@ -1,8 +1,9 @@
-"""`rollback`, `tag`, `maintain`, `adopt`: they choose which versions stay, and put a lakehouse right."""
+"""`rollback`, `tag`, `maintain`, `backup`, `restore`, `adopt`: which versions stay, and what puts a lakehouse right."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -172,6 +173,40 @@ def maintain(
             "`lakehouse maintain --now` removes those that are an hour old.",
             markup=False,
         )
+
+
+BackupFolder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of the backup.")]
+
+
+@app.command(rich_help_panel=KEEP, epilog=examples("lakehouse backup ../backup", "lakehouse backup ../backup --json"))
+def backup(folder: BackupFolder, as_json: Json = False) -> None:
+    """Copy tables with all their snapshots, and landed files, as they are at one moment. Again: only what is new."""
+    from lakehouse.cli.terminal import print_line
+    from lakehouse.history.backup import backup as back_up
+    from lakehouse.history.tree import size
+
+    done = back_up(load_settings(), folder)
+    print_line(
+        f"{folder} has {done.tables} tables with {done.snapshots} snapshots, and {done.landed_files} landed files: "
+        f"{done.files} files, {size(done.bytes)}, {done.copied_files} of them new",
+        done.as_dict(),
+        as_json=as_json,
+    )
+
+
+@app.command(rich_help_panel=KEEP, epilog=examples("lakehouse restore ../backup", "lakehouse restore ../backup --json"))
+def restore(folder: BackupFolder, as_json: Json = False) -> None:
+    """Make an empty lakehouse the one in a backup: all tables, snapshots, names and landed files. Safe to repeat."""
+    from lakehouse.cli.terminal import print_line
+    from lakehouse.history.backup import restore as restore_all
+
+    done = restore_all(load_settings(), folder)
+    print_line(
+        f"{done.place} is as it was on {done.at}: {done.tables} tables with {done.snapshots} snapshots, and "
+        f"{done.landed_files} landed files",
+        done.as_dict(),
+        as_json=as_json,
+    )
 
 
 @app.command(rich_help_panel=KEEP, epilog=examples("lakehouse adopt", "lakehouse adopt --json"))

@@ -48,7 +48,7 @@ from lakehouse.engines import Engine, open_engine
 from lakehouse.errors import CommitError, TransformError
 from lakehouse.iceberg.catalog import LAYERS, commits_together, open_catalog, service_errors, table_names
 from lakehouse.iceberg.commit import LOST_ANSWER, reloaded
-from lakehouse.iceberg.publication import BRANCH, KEPT, TAG, TAG_PREFIX, manifest_file, version_property
+from lakehouse.iceberg.publication import BRANCH, KEPT, TAG, TAG_PREFIX, version_property, write_manifest
 from lakehouse.s3_users import refused_user, s3_refuses
 from lakehouse.settings import Settings
 from lakehouse.tested import Untested, holds, model_versions, untested
@@ -187,7 +187,7 @@ def _publish(settings: Settings, catalog: Catalog, tables: list[Table]) -> Publi
     try:
         if commits_together(catalog):
             _commit_all(catalog, changes, publication)
-            _make_views(settings, publication)
+            make_views(settings, publication)
         else:
             _commit_one_by_one(settings, catalog, changes, publication)
     except CommitFailedException as error:
@@ -339,7 +339,7 @@ def _look_for(catalog: RestCatalog, publication: Publication, reason: Exception)
     ) from reason
 
 
-def _make_views(settings: Settings, publication: Publication) -> None:
+def make_views(settings: Settings, publication: Publication) -> None:
     """One view per gold table, as of the branch: made once, it follows the branch."""
     engine = open_engine(settings)
     try:
@@ -370,10 +370,4 @@ def _commit_one_by_one(
     """Refs first, so that the snapshots are held; then the manifest, in one step: readers see all or nothing of it."""
     for table, requirements, updates in changes:
         catalog.commit_table(table, requirements, updates)
-    path = manifest_file(settings)
-    scratch = path.with_suffix(".tmp")
-    try:
-        scratch.write_text(json.dumps(publication.as_dict(), indent=2) + "\n", encoding="utf-8")
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
+    write_manifest(settings, json.dumps(publication.as_dict(), indent=2) + "\n")

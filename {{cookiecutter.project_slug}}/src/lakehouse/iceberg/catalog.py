@@ -174,8 +174,12 @@ class SqliteCatalog(SqlCatalog):
                 )
 
 
-def open_catalog(settings: Settings) -> Catalog:
+def open_catalog(settings: Settings, *, check: bool = True) -> Catalog:
     """A fresh handle on the catalog.
+
+    Args:
+        settings: of the target.
+        check: False for a restore, which begins in a home that is only in part there.
 
     Raises:
         ServiceError: the REST catalog does not answer or is none, or the files of `embedded` can't be used.
@@ -184,7 +188,8 @@ def open_catalog(settings: Settings) -> Catalog:
     if settings.target == "embedded":
         with _home_errors(settings.home):
             catalog = open_sqlite(settings)
-            check_home(settings, catalog.table_files())
+            if check:
+                check_home(settings, catalog.table_files())
             return catalog
     try:
         return _RestCatalog(settings, **_rest_properties(settings))

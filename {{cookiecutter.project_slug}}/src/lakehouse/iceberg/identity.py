@@ -238,7 +238,7 @@ def check_table(settings: Settings, table: Table) -> None:
     Raises:
         BoundaryError: names the table and both places.
     """
-    inside = _address(settings.warehouse_dir) if settings.target == "embedded" else f"s3://{settings.s3_bucket}/"
+    inside = _own_prefix(settings)
     for location in (table.location(), table.metadata_location):
         if not _inside(location, inside):
             raise BoundaryError(
@@ -248,6 +248,17 @@ def check_table(settings: Settings, table: Table) -> None:
                 if settings.target == "embedded"
                 else "Correct S3_BUCKET, or set REST_URL to a catalog that only this lakehouse uses.",
             )
+
+
+def path_within(settings: Settings, location: str) -> str | None:
+    """A file's path below the place of this lakehouse's tables; None for a file that lies elsewhere."""
+    prefix = _own_prefix(settings)
+    return location.removeprefix(prefix) if _inside(location, prefix) else None
+
+
+def _own_prefix(settings: Settings) -> str:
+    """What the address of each file of this lakehouse's tables begins with."""
+    return _address(settings.warehouse_dir) if settings.target == "embedded" else f"s3://{settings.s3_bucket}/"
 
 
 def newest_on_disk(settings: Settings, name: str) -> tuple[int, Path] | None:

@@ -29,6 +29,17 @@ def manifest_file(settings: Settings) -> Path:
     return settings.home / "published.json"
 
 
+def write_manifest(settings: Settings, text: str) -> None:
+    """On `embedded`: replace the manifest in one step."""
+    path = manifest_file(settings)
+    scratch = path.with_suffix(".tmp")
+    try:
+        scratch.write_text(text, encoding="utf-8")
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
 def published_snapshots(settings: Settings) -> dict[str, int]:
     """On `embedded`: the snapshot of every table of the last publication. Empty before the first one."""
     path = manifest_file(settings)
