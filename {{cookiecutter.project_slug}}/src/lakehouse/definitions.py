@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import dagster as dg
+from dagster._record import replace
 
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import project_dir
@@ -16,4 +19,17 @@ def defs() -> dg.Definitions:
     except LakehouseError as error:
         # The message says what is wrong. Without this, Dagster shows 80 lines of imports below it.
         raise error.with_traceback(None) from None
-    return dg.Definitions.merge(found, dg.Definitions(executor=dg.in_process_executor))
+    ready = replace(found, assets=[_in_one_run(asset) for asset in found.assets or []])
+    return dg.Definitions.merge(ready, dg.Definitions(executor=dg.in_process_executor))
+
+
+def _in_one_run(asset: Any) -> Any:
+    """The asset; one without partitions and without a policy takes a range of months as one run, like all others.
+
+    One asset without a policy would turn a range of months into a run for each of them, in each job that it is in.
+    """
+    if not isinstance(asset, dg.AssetsDefinition) or not asset.is_materializable:
+        return asset
+    if asset.backfill_policy or asset.partitions_def:
+        return asset
+    return asset.with_attributes(backfill_policy=dg.BackfillPolicy.single_run())

@@ -50,6 +50,7 @@ class Settings(BaseSettings):
     # NoDecode: the environment says 2024-01, which pydantic-settings would read as JSON.
     first_month: Annotated[Month, NoDecode] = Field(default=Month(2024, 1), alias="LAKEHOUSE_FIRST_MONTH")
     tlc_source: str = Field(default=PUBLISHER, alias="TLC_SOURCE")
+    automation: bool = Field(default=False, alias="LAKEHOUSE_AUTOMATION")
 
     webhook: SecretStr | None = Field(default=None, alias="LAKEHOUSE_WEBHOOK")
 
@@ -90,6 +91,15 @@ class Settings(BaseSettings):
             return Month.parse(value)
         except SettingsError as error:
             raise ValueError(str(error)) from None  # as pydantic wants it, which adds the variable's name
+
+    @field_validator("automation", mode="before")
+    @classmethod
+    def _on_or_off(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        if value.lower() not in ("on", "off"):
+            raise ValueError("write it as on or off")
+        return value.lower() == "on"
 
     @field_validator("home", "trino_ca_file", mode="before")
     @classmethod

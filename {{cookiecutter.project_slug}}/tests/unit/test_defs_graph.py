@@ -55,7 +55,19 @@ def assets_of(datasets: list[Dataset]) -> set[str]:
 MONTHLY, DAILY, WHOLE = map(assets_of, (monthly(), daily(), whole()))
 # asset: group, parents, whether it has months or days
 CONTRACT: dict[str, list[Any]] = {
-    **{f"landing/{one.landing_key}": [one.group or "landing", [], bool(one.parts.column)] for one in OWN},
+    **{
+        f"source/{one.landing_key}": [one.group or "source", [], bool(one.parts.column)]
+        for one in DATASETS.values()
+        if one.source is None
+    },
+    **{
+        f"landing/{one.landing_key}": [
+            one.group or "landing",
+            [] if one.source else [f"source/{one.landing_key}"],
+            bool(one.parts.column),
+        ]
+        for one in OWN
+    },
     **{
         f"raw/{one.landing_key}": [
             one.group or "bronze",
@@ -69,9 +81,9 @@ CONTRACT: dict[str, list[Any]] = {
         for one in OWN
         if (STAGING / f"stg_{one.landing_key}.sql").exists()
     },
-    "landing/green_trips": ["landing", [], True],
-    "landing/yellow_trips": ["landing", [], True],
-    "landing/taxi_zones": ["landing", [], False],
+    "landing/green_trips": ["landing", ["source/green_trips"], True],
+    "landing/yellow_trips": ["landing", ["source/yellow_trips"], True],
+    "landing/taxi_zones": ["landing", ["source/taxi_zones"], False],
     "iceberg_schemas": ["bronze", [], False],
     "raw/green_trips": ["bronze", ["iceberg_schemas", "landing/green_trips"], True],
     "raw/yellow_trips": ["bronze", ["iceberg_schemas", "landing/yellow_trips"], True],
@@ -111,7 +123,11 @@ def test_the_asset_graph_is_as_agreed_and_loads_without_services(tmp_path: Path,
     jobs = {name: set(assets) & set(CONTRACT) for name, assets in found["jobs"].items()}
     assert {key: found["nodes"].get(key) for key in CONTRACT} == CONTRACT
     assert found["gaps"] == [[], [], []]
-    assert jobs["lakehouse_full_pipeline"] == set(CONTRACT) - DAILY - {"published/gold"}
+    sources = {key for key in CONTRACT if key.startswith("source/")}
+    assert jobs["lakehouse_full_pipeline"] == set(CONTRACT) - DAILY - sources - {"published/gold"}
+    assert jobs["look_at_sources"] == {"source/green_trips", "source/yellow_trips", "source/taxi_zones"} | (
+        sources - {key.replace("landing/", "source/") for key in DAILY}
+    )
     assert jobs["bronze_only"] == {"iceberg_schemas"} | MONTHLY | WHOLE
     assert jobs["dbt_only"] == {key for key in CONTRACT if key.startswith(("silver/", "gold/"))}
     assert jobs["publish"] == jobs["dbt_only"] | {"published/gold"}
@@ -145,7 +161,8 @@ gaps = [node.key.to_user_string() for node in made
 print(json.dumps({"policies": policies, "schedules": schedules, "sensors": sensors, "gaps": gaps}))
 """)
 
-    assert {*CONTRACT, "my_chart"} - DAILY - {"published/gold"} <= set(found["policies"])
+    made = {key for key in CONTRACT if not key.startswith("source/")}
+    assert {*made, "my_chart"} - DAILY - {"published/gold"} <= set(found["policies"])
     assert len(set(found["policies"].values())) == 1
     tidy = [
         sys.executable,

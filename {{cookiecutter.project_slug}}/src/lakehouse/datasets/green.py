@@ -5,7 +5,7 @@ from __future__ import annotations
 from lakehouse.datasets.model import Column, Dataset, Name
 from lakehouse.datasets.months import Month
 from lakehouse.datasets.parts import Monthly
-from lakehouse.datasets.tlc import amounts
+from lakehouse.datasets.tlc import LAG, amounts
 
 _BEGINS = Month(2013, 8)
 _amounts = amounts(_BEGINS, {})
@@ -15,7 +15,7 @@ GREEN = Dataset(
     title="Green taxi trips",
     table="raw.green_trips",
     files="green_tripdata_{month}.parquet",
-    parts=Monthly(since=_BEGINS),
+    parts=Monthly(since=_BEGINS, lag=LAG),
     columns=(
         Column("vendor_id", "long", (Name("VendorID"),), required_since=_BEGINS, doc="Code of the record's provider."),
         Column(

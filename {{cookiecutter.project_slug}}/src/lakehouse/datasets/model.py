@@ -6,7 +6,7 @@ Each dataset is declared in a file of its own in this folder. See registry.py.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from string import Formatter
 from typing import Literal
@@ -142,6 +142,12 @@ class Dataset:
     def first_part(self) -> Part:
         """The first month or day that it has; a dataset whose file is the whole table has no beginning."""
         return BEGINNING if isinstance(self.parts, Whole) else self.parts.since
+
+    def can_exist(self, part: Part, today: date) -> bool:
+        """Whether a month or day may be published on the day `today`: it is over, and its lag has passed."""
+        if isinstance(self.parts, Whole) or part.first_day < self.first_part.first_day:
+            return False
+        return part.next.first_day + self.parts.lag <= today
 
     @property
     def time(self) -> str | None:

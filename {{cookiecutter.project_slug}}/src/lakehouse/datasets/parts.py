@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from lakehouse.datasets.days import Day
@@ -17,10 +17,13 @@ Part = Month | Day
 class Monthly:
     """A file is a month: the table is partitioned by `file_month`, and a file replaces its month.
 
-    Rows may lie a day outside of it: files hold the last minutes of their neighbours.
+    Rows may lie a day outside of it: files hold the last minutes of their neighbours. `lag` is how long after its end a
+    month is published at the earliest.
     """
 
     since: Month
+    # Not shown in `repr`: the code version of the raw asset is made of it, and no row changes with this.
+    lag: timedelta = field(default=timedelta(0), repr=False)
 
     kind = Month
     word = "month"
@@ -38,9 +41,13 @@ class Monthly:
 
 @dataclass(frozen=True)
 class Daily:
-    """A file is a day: the table is partitioned by `file_date`, and a file replaces its day."""
+    """A file is a day: the table is partitioned by `file_date`, and a file replaces its day.
+
+    `lag` is how long after its end a day is published at the earliest.
+    """
 
     since: Day
+    lag: timedelta = field(default=timedelta(0), repr=False)
 
     kind = Day
     word = "day"

@@ -47,6 +47,7 @@ _SIGNS = "lower-case letters, digits and underscores"
 # The Python type of a field, and how to write the field. A comma or a pair of brackets is easily forgotten.
 _TEXT, _MONTH, _DAY = (str, '"…"'), (Month, "Month(2024, 1)"), (Day, "Day(2024, 1, 5)")
 _NUMBER = (int, "1")
+_LAG = (timedelta, "timedelta(days=50)")
 _PART = (Month | Day, "Month(2024, 1)")
 _FIELDS: dict[type, dict[str, tuple[type | UnionType, str]]] = {
     Dataset: {
@@ -60,8 +61,8 @@ _FIELDS: dict[type, dict[str, tuple[type | UnionType, str]]] = {
         "source": (Query | None, 'Query(database="RENTALS_URL", table="public.rental")'),
         "columns": (tuple, "(Column(…), Column(…))"),
     },
-    Monthly: {"since": _MONTH},
-    Daily: {"since": _DAY},
+    Monthly: {"since": _MONTH, "lag": _LAG},
+    Daily: {"since": _DAY, "lag": _LAG},
     Column: {
         "name": _TEXT,
         "names": (tuple, '(Name("…"),)'),

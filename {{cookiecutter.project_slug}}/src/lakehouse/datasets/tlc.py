@@ -6,8 +6,13 @@ Sources of these declarations: the TLC's data dictionaries, and the column lists
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from lakehouse.datasets.model import Column, Name
 from lakehouse.datasets.months import Month
+
+# The TLC publishes a month some 50 days after its end, at times 60.
+LAG = timedelta(days=50)
 
 
 def amounts(since: Month, names: dict[str, tuple[Name, ...]]) -> dict[str, Column]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lakehouse.datasets.model import BEGINNING, Column, Dataset, Name
 from lakehouse.datasets.months import Month
 from lakehouse.datasets.parts import Monthly
-from lakehouse.datasets.tlc import amounts
+from lakehouse.datasets.tlc import LAG, amounts
 
 _TEXT_CODES_END = Month(2010, 12)
 _2009_END, _2010, _2011 = Month(2009, 12), Month(2010, 1), Month(2011, 1)
@@ -25,7 +25,7 @@ YELLOW = Dataset(
     title="Yellow taxi trips",
     table="raw.yellow_trips",
     files="yellow_tripdata_{month}.parquet",
-    parts=Monthly(since=Month(2009, 1)),
+    parts=Monthly(since=Month(2009, 1), lag=LAG),
     columns=(
         Column("vendor_id", "long", (Name("VendorID"),), required_since=_2011, doc="Code of the record's provider."),
         Column(

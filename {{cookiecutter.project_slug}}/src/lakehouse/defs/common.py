@@ -26,6 +26,11 @@ def store_kind() -> str:
     return landing.store_kind(load_settings())
 
 
+def source_key(dataset: Dataset) -> dg.AssetKey:
+    """The key of the asset that stands for the dataset's files as their publisher has them."""
+    return dg.AssetKey(["source", dataset.landing_key])
+
+
 def asset_keys(dataset: Dataset) -> tuple[dg.AssetKey, dg.AssetKey]:
     """The keys of a dataset's two assets: its landed files, and its raw table."""
     return dg.AssetKey(["landing", dataset.landing_key]), dg.AssetKey(dataset.table.split("."))

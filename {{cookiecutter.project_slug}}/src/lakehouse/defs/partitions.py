@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
+
 import dagster as dg
 
 from lakehouse.datasets.model import Dataset
-from lakehouse.datasets.parts import Daily, Monthly, Part
+from lakehouse.datasets.parts import Daily, Monthly, Part, Whole
 from lakehouse.datasets.registry import daily
 from lakehouse.settings import load_settings
 
@@ -37,3 +40,11 @@ def partitions_of(dataset: Dataset) -> dg.PartitionsDefinition[str] | None:
 def partition_key(part: Part) -> str:
     """Dagster's name for a month or day: its first day, `2024-01-01`."""
     return part.first_day.isoformat()
+
+
+def newest(
+    partitions: dg.TimeWindowPartitionsDefinition, datasets: Sequence[Dataset], now: datetime, count: int
+) -> list[str]:
+    """The keys of the newest months or days that one of these datasets may have at the time `now`; at most `count`."""
+    days = [now - dataset.parts.lag for dataset in datasets if not isinstance(dataset.parts, Whole)]
+    return list(partitions.get_partition_keys(current_time=max(days)))[-count:] if days else []

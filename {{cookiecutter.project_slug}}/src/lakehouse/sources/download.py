@@ -88,14 +88,11 @@ class Download:
             LandingError: the disk did not take it.
             SettingsError: a proxy or certificates are set that can't be used.
         """
-        timeout = httpx.Timeout(self.patience.silence, connect=self.patience.connect)
-        # Compressed on the way, neither lengths nor ranges would be those of the file.
-        headers = {"Accept-Encoding": "identity", "User-Agent": "lakehouse"}
         retrying = Retrying(
             retry=retry_if_exception_type(_AgainError), stop=self._stop, wait=self._wait, reraise=True, sleep=time.sleep
         )
         try:
-            with _client(timeout, headers) as client:
+            with open_client(self.patience) as client:
                 return retrying(self._attempt, client, known_etag, known_modified)
         except httpx.InvalidURL as error:
             raise SourceError(
@@ -162,7 +159,7 @@ class Download:
     ) -> tuple[tuple[str, str], int | None]:
         """Write what an answer brings; the file's marks, and the length that was promised."""
         self._refuse(response)
-        marks = _marks(response)
+        marks = marks_of(response)
         if have and not (response.status_code == httpx.codes.PARTIAL_CONTENT and _goes_on(response, have)):
             have = 0
         if have and marks != (part_etag, part_modified):
@@ -182,7 +179,7 @@ class Download:
             self._forget()
             raise _AgainError("the server's file ends before the place where an earlier download stopped")
         if status in ASK_LATER:
-            raise _AgainError(f"the server answers {status} {response.reason_phrase}", wait=_retry_after(response))
+            raise _AgainError(f"the server answers {status} {response.reason_phrase}", wait=retry_after(response))
         if status not in (httpx.codes.OK, httpx.codes.PARTIAL_CONTENT):
             raise SourceError(
                 f"{self.words} could not be downloaded from {self.url}: the server answers {status} "
@@ -239,7 +236,7 @@ class Download:
                 f"({type(error).__name__}: {error})"
             ) from error
         # A mark that one of the two answers leaves out says nothing.
-        changed = any(then and later and then != later for then, later in zip(marks, _marks(now), strict=True))
+        changed = any(then and later and then != later for then, later in zip(marks, marks_of(now), strict=True))
         if now.status_code == httpx.codes.OK and changed:
             self._forget()
             raise _AgainError("the file changed while it was downloaded")
@@ -262,12 +259,15 @@ class Download:
         self._size_before = 0
 
 
-def _client(timeout: httpx.Timeout, headers: dict[str, str]) -> httpx.Client:
+def open_client(patience: Patience) -> httpx.Client:
     """A client that heeds the proxies and certificates of the environment.
 
     Raises:
         SettingsError: one of them can't be used; names those that are set.
     """
+    timeout = httpx.Timeout(patience.silence, connect=patience.connect)
+    # Compressed on the way, neither lengths nor ranges would be those of the file.
+    headers = {"Accept-Encoding": "identity", "User-Agent": "lakehouse"}
     try:
         return httpx.Client(timeout=timeout, headers=headers, follow_redirects=True)
     except (ImportError, ValueError, OSError, httpx.InvalidURL) as error:
@@ -284,7 +284,8 @@ def _without_password(value: str) -> str:
     return re.sub(r"//[^/@]*@", "//***@", value)
 
 
-def _marks(response: httpx.Response) -> tuple[str, str]:
+def marks_of(response: httpx.Response) -> tuple[str, str]:
+    """The publisher's marks of this version, ETag and Last-Modified; empty where it gives none."""
     return response.headers.get("etag", ""), response.headers.get("last-modified", "")
 
 
@@ -301,8 +302,8 @@ def _ends_at(response: httpx.Response, have: int) -> bool:
     )
 
 
-def _retry_after(response: httpx.Response) -> float | None:
-    """Seconds, from a number or a date."""
+def retry_after(response: httpx.Response) -> float | None:
+    """How many seconds the server asks to wait, by a number or a date; None if it does not say."""
     value = response.headers.get("retry-after", "").strip()
     if value.isdigit():
         return float(value)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from lakehouse.datasets.model import Dataset
+from lakehouse.datasets.parts import Daily
 from lakehouse.datasets.registry import DATASETS, daily, monthly, whole
-from lakehouse.defs.common import asset_keys
+from lakehouse.defs.common import asset_keys, source_key
 from lakehouse.defs.dbt import assets as models
+from lakehouse.defs.source.observed import observable
 
 
 def _assets_of(datasets: Sequence[Dataset]) -> dg.AssetSelection:
@@ -59,3 +62,16 @@ dbt_only = dg.define_asset_job(
     selection=DBT | SOURCE_TESTS,
     description="Silver and gold from what is loaded, with all dbt tests: the months whose bytes changed are rebuilt.",
 )
+
+
+def _look(name: str, datasets: Sequence[Dataset]) -> UnresolvedAssetJobDefinition:
+    return dg.define_asset_job(
+        name,
+        selection=[source_key(dataset) for dataset in datasets],
+        description="Ask the publisher which files it has, and in which versions. Loads nothing.",
+    )
+
+
+look_at_sources = _look("look_at_sources", [one for one in observable() if not isinstance(one.parts, Daily)])
+if any(isinstance(one.parts, Daily) for one in observable()):
+    look_at_days = _look("look_at_days", [one for one in observable() if isinstance(one.parts, Daily)])

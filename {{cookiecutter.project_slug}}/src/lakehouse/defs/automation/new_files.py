@@ -14,6 +14,7 @@ from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.parts import Daily, Monthly, Whole
 from lakehouse.datasets.registry import DATASETS, dataset_named
 from lakehouse.defs.common import asset_keys
+from lakehouse.defs.one_run import file_tag
 from lakehouse.defs.partitions import partition_key, partitions_of
 from lakehouse.errors import LandingError, SourceError
 from lakehouse.landing import Landing
@@ -27,7 +28,6 @@ SETTLED_SECONDS = 60
 TICK_SECONDS = 20
 MOST_PARTS = 31  # of a run
 NAMES_SHOWN = 5
-_TAG_LENGTH = 63
 
 
 @dataclass
@@ -115,14 +115,9 @@ def _in_order(seen: Look, outside: list[Sighting]) -> Iterator[Sighting]:
                 yield one
 
 
-def _tag(one: Sighting) -> str:
-    part = f"_{one.file.part}" if one.file.part else ""
-    return f"lakehouse/{f'{one.file.dataset}{part}'[-_TAG_LENGTH:]}"
-
-
 def _asked(instance: dg.DagsterInstance, one: Sighting) -> bool:
     """Whether there was a run for this version of the file already, however it ended."""
-    return bool(instance.get_runs(dg.RunsFilter(tags={_tag(one): one.version}), limit=1))
+    return bool(instance.get_runs(dg.RunsFilter(tags={file_tag(one.file): one.version}), limit=1))
 
 
 def _landed(zone: Landing, one: Sighting, seen: Look, until: float) -> bool | None:
@@ -164,7 +159,7 @@ def _request(span: Sequence[Sighting], before: Cursor) -> dg.RunRequest:
     dataset: Dataset = dataset_named(span[0].file.dataset)
     parts = [one.file.part for one in span if one.file.part]
     keys = [partition_key(part) for part in parts]
-    tags = {_tag(one): one.version for one in span}
+    tags = {file_tag(one.file): one.version for one in span}
     if keys:
         tags |= {"dagster/asset_partition_range_start": keys[0], "dagster/asset_partition_range_end": keys[-1]}
     versions = [one.version + before.known.get(one.file.label, "") for one in span]

@@ -1,4 +1,7 @@
-"""The schedules, off until somebody turns them on."""
+"""Schedules. Those that look at sources are on with LAKEHOUSE_AUTOMATION, and a sensor loads what they find.
+
+`newest_months` and `newest_days` load by themselves, for who does without sensors: they are off until turned on.
+"""
 
 # No postponed annotations here: Dagster reads them while it decorates.
 
@@ -7,17 +10,36 @@ from collections.abc import Sequence
 import dagster as dg
 
 from lakehouse.datasets.model import Dataset
-from lakehouse.datasets.registry import daily, monthly
+from lakehouse.datasets.registry import daily, monthly, whole
 from lakehouse.defs.automation import jobs
-from lakehouse.defs.partitions import DAYS, MONTHS
+from lakehouse.defs.automation.start import SCHEDULE_STATUS
+from lakehouse.defs.partitions import DAYS, MONTHS, newest
 
-# The TLC publishes a month some 50 days after it has ended, at times 60.
 NEWEST_MONTHS = 3
 NEWEST_DAYS = 3
+# Four looks a day: a file is found within six hours, and the publisher is asked little.
+EVERY_SIX_HOURS = "15 */6 * * *"
 _ASKS = (
     "one that is not there yet is skipped, one that was published again is loaded again, one that has not changed "
     "makes no snapshot."
 )
+
+
+look_every_six_hours = dg.ScheduleDefinition(
+    name="look_every_six_hours",
+    job=jobs.look_at_sources,
+    cron_schedule=EVERY_SIX_HOURS,
+    default_status=SCHEDULE_STATUS,
+    description="Asks the publisher which files are new or published again. The sensor new_versions loads them.",
+)
+if hasattr(jobs, "look_at_days"):
+    look_at_days_every_six_hours = dg.ScheduleDefinition(
+        name="look_at_days_every_six_hours",
+        job=jobs.look_at_days,
+        cron_schedule=EVERY_SIX_HOURS,
+        default_status=SCHEDULE_STATUS,
+        description="The same for files of days.",
+    )
 
 
 @dg.schedule(
@@ -25,12 +47,13 @@ _ASKS = (
     cron_schedule="0 6 22 * *",
     execution_timezone="America/New_York",
     default_status=dg.DefaultScheduleStatus.STOPPED,
-    description=f"Asks the publisher for the newest {NEWEST_MONTHS} months: {_ASKS}",
+    description=f"Asks for the newest {NEWEST_MONTHS} months that can exist, and files that are whole tables: {_ASKS}",
 )
 def newest_months(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
     """One run over the newest months."""
-    keys = MONTHS.get_partition_keys(current_time=context.scheduled_execution_time)[-NEWEST_MONTHS:]
-    return _run_over(keys, monthly()) or dg.SkipReason("No month since LAKEHOUSE_FIRST_MONTH has ended yet.")
+    keys = newest(MONTHS, monthly(), context.scheduled_execution_time, NEWEST_MONTHS)
+    reason = "No month since LAKEHOUSE_FIRST_MONTH can be published yet: each has a lag after its end."
+    return _run_over(keys, [*monthly(), *whole()]) or dg.SkipReason(reason)
 
 
 if daily():
@@ -43,7 +66,7 @@ if daily():
     )
     def newest_days(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         """One run over the newest days."""
-        keys = DAYS.get_partition_keys(current_time=context.scheduled_execution_time)[-NEWEST_DAYS:]
+        keys = newest(DAYS, daily(), context.scheduled_execution_time, NEWEST_DAYS)
         return _run_over(keys, daily()) or dg.SkipReason("No day of a daily dataset has ended yet.")
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import dagster as dg
 from dagster_dbt import DbtCliResource, dbt_assets
+from pyiceberg.catalog import Catalog
 
 from lakehouse.defs.common import table_metadata
 from lakehouse.defs.dbt.events import dagster_events, described
@@ -20,6 +21,7 @@ from lakehouse.defs.failures import failures
 from lakehouse.defs.partitions import ONE_RUN
 from lakehouse.defs.pools import BUILD_POOL
 from lakehouse.defs.resources import IcebergCatalog, Trino
+from lakehouse.iceberg.catalog import service_errors
 from lakehouse.settings import load_settings
 from lakehouse.tested import begin, note
 from lakehouse.transform import (
@@ -61,16 +63,37 @@ def dbt_models(
             key = context.asset_key_for_output(built.output_name)
             context.add_asset_metadata(table_metadata(iceberg.load_table(tuple(key.path))), asset_key=key)
 
+        def noted() -> None:
+            if (ended := target_path / "run_results.json").exists():
+                results = json.loads(ended.read_text(encoding="utf-8"))["results"]
+                note(settings, iceberg, manifest(load_settings()), results, begun)
+
         begun = begin(settings, raw_snapshots(iceberg))
         with _environment(variables(trino.settings())):
+            if builds and (missing := _missing_silver(context, iceberg)):
+                first = ["build", "--exclude-resource-type", "unit_test", "--select", *missing]
+                dbt.cli(first, manifest=manifest(load_settings()), target_path=target_path).wait()
+                noted()
+                begun = begin(settings, raw_snapshots(iceberg))
             run = dbt.cli(["build", "--exclude-resource-type", "unit_test"], context=context, target_path=target_path)
         try:
             yield from described(dagster_events(run, trino.settings()), describe, iceberg)
         finally:
-            if (ended := target_path / "run_results.json").exists():
-                results = json.loads(ended.read_text(encoding="utf-8"))["results"]
-                note(settings, iceberg, run.manifest, results, begun)
+            noted()
     tidy(target_path)
+
+
+def _missing_silver(context: dg.AssetExecutionContext, catalog: Catalog) -> list[str]:
+    """The seeds and silver models without a table that this run does not make: gold reads all of them.
+
+    Nobody asks for them by themselves: seeds follow nothing, and a model whose raw table never had a month does not.
+    """
+    nodes = manifest(load_settings())["nodes"].values()
+    made = [node for node in nodes if node["resource_type"] in ("seed", "model") and node["schema"] == "silver"]
+    tables = [node for node in made if node["config"]["materialized"] != "ephemeral"]
+    others = [node for node in tables if dg.AssetKey(["silver", node["name"]]) not in context.selected_asset_keys]
+    with service_errors(catalog):
+        return [node["name"] for node in others if not catalog.table_exists(("silver", node["name"]))]
 
 
 @contextmanager

@@ -36,11 +36,18 @@ def dagster_events(run: DbtCliInvocation, settings: Settings) -> Iterator[Any]:
             target_path=run.target_path,
             project=run.project,
         ):
+            if isinstance(event, dg.AssetCheckResult) and event.passed and not _selected(event, run.context):
+                continue  # dbt tests what a model reads; Dagster warns of each result that nobody selected
             if isinstance(event, dg.Output):
                 # what the model did: `2 inserted, 1 updated, 0 unchanged`, `150 rows`, `unchanged`
                 yield event.with_metadata({**event.metadata, "result": str(message.raw_event["data"]["status"])})
             else:
                 yield event
+
+
+def _selected(result: dg.AssetCheckResult, context: Any) -> bool:
+    selected = {(key.asset_key, key.name) for key in context.selected_asset_check_keys}
+    return (result.asset_key, result.check_name) in selected
 
 
 def described(events: Iterator[Any], describe: Callable[[dg.Output[Any]], None], catalog: Catalog) -> Iterator[Any]:

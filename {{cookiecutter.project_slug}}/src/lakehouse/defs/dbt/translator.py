@@ -10,6 +10,7 @@ from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtP
 
 from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.registry import DATASETS
+from lakehouse.defs.automation.conditions import after_inputs
 from lakehouse.defs.common import OWNERS
 
 
@@ -39,6 +40,10 @@ class TableNames(DagsterDbtTranslator):
         """dagster-dbt's, with the table's name in the catalog: DuckDB's own database is called `memory`."""
         name = f"iceberg.{dbt_resource_props['schema']}.{dbt_resource_props['name']}"
         return {**super().get_metadata(dbt_resource_props), "dagster/table_name": name}
+
+    def get_automation_condition(self, dbt_resource_props: Mapping[str, Any]) -> dg.AutomationCondition[Any] | None:
+        """Models follow their inputs. Seeds have none: each build makes those that are missing."""
+        return after_inputs() if dbt_resource_props["resource_type"] == "model" else None
 
     def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> Sequence[str] | None:
         """The dataset's owner for sources; for models, the owners that dbt knows, else the project's."""

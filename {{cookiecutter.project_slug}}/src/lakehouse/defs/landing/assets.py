@@ -2,23 +2,29 @@
 
 # No postponed annotations here: Dagster reads them while it decorates.
 
+from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import dagster as dg
 import pyarrow.parquet as pq
+from dagster._core.definitions.data_version import DATA_VERSION_TAG, INPUT_EVENT_POINTER_TAG_PREFIX
 
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.datasets.sources import Query
-from lakehouse.defs.common import store_kind
+from lakehouse.defs.common import source_key, store_kind
 from lakehouse.defs.failures import failures
-from lakehouse.defs.one_run import file_by_file
-from lakehouse.defs.partitions import ONE_RUN, partitions_of
+from lakehouse.defs.one_run import Done, file_by_file, files_of_run, input_tags
+from lakehouse.defs.partitions import ONE_RUN, partition_key, partitions_of
 from lakehouse.defs.resources import IcebergCatalog, ObjectStore, Publisher
+from lakehouse.defs.source.observed import newest
+from lakehouse.errors import SourceError
 from lakehouse.landing import Landed, Landing
-from lakehouse.landing.land import land
+from lakehouse.landing.land import is_generated, land
 from lakehouse.loading.cursor import has_cursor, since
+from lakehouse.sources.versions import is_site, version_of, versions
 
 
 class LandConfig(dg.Config):
@@ -54,6 +60,27 @@ def query_metadata(zone: Landing, landed: Landed, query: Query) -> dict[str, Any
     return {"dagster/row_count": rows, "database": query.database} | dict([asked])
 
 
+def source_inputs(
+    context: dg.AssetExecutionContext, dataset: Dataset, landed: Landed, version: str | None, *, is_asked: bool
+) -> dict[str, str]:
+    """Which observation of the source the landed file is. A version that nobody has observed yet is recorded as one.
+
+    So a month is out of date once the source has another version than the one that is landed, and not before. A file
+    that was landed already, and for which the source was not asked, is what it was.
+    """
+    key, partition = source_key(dataset), partition_key(landed.file.part) if landed.file.part else None
+    if not is_asked:
+        record = context.instance.get_latest_data_version_record(context.asset_key, False, partition)
+        before_tags = (record.event_log_entry.tags if record else None) or {}
+        pointer = f"{INPUT_EVENT_POINTER_TAG_PREFIX}/{key.to_user_string()}"
+        return {pointer: before_tags[pointer]} if pointer in before_tags else {}
+    version = version or version_of(landed.etag, landed.last_modified, landed.sha256)
+    known = newest(context.instance, dataset, partition)
+    if known is None or known.version != version:
+        context.log_event(dg.AssetObservation(key, partition=partition, tags={DATA_VERSION_TAG: version}))
+    return input_tags(context.instance, key, partition)
+
+
 def landing_asset(dataset: Dataset) -> dg.AssetsDefinition:
     """The asset of a dataset's published files."""
     files = {"month": "the monthly files", "day": "the daily files"}.get(dataset.parts.word, "the file")
@@ -69,6 +96,7 @@ def landing_asset(dataset: Dataset) -> dg.AssetsDefinition:
             if dataset.bundled
             else f"{dataset.title}: {files} as published, byte for byte, with origin and SHA-256."
         ),
+        deps=[] if dataset.source else [source_key(dataset)],
         partitions_def=partitions_of(dataset),
         backfill_policy=ONE_RUN,
         kinds={dataset.format.suffix, store_kind()},
@@ -83,16 +111,29 @@ def landing_asset(dataset: Dataset) -> dg.AssetsDefinition:
         catalog: IcebergCatalog,
     ) -> dg.MaterializeResult[None]:
         zone = object_store.landing()
+        refresh = config.refresh or config.full_refresh or dataset.source is not None
 
-        def one(file: DatasetFile) -> dict[str, Any]:
-            refresh = config.refresh or config.full_refresh or dataset.source is not None
+        @cache
+        def before() -> Mapping[DatasetFile, str | None]:
+            """The versions in a folder before a file is copied; a site says the version with the file."""
+            if dataset.source or is_site(publisher.source):
+                return {}
+            try:
+                return dict(versions(publisher.source, files_of_run(context, dataset)))
+            except SourceError:
+                return {}  # `land` asks the same folder, and says what is wrong with it
+
+        def one(file: DatasetFile) -> Done:
+            is_asked = refresh or (found := zone.find(file)) is None or is_generated(found)
+            version = before().get(file) if is_asked else None
             begin = since(catalog.open(), dataset) if has_cursor(dataset) and not config.full_refresh else None
             landed = land(zone, publisher.source, file, refresh=refresh, since=begin)
             context.log.info(
                 f"{landed.file.name}: {landed.size:,} bytes from {landed.origin}, sha256 {landed.sha256[:12]}"
             )
             asked = query_metadata(zone, landed, dataset.source) if dataset.source else {}
-            return landed_metadata(landed) | asked
+            inputs = {} if dataset.source else source_inputs(context, dataset, landed, version, is_asked=is_asked)
+            return Done(landed_metadata(landed) | asked, landed.sha256, inputs)
 
         with failures(context):
             return file_by_file(context, dataset, one)

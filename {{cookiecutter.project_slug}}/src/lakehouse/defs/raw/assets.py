@@ -16,7 +16,7 @@ from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.registry import DATASETS, dataset_named
 from lakehouse.defs.common import markdown_table, preview, store_kind, table_metadata
 from lakehouse.defs.failures import failures
-from lakehouse.defs.one_run import file_by_file
+from lakehouse.defs.one_run import Done, file_by_file
 from lakehouse.defs.partitions import ONE_RUN, partitions_of
 from lakehouse.defs.pools import table_pool
 from lakehouse.defs.raw.checks import check_results, check_specs, newest_load
@@ -124,7 +124,7 @@ def raw_asset(dataset: Dataset) -> dg.AssetsDefinition:
     ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
         results: list[LoadResult] = []
 
-        def one(zone: Landing, iceberg: Catalog, file: DatasetFile) -> dict[str, Any]:
+        def one(zone: Landing, iceberg: Catalog, file: DatasetFile) -> Done:
             require_landed(context, zone, file)
             result = load(
                 iceberg,
@@ -142,11 +142,12 @@ def raw_asset(dataset: Dataset) -> dg.AssetsDefinition:
             with service_errors(iceberg):
                 table = iceberg.load_table(dataset.table)
                 rows = preview(table, f"{parts.column} = '{file.part.first_day}'" if file.part else None)
-                return (
+                metadata = (
                     table_metadata(table)
                     | load_metadata(result)
                     | {"preview": dg.MetadataValue.md(markdown_table(rows))}
                 )
+            return Done(metadata, f"{result.source_sha256}-{spec.code_version}")
 
         with failures(context):
             zone = object_store.landing()

@@ -7,6 +7,7 @@ import base64
 import dagster as dg
 
 from lakehouse.datasets.registry import daily, monthly
+from lakehouse.defs.automation.conditions import after_inputs
 from lakehouse.defs.common import OWNERS
 from lakehouse.defs.dbt import assets as models
 from lakehouse.defs.failures import failures
@@ -27,6 +28,7 @@ _READ = [
     description="Rows by snapshot, growth by load, provenance, a mart before and after a load, the metadata tree.",
     kinds={"html", "markdown", "iceberg"},
     backfill_policy=ONE_RUN,
+    automation_condition=after_inputs(),
     owners=OWNERS,
     code_version="1",
 )

@@ -1,0 +1,159 @@
+"""One tick of the sensor `new_versions`: which files of the site are not landed as they were observed, and one run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import dagster as dg
+
+from lakehouse.datasets.file import DatasetFile
+from lakehouse.datasets.model import Dataset
+from lakehouse.datasets.parts import Daily, Whole
+from lakehouse.datasets.registry import dataset_named
+from lakehouse.defs.common import asset_keys
+from lakehouse.defs.one_run import file_tag
+from lakehouse.defs.partitions import partition_key
+from lakehouse.defs.raw.checks import check_specs
+from lakehouse.defs.source.observed import NOT_PUBLISHED, observable, observations
+from lakehouse.errors import LandingError
+from lakehouse.landing import Landing
+from lakehouse.landing.land import is_generated
+from lakehouse.sources.versions import is_site, version_of
+
+MOST_FILES = 48  # of a run: what is left has the next one
+NAMES_SHOWN = 5
+
+
+@dataclass
+class Cursor:
+    """Versions by file, for example of `green 2024-01`: what is dealt with, and what waits for a later run.
+
+    `seen` is the storage id of the newest observation. What came after it is new.
+    """
+
+    seen: int = 0
+    known: dict[str, str] = field(default_factory=dict)
+    waiting: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str | None) -> Cursor:
+        """Read a cursor. One that is missing, or that somebody wrote by hand, is empty: then files are compared."""
+        try:
+            read = json.loads(text or "{}")
+            return cls(int(read.get("seen", 0)), dict(read.get("known", {})), dict(read.get("waiting", {})))
+        except (ValueError, TypeError, AttributeError):
+            return cls()
+
+    def __str__(self) -> str:
+        return json.dumps({"seen": self.seen, "known": self.known, "waiting": self.waiting}, separators=(",", ":"))
+
+
+def tick(context: dg.SensorEvaluationContext, source: str, zone: Landing) -> dg.SensorResult | dg.SkipReason:
+    """Ask for one run of all files whose observed version is not the one that is landed; days have a run of their own.
+
+    Raises:
+        ServiceError: the landing zone does not answer.
+    """
+    if not is_site(source):
+        return dg.SkipReason(f"The sensor new_files watches {source}. This one is for a site.")
+    cursor = Cursor.parse(context.cursor)
+    observed, cursor.seen = _observed(context.instance, cursor)
+    before = dict(cursor.known)
+    wanted: dict[DatasetFile, str] = {}
+    cursor.waiting = {}
+    for file, version in observed.items():
+        if len(wanted) == MOST_FILES:
+            cursor.waiting[file.label] = version
+            continue
+        cursor.known[file.label] = version
+        if before.get(file.label) == version or _is_landed(zone, file, version):
+            continue
+        # A version that follows another is not in the table, also if it had a run once.
+        if file.label in before or not _is_asked(context.instance, file, version):
+            wanted[file] = version
+    days = {file: version for file, version in wanted.items() if isinstance(dataset_named(file.dataset).parts, Daily)}
+    others = {file: version for file, version in wanted.items() if file not in days}
+    requests = [_request(files, before) for files in (others, days) if files]
+    if not requests:
+        reason = f"Nothing new: {len(cursor.known)} files of {source} are landed as they were observed."
+        return dg.SensorResult(skip_reason=reason, cursor=str(cursor))
+    labels = [file.label for file in wanted]
+    more = f" and {len(labels) - NAMES_SHOWN} more" if len(labels) > NAMES_SHOWN else ""
+    context.log.info(f"new or published again: {', '.join(labels[:NAMES_SHOWN])}{more}")
+    return dg.SensorResult(run_requests=requests, cursor=str(cursor))
+
+
+def _observed(instance: dg.DagsterInstance, cursor: Cursor) -> tuple[dict[DatasetFile, str], int]:
+    """What waits, and what was observed since the last tick: the newest version of each file, and the newest id."""
+    found: dict[DatasetFile, str] = {}
+    seen = cursor.seen
+    for dataset in observable():
+        parts = dataset.parts
+        versions: dict[str | None, str] = {}
+        for one in observations(instance, dataset, after=cursor.seen or None):
+            versions.setdefault(one.partition, one.version)
+            seen = max(seen, one.storage_id)
+        for key, version in sorted(versions.items(), key=lambda item: item[0] or ""):
+            if version == NOT_PUBLISHED or (key is None) != isinstance(parts, Whole):
+                continue
+            part = None if isinstance(parts, Whole) or key is None else parts.kind.parse(key)
+            found[DatasetFile(dataset.name, part)] = version
+        for file in [*_waiting(cursor, dataset.name)]:
+            found.setdefault(file, cursor.waiting[file.label])
+    return found, seen
+
+
+def _waiting(cursor: Cursor, dataset: str) -> Iterator[DatasetFile]:
+    parts = dataset_named(dataset).parts
+    for label in cursor.waiting:
+        name, _, part = label.partition(" ")
+        if name == dataset:
+            yield DatasetFile(name, None if isinstance(parts, Whole) else parts.kind.parse(part))
+
+
+def _is_landed(zone: Landing, file: DatasetFile, version: str) -> bool:
+    """Whether the landed file is this version. After an error the run is asked for, and reports it."""
+    try:
+        landed = zone.find(file)
+    except LandingError:
+        return False
+    if landed is None or is_generated(landed):
+        return False
+    return version_of(landed.etag, landed.last_modified, landed.sha256) == version
+
+
+def _is_asked(instance: dg.DagsterInstance, file: DatasetFile, version: str) -> bool:
+    """Whether there was a run for this version of the file already, however it ended."""
+    return bool(instance.get_runs(dg.RunsFilter(tags={file_tag(file): version}), limit=1))
+
+
+def _request(files: Mapping[DatasetFile, str], before: Mapping[str, str]) -> dg.RunRequest:
+    """One run for these files, also with months between them that are left alone: its tags name its files."""
+    datasets = [dataset_named(name) for name in dict.fromkeys(file.dataset for file in files)]
+    keys = sorted(partition_key(file.part) for file in files if file.part)
+    tags = {file_tag(file): version for file, version in files.items()}
+    if keys:
+        tags |= {"dagster/asset_partition_range_start": keys[0], "dagster/asset_partition_range_end": keys[-1]}
+    changes = [f"{file.label} {version} {before.get(file.label, '')}" for file, version in files.items()]
+    return dg.RunRequest(
+        run_key=hashlib.sha256("\n".join(sorted(changes)).encode()).hexdigest()[:16],
+        job_name=_job([dataset.parts for dataset in datasets]),
+        asset_selection=[key for dataset in datasets for key in asset_keys(dataset)],
+        # Without them dbt would start, to test raw tables. It does that in the build that follows.
+        asset_check_keys=[spec.key for dataset in datasets for spec in _checks(dataset)],
+        tags=tags,
+        run_config={"ops": {f"landing__{dataset.landing_key}": {"config": {"refresh": True}} for dataset in datasets}},
+    )
+
+
+def _checks(dataset: Dataset) -> Sequence[dg.AssetCheckSpec]:
+    return check_specs(dataset, asset_keys(dataset)[1])
+
+
+def _job(parts: Sequence[object]) -> str:
+    if any(isinstance(one, Daily) for one in parts):
+        return "bronze_days"
+    return "bronze_whole" if all(isinstance(one, Whole) for one in parts) else "bronze_only"
