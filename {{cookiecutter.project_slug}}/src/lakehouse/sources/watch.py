@@ -102,12 +102,8 @@ def look(source: str) -> Look:
     if not isinstance(opened, FolderSource):
         raise SourceError(
             f"The setting TLC_SOURCE is the address {source}, and only a folder or bucket can be watched. No run was "
-<<<<<<< HEAD
-            "requested. Turn on the schedules newest_months and newest_days instead, or set TLC_SOURCE to a folder or "
+            "requested. Turn on the sensor new_versions instead, or set TLC_SOURCE to a folder or "
             "a bucket."
-=======
-            "requested. Turn on the sensor new_versions instead, or set TLC_SOURCE to a folder."
->>>>>>> c818e04 (What the publisher has is observed, and Dagster loads and builds what changed by itself)
         )
     folder = opened.folder
     if isinstance(folder, Path):
