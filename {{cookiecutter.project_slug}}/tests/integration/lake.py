@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from pyiceberg.catalog import Catalog
-from pyiceberg.exceptions import NamespaceAlreadyExistsError
+from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchNamespaceError
 from tests.integration.stack import MARK, Stack, within
 
 from lakehouse.datasets.file import DatasetFile
@@ -116,12 +117,13 @@ class Lake:
         catalog = self.catalog
         present = {namespace for (namespace,) in catalog.list_namespaces()}
         for namespace in present:
-            for view in catalog.list_views(namespace):
-                catalog.drop_view(view)
-            for table in catalog.list_tables(namespace):
-                catalog.drop_table(table)
-        for namespace in present - set(LAYERS):
-            catalog.drop_namespace(namespace)
+            with suppress(NoSuchNamespaceError):  # dropped meanwhile: the catalog may list it for a moment longer
+                for view in catalog.list_views(namespace):
+                    catalog.drop_view(view)
+                for table in catalog.list_tables(namespace):
+                    catalog.drop_table(table)
+                if namespace not in LAYERS:
+                    catalog.drop_namespace(namespace)
         for namespace in LAYERS:
             try:
                 catalog.create_namespace(namespace, {MARK: "true"})
