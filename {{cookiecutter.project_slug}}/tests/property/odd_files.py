@@ -302,7 +302,7 @@ def _wrong_type(draw: Draw, columns: list[_Column], count: int) -> str | None:
     else:
         kinds += [[1.5], [20240101]]
     column.array = pa.array(draw(st.sampled_from(kinds)) * count)
-    return "the column {" + column.canonical + "} has the type"
+    return "the column {" + column.canonical + "} is "
 
 
 def _zoned_times(draw: Draw, columns: list[_Column], count: int) -> str | None:
@@ -311,7 +311,7 @@ def _zoned_times(draw: Draw, columns: list[_Column], count: int) -> str | None:
     if column is None:
         return None
     column.array = pa.array(column.values, pa.timestamp("us", tz="America/New_York"))
-    return "the column {" + column.canonical + "} has the type"
+    return "the column {" + column.canonical + "} is "
 
 
 def _planted(column: _Column, row: int, value: Any, kind: Any) -> str:

@@ -267,7 +267,7 @@ def test_a_folder_that_cannot_be_read_is_a_reason_and_keeps_the_cursor(sensor: S
     away = sensor.folder.rename(sensor.folder.with_name("away"))
 
     assert sensor.tick() == []
-    assert f"{sensor.folder} does not exist" in sensor.reason
+    assert f"The folder {sensor.folder}, which TLC_SOURCE names, does not exist" in sensor.reason
     assert sensor.cursor == before
 
     away.rename(sensor.folder)

@@ -345,7 +345,7 @@ def test_the_zone_lookup_lands_and_a_page_in_its_place_does_not(
     publisher.publish(path, write_zones(tmp_path / "zones.csv").read_bytes())
 
     publisher.faults[path] = [web_page("text/csv")]
-    with pytest.raises(SourceError, match=r"not the file taxi_zone_lookup.csv: .* names the column LocationID"):
+    with pytest.raises(SourceError, match=r"taxi_zone_lookup.csv begins with .* names the column LocationID"):
         land(landing, publisher.url, DatasetFile("zones"), patience=HASTE)
     landed = land(landing, publisher.url, DatasetFile("zones"), patience=HASTE)
 

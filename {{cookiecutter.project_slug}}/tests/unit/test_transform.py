@@ -28,6 +28,7 @@ def result(unique_id: str, status: str, message: str = "", **node: str) -> dict[
 
 
 MODEL = result("model.lakehouse.fct_daily_trips", "success", "220 rows", schema="gold", name="fct_daily_trips")
+NO_NODES: dict[str, Any] = {"nodes": {}, "sources": {}, "parent_map": {}, "child_map": {}}  # of a manifest
 TEST = result("test.lakehouse.not_null_fct_daily_trips_trips.0a1b2c", "pass")
 
 
@@ -35,7 +36,7 @@ TEST = result("test.lakehouse.not_null_fct_daily_trips_trips.0a1b2c", "pass")
 def dbt_says(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Results that stand in for a run of dbt."""
     results: list[dict[str, Any]] = []
-    monkeypatch.setattr(transform, "_run", lambda *_: results)
+    monkeypatch.setattr(transform, "_run", lambda *_, **__: (results, NO_NODES))
     return results
 
 
@@ -50,9 +51,9 @@ def test_raw_tables_that_do_not_exist_are_made_empty_first(lake: Lake, dbt_says:
 
 
 def test_a_load_during_the_build_is_noticed(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    def load_meanwhile(*_: Any) -> list[dict[str, Any]]:
+    def load_meanwhile(*_: Any, **__: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         lake.load("green", "2024-01", lake.generate("green", "2024-01", 20))
-        return [MODEL]
+        return [MODEL], NO_NODES
 
     monkeypatch.setattr(transform, "_run", load_meanwhile)
 
