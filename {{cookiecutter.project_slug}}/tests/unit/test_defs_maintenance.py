@@ -62,7 +62,7 @@ def test_the_settings_say_what_stays(restated: Lake, monkeypatch: pytest.MonkeyP
     assert restated.rows(f"select count(*) as n from {TABLE}", "kept") == [{"n": 50}]
 
 
-def test_the_schedule_is_weekly_and_off() -> None:
+def test_the_schedule_is_weekly_and_off_without_automation() -> None:
     assert weekly_maintenance.job_name == "maintenance"
     assert weekly_maintenance.cron_schedule == "0 3 * * 0"
     assert weekly_maintenance.default_status == dg.DefaultScheduleStatus.STOPPED

@@ -102,7 +102,7 @@ def commit(
     follows, and the catalog refuses it once another one has come in between. So one of the two is refused. If it is the
     second, the next look finds the first.
 
-    After the first lost answer this tries for `LOOK_SECONDS`; the first answer that is lost after that ends it. So a
+    After the first lost answer this tries for `LOOK_SECONDS`; an answer lost later than that ends it. So a
     catalog that is away is an error within about half a minute. Only if nobody can say, the error says so; the same
     command, run again, looks first. The staged files are left then, because a late commit may still need them;
     `lakehouse maintain` removes them if none did.
@@ -114,7 +114,7 @@ def commit(
         The snapshot's id, or None if the table holds the new rows already; the staged files are removed then.
 
     Raises:
-        RefusedError: by `check`; the staged files are removed.
+        RefusedError: by `check`; the staged files are removed, unless an answer was lost.
         CommitError: the catalog or store did not take it; says whether that is certain.
     """
     table = catalog.load_table(name)

@@ -135,7 +135,7 @@ class Change:
         return None
 
     def check_size(self, table: Table, rows: int, file: str) -> None:
-        """Refuse an empty file, or one with fewer than half (`shrink_share`) of the rows it would replace.
+        """Refuse an empty file, or one with fewer than half of the rows it would replace (`shrink_share`).
 
         Not refused where the user accepts that.
 
@@ -178,7 +178,7 @@ def superseded(landing: Landing, landed: Landed) -> bool:
 
 
 def still_current(landing: Landing, landed: Landed, change: Change, rows: int) -> Callable[[Table], None]:
-    """What `commit` asks of each state of the table: is this still the landed version, and the size rule again.
+    """What `commit` asks of each state of the table: is this still the landed version, and has it rows enough.
 
     While a load conformed, another may have landed and loaded a newer version.
 

@@ -187,7 +187,7 @@ class Reading:
             yield [*([_days(part, rows)] if part else []), row, source, *arrays]
 
     def finish(self, change: Change) -> None:
-        """The checks that need all rows.
+        """The checks that need all rows; their number is checked by `still_current`.
 
         Raises:
             RefusedError: the file can't be loaded as it is, or its bytes are not those recorded at landing.
