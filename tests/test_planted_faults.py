@@ -411,7 +411,7 @@ class Copy:
 @pytest.fixture
 def copy(installed: BakedProject, tmp_path: Path) -> Copy:
     made = ["__pycache__", "target", "logs"]
-    for name in ("src", "tests", "dbt"):
+    for name in ("src", "tests", "dbt", "docs"):
         shutil.copytree(installed.path / name, tmp_path / name, ignore=shutil.ignore_patterns(*made))
     shutil.copyfile(installed.path / "pyproject.toml", tmp_path / "pyproject.toml")
     return Copy(tmp_path, installed)
