@@ -8,32 +8,17 @@ from pathlib import Path
 import pytest
 from tests.integration.lake import Lake
 from tests.pages import declaration_of
-from tests.unit.dagster_project import PROJECT, Project
+from tests.unit.dagster_project import NEW_FILES, PROJECT, Project
 
 from lakehouse.s3 import client
 
 BUCKET = "inbox"
 ROW = "Sold at;Region;Amount\n2024-01-0{day} 10:00;north;{amount}\n"
 RUN = """
-import json
-import dagster as dg
-from lakehouse.definitions import defs
-
-found = defs()
-repository = found.get_repository_def()
-sensor = repository.get_sensor_def("new_files")
-
-def tick(instance, cursor=None):
-    offered = {name: repository.get_top_level_resources()[name] for name in ("publisher", "object_store")}
-    context = dg.build_sensor_context(instance=instance, cursor=cursor, resources=offered)
-    return sensor.evaluate_tick(context)
-
 with dg.DagsterInstance.get() as instance:
     first = tick(instance)
     for asked in first.run_requests or []:
-        job = found.resolve_job_def(asked.job_name)
-        job.execute_in_process(instance=instance, tags={**asked.tags}, run_config=asked.run_config,
-                               asset_selection=[*asked.asset_selection])
+        run(instance, asked)
     after, cleared = tick(instance, first.cursor), tick(instance)
 print(json.dumps([[one.run_key.rpartition(":")[0] for one in tick.run_requests or []]
                   for tick in (first, after, cleared)]))
@@ -69,10 +54,10 @@ def test_what_comes_into_a_bucket_is_loaded_once(lake: Lake, tmp_path: Path) -> 
 
         refused = project.python("-m", "lakehouse", "load", "sales", "2024-01-05", code=1)
         project.variables |= {"SOURCE_S3_ACCESS_KEY": user, "SOURCE_S3_SECRET_KEY": secret}
-        found = project.ask(RUN, warnings="default")
+        found = project.ask(NEW_FILES + RUN, warnings="default")
         landed = json.loads(project.python("-m", "lakehouse", "landed", "--json"))
         s3.put_object(Bucket=BUCKET, Key=keys[0], Body=ROW.format(day=5, amount=7).encode())
-        changed = project.ask(RUN, warnings="default")
+        changed = project.ask(NEW_FILES + RUN, warnings="default")
     finally:
         for key in keys:
             s3.delete_object(Bucket=BUCKET, Key=key)

@@ -14,6 +14,26 @@ from pathlib import Path
 from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[2]
+# The beginning of a script for `Project.ask`: what a tick of the sensor `new_files` asks for, and how that is run.
+NEW_FILES = """
+import json
+import dagster as dg
+from lakehouse.definitions import defs
+
+found = defs()
+repository = found.get_repository_def()
+sensor = repository.get_sensor_def("new_files")
+
+def tick(instance, cursor=None):
+    offered = {name: repository.get_top_level_resources()[name] for name in ("publisher", "object_store")}
+    context = dg.build_sensor_context(instance=instance, cursor=cursor, resources=offered)
+    return sensor.evaluate_tick(context)
+
+def run(instance, asked):
+    job = found.resolve_job_def(asked.job_name)
+    return job.execute_in_process(instance=instance, tags={**asked.tags}, run_config=asked.run_config,
+                                  asset_selection=[*asked.asset_selection])
+"""
 
 
 @dataclass

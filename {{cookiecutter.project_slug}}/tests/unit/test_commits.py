@@ -245,6 +245,24 @@ def test_a_newer_version_replaces_one_that_was_not_answered(lake: Lake, monkeypa
     assert len(there - known) == 1  # the one not answered for might still have arrived
 
 
+def test_a_file_that_goes_after_a_lost_answer_leaves_the_commit_open(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by `lakehouse maintain --unreferenced-days 0`: the commit may have been made, so it is not called refused."""
+    lake.land("green", "2024-01", lake.generate("green", "2024-01", 500))
+
+    def commit_table(*_arguments: Any) -> Any:
+        there, known = staged_and_live(lake)
+        for path in there - known:
+            Path(path).unlink()
+        raise CommitStateUnknownException("the answer was lost")
+
+    with monkeypatch.context() as faulty:
+        faulty.setattr(SqlCatalog, "commit_table", commit_table)
+        with pytest.raises(CommitError, match="did not confirm that green 2024-01 was committed"):
+            lake.load("green", "2024-01")
+
+
 def test_a_month_that_grew_meanwhile_is_not_shrunk_by_a_small_file(lake: Lake) -> None:
     whole = lake.load("green", "2024-01", lake.generate("green", "2024-01", 500))
     smaller = lake.load("green", "2024-01", lake.generate("green", "2024-01", 260))

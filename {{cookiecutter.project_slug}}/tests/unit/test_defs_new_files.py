@@ -15,7 +15,7 @@ import dagster as dg
 import pytest
 from tests.buckets import Inbox, forget_buckets, s3_server, use_store
 from tests.pages import declaration_of, declared_on_page, own_definitions
-from tests.unit.dagster_project import PROJECT, Project
+from tests.unit.dagster_project import NEW_FILES, PROJECT, Project
 
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
@@ -296,25 +296,8 @@ def test_an_address_of_a_site_is_not_watched(sensor: Sensor) -> None:
 
 
 RUN = """
-import json
 import os
 import shutil
-import dagster as dg
-from lakehouse.definitions import defs
-
-found = defs()
-repository = found.get_repository_def()
-sensor = repository.get_sensor_def("new_files")
-
-def tick(instance, cursor=None):
-    offered = {name: repository.get_top_level_resources()[name] for name in ("publisher", "object_store")}
-    context = dg.build_sensor_context(instance=instance, cursor=cursor, resources=offered)
-    return sensor.evaluate_tick(context)
-
-def run(instance, asked):
-    job = found.resolve_job_def(asked.job_name)
-    return job.execute_in_process(instance=instance, tags={**asked.tags}, run_config=asked.run_config,
-                                  asset_selection=[*asked.asset_selection])
 
 with dg.DagsterInstance.get() as instance:
     first = tick(instance)
@@ -352,7 +335,7 @@ def test_the_runs_that_it_asks_for_load_the_files(tmp_path: Path) -> None:
     os.utime(month, (1_700_000_000, 1_700_000_000))
     own_definitions(project)
 
-    found = project.ask(RUN, warnings="default")
+    found = project.ask(NEW_FILES + RUN, warnings="default")
 
     assert found["status"] == "STOPPED"
     days = ["2024-01-05", "2024-01-06", "2024-01-08"]

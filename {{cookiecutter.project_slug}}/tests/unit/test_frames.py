@@ -224,7 +224,7 @@ def test_a_partition_may_bring_a_new_column_in_the_same_commit(lake: Lake) -> No
     ("data", "message"),
     [
         ({"kind": ["a"]}, "the data lacks 'id', which the table has"),
-        ({"id": ["1"], "kind": ["a"]}, "the column 'id' is of type long there, and string in the data"),
+        ({"id": ["1"], "kind": ["a"]}, "the column 'id' is of type long in the table, and string in the data"),
         ({"id": [0.5], "kind": ["a"]}, "the column 'id' holds a value that does not fit int64"),
         ({"ID": [1], "id": [1], "kind": ["a"]}, "the column 'ID' twice"),
         ({"id": [1], "Kind": ["a"]}, "its column is called 'kind', and 'Kind' in the data"),

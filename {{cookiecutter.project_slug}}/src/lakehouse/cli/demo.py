@@ -110,7 +110,7 @@ def _generate(
             "with them: nothing was generated."
         ) from reason
     for file in files:
-        _could_be_published(file)
+        _could_be_published(file, reason)
     err.print(
         f"\nThe publisher can't be reached: {reason}\n\nThis demo takes GENERATED months instead. They look like "
         "taxi trips and are none: every command marks them as synthetic. The next `make demo` "
@@ -128,7 +128,7 @@ def _generate(
         _say(f"{file.label}: generated")
 
 
-def _could_be_published(file: DatasetFile) -> None:
+def _could_be_published(file: DatasetFile, reason: Exception) -> None:
     """Generate nothing that no published file could ever replace.
 
     Raises:
@@ -142,8 +142,9 @@ def _could_be_published(file: DatasetFile) -> None:
     first = dataset_named(file.dataset).first_part
     if not first.first_day <= file.part.first_day <= newest.first_day:
         raise NotPublishedError(
-            f"{file.label} can't be published yet, or never was: {file.dataset} begins with {first}, and a month is "
-            "published about two months after its end. Choose others with MONTHS=."
+            f"{reason} And {file.label} can't be generated: {dataset_named(file.dataset).title} "
+            f"are published from {first} to {newest}, as far as is known. Nothing was landed. Choose other months, "
+            'such as `make demo MONTHS="2024-01 2024-02"`.'
         )
 
 

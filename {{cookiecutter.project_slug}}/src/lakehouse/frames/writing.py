@@ -217,9 +217,12 @@ class _Write:
             column = strict.get(field.name)
             kind = given[field.name].field_type if field.name in given else field.field_type
             if column and not fits(kind, column.field_type):
+                way_out = f"Cast the column of the data to {column.field_type}"
+                if field.name in held and field.name not in own:
+                    way_out += ", or write without a partition: then the whole table is replaced"
                 raise RefusedError(
-                    f"{self.name} was not written: the column {field.name!r} is of type {column.field_type} there, and "
-                    f"{kind} in the data. Nothing was changed. Cast the column, or replace the whole table."
+                    f"{self.name} was not written: the column {field.name!r} is of type {column.field_type} in the "
+                    f"table, and {kind} in the data. Nothing was changed. {way_out}."
                 )
         if self.cells:
             self._refuse_gaps(held, found)

@@ -110,8 +110,10 @@ def reproduce(settings: Settings, publication: str, *, progress: Tell | None = N
                 versions = build_beside(settings, prefix, raw, select, progress)
             except TransformError as error:
                 raise TransformError(
-                    f"{publication} can't be built again by the present models, so nothing was compared. Take the "
-                    f"project's files of that time, or correct what dbt names: {error}"
+                    f"{publication} could not be built again with the present models. Nothing was compared, and your "
+                    "tables are as they were. Take the project's files of that time from git, or correct what dbt "
+                    f"names; then run `lakehouse reproduce {publication}` again. dbt said of the tables made for the "
+                    f"comparison, which are gone: {error}"
                 ) from error
             made = {".".join(name) for name in catalog.list_tables(f"{prefix}gold")}
             return Reproduction(

@@ -134,11 +134,7 @@ def commit(
             with discarding(table, () if unanswered else files):  # a commit that was not answered may still arrive
                 check(table)
             if gone := next((f.file_path for f in files if not table.io.new_input(f.file_path).exists()), None):
-                raise CommitError(
-                    f"{change.what} was not committed to {name}: its data file {gone} was removed while it "
-                    "was being loaded, for example by `lakehouse maintain --unreferenced-days 0`. The table is as it "
-                    "was. Run the same command again."
-                )
+                raise _RemovedError(gone)
             rebased = _Rebased(table, check, unanswered)
             return _replace(rebased, files, change, unanswered)
         except (ValidationException, CommitFailedException, OperationalError) as error:
@@ -162,6 +158,10 @@ def commit(
     for file in files:
         remove(table.io, file.file_path)
     raise _not_committed(name, change, reason) from reason
+
+
+class _RemovedError(OSError):
+    """A staged file, which this names, was removed while it was being loaded."""
 
 
 class _Rebased(Table):
@@ -200,6 +200,12 @@ def _not_committed(name: str, change: Replacement, reason: Exception | None) -> 
             f"{change.what} was not committed to {name}, because this machine's clock ({datetime.now(UTC):%H:%M:%S} "
             f"UTC) and the catalog's clock disagree ({reason}). The table is as it was. Set the clock and run the "
             "same command again."
+        )
+    if isinstance(reason, _RemovedError):
+        return CommitError(
+            f"{change.what} was not committed to {name}: its data file {reason} was removed while it was being loaded, "
+            "for example by `lakehouse maintain --unreferenced-days 0`. The table is as it was. Run the same command "
+            "again."
         )
     what_next = "Check that catalog and object store answer (`lakehouse doctor`), then run the same command again."
     if s3_refuses(str(reason)):

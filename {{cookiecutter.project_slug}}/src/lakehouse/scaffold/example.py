@@ -79,9 +79,12 @@ def copy_example(project: Project, name: str) -> list[Path]:
                 written.append(path)
                 file.write(source.read_bytes())
     except BaseException as error:
-        for path in written:
-            path.unlink(missing_ok=True)
+        for one in written:
+            one.unlink(missing_ok=True)
         if not isinstance(error, OSError):
             raise
-        raise SettingsError(f"{error.filename} can't be written: {error.strerror}. Nothing was copied.") from error
+        raise SettingsError(
+            f"{source} can't be copied to {path}: {error.strerror}. Nothing was copied. See that you may "
+            "read and write there and that the disk has room. Then run the same command again."
+        ) from error
     return written

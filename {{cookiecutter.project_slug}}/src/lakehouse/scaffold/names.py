@@ -31,8 +31,8 @@ def check_name(name: str) -> None:
         )
     if name in RESERVED or keyword.iskeyword(name):
         raise SettingsError(
-            f"{name!r} is a word of SQL or Python, so a table of this name would need quotes everywhere. "
-            f"Choose another, such as {name}s or my_{name}."
+            f"{name!r} can't be the name of a dataset: it is a reserved word of SQL or Python. Choose another, such as "
+            f"my_{name}."
         )
     for dataset in DATASETS.values():
         if name in (dataset.name, dataset.landing_key):

@@ -82,16 +82,20 @@ def write(project: Project, guess: Guess) -> list[Path]:
     written: list[Path] = []
     try:
         for path, text in files.items():
+            where = path
             with path.open("x", encoding="utf-8", newline="\n") as file:
                 written.append(path)
                 file.write(text)
+        where = project.page
         if page is not None and describe.write(project.page, in_order([*DATASETS.values(), guess.dataset])):
             written.append(project.page)
     except (OSError, LakehouseError) as error:
         _undo(written, project.page, page)
         said = error.strerror if isinstance(error, OSError) else str(error)
-        where = error.filename if isinstance(error, OSError) else project.page
-        raise SettingsError(f"{where} can't be written: {said}. Nothing was written.") from error
+        raise SettingsError(
+            f"{where} can't be written: {said}. Nothing was written. See that no such file is there, that you may "
+            "write there and that the disk has room. Then run the same command again."
+        ) from error
     except BaseException:
         _undo(written, project.page, page)
         raise

@@ -213,8 +213,9 @@ class Bucket:
                 ) from error
             if code in LOGIN:
                 key = self.settings.source_s3_access_key
+                found_keys = "the keys that AWS's own tools find on this machine"
                 raise SourceError(
-                    f"{store} refuses {f'the user {key!r}' if key else 'these keys'} at the bucket {self.name!r} "
+                    f"{store} refuses {f'the user {key!r}' if key else found_keys} at the bucket {self.name!r} "
                     f"({code}). Nothing was landed. Set SOURCE_S3_ACCESS_KEY and SOURCE_S3_SECRET_KEY to a user that "
                     "may list the bucket and read its objects."
                 ) from error

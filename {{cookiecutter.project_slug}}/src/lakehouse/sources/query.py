@@ -210,11 +210,16 @@ class QuerySource:
                 "mysql+pymysql, …), or install the dialect: add its package to pyproject.toml, then run `make lock` "
                 "and `make install`."
             ) from None
-        except ImportError as error:
+        except ModuleNotFoundError as error:
             raise SettingsError(
                 f"{self.query.database}, the database of {self.dataset.name}, needs the driver {error.name!r}, which "
                 "is not installed. Nothing was landed. Add its package to pyproject.toml, then run `make lock` and "
                 "`make install`."
+            ) from None
+        except ImportError as error:
+            raise SettingsError(
+                f"{self.query.database}, the database of {self.dataset.name}: its driver can't be loaded ({error}). "
+                "Nothing was landed. Install what it lacks, then run the same command again."
             ) from None
 
     @contextmanager

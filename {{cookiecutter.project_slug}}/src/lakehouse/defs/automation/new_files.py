@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import dagster as dg
 
 from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.parts import Daily, Monthly, Whole
 from lakehouse.datasets.registry import DATASETS, dataset_named
+from lakehouse.defs.automation.ticks import Cursor, some, was_asked
 from lakehouse.defs.common import asset_keys
 from lakehouse.defs.one_run import file_tag
 from lakehouse.defs.partitions import partition_key, partitions_of
@@ -27,30 +26,6 @@ SETTLED_SECONDS = 60
 # all of it is never compared: its run finds the same bytes, and changes nothing.
 TICK_SECONDS = 20
 MOST_PARTS = 31  # of a run
-NAMES_SHOWN = 5
-
-
-@dataclass
-class Cursor:
-    """Versions by file, `{"sales 2024-01-05": "0123456789abcdef"}`: what is dealt with, and what may still be written.
-
-    It has only files that are in the folder, so it grows with the folder and not with time.
-    """
-
-    known: dict[str, str] = field(default_factory=dict)
-    waiting: dict[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def parse(cls, text: str | None) -> Cursor:
-        """Read a cursor. One that is missing, or that somebody wrote by hand, is empty: then files are compared."""
-        try:
-            read = json.loads(text or "{}")
-            return cls(dict(read.get("known", {})), dict(read.get("waiting", {})))
-        except (ValueError, TypeError, AttributeError):
-            return cls()
-
-    def __str__(self) -> str:
-        return json.dumps({"known": self.known, "waiting": self.waiting}, separators=(",", ":"))
 
 
 def tick(context: dg.SensorEvaluationContext, source: str, zone: Landing) -> dg.SensorResult | dg.SkipReason:
@@ -63,6 +38,7 @@ def tick(context: dg.SensorEvaluationContext, source: str, zone: Landing) -> dg.
         seen = look(source)
     except SourceError as error:
         return dg.SkipReason(str(error))
+    # The cursor has only files that are in the folder, so it grows with the folder and not with time.
     before, after = Cursor.parse(context.cursor), Cursor()
     deadline, now = time.monotonic() + TICK_SECONDS, time.time()
     wanted: list[Sighting] = []
@@ -76,7 +52,7 @@ def tick(context: dg.SensorEvaluationContext, source: str, zone: Landing) -> dg.
         elif not settled or (time.monotonic() > deadline and not is_first):
             after.waiting[label] = one.version
         # A version that was known before is no longer in the table, also if it had a run once.
-        elif label not in before.known and _asked(context.instance, one):
+        elif label not in before.known and was_asked(context.instance, one.file, one.version):
             after.known[label] = one.version
         else:
             is_landed = _landed(zone, one, seen, deadline)
@@ -113,11 +89,6 @@ def _in_order(seen: Look, outside: list[Sighting]) -> Iterator[Sighting]:
                 outside.append(one)
             else:
                 yield one
-
-
-def _asked(instance: dg.DagsterInstance, one: Sighting) -> bool:
-    """Whether there was a run for this version of the file already, however it ended."""
-    return bool(instance.get_runs(dg.RunsFilter(tags={file_tag(one.file): one.version}), limit=1))
 
 
 def _landed(zone: Landing, one: Sighting, seen: Look, until: float) -> bool | None:
@@ -177,18 +148,13 @@ def _notes(seen: Look, after: Cursor, outside: Sequence[Sighting]) -> list[str]:
     """What else a reader of the tick should know, one sentence each."""
     notes = []
     if after.waiting:
-        notes.append(f"Waiting until they are written completely: {_some(list(after.waiting))}.")
+        notes.append(f"Waiting until they are written completely: {some(list(after.waiting))}.")
     if outside:
         notes.append(
-            f"No partition has {_some([one.file.label for one in outside])}: partitions begin at LAKEHOUSE_FIRST_MONTH "
+            f"No partition has {some([one.file.label for one in outside])}: partitions begin at LAKEHOUSE_FIRST_MONTH "
             "or at `since` of the dataset, and end with the last month or day that is over."
         )
     if seen.unread:
-        where = _some([f"{error.filename} ({error.strerror})" for error in seen.unread])
+        where = some([f"{error.filename} ({error.strerror})" for error in seen.unread])
         notes.append(f"Can't be read: {where}. Let the user that runs Dagster read them.")
     return notes
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-    return ", ".join(names[:NAMES_SHOWN]) + more

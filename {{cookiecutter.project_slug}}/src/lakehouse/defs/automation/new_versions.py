@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import dagster as dg
 
@@ -13,6 +12,7 @@ from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.parts import Daily, Whole
 from lakehouse.datasets.registry import dataset_named
+from lakehouse.defs.automation import ticks
 from lakehouse.defs.common import asset_keys
 from lakehouse.defs.one_run import file_tag
 from lakehouse.defs.partitions import partition_key
@@ -24,31 +24,13 @@ from lakehouse.landing.land import is_generated
 from lakehouse.sources.versions import is_site, version_of
 
 MOST_FILES = 48  # of a run: what is left has the next one
-NAMES_SHOWN = 5
 
 
 @dataclass
-class Cursor:
-    """Versions by file, for example of `green 2024-01`: what is dealt with, and what waits for a later run.
-
-    `seen` is the storage id of the newest observation. What came after it is new.
-    """
+class Cursor(ticks.Cursor):
+    """The versions, and `seen`, the storage id of the newest observation. What came after it is new."""
 
     seen: int = 0
-    known: dict[str, str] = field(default_factory=dict)
-    waiting: dict[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def parse(cls, text: str | None) -> Cursor:
-        """Read a cursor. One that is missing, or that somebody wrote by hand, is empty: then files are compared."""
-        try:
-            read = json.loads(text or "{}")
-            return cls(int(read.get("seen", 0)), dict(read.get("known", {})), dict(read.get("waiting", {})))
-        except (ValueError, TypeError, AttributeError):
-            return cls()
-
-    def __str__(self) -> str:
-        return json.dumps({"seen": self.seen, "known": self.known, "waiting": self.waiting}, separators=(",", ":"))
 
 
 def tick(context: dg.SensorEvaluationContext, source: str, zone: Landing) -> dg.SensorResult | dg.SkipReason:
@@ -72,7 +54,7 @@ def tick(context: dg.SensorEvaluationContext, source: str, zone: Landing) -> dg.
         if before.get(file.label) == version or _is_landed(zone, file, version):
             continue
         # A version that follows another is not in the table, also if it had a run once.
-        if file.label in before or not _is_asked(context.instance, file, version):
+        if file.label in before or not ticks.was_asked(context.instance, file, version):
             wanted[file] = version
     days = {file: version for file, version in wanted.items() if isinstance(dataset_named(file.dataset).parts, Daily)}
     others = {file: version for file, version in wanted.items() if file not in days}
@@ -80,9 +62,7 @@ def tick(context: dg.SensorEvaluationContext, source: str, zone: Landing) -> dg.
     if not requests:
         reason = f"Nothing new: {len(cursor.known)} files of {source} are landed as they were observed."
         return dg.SensorResult(skip_reason=reason, cursor=str(cursor))
-    labels = [file.label for file in wanted]
-    more = f" and {len(labels) - NAMES_SHOWN} more" if len(labels) > NAMES_SHOWN else ""
-    context.log.info(f"new or published again: {', '.join(labels[:NAMES_SHOWN])}{more}")
+    context.log.info(f"new or published again: {ticks.some([file.label for file in wanted])}")
     return dg.SensorResult(run_requests=requests, cursor=str(cursor))
 
 
@@ -123,11 +103,6 @@ def _is_landed(zone: Landing, file: DatasetFile, version: str) -> bool:
     if landed is None or is_generated(landed):
         return False
     return version_of(landed.etag, landed.last_modified, landed.sha256) == version
-
-
-def _is_asked(instance: dg.DagsterInstance, file: DatasetFile, version: str) -> bool:
-    """Whether there was a run for this version of the file already, however it ended."""
-    return bool(instance.get_runs(dg.RunsFilter(tags={file_tag(file): version}), limit=1))
 
 
 def _request(files: Mapping[DatasetFile, str], before: Mapping[str, str]) -> dg.RunRequest:

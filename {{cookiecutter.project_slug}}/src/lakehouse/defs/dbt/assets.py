@@ -32,6 +32,8 @@ from lakehouse.transform import (
     raw_snapshots,
 )
 
+_BUILD = ["build", "--exclude-resource-type", "unit_test"]
+
 
 @dbt_assets(
     manifest=manifest(load_settings()),
@@ -48,7 +50,7 @@ def dbt_models(
     They have no partitions: dbt finds the months whose bytes differ between raw and silver by itself, so a run over
     many months builds once, after all of them.
     """
-    settings = catalog.settings()
+    settings, parsed = catalog.settings(), manifest(load_settings())
     target_path = settings.home / "dbt" / "runs" / f"{context.run.run_id[:8]}-{context.retry_number}"
     start_from_parsed(settings, target_path)
     # A raw table that is loaded alone brings dbt's tests of it along, and no model. They need neither the zone lookup
@@ -66,16 +68,15 @@ def dbt_models(
         def noted() -> None:
             if (ended := target_path / "run_results.json").exists():
                 results = json.loads(ended.read_text(encoding="utf-8"))["results"]
-                note(settings, iceberg, manifest(load_settings()), results, begun)
+                note(settings, iceberg, parsed, results, begun)
 
         begun = begin(settings, raw_snapshots(iceberg))
         with _environment(variables(trino.settings())):
-            if builds and (missing := _missing_silver(context, iceberg)):
-                first = ["build", "--exclude-resource-type", "unit_test", "--select", *missing]
-                dbt.cli(first, manifest=manifest(load_settings()), target_path=target_path).wait()
+            if builds and (missing := _missing_silver(context, parsed, iceberg)):
+                dbt.cli([*_BUILD, "--select", *missing], manifest=parsed, target_path=target_path).wait()
                 noted()
                 begun = begin(settings, raw_snapshots(iceberg))
-            run = dbt.cli(["build", "--exclude-resource-type", "unit_test"], context=context, target_path=target_path)
+            run = dbt.cli(_BUILD, context=context, target_path=target_path)
         try:
             yield from described(dagster_events(run, trino.settings()), describe, iceberg)
         finally:
@@ -83,13 +84,16 @@ def dbt_models(
     tidy(target_path)
 
 
-def _missing_silver(context: dg.AssetExecutionContext, catalog: Catalog) -> list[str]:
+def _missing_silver(context: dg.AssetExecutionContext, parsed: Mapping[str, Any], catalog: Catalog) -> list[str]:
     """The seeds and silver models without a table that this run does not make: gold reads all of them.
 
     Nobody asks for them by themselves: seeds follow nothing, and a model whose raw table never had a month does not.
     """
-    nodes = manifest(load_settings())["nodes"].values()
-    made = [node for node in nodes if node["resource_type"] in ("seed", "model") and node["schema"] == "silver"]
+    made = [
+        node
+        for node in parsed["nodes"].values()
+        if node["resource_type"] in ("seed", "model") and node["schema"] == "silver"
+    ]
     tables = [node for node in made if node["config"]["materialized"] != "ephemeral"]
     others = [node for node in tables if dg.AssetKey(["silver", node["name"]]) not in context.selected_asset_keys]
     with service_errors(catalog):
