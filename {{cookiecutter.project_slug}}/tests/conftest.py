@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
+import warnings
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -19,6 +22,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put slow tests first, so that no process waits for the last of them; not where a seed decides the order."""
     if not os.environ.get("LAKEHOUSE_TEST_SEED"):
         items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _assets_of_what_the_project_declares() -> None:
+    """Assets are made at their first import: here, before a test declares a dataset that other tests must not see."""
+    if "dagster" in sys.modules:
+        with warnings.catch_warnings(action="ignore"):  # of betas, about which Dagster's own loading keeps quiet
+            for room in ("source.assets", "landing.assets", "raw.assets", "report.assets", "automation.schedules"):
+                import_module(f"lakehouse.defs.{room}")
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""Services misbehave: each fault ends in a right table or one clear error in half a minute, never in half a month."""
+"""Services misbehave: each fault ends in a right table or one clear error within a minute."""
 
 from __future__ import annotations
 

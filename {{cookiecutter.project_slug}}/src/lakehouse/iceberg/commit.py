@@ -103,7 +103,7 @@ def commit(
     second, the next look finds the first.
 
     After the first lost answer this tries for `LOOK_SECONDS`; an answer lost later than that ends it. So a
-    catalog that is away is an error within about half a minute. Only if nobody can say, the error says so; the same
+    catalog that is away is an error within about a minute. Only if nobody can say, the error says so; the same
     command, run again, looks first. The staged files are left then, because a late commit may still need them;
     `lakehouse maintain` removes them if none did.
 
