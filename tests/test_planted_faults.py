@@ -276,7 +276,7 @@ FAULTS = (
         "a query that writes",
         "engines/read_only.py",
         (("    if word not in _READING:\n", "    if False:\n"),),
-        "test_reading.py::test_nothing_is_written",
+        "test_read_only.py::test_nothing_is_written",
         r"assert 0 != 0|assert 'COPY' in",
     ),
     Fault(

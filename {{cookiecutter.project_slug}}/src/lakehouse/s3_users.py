@@ -4,8 +4,9 @@ from __future__ import annotations
 
 # Refused by the object store, the catalog tries again for a minute and a half before it says so.
 CATALOG_WAITS = (
-    "The catalog's log says what it waits for: Postgres, or the object store, which may refuse the catalog's user "
-    "(CATALOG_S3_ACCESS_KEY and CATALOG_S3_SECRET_KEY). Correct that, then run the same command again."
+    "It may only be slow: run the same command again. If it fails again, look into the catalog's log (`docker compose "
+    "logs iceberg-rest`). It may wait for Postgres; or for the object store, if that refuses the catalog's user: then "
+    "correct CATALOG_S3_ACCESS_KEY and CATALOG_S3_SECRET_KEY in .env, and run `make stack-up`."
 )
 _USERS = {
     "loader": ("the loader", "S3"),

@@ -17,11 +17,11 @@ from tests.pages import declared_on_page
 from tests.unit.dagster_project import Project
 
 from lakehouse.datasets.days import Day
+from lakehouse.datasets.declaration import problem
 from lakehouse.datasets.formats import Csv, Excel, JsonLines, Reader
 from lakehouse.datasets.model import Column, Dataset, Name
 from lakehouse.datasets.parts import Daily, Monthly, Whole
 from lakehouse.datasets.registry import DATASETS, declared
-from lakehouse.datasets.rules import problem
 from lakehouse.datasets.sources import Query
 from lakehouse.settings import project_dir
 

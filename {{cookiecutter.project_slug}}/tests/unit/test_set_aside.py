@@ -20,12 +20,12 @@ from typer.testing import CliRunner
 
 from lakehouse.cli import app
 from lakehouse.datasets.days import Day
+from lakehouse.datasets.declaration import problem
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.formats import Csv, Excel, JsonLines, Parquet
 from lakehouse.datasets.model import BEGINNING, Column, Dataset
 from lakehouse.datasets.parts import Daily, Whole
 from lakehouse.datasets.registry import DATASETS
-from lakehouse.datasets.rules import problem
 from lakehouse.errors import CommitError, RefusedError, ServiceError
 from lakehouse.iceberg.merge import Merged
 from lakehouse.landing.land import land

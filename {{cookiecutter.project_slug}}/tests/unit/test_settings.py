@@ -116,14 +116,15 @@ def test_an_env_file_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatc
 
 def test_the_example_names_every_setting_and_variable_of_services() -> None:
     example = (project_dir() / ".env.example").read_text("utf-8")
-    services = (project_dir() / "compose.yaml").read_text("utf-8")
+    services = "".join(file.read_text("utf-8") for file in (project_dir() / "deploy").glob("*.yaml"))
     named = set(re.findall(r"^(?:# )?([A-Z][A-Z0-9_]*)=", example, re.MULTILINE))
 
     ours = {field.alias for field in Settings.model_fields.values()}
     theirs = set(re.findall(r"(?<!\$)\$\{([A-Z][A-Z0-9_]*)", services))
-    images = set(re.findall(r"^([A-Z0-9_]+)=", (project_dir() / "images.env").read_text("utf-8"), re.MULTILINE))
+    images = set(re.findall(r"\b([A-Z0-9_]+_IMAGE)\b", (project_dir() / "images.env").read_text("utf-8")))
 
     assert ours <= named
+    assert len(theirs) > 10
     assert theirs - images <= named
 
 

@@ -31,13 +31,13 @@ from tests.lake import Lake
 from tests.property.profiles import settings_of
 
 from lakehouse.datasets.days import Day
+from lakehouse.datasets.declaration import problem
 from lakehouse.datasets.file import DatasetFile, file_called
 from lakehouse.datasets.formats import Csv, Excel, Format, JsonLines, Parquet, Reader
 from lakehouse.datasets.model import BEGINNING, Column, Dataset, Name
 from lakehouse.datasets.months import Month
 from lakehouse.datasets.parts import Daily, Monthly, Whole
 from lakehouse.datasets.registry import DATASETS
-from lakehouse.datasets.rules import problem
 from lakehouse.datasets.sources import Query
 from lakehouse.errors import NotPublishedError, RefusedError, SourceError
 from lakehouse.landing.bucket import BucketLanding

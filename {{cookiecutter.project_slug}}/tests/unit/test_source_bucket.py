@@ -189,7 +189,7 @@ def test_a_bucket_with_too_many_objects_is_not_listed_to_its_end(
 
 
 def test_a_bucket_that_does_not_exist_is_named(inbox: Inbox, lake: Lake) -> None:
-    with pytest.raises(SourceError, match=rf"{inbox.url} has no bucket 'elsewhere'.*TLC_SOURCE, or SOURCE_S3_URL"):
+    with pytest.raises(SourceError, match=rf"{inbox.url} has no bucket 'elsewhere'.*TLC_SOURCE names the bucket, and SOURCE_S3_URL"):
         land(lake.landing, "s3://elsewhere/in", GREEN)
 
 

@@ -20,12 +20,12 @@ from tests.lake import Lake
 
 from lakehouse.cli.terminal import print_json, shown
 from lakehouse.datasets.days import Day
+from lakehouse.datasets.declaration import problem
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.formats import Csv, Excel, JsonLines, Parquet
 from lakehouse.datasets.model import BEGINNING, Column, Dataset, Name
 from lakehouse.datasets.parts import Daily, Part, Whole
 from lakehouse.datasets.registry import DATASETS
-from lakehouse.datasets.rules import problem
 from lakehouse.defs.common import column_schema
 from lakehouse.defs.raw.checks import part_facts
 from lakehouse.errors import RefusedError, SettingsError

@@ -106,8 +106,8 @@ def _generate(
     """
     if real := _real_months(settings, landing):
         raise UnreachableError(
-            f"{reason} This lakehouse holds published months ({', '.join(real)}), and generated ones are never mixed "
-            "with them: nothing was generated."
+            f"{reason} Generated months did not take their place: this lakehouse has real months of the publisher "
+            f"({', '.join(real)}), and the two are never mixed. Nothing was changed."
         ) from reason
     for file in files:
         _could_be_published(file, reason)

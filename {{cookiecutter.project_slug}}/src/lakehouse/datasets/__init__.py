@@ -1,1 +1,1 @@
-"""What is loaded: the declarations of datasets, and the months that they come in."""
+"""What is loaded: the declarations of datasets, and the months, days or whole files that they come in."""

@@ -95,7 +95,8 @@ def parse_parts(kind: type[Month | Day], words: Iterable[str]) -> list[Part]:
         end = kind.parse(last if dots else first)
         if end.first_day < part.first_day:
             raise SettingsError(
-                f"The span {word} ends before it begins. Write the earlier {kind.__name__.lower()} first."
+                f"The span {word} ends before it begins. Nothing was done. Write the earlier {kind.__name__.lower()} "
+                f"first: {end}..{part}."
             )
         while part.first_day <= end.first_day:
             parts[part] = None

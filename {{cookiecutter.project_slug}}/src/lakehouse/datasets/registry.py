@@ -10,9 +10,9 @@ from pathlib import Path
 from traceback import walk_tb
 from types import ModuleType
 
+from lakehouse.datasets.declaration import problem
 from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.parts import Daily, Monthly, Whole
-from lakehouse.datasets.rules import problem
 from lakehouse.errors import LakehouseError, SettingsError
 
 FOLDER = Path(__file__).parent
@@ -24,7 +24,7 @@ def declared() -> dict[str, Dataset]:
     """Read every declaration of this folder, by name: first what has months, then what has days, by the first of them.
 
     Raises:
-        SettingsError: a file of this folder can't be imported, a declaration breaks a rule (rules.py), or two
+        SettingsError: a file of this folder can't be imported, a declaration breaks a rule (declaration.py), or two
             declarations have one name or one table. The message names the file.
     """
     found: dict[str, Dataset] = {}

@@ -63,7 +63,7 @@ class Query:
             case int() | Decimal(), int() | Decimal() as overlap:
                 begin = _EXACT.subtract(Decimal(position), Decimal(overlap))
                 return int(begin) if isinstance(position, int) else begin
-        raise TypeError(f"{self.overlap!r} can't be taken from {position!r}")  # rules.py refuses this
+        raise TypeError(f"{self.overlap!r} can't be taken from {position!r}")  # declaration.py refuses this
 
 
 @dataclass(frozen=True)

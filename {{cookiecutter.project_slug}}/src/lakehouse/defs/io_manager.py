@@ -45,8 +45,9 @@ class IcebergIOManager(dg.ConfigurableIOManager):
         with failures(_attempt(context)):
             if not context.has_asset_key:
                 raise RefusedError(
-                    f"The output {context.name!r} of the op {context.op_def.name} has no asset key, and only assets "
-                    "are written to tables. Nothing was written. Make an asset of the op."
+                    f"Only assets are written to tables, and {context.op_def.name!r}, whose output {context.name!r} "
+                    "came here, is an op. Nothing was written. If the output is to be a table, write `@dg.asset` "
+                    "instead of `@dg.op`; if not, give the op's output another `io_manager_key`."
                 )
             if obj is None:
                 raise RefusedError(

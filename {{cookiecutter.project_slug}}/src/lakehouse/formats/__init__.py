@@ -19,7 +19,7 @@ def open_reader(
     source: Any,
     unread: protocol.UnreadRows | None = None,
     has_lists: json_lines.HasLists = lambda _: None,
-) -> protocol.Reader:
+) -> protocol.BatchReader:
     """Read an open file as it is declared. With `unread`, lines, rows and cells that can't be read are put there.
 
     `has_lists` says whether a name in JSON lines is that of a declared column of lists; None if it is not declared.

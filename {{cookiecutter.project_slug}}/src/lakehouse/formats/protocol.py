@@ -41,7 +41,7 @@ def row_from_0(row: int) -> str:
     return f"row {row} (counted from 0)"
 
 
-class Reader(Protocol):
+class BatchReader(Protocol):
     """An open file: its columns, and its rows batch by batch. Its methods raise Arrow's errors for damaged content."""
 
     @property

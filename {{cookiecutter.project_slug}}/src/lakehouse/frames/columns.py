@@ -92,7 +92,10 @@ def _iceberg_type(table: str, field: pa.Field[Any]) -> IcebergType:
         if test(kind):
             return found
     fix = next((fix for test, fix in _FIXES if test(kind)), "cast it")
-    raise RefusedError(f"{table} was not written: Iceberg can't hold the column {field.name!r} of type {kind}; {fix}.")
+    raise RefusedError(
+        f"{table} was not written: Iceberg can't hold the column {field.name!r} of type {kind}; {fix}. Nothing was "
+        "changed."
+    )
 
 
 def _plain(kind: Any) -> Any:

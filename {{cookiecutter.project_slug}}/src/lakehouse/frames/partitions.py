@@ -145,9 +145,11 @@ def cells_in(batch: pa.RecordBatch, columns: Sequence[str], table: str) -> list[
     """
     keys = pa.table({name: batch.column(name) for name in columns})
     if empty := next((name for name in columns if keys[name].null_count), None):
+        rows = keys[empty].null_count
         raise RefusedError(
-            f"{table} was not written: it is partitioned by {empty!r}, and a row has no value there. Nothing was "
-            "changed. Fill the column, or leave the row out."
+            f"{table} was not written: it is partitioned by the column {empty!r}, which has no value in "
+            f"{rows:,} {'row' if rows == 1 else 'rows'}. Nothing was changed. Give these rows a value, or leave them "
+            "out; then write it again."
         )
     return keys.group_by([*columns]).aggregate([]).to_pylist()
 

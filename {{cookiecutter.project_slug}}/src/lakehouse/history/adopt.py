@@ -231,10 +231,12 @@ def _adopt_bucket(settings: Settings, catalog: Catalog) -> Adopted:
     if not names and any(key.endswith(".metadata.json") for key in keys):
         raise BoundaryError(
             f"The catalog names no table, but the bucket {settings.s3_bucket} holds files of tables below `iceberg/`. "
-            "Nothing was changed.",
-            "Restore the catalog's database from the backup that belongs to this bucket. Or begin again: remove what "
-            "is below `iceberg/`, run `lakehouse load` for each dataset with its months or days, then `lakehouse "
-            "build`. The history, the tags and the tables that were written from data frames are lost then.",
+            "Nothing was changed. Look first whether REST_URL and S3_BUCKET name a catalog and a bucket that belong "
+            "together.",
+            "If they do and you have a backup of the catalog's database that belongs to this bucket, restore it, and "
+            "leave the files where they are. Only if you have none: the history, the tags and the tables that were "
+            "written from data frames are lost. Move what is below `iceberg/` to another place, run `lakehouse load` "
+            "for each dataset with its months or days, then `lakehouse build`.",
         )
     catalog.create_namespace_if_not_exists(LAYERS[0])
     kept = in_catalog(catalog)

@@ -32,9 +32,9 @@ from lakehouse.s3_users import CATALOG_WAITS, refused_user, s3_refuses
 if TYPE_CHECKING:
     from lakehouse.settings import Settings
 
-# A service that is away is one clear error within half a minute: a load asks catalog and store several times. A commit
-# that takes longer counts as not answered, and is looked for.
-CONNECT_SECONDS, READ_SECONDS = 5, 16  # a catalog that has just started needs 8 s and more on a busy laptop
+# A service that is away is one clear error within a minute: a load asks catalog and store several times. A commit that
+# takes longer counts as not answered, and is looked for. A catalog that has just started needs 8 s on a busy laptop.
+CONNECT_SECONDS, READ_SECONDS = 5, 16
 STORE_SECONDS, STORE_TRIES = 5, 2
 SQLITE_SECONDS = 25
 NAME = "lakehouse"  # of the catalog, in PyIceberg and in SQLite

@@ -98,14 +98,14 @@ def commit(
     is asked. After an error that leaves it open, the newest state is loaded, and if a noted snapshot is in it, the
     commit was made and this returns its id. If it is not, this commits again.
 
-    The first one may still arrive, late. The rows are not there twice then: every commit names the snapshot that it
-    follows, and the catalog refuses it once another one has come in between. So one of the two is refused. If it is the
-    second, the next look finds the first.
+    The unanswered commit may still arrive after the repeated one was sent. The rows are not there twice then: both name
+    the same snapshot as their parent, so the catalog takes one and refuses the other. If it refuses the repeated one,
+    the next look finds the unanswered one.
 
-    After the first lost answer this tries for `LOOK_SECONDS`; an answer lost later than that ends it. So a
-    catalog that is away is an error within about a minute. Only if nobody can say, the error says so; the same
-    command, run again, looks first. The staged files are left then, because a late commit may still need them;
-    `lakehouse maintain` removes them if none did.
+    It keeps trying for `LOOK_SECONDS` after the first lost answer; the next answer lost after that ends it. So a
+    catalog that is away is an error within about a minute. If it is still open then whether the commit was made, the
+    error says that; the same command, run again, looks first. The staged files are left then, because a late commit may
+    still need them; `lakehouse maintain` removes them if none did.
 
     `check` is asked of each fresh state, also of one that PyIceberg takes to rebase. A commit made after that fails
     with a conflict, so no further check is needed.

@@ -60,9 +60,10 @@ class Change:
     def replacement(
         self, rows: int, *, synthetic: bool = False, merge: Merge | None = None, set_aside: int | None = None
     ) -> Replacement:
-        """It as `commit` takes it: all that the table has of the part goes, or what a merge replaces.
+        """This change as `commit` takes it. Without a merge all rows of the part go; with one, the files it replaces.
 
-        `rows` are those of the file, `set_aside` those of them that don't go into the table; None where none may.
+        `rows` are those of the file. `set_aside` is how many of them are not loaded; None if the dataset sets no rows
+        aside.
         """
         summary = self.summary(rows, synthetic=synthetic) | (merge.merged.summary if merge else {})
         if set_aside is not None:
@@ -149,7 +150,8 @@ class Change:
         if rows == 0 or rows < share * held:
             than = f", fewer than {share:.0%} of the {held:,} it would replace" if held else ""
             raise RefusedError(
-                f"{file} has {rows:,} rows{than}. Nothing was loaded. To accept the file, load it with --allow-shrink."
+                f"{file} has {rows:,} rows{than}. Nothing was loaded, and the table is as it was. The file is perhaps "
+                "incomplete: look at it first. If it is right, add --allow-shrink to the command."
             )
 
 

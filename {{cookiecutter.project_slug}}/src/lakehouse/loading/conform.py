@@ -186,7 +186,7 @@ class Conformer:
                 arrays[column.name] = pa.nulls(len(batch), arrow_type(column))
             else:
                 arrays[column.name] = self._convert(column, source, batch.column(source))
-        self._look(arrays)
+        self._count(arrays)
         self.rows += len(batch)
         return list(arrays.values())
 
@@ -221,7 +221,7 @@ class Conformer:
                     f"taxi zone (these are {ZONE_IDS.start} to {ZONE_IDS.stop - 1}). {fix(self.dataset)}"
                 )
 
-    def _look(self, arrays: dict[str, pa.Array[Any]]) -> None:
+    def _count(self, arrays: dict[str, pa.Array[Any]]) -> None:
         times = {c.role: arrays[c.name] for c in self.dataset.columns if c.role in ("pickup", "dropoff")}
         if len(times) == 2:
             earlier = pc.less(times["dropoff"], times["pickup"])

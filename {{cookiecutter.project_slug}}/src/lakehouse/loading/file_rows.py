@@ -155,8 +155,10 @@ class FileRows:
         tasks = list(table.scan().plan_files())
         if any(task.delete_files for task in tasks):
             raise RefusedError(
-                f"{self._file}: {self._dataset.table} has delete files, which another program wrote. Rows can't be "
-                "merged into such a table. Nothing was loaded; run `lakehouse maintain`, then the same command again."
+                f"{self._file} was not loaded: another program has deleted rows of {self._dataset.table}, and Iceberg "
+                "keeps such rows in files of their own, called delete files. Rows can't be merged into such a table. "
+                "Nothing was changed. `lakehouse maintain` writes the table without these rows; run it, then the same "
+                "command again."
             )
         return [task.file for task in tasks]
 

@@ -18,12 +18,12 @@ from lakehouse.datasets.registry import dataset_named
 from lakehouse.filesystem import sha256_of
 from lakehouse.formats import open_reader
 from lakehouse.formats.bundle import Member, members, naming
-from lakehouse.formats.protocol import ContentError, Reader, UnreadRows
+from lakehouse.formats.protocol import BatchReader, ContentError, UnreadRows
 from lakehouse.landing import Landed
 from lakehouse.loading.conform import column_for, plan
 
 
-def open_landed(landed: Landed, source: pa.NativeFile, unread: UnreadRows | None = None) -> Reader:
+def open_landed(landed: Landed, source: pa.NativeFile, unread: UnreadRows | None = None) -> BatchReader:
     """Read an open landed file as its dataset declares it. With `unread`, rows that can't be read are put there.
 
     Raises:
@@ -65,7 +65,7 @@ class BundleReader:
         self._names: list[dict[str, str]] = []  # of each file: how it calls a column of `_fields`
         self._fields: dict[str, pa.Field[Any]] = {}
         self._first, self._file = 0, ""
-        self._reader: Reader | None = None
+        self._reader: BatchReader | None = None
         self.is_synthetic = False
         counts: list[int | None] = []
         for member in self._members:
@@ -126,7 +126,7 @@ class BundleReader:
                 ]
 
     @contextmanager
-    def _opened(self, member: Member) -> Iterator[Reader]:
+    def _opened(self, member: Member) -> Iterator[BatchReader]:
         with closing(member.open()) as file:
             with naming(member):
                 lists = partial(_has_lists, self._dataset, self._part)

@@ -128,7 +128,8 @@ def _load(
             if not superseded(landing, landed):
                 raise
         else:
-            # Also after a commit: who landed a version that the table held just then found nothing to commit.
+            # Also after a commit: the table may have held the newer version already. Then the load of that version did
+            # nothing, and this commit has put the older one in its place.
             if not _overtaken(landing, landed):
                 return result
         # Another version landed meanwhile, and this one is no longer what is to be loaded: start again.

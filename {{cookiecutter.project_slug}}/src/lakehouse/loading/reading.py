@@ -22,7 +22,7 @@ from lakehouse.datasets.registry import dataset_named
 from lakehouse.errors import LandingError, RefusedError
 from lakehouse.filesystem import sha256_of
 from lakehouse.formats.bundle import rows_of
-from lakehouse.formats.protocol import ContentError, Reader, UnreadRows
+from lakehouse.formats.protocol import BatchReader, ContentError, UnreadRows
 from lakehouse.landing import Landed
 from lakehouse.loading.acceptance import Change, RowTimes, check_bytes
 from lakehouse.loading.conform import BadValueError, Conformer
@@ -33,7 +33,7 @@ from lakehouse.progress import Progress
 
 
 @contextmanager
-def opened(path: Path, landed: Landed, unread: UnreadRows | None) -> Iterator[tuple[Reader, Check]]:
+def opened(path: Path, landed: Landed, unread: UnreadRows | None) -> Iterator[tuple[BatchReader, Check]]:
     """The landed file, open for reading, while a thread takes its SHA-256. Rows that can't be read go to `unread`.
 
     What is refused while it is open may be damage that looks like a wrong value: changed bytes are reported first.
@@ -46,7 +46,7 @@ def opened(path: Path, landed: Landed, unread: UnreadRows | None) -> Iterator[tu
             with closing(reader):
                 yield reader, check
         except RefusedError:
-            check.bytes()
+            check.check_hash()
             raise
 
 
@@ -73,7 +73,7 @@ class Check:
     landed: Landed
     sha256: Future[str]
 
-    def bytes(self) -> None:
+    def check_hash(self) -> None:
         """Wait for the hash; refuse bytes that are not the recorded ones. TLC files carry no checksums of their own."""
         check_bytes(self.landed, self.sha256.result())
 
@@ -107,7 +107,7 @@ class Reading:
 
     def __init__(
         self,
-        reader: Reader,
+        reader: BatchReader,
         conformer: Conformer,
         check: Check,
         *,
@@ -187,7 +187,7 @@ class Reading:
             yield [*([_days(part, rows)] if part else []), row, source, *arrays]
 
     def finish(self, change: Change) -> None:
-        """The checks that need all rows; their number is checked by `still_current`.
+        """The checks that need all rows. How many rows there are is checked later, by `still_current`.
 
         Raises:
             RefusedError: the file can't be loaded as it is, or its bytes are not those recorded at landing.
@@ -195,10 +195,10 @@ class Reading:
         self.conformer.finish()
         if not change.allow_strays:
             self.times.check(self.conformer.file, self.conformer.match.sources)
-        self.check.bytes()
+        self.check.check_hash()
 
 
-def rows_in_all(reader: Reader, path: Path, dataset: Dataset, check: Check) -> int:
+def rows_in_all(reader: BatchReader, path: Path, dataset: Dataset, check: Check) -> int:
     """How many rows a file has; where it does not say so itself, it is read once more."""
     if reader.rows is not None:
         return reader.rows

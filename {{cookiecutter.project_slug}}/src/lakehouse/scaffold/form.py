@@ -344,8 +344,9 @@ def _table(path: Path, text: str, *, is_cut: bool) -> _Table:
     if without_names and best.before and len(best.before) == len(best.names) - 1:
         raise RefusedError(
             f"{path} has {len(best.before)} names in line {best.junk}, but {len(best.names)} values in the lines below "
-            f"it, such as {best.delimiter.join(best.names)[:80]!r}. If each of these lines ends with a delimiter, add "
-            "one at the end of the line of names too."
+            f"it, such as {best.delimiter.join(best.names)[:80]!r}. Nothing was written. If each of these lines ends "
+            f"with {best.delimiter!r} and nothing after it, add a {best.delimiter!r} at the end of the line of names. "
+            "If not, a name is missing there: add it."
         )
     if without_names:
         shown = best.delimiter.join(best.names)[:80]

@@ -14,14 +14,14 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import compute
 
+from lakehouse.datasets.declaration import problem
 from lakehouse.datasets.formats import Csv, Format, Parquet
 from lakehouse.datasets.model import BEGINNING, Column, Dataset, Name, normalised
 from lakehouse.datasets.parts import Part, Whole
-from lakehouse.datasets.rules import problem
 from lakehouse.datasets.sources import Query
 from lakehouse.errors import RefusedError
 from lakehouse.formats import open_reader
-from lakehouse.formats.protocol import Reader
+from lakehouse.formats.protocol import BatchReader
 from lakehouse.loading.conform import Conformer, plan
 from lakehouse.scaffold.columns import TextFormat, Texts, Typed, spelled, typed, typed_by_file, wider, widest
 from lakehouse.scaffold.form import TOTAL, as_declared, form_of, same_form
@@ -91,7 +91,7 @@ def _guess(name: str, paths: Sequence[Path]) -> Guess:
 
 
 @contextmanager
-def reading(declared: Format, path: Path) -> Iterator[Reader]:
+def reading(declared: Format, path: Path) -> Iterator[BatchReader]:
     """A sample, open for reading; what its reader says of damage is said of the sample."""
     try:
         with pa.OSFile(str(path), "r") as source, closing(open_reader(declared, source)) as reader:

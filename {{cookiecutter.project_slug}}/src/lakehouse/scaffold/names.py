@@ -9,9 +9,9 @@ from collections.abc import Iterable
 
 from sqlglot.dialects import DuckDB, Trino
 
+from lakehouse.datasets.declaration import ADDED
 from lakehouse.datasets.model import normalised
 from lakehouse.datasets.registry import DATASETS
-from lakehouse.datasets.rules import ADDED
 from lakehouse.errors import SettingsError
 
 # Words that mean something in DuckDB or Trino, so that a table or column of that name must stand in quotes.

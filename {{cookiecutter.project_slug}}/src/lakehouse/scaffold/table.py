@@ -10,10 +10,10 @@ from typing import Any
 
 from sqlalchemy import types
 
+from lakehouse.datasets.declaration import NO_KEY, problem
 from lakehouse.datasets.formats import Parquet
 from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.parts import Whole
-from lakehouse.datasets.rules import NO_KEY, problem
 from lakehouse.datasets.sources import CURSOR_TYPES, Query
 from lakehouse.datasets.types import MOST_DIGITS, kind_of
 from lakehouse.errors import RefusedError

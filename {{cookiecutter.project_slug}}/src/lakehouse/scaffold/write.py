@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from lakehouse.datasets import describe
+from lakehouse.datasets.declaration import problem
 from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.registry import DATASETS, FOLDER, in_order
-from lakehouse.datasets.rules import problem
 from lakehouse.errors import LakehouseError, SettingsError
 from lakehouse.scaffold.dbt import model_name, staging_sql, staging_yml
 from lakehouse.scaffold.declaration import declaration

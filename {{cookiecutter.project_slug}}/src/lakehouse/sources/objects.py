@@ -208,8 +208,8 @@ class Bucket:
             code, message = code_of(error), str(error.response.get("Error", {}).get("Message", ""))
             if code == "NoSuchBucket":
                 raise SourceError(
-                    f"{store} has no bucket {self.name!r}. Nothing was landed. Correct TLC_SOURCE, or SOURCE_S3_URL if "
-                    "the bucket is in another store."
+                    f"{store} has no bucket {self.name!r}. Nothing was landed. TLC_SOURCE names the bucket, and "
+                    "SOURCE_S3_URL the store. Correct the one that is wrong, then run the same command again."
                 ) from error
             if code in LOGIN:
                 key = self.settings.source_s3_access_key
@@ -231,13 +231,14 @@ class Bucket:
             ) from error
         except _NO_KEYS as error:
             raise SourceError(
-                f"There are no keys for the bucket {self.name!r} ({str(error).rstrip('.')}). Nothing was landed. Set "
-                "SOURCE_S3_ACCESS_KEY and SOURCE_S3_SECRET_KEY, or the variables of AWS's own tools."
+                f"The source bucket {self.name!r} needs a user and a password, and none are set "
+                f"({str(error).rstrip('.')}). Nothing was landed. Set SOURCE_S3_ACCESS_KEY and SOURCE_S3_SECRET_KEY in "
+                ".env, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Then run the same command again."
             ) from error
         except BotoCoreError as error:
             raise UnreachableError(
                 f"{store} does not answer for the bucket {self.name!r} ({str(error).rstrip('.')}). Nothing was landed. "
-                "Start it, or correct SOURCE_S3_URL. Then run the same command again."
+                "Start the store, or correct its address in SOURCE_S3_URL. Then run the same command again."
             ) from error
 
 

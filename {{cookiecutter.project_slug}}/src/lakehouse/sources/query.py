@@ -139,7 +139,8 @@ class QuerySource:
                     extract(connection, statement, fields, target, None, binary=binary)
                 except UnfitError as error:
                     raise SourceError(
-                        f"{self._name}: {error}. Declare the dataset by hand, with a CAST in its `sql`."
+                        f"{self._name}: {error}. Nothing was written. Declare the dataset in a file of datasets/ "
+                        "yourself, with a query that casts it: docs/your-own-dataset.md, 'A table of a database'."
                     ) from None
         return TableOfDatabase(columns, tuple(key), pq.read_metadata(target).num_rows)
 

@@ -94,8 +94,9 @@ def find_all(folder: AnyPath, wanted: DatasetFile) -> list[AnyPath]:
     bundles = [*seen.exact, *seen.near]
     if bundles and seen.members:
         raise SourceError(
-            f"{folder.absolute()} has the files of {wanted.label} twice: {bundles[0]} is all of them, and "
-            f"{named(seen.members)} are some. Nothing was landed. Remove the one or the others."
+            f"{folder.absolute()} may have rows of {wanted.label} twice: in {bundles[0]}, which has all its files in "
+            f"one, and in {named(seen.members)}. Nothing was landed. Move the single files to another folder. Or move "
+            "the file with all of them, if no single file is missing. Then run the same command again."
         )
     if not seen.members and not bundles:
         raise NotPublishedError(

@@ -114,9 +114,9 @@ class SiteSource:
         """Download; see `Source.fetch`. An interrupted download goes on where it stopped, if the file is the same."""
         if dataset_named(wanted.dataset).bundled:
             raise SourceError(
-                f"{wanted.label} is all files {dataset_named(wanted.dataset).pattern(wanted.part)}, and the site "
-                f"{self.base} can't be asked which of them it has. Nothing was landed. Set TLC_SOURCE to a folder or "
-                "bucket that holds the files."
+                f"{wanted.label} is all files {dataset_named(wanted.dataset).pattern(wanted.part)}, and a site such as "
+                f"{self.base} can't list its files. Nothing was landed. Set TLC_SOURCE to a folder or bucket that "
+                "holds the files."
             )
         download = Download(f"{self.base}/{wanted.path}", wanted.name, wanted.label, target, self.patience, progress)
         same = (known.etag, known.last_modified) if known and known.origin == download.url else ("", "")

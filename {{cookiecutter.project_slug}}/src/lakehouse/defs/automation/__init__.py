@@ -1,1 +1,1 @@
-"""Jobs and schedules."""
+"""What starts by itself: schedules, sensors and conditions, the jobs that they start, and alarms."""

@@ -53,8 +53,8 @@ def dbt_models(
     settings, parsed = catalog.settings(), manifest(load_settings())
     target_path = settings.home / "dbt" / "runs" / f"{context.run.run_id[:8]}-{context.retry_number}"
     start_from_parsed(settings, target_path)
-    # A raw table that is loaded alone brings dbt's tests of it along, and no model. They need neither the zone lookup
-    # nor that no build is running: a load must not fail for the lack of either.
+    # A raw table that is loaded alone brings dbt's tests of it along, and no model. They run without the zone
+    # lookup and beside another build, so that a load neither fails nor waits for either.
     builds = bool(context.selected_asset_keys)
     # A run waits for another build: nobody is there to start it again.
     ready = partial(prepared, settings, wait=BUILD_WAIT_SECONDS) if builds else lambda: nullcontext(catalog.open())
@@ -87,7 +87,8 @@ def dbt_models(
 def _missing_silver(context: dg.AssetExecutionContext, parsed: Mapping[str, Any], catalog: Catalog) -> list[str]:
     """The seeds and silver models without a table that this run does not make: gold reads all of them.
 
-    Nobody asks for them by themselves: seeds follow nothing, and a model whose raw table never had a month does not.
+    Automation never asks for these: a seed has no input, and nothing new has come to a model whose raw table never had
+    a month.
     """
     made = [
         node
