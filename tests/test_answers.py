@@ -88,6 +88,8 @@ def test_each_licence_names_its_holder(bake: Callable[..., BakedProject], licens
     ] in text
     assert not text.startswith("\n")
     assert text.endswith("\n")
+    declared = tomllib.loads(project.read("pyproject.toml"))["project"]["license"]
+    assert declared == ("LicenseRef-Proprietary" if license_name == "Proprietary" else license_name)
 
 
 def test_every_question_has_a_prompt_a_person_understands(template: Template) -> None:

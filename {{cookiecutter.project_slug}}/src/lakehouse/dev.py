@@ -7,16 +7,19 @@ every few seconds, and what is left of an earlier one is ended first. Runs are l
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from lakehouse.dagster_home import chosen, prepare
@@ -56,6 +59,9 @@ class Dev:
         """Run until somebody ends it; the exit code."""
         while True:
             self._end_left()
+            if taken := _taken(self.command):
+                _say(f"error: {taken}")
+                return 1
             began = time.monotonic()
             self._process = subprocess.Popen(self.command, start_new_session=True)  # noqa: S603 - our own command
             self._note([self._process.pid])
@@ -103,6 +109,26 @@ class Dev:
         for pid in pids:
             if is_running(pid, at):
                 _kill(pid)
+
+
+def _taken(command: list[str]) -> str | None:
+    """What to do about a port that another program has. `dg dev` would say that it serves there, and wait for ever."""
+    options = dict(pairwise(command))
+    if "--port" not in options:
+        return None
+    host, port = options.get("--host", "127.0.0.1"), int(options["--port"])
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the page does: one that has just ended is free
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                return f"Dagster's page can't be at {host}:{port} ({error.strerror}). Nothing was started."
+            return (
+                f"Port {port} is taken by another program. Nothing was started. End that program, or give Dagster's "
+                "page another port: `make dev DAGSTER_PORT=3001`, or DAGSTER_PORT in .env."
+            )
+    return None
 
 
 def _say(text: str) -> None:

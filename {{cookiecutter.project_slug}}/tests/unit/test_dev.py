@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -141,3 +142,17 @@ def test_one_home_has_one_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     with held(tmp_path / dev.LOCK, "Dagster of this project"), locked:
         main()
+
+
+def test_a_taken_port_is_said_before_anything_is_started(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        code = Dev(tmp_path, ["--host", "127.0.0.1", "--port", str(port)]).run()
+
+    said = capfd.readouterr().err
+    assert code == 1
+    assert said.startswith(f"error: Port {port} is taken by another program. Nothing was started.")
+    assert "DAGSTER_PORT" in said
+    assert list(tmp_path.iterdir()) == []

@@ -17,6 +17,7 @@ from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 # into a pipe or file, tables are as wide as their content
 WIDE = 200
@@ -24,6 +25,7 @@ out = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
 err = Console(stderr=True, highlight=False)
 
 ROWS_SHOWN, BYTES_SHOWN = 200, 16
+LEAST_WIDTH = 8  # of a column of text, in characters
 
 
 class Printable(Protocol):
@@ -74,21 +76,43 @@ def _plain(value: object) -> object:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: str) -> None:
-    """A table for people; `empty` says what to do where there are no rows."""
+    """A table for people; `empty` says what to do where there are no rows.
+
+    Numbers and times are never broken. Where the terminal is too narrow for them, the columns stand one below another.
+    """
     if not rows:
         out.print(empty, markup=False)
         return
-    table = Table(
-        title=title or None, title_justify="left", header_style="bold", title_style="bold", box=box.SIMPLE_HEAD
-    )
+    seen = rows[:ROWS_SHOWN]
+    by_column = list(zip(*rows, strict=True))
     numeric = [
-        all(isinstance(row[i], int | float | Decimal | None) and not isinstance(row[i], bool) for row in rows)
-        for i in range(len(columns))
+        all(isinstance(value, int | float | Decimal | None) and not isinstance(value, bool) for value in values)
+        for values in by_column
     ]
-    for name, right in zip(columns, numeric, strict=True):
-        table.add_column(name, justify="right" if right else "left", overflow="fold", no_wrap=name == "snapshot_id")
-    for row in rows[:ROWS_SHOWN]:
-        table.add_row(*(shown(name, value) for name, value in zip(columns, row, strict=True)))
+    whole = [
+        right or all(isinstance(value, date | None) for value in values)
+        for right, values in zip(numeric, by_column, strict=True)
+    ]
+    cells = [[shown(name, value) for name, value in zip(columns, row, strict=True)] for row in seen]
+    widths = [
+        max(map(len, (name, *texts))) if unbroken else min(LEAST_WIDTH, max(map(len, (name, *texts))))
+        for name, texts, unbroken in zip(columns, zip(*cells, strict=True), whole, strict=True)
+    ]
+    if sum(widths) + 2 * len(widths) <= out.width:
+        table = Table(
+            title=title or None, title_justify="left", header_style="bold", title_style="bold", box=box.SIMPLE_HEAD
+        )
+        for name, right, unbroken in zip(columns, numeric, whole, strict=True):
+            table.add_column(name, justify="right" if right else "left", overflow="fold", no_wrap=unbroken)
+        for texts in cells:
+            table.add_row(*texts)
+    else:
+        table = Table.grid(padding=(0, 2))
+        table.title, table.title_justify, table.title_style = title or None, "left", "bold"
+        for texts in cells:
+            table.add_row()
+            for name, text in zip(columns, texts, strict=True):
+                table.add_row(Text(name, style="bold"), text)
     out.print(table)
     if len(rows) > ROWS_SHOWN:
         out.print(f"… {len(rows) - ROWS_SHOWN:,} more rows; --json gives all.", markup=False)
