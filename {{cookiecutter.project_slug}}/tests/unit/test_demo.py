@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 from tests.unit.misbehaving_publisher import Publisher, as_published, cut_after, running, status, web_page
+from typer.testing import CliRunner
 
+from lakehouse.cli import app
 from lakehouse.cli.demo import bring
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
@@ -19,7 +21,7 @@ from lakehouse.iceberg.catalog import open_catalog
 from lakehouse.landing import open_landing
 from lakehouse.landing.land import generated, land
 from lakehouse.loading.load import load
-from lakehouse.settings import Settings
+from lakehouse.settings import Settings, load_settings
 from lakehouse.sources.download import Patience
 from lakehouse.synthetic.generate import write_month, write_zones
 
@@ -256,3 +258,27 @@ def test_generated_months_stay_marked_in_another_lakehouse(
     with pytest.raises(LandingError, match=r"generated month .*published months \(green 2023-03\)"):
         land(real.landing, source, JANUARY)
     assert real.generated() == set()
+
+
+def test_after_an_offline_demo_its_months_load_and_are_called_generated(
+    lake: DemoLake, nowhere: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake.demo(nowhere, JANUARY, FEBRUARY)
+    monkeypatch.setenv("LAKEHOUSE_HOME", str(lake.home))
+    monkeypatch.setenv("LAKEHOUSE_TARGET", "embedded")
+    monkeypatch.setenv("TLC_SOURCE", nowhere)
+    load_settings.cache_clear()
+    monkeypatch.setattr("lakehouse.sources.site.PATIENCE", HASTE)
+
+    said = CliRunner().invoke(app, ["load", "green", "2023-01", "2023-02"])
+    refreshed = CliRunner().invoke(app, ["load", "green", "2023-01", "--refresh"])
+
+    assert said.exit_code == 0, said.output
+    assert said.stderr.count("is a generated file: the publisher can't be reached") == 2
+    assert said.stdout.count("unchanged") == 2
+    assert isinstance(refreshed.exception, UnreachableError)
+    assert lake.generated() == {
+        "green_tripdata_2023-01.parquet",
+        "green_tripdata_2023-02.parquet",
+        "taxi_zone_lookup.csv",
+    }

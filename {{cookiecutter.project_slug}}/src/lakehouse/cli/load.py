@@ -71,10 +71,10 @@ def load(
     as_json: Json = False,
 ) -> None:
     """Land what is not landed, then load it: one snapshot a file, or none if the table holds it already."""
-    from lakehouse.cli.terminal import download_bar, print_json, rows_bar
+    from lakehouse.cli.terminal import download_bar, print_json, rows_bar, warn
     from lakehouse.iceberg.catalog import open_catalog
     from lakehouse.landing import open_landing
-    from lakehouse.landing.land import land
+    from lakehouse.landing.land import is_generated, land
     from lakehouse.loading.cursor import since
     from lakehouse.loading.load import load as load_file
 
@@ -87,14 +87,17 @@ def load(
         for file in files:
             begin = None if full_refresh else since(catalog, dataset_named(dataset))
             with download_bar(f"landing {file.label}", quiet=as_json) as progress:
-                land(
+                landed = land(
                     landing,
                     settings.tlc_source,
                     file,
                     refresh=refresh or full_refresh,
+                    keep_generated=True,
                     since=begin,
                     progress=progress,
                 )
+            if is_generated(landed):
+                warn(f"{file.label} is a generated file: the publisher can't be reached, so it could not be replaced.")
             with rows_bar(f"loading {file.label}", quiet=as_json) as progress:
                 result = load_file(
                     catalog,

@@ -13,7 +13,7 @@ from lakehouse.datasets.formats import Parquet
 from lakehouse.datasets.months import Month
 from lakehouse.datasets.registry import dataset_named
 from lakehouse.datasets.sources import Since
-from lakehouse.errors import LandingError, SourceError
+from lakehouse.errors import LandingError, SourceError, UnreachableError
 from lakehouse.filesystem import sha256_of
 from lakehouse.landing.record import SUFFIX, Landed, from_json
 from lakehouse.landing.zone import Landing
@@ -33,6 +33,7 @@ def land(
     file: DatasetFile,
     *,
     refresh: bool = False,
+    keep_generated: bool = False,
     since: Since | None = None,
     together: Collection[DatasetFile] = (),
     progress: Progress | None = None,
@@ -48,6 +49,7 @@ def land(
             own.
         file: which file.
         refresh: ask the source even if the file is landed: published files are replaced in place at times.
+        keep_generated: where the source can't be asked, a generated file that is landed is good enough.
         since: where the rows of a declared database begin, if its dataset has a cursor; all rows if None. The table
             must have the rows before. See `since` of loading/cursor.py.
         together: files that the caller lands in the same go; a generated month among them gives way, like this one.
@@ -55,7 +57,8 @@ def land(
         patience: how long to wait for what; the default is fit for an unattended load.
 
     Returns:
-        What is landed now. A generated file counts as not landed: it gives way to the published one.
+        What is landed now. A generated file counts as not landed: it gives way to the published one. `is_generated`
+        says whether it could not.
 
     Raises:
         NotPublishedError: the source does not have it (yet).
@@ -73,9 +76,14 @@ def land(
         with held(lock, f"The download of {file.name}", wait=(patience or PATIENCE).other_process):
             if not refresh and (found := _published(landing, file)):
                 return found
-            return _fetch(
-                landing, source, file, together, refresh=refresh, since=since, progress=progress, patience=patience
-            )
+            try:
+                return _fetch(
+                    landing, source, file, together, refresh=refresh, since=since, progress=progress, patience=patience
+                )
+            except UnreachableError:
+                if keep_generated and not refresh and (made := landing.find(file)):
+                    return made
+                raise
     except OSError as error:
         raise LandingError(
             f"{file.name} can't be copied to {landing.staging}: {error.strerror or error}. Nothing was landed. "

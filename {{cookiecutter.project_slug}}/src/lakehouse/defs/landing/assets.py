@@ -127,7 +127,9 @@ def landing_asset(dataset: Dataset) -> dg.AssetsDefinition:
             is_asked = refresh or (found := zone.find(file)) is None or is_generated(found)
             version = before().get(file) if is_asked else None
             begin = since(catalog.open(), dataset) if has_cursor(dataset) and not config.full_refresh else None
-            landed = land(zone, publisher.source, file, refresh=refresh, since=begin)
+            landed = land(zone, publisher.source, file, refresh=refresh, keep_generated=True, since=begin)
+            if is_generated(landed):
+                context.log.warning(f"{file.label} is a generated file: the publisher can't be reached.")
             context.log.info(
                 f"{landed.file.name}: {landed.size:,} bytes from {landed.origin}, sha256 {landed.sha256[:12]}"
             )
