@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.lake import Lake
+from tests.parsed import parse_home
 
 from lakehouse.settings import Settings, load_settings
 
@@ -28,7 +29,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _assets_of_what_the_project_declares() -> None:
     """Assets are made at their first import: here, before a test declares a dataset that other tests must not see."""
     if "dagster" in sys.modules:
-        with warnings.catch_warnings(action="ignore"):  # of betas, about which Dagster's own loading keeps quiet
+        with pytest.MonkeyPatch.context() as patched, warnings.catch_warnings(action="ignore"):
+            # the warnings are of betas, about which Dagster's own loading keeps quiet
+            patched.setenv("LAKEHOUSE_HOME", str(parse_home()))
             for room in ("source.assets", "landing.assets", "raw.assets", "report.assets", "automation.schedules"):
                 import_module(f"lakehouse.defs.{room}")
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
+from tests.parsed import give_parse
 
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
@@ -74,6 +75,10 @@ class Lake:
         if file is not None:
             self.land(dataset, month, file)
         return load(self.catalog, self.landing, DatasetFile(dataset, Month.parse(month)), **options)
+
+    def give_parse(self) -> None:
+        """Take over dbt's parse of the project, before the first build."""
+        give_parse({"LAKEHOUSE_TARGET": self.settings.target, "LAKEHOUSE_HOME": str(self.settings.home)})
 
     def history(self, table: str) -> list[HistoryRow]:
         """The table's snapshots, oldest first."""

@@ -21,6 +21,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from tests.parsed import give_parse
 from tests.unit.dagster_project import PROJECT, Project
 
 from lakehouse.datasets.model import Dataset
@@ -269,6 +270,7 @@ FIVE = (
 def five_questions(project: Project, stack: dict[str, str] | None = None) -> None:
     """README.md's five questions after the demo; the last, which moves to the services, where there is a `stack`."""
     project.variables["LAKEHOUSE_HOME"] = str(project.root / "data")
+    give_parse(project.settings)
     demo(project, "yellow", {"2024-01": 900, "2024-02": 700})
     if stack:  # as .env would: addresses and keys, but the target is still the old one
         project.variables |= stack | {"LAKEHOUSE_TARGET": "embedded"}

@@ -13,6 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tests.parsed import give_parse
+
 PROJECT = Path(__file__).resolve().parents[2]
 # The beginning of a script for `Project.ask`: what a tick of the sensor `new_files` asks for, and how that is run.
 NEW_FILES = """
@@ -45,15 +47,16 @@ class Project:
 
     @cached_property
     def root(self) -> Path:
-        """The copy."""
+        """The copy, and in its lakehouse what dbt has parsed, so that no process parses the same again."""
         root = self.folder / "project"
-        unwanted = shutil.ignore_patterns("__pycache__", "target", "logs")
+        unwanted = shutil.ignore_patterns("target", "logs")
         for name in ("src", "dbt"):
             shutil.copytree(PROJECT / name, root / name, ignore=unwanted)
         shutil.copy(PROJECT / "pyproject.toml", root)
         shutil.copytree(PROJECT / "deploy" / "dagster", root / "deploy" / "dagster")
         (self.folder / "dagster").mkdir()
         (self.folder / "dagster" / "dagster.yaml").symlink_to(root / "deploy" / "dagster" / "dagster.yaml")
+        give_parse(self.settings)
         return root
 
     def forget(self, *datasets: str) -> None:
@@ -75,6 +78,12 @@ class Project:
             "PYTHONPATH": str(self.root / "src"),
             "DAGSTER_HOME": str(self.folder / "dagster"),
             "LAKEHOUSE_PROJECT_DIR": str(self.root),
+        } | self.settings
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What the test has set, over what all have."""
+        return {
             "LAKEHOUSE_TARGET": "embedded",
             "LAKEHOUSE_HOME": str(self.folder / "home"),
             "LAKEHOUSE_FIRST_MONTH": "2023-01",

@@ -45,6 +45,7 @@ def loaded(lake: Lake) -> Lake:
     lake.load("green", "2024-01", lake.generate("green", "2024-01", ROWS))
     lake.landing.put(DatasetFile("zones"), write_zones(lake.scratch / "zones.csv"), "test")
     load(lake.catalog, lake.landing, DatasetFile("zones"))
+    lake.give_parse()
     return lake
 
 

@@ -36,6 +36,7 @@ def states(lake: Lake) -> Lake:
     load(lake.catalog, lake.landing, DatasetFile("zones"))
     lake.load("green", "2024-02", lake.generate("green", "2024-02", 200))
     turn_to(lake, 0)
+    lake.give_parse()
     return lake
 
 

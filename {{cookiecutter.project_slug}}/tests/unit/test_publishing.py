@@ -33,6 +33,7 @@ def built(lake: Lake, tmp_path: Path) -> Lake:
     lake.load("green", "2024-01", lake.generate("green", "2024-01", 400))
     lake.landing.put(DatasetFile("zones"), write_zones(tmp_path / "taxi_zone_lookup.csv"), "test")
     load(lake.catalog, lake.landing, DatasetFile("zones"))
+    lake.give_parse()
     return lake
 
 

@@ -39,6 +39,7 @@ def test_an_old_publication_reproduces_after_restatements_and_more_loads(
     lake.load("green", "2024-01", lake.generate("green", "2024-01", 400))
     lake.landing.put(DatasetFile("zones"), write_zones(tmp_path / "taxi_zone_lookup.csv"), "test")
     load(lake.catalog, lake.landing, DatasetFile("zones"))
+    lake.give_parse()
     name = publish(lake.settings).name
     lake.load("green", "2024-01", lake.generate("green", "2024-01", 380, seed=7))  # restated
     lake.load("yellow", "2024-01", lake.generate("yellow", "2024-01", 300))  # had no rows then
