@@ -56,7 +56,8 @@ class Project:
         shutil.copytree(PROJECT / "deploy" / "dagster", root / "deploy" / "dagster")
         (self.folder / "dagster").mkdir()
         (self.folder / "dagster" / "dagster.yaml").symlink_to(root / "deploy" / "dagster" / "dagster.yaml")
-        give_parse(self.settings)
+        if self.settings["LAKEHOUSE_HOME"]:  # else `.env` of the copy says where it is
+            give_parse(self.settings)
         return root
 
     def forget(self, *datasets: str) -> None:
