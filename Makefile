@@ -43,7 +43,7 @@ lock: install ## Make all locks again (UPGRADE=--upgrade takes newer releases)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url \
 	    --custom-compile-command "make lock" $(UPGRADE) --group dev pyproject.toml -o requirements-dev.lock >/dev/null
 	project=$$($(call bake,lock)) && $(MAKE) -C "$$project" lock && cd "$$project" && \
-	    cp requirements.lock '$(CURDIR)/{{cookiecutter.project_slug}}/' && \
+	    cp requirements.lock requirements-runtime.lock '$(CURDIR)/{{cookiecutter.project_slug}}/' && \
 	    cp tests/integration/others.lock '$(CURDIR)/{{cookiecutter.project_slug}}/tests/integration/'
 
 bake: install ## Bake to build/demo (ANSWERS="project_slug=my-lake target=trino")

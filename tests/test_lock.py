@@ -17,11 +17,13 @@ LOCKS = {
     "requirements-dev.lock": TEMPLATE / "pyproject.toml",
     f"{PROJECT_DIR}/requirements.lock": TEMPLATE / PROJECT_DIR / "pyproject.toml",
 }
+# What the project itself needs, for its image: a part of the lock above.
+RUNTIME = f"{PROJECT_DIR}/requirements-runtime.lock"
 # Of engines that read the tables in the integration suite, in an environment of their own.
 OTHERS = f"{PROJECT_DIR}/tests/integration/others.lock"
 
 
-@pytest.mark.parametrize("lock", [*LOCKS, OTHERS])
+@pytest.mark.parametrize("lock", [*LOCKS, RUNTIME, OTHERS])
 def test_a_lock_names_no_host_and_no_machine(lock: str) -> None:
     text = (TEMPLATE / lock).read_text()
 
@@ -30,7 +32,7 @@ def test_a_lock_names_no_host_and_no_machine(lock: str) -> None:
     assert not re.search(r"^--?\w", text, re.MULTILINE)
 
 
-@pytest.mark.parametrize("lock", [*LOCKS, OTHERS])
+@pytest.mark.parametrize("lock", [*LOCKS, RUNTIME, OTHERS])
 def test_every_pin_is_exact_and_has_a_hash(lock: str) -> None:
     blocks = re.split(r"\n(?=[a-z0-9])", (TEMPLATE / lock).read_text())[1:]
 
@@ -46,11 +48,26 @@ def test_the_lock_meets_the_declared_dependencies(lock: str, project: Path) -> N
     text = (TEMPLATE / lock).read_text()
     pins = dict(re.findall(r"^([a-z0-9.-]+)(?:\[[^]]+\])?==([^ ;\\]+)", text, re.MULTILINE))
     declared = tomllib.loads(project.read_text())
-    wanted = declared["project"].get("dependencies", []) + declared["dependency-groups"]["dev"]
+    groups = declared["dependency-groups"]
+    dev = [line for group in ("dev", "build") for line in groups.get(group, []) if isinstance(line, str)]
 
-    for line in wanted:
+    for line in declared["project"].get("dependencies", []) + dev:
         requirement = packaging.Requirement(line)
         assert requirement.specifier.contains(pins[requirement.name.lower()]), line
+
+
+def test_the_lock_of_the_image_is_a_part_of_the_lock_without_the_tools() -> None:
+    packaging = pytest.importorskip("packaging.requirements")
+    every, runtime = (
+        dict(re.findall(r"^([a-z0-9.-]+)(?:\[[^]]+\])?==(\S+)", (TEMPLATE / lock).read_text(), re.MULTILINE))
+        for lock in (f"{PROJECT_DIR}/requirements.lock", RUNTIME)
+    )
+    declared = tomllib.loads((TEMPLATE / PROJECT_DIR / "pyproject.toml").read_text())
+    asked = declared["project"]["dependencies"] + declared["dependency-groups"]["build"]
+
+    assert runtime.items() <= every.items()
+    assert {packaging.Requirement(line).name.lower() for line in asked} <= runtime.keys()
+    assert not {"pytest", "moto", "ruff", "mypy", "dagster-dg-cli"} & runtime.keys()
 
 
 def test_the_lock_of_other_engines_meets_what_is_asked_of_it() -> None:

@@ -17,10 +17,10 @@ from tests.conftest import BakedProject, Template
 RENDERED = {"pyproject.toml", "README.md", "LICENSE", ".env.example"}
 MADE_BY_HOOK = {".env", ".dagster/dagster.yaml"}
 TOP = {
-    ".dagster", ".env", ".env.example", ".gitattributes", ".github", ".gitignore", ".sqlfluff", ".sqlfluffignore",
-    "AGENTS.md", "LICENSE", "Makefile", "README.md", "benchmarks", "compose.secure.yaml",
+    ".dagster", ".dockerignore", ".env", ".env.example", ".gitattributes", ".github", ".gitignore", ".sqlfluff",
+    ".sqlfluffignore", "AGENTS.md", "LICENSE", "Makefile", "README.md", "benchmarks", "compose.secure.yaml",
     "compose.yaml", "dbt", "deploy", "docs", "examples", "images.env", "pyproject.toml",
-    "requirements.lock", "src", "tests",
+    "requirements-runtime.lock", "requirements.lock", "src", "tests",
 }  # fmt: skip
 Bake = Callable[..., BakedProject]
 

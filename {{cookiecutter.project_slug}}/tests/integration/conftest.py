@@ -26,7 +26,9 @@ from tests.integration.stack import Stack, attached, started_at_once
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 # These start services beside those of their process, gigabytes of them: one after the other, in one process.
-STARTS_SERVICES = tuple(f"tests/integration/test_{name}.py::" for name in ("secure", "workers", "compose"))
+STARTS_SERVICES = tuple(
+    f"tests/integration/test_{name}.py::" for name in ("secure", "workers", "compose", "deployment")
+)
 OWNED = pytest.StashKey[tuple[ExitStack, list[Stack]]]()
 
 

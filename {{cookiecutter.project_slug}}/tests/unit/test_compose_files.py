@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from lakehouse.settings import Settings
+
 PROJECT = Path(__file__).resolve().parents[2]
 FILES = ("compose.yaml", "compose.secure.yaml", "deploy/stack.yaml")
 # Built here, from images of the list.
-BUILT = {"iceberg-rest"}
+BUILT = {"iceberg-rest", "dagster-code"}
+# The image of `dagster-code`, in which all of Dagster's processes run.
+DAGSTER_IMAGE = "${DAGSTER_IMAGE:-${COMPOSE_PROJECT_NAME}-dagster}"
+# Of a store that is not the lakehouse's own: a secret, and empty where no such store is used.
+OPTIONAL = {"SOURCE_S3_ACCESS_KEY", "SOURCE_S3_SECRET_KEY"}
+# What a deployed run is not told: where data lies says the image, and ports are those of this machine.
+OF_THIS_MACHINE = {"LAKEHOUSE_HOME", "TRINO_PORT", "REST_PORT", "S3_PORT"}
 SECRET = re.compile(r"PASSWORD|SECRET|ACCESS_KEY|ACCESS__KEY|ROOT_USER")
 
 
@@ -59,6 +68,7 @@ def test_published_ports_are_those_that_the_docs_name() -> None:
         "object-store": 2,
         "iceberg-rest": 1,
         "trino": 1,
+        "dagster-webserver": 1,
     }
     assert services("compose.secure.yaml")["trino"]["ports"] == ["127.0.0.1:${TRINO_PORT:-8080}:8443"]
 
@@ -66,8 +76,11 @@ def test_published_ports_are_those_that_the_docs_name() -> None:
 @pytest.mark.parametrize("file", FILES)
 def test_every_image_is_a_variable_of_the_list(file: str) -> None:
     for name, service in services(file).items():
-        if name in BUILT:
+        if name in BUILT and "build" in service:
             given = set(service["build"]["args"].values())
+            assert service["pull_policy"] == "never"
+        elif service.get("image") == DAGSTER_IMAGE:
+            given = set()
             assert service["pull_policy"] == "never"
         else:
             given = {service["image"]} if "image" in service else set()
@@ -92,8 +105,95 @@ def test_no_secret_is_written_down_and_none_has_a_default(file: str) -> None:
         if SECRET.search(variable)
     }
 
+    optional = {f"${{{name}:-}}" for name in OPTIONAL}
     assert secrets or file == "compose.yaml"
-    assert not {where: value for where, value in secrets.items() if not re.fullmatch(r"\$\{\w+:\?[^}]+\}", value)}
+    assert not {
+        where: value
+        for where, value in secrets.items()
+        if not re.fullmatch(r"\$\{\w+:\?[^}]+\}", value) and value not in optional
+    }
+
+
+def test_a_deployed_run_has_every_setting_of_the_project() -> None:
+    plain = services("deploy/stack.yaml")["dagster-code"]["environment"]
+    over_tls = services("compose.secure.yaml")["dagster-code"]["environment"]
+
+    known = {str(field.alias) for field in Settings.model_fields.values()}
+    assert known - OF_THIS_MACHINE <= plain.keys() | over_tls.keys()
+
+
+def test_only_dagsters_code_location_has_the_lakehouses_secrets() -> None:
+    storage = {f"DAGSTER_POSTGRES_{name}" for name in ("HOST", "PORT", "DB", "USER", "PASSWORD")}
+    stack = services("deploy/stack.yaml")
+
+    for name in ("dagster-webserver", "dagster-daemon"):
+        assert stack[name]["environment"].keys() == storage
+    assert storage < stack["dagster-code"]["environment"].keys()
+    assert not {name for name in stack["dagster-code"]["environment"] if "ROOT" in name or name == "POSTGRES_PASSWORD"}
+
+
+@pytest.mark.parametrize("name", ["dagster-code", "dagster-webserver", "dagster-daemon"])
+def test_a_process_of_dagster_may_write_in_its_volumes_alone(name: str) -> None:
+    service = services("deploy/stack.yaml")[name]
+
+    assert service["profiles"] == ["dagster"]
+    assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert not [volume for volume in service["volumes"] if volume.startswith((".", "/"))]
+    assert service["restart"] == "unless-stopped"
+    assert service["logging"]["options"] == {"max-size": "10m", "max-file": "3"}
+    assert service["healthcheck"]["test"][2:] == ["deploy/dagster/healthy.py", name.removeprefix("dagster-")]
+
+
+def test_dagsters_image_runs_as_a_user_and_needs_no_index_in_its_layers() -> None:
+    lines = (PROJECT / "deploy" / "dagster" / "Dockerfile").read_text("utf-8").splitlines()
+
+    assert [line for line in lines if line.startswith(("USER", "ARG", "FROM"))] == [
+        "ARG PYTHON_IMAGE",
+        "FROM ${PYTHON_IMAGE} AS packages",
+        "FROM ${PYTHON_IMAGE}",
+        "USER 10001",
+    ]
+
+
+def test_an_upgrade_stops_the_daemon_first_and_gives_runs_time_to_end() -> None:
+    stack = services("deploy/stack.yaml")
+
+    assert stack["dagster-daemon"]["depends_on"]["dagster-code"]["restart"] is True
+    assert stack["dagster-code"]["stop_grace_period"] == "10m"
+    # it ends when its runs have; the other server does not, and forgets them
+    assert stack["dagster-code"]["command"][:3] == ["dagster", "api", "grpc"]
+
+
+def test_nothing_secret_can_get_into_dagsters_image() -> None:
+    lines = (PROJECT / ".dockerignore").read_text("utf-8").splitlines()
+
+    assert next(line for line in lines if not line.startswith("#")) == "*"
+    assert not [
+        line for line in lines if line.startswith("!") and (".env" in line or "data" in line or "secure" in line)
+    ]
+
+
+def test_what_dagsters_image_copies_is_sent_to_its_builder() -> None:
+    text = (PROJECT / "deploy" / "dagster" / "Dockerfile").read_text("utf-8")
+    copied = {name for words in re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE) for name in words.split()}
+    sent = {line[1:] for line in (PROJECT / ".dockerignore").read_text("utf-8").splitlines() if line.startswith("!")}
+
+    assert copied == sent
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert {project["readme"], *project["license-files"]} <= copied
+
+
+def test_workers_over_tls_differ_from_others_by_the_shared_secret() -> None:
+    def lines(path: str) -> set[str]:
+        text = (PROJECT / path).read_text("utf-8").splitlines()
+        return {line for line in text if line and not line.startswith("#")}
+
+    secret = "internal-communication.shared-secret=${ENV:TRINO_SHARED_SECRET}"
+    assert lines("deploy/secure/worker.properties") == lines("deploy/trino/worker.properties") | {secret}
+    assert secret in lines("deploy/secure/config.properties")
+    worker = services("compose.secure.yaml")["trino-worker"]
+    assert worker["volumes"] == ["./deploy/secure/worker.properties:/etc/trino/config.properties:ro"]
 
 
 @pytest.mark.parametrize(
