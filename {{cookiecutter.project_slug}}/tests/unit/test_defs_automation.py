@@ -88,3 +88,5 @@ def test_half_a_year_goes_by_itself(tmp_path: Path) -> None:
     assert {"silver/stg_green_trips", "gold/fct_daily_trips", "iceberg_snapshot_report"} <= set(of_months[0])
     assert "silver/stg_taxi_zones" not in of_months[0]
     assert set(of_both) >= {"silver/stg_green_trips", "silver/stg_taxi_zones", "gold/fct_trip_distance_stats"}
+    # What was built is published, in the same run.
+    assert all("published/gold" in build for build in seen["builds"])

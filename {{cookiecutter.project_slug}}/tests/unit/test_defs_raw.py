@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from pyiceberg.types import StringType
 from tests.lake import Lake
 from tests.unit.failing_catalog import failing_catalog
 
@@ -92,6 +93,22 @@ def test_checks_report_only_what_they_looked_at(lake: Lake) -> None:
     # a file that the table holds is not opened again, so nobody has seen its columns
     assert again.keys() == ALL_CHECKS - {"columns_are_declared"}
     assert alone == {"rows_match_file": True}
+
+
+def test_columns_that_changed_since_the_load_before_are_reported(lake: Lake) -> None:
+    lake.load("green", "2023-12", lake.generate("green", "2023-12", 50))
+    lake.landing.put(DatasetFile("green", Month(2024, 1)), lake.generate("green", "2024-01", 50), "test")
+    key = dg.AssetKey(["raw", "green_trips"])
+    with lake.table("raw.green_trips").update_schema() as change:
+        change.add_column("weather", StringType())
+
+    changed = checked(lake, dg.AssetSelection.assets(key))
+    alone = checked(lake, dg.AssetSelection.checks(dg.AssetCheckKey(key, "same_columns")))
+    lake.load("green", "2024-02", lake.generate("green", "2024-02", 50))
+    same = checked(lake, dg.AssetSelection.checks(dg.AssetCheckKey(key, "same_columns")))
+
+    assert changed["same_columns"] is False
+    assert (alone, same) == ({"same_columns": False}, {"same_columns": True})
 
 
 @pytest.mark.parametrize("wrong", [False, True])

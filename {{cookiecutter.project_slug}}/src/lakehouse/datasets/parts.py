@@ -33,6 +33,8 @@ class Monthly:
     complete = True
     unit = "M"  # as numpy calls it
     tolerance = timedelta(days=1)
+    period = timedelta(days=31)
+    patience = timedelta(days=15)  # a file that is later than its lag by more is missed
 
     def has(self, part: Part | None) -> bool:
         """Whether this is what a file is: a month."""
@@ -57,6 +59,8 @@ class Daily:
     complete = True
     unit = "D"  # as numpy calls it
     tolerance = timedelta(0)
+    period = timedelta(days=1)
+    patience = timedelta(days=3)  # a long weekend
 
     def has(self, part: Part | None) -> bool:
         """Whether this is what a file is: a day."""

@@ -17,6 +17,7 @@ from lakehouse.datasets.model import OWNER, Dataset
 from lakehouse.settings import load_settings
 
 OWNERS = [OWNER]  # of what belongs to no dataset
+PUBLISHED = dg.AssetKey(["published", "gold"])  # the asset that publishes
 PREVIEW_ROWS, PREVIEW_COLUMNS, CELL_BYTES = 5, 12, 16
 READ_BUFFER = 1 << 20
 

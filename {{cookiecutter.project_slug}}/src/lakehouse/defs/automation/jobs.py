@@ -12,6 +12,7 @@ from lakehouse.datasets.parts import Daily
 from lakehouse.datasets.registry import DATASETS, daily, monthly, whole
 from lakehouse.defs.common import asset_keys, source_key
 from lakehouse.defs.dbt import assets as models
+from lakehouse.defs.raw.newest import newest_key
 from lakehouse.defs.source.observed import observable
 
 
@@ -21,8 +22,10 @@ def _assets_of(datasets: Sequence[Dataset]) -> dg.AssetSelection:
 
 # One job has one set of partitions; assets without partitions fit into each. A dataset may be in a group of its own, so
 # its assets are selected by their keys.
-_MONTHS, _DAYS, _WHOLE = map(_assets_of, (monthly(), daily(), whole()))
-_BRONZE = (dg.AssetSelection.groups("landing", "bronze") | _MONTHS | _WHOLE) - _DAYS
+# Whether the newest month is there is asked when sources are looked at: a run of an old month does not know it.
+_NEWEST = dg.AssetSelection.checks(*(newest_key(dataset) for dataset in (*monthly(), *daily())))
+_MONTHS, _DAYS, _WHOLE = (_assets_of(datasets) - _NEWEST for datasets in (monthly(), daily(), whole()))
+_BRONZE = (dg.AssetSelection.groups("landing", "bronze") | _MONTHS | _WHOLE) - _DAYS - _NEWEST
 DBT = dg.AssetSelection.groups("silver", "gold") - _assets_of([*DATASETS.values()])
 # dbt tests its sources too, as checks of the raw assets. Loads alone don't start dbt for them.
 SOURCE_TESTS = dg.AssetSelection.checks(
@@ -65,10 +68,12 @@ dbt_only = dg.define_asset_job(
 
 
 def _look(name: str, datasets: Sequence[Dataset]) -> UnresolvedAssetJobDefinition:
+    newest = [newest_key(dataset) for dataset in datasets if dataset.parts.column]
     return dg.define_asset_job(
         name,
-        selection=[source_key(dataset) for dataset in datasets],
-        description="Ask the publisher which files it has, and in which versions. Loads nothing.",
+        selection=dg.AssetSelection.assets(*map(source_key, datasets)) | dg.AssetSelection.checks(*newest),
+        description="Ask the publisher which files it has, and in which versions; check that the newest ones are "
+        "loaded. Loads nothing.",
     )
 
 

@@ -13,7 +13,7 @@ import dagster as dg
 from dagster_dbt import DbtCliResource, dbt_assets
 from pyiceberg.catalog import Catalog
 
-from lakehouse.defs.common import table_metadata
+from lakehouse.defs.common import PUBLISHED, table_metadata
 from lakehouse.defs.dbt.events import dagster_events, described
 from lakehouse.defs.dbt.manifest import manifest, start_from_parsed, tidy
 from lakehouse.defs.dbt.translator import TableNames
@@ -72,8 +72,8 @@ def dbt_models(
 
         begun = begin(settings, raw_snapshots(iceberg))
         with _environment(variables(trino.settings())):
-            if builds and (missing := _missing_silver(context, parsed, iceberg)):
-                dbt.cli([*_BUILD, "--select", *missing], manifest=parsed, target_path=target_path).wait()
+            if builds and (missing := _missing(context, parsed, iceberg)):
+                dbt.cli([*_BUILD, "--select", " ".join(missing)], manifest=parsed, target_path=target_path).wait()
                 noted()
                 begun = begin(settings, raw_snapshots(iceberg))
             run = dbt.cli(_BUILD, context=context, target_path=target_path)
@@ -84,21 +84,27 @@ def dbt_models(
     tidy(target_path)
 
 
-def _missing_silver(context: dg.AssetExecutionContext, parsed: Mapping[str, Any], catalog: Catalog) -> list[str]:
-    """The seeds and silver models without a table that this run does not make: gold reads all of them.
+def _missing(context: dg.AssetExecutionContext, parsed: Mapping[str, Any], catalog: Catalog) -> list[str]:
+    """The seeds and models without a table that this run needs and does not make.
 
-    Automation never asks for these: a seed has no input, and nothing new has come to a model whose raw table never had
-    a month.
+    Gold reads all of silver, and a publication has all of gold. Automation never asks for these: a seed has no input,
+    and nothing new has come to a model whose raw table never had a month.
     """
+    publishes = PUBLISHED in context.job_def.asset_layer.executable_asset_keys
+    schemas = ("silver", "gold") if publishes else ("silver",)
     made = [
         node
         for node in parsed["nodes"].values()
-        if node["resource_type"] in ("seed", "model") and node["schema"] == "silver"
+        if node["resource_type"] in ("seed", "model") and node["schema"] in schemas
     ]
     tables = [node for node in made if node["config"]["materialized"] != "ephemeral"]
-    others = [node for node in tables if dg.AssetKey(["silver", node["name"]]) not in context.selected_asset_keys]
+    others = [node for node in tables if _key(node) not in context.selected_asset_keys]
     with service_errors(catalog):
-        return [node["name"] for node in others if not catalog.table_exists(("silver", node["name"]))]
+        return [node["name"] for node in others if not catalog.table_exists((node["schema"], node["name"]))]
+
+
+def _key(node: Mapping[str, Any]) -> dg.AssetKey:
+    return dg.AssetKey([node["schema"], node["name"]])
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -12,6 +12,7 @@ from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.defs.automation.conditions import after_inputs
 from lakehouse.defs.common import OWNERS
+from lakehouse.defs.freshness import freshness
 
 
 class TableNames(DagsterDbtTranslator):
@@ -32,9 +33,11 @@ class TableNames(DagsterDbtTranslator):
         return str(dbt_resource_props["schema"])
 
     def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
-        """dagster-dbt's, with the badge of Iceberg."""
+        """dagster-dbt's, with the badge of Iceberg; gold is late when the datasets that it is made of are."""
         spec = super().get_asset_spec(manifest, unique_id, project)
-        return spec.replace_attributes(kinds={*spec.kinds, "iceberg"})
+        spec = spec.replace_attributes(kinds={*spec.kinds, "iceberg"})
+        policy = freshness(_read_by(manifest, unique_id)) if spec.key.path[0] == "gold" else None
+        return spec.replace_attributes(freshness_policy=policy) if policy else spec
 
     def get_metadata(self, dbt_resource_props: Mapping[str, Any]) -> Mapping[str, Any]:
         """dagster-dbt's, with the table's name in the catalog: DuckDB's own database is called `memory`."""
@@ -52,7 +55,15 @@ class TableNames(DagsterDbtTranslator):
         return super().get_owners(dbt_resource_props) or OWNERS
 
 
+def _read_by(manifest: Mapping[str, Any], unique_id: str) -> Iterator[Dataset]:
+    """The datasets that a model is made of, also through other models; one may come twice."""
+    for parent in manifest["parent_map"].get(unique_id, ()):
+        if dataset := _dataset(manifest["sources"].get(parent, {})):
+            yield dataset
+        yield from _read_by(manifest, parent)
+
+
 def _dataset(dbt_resource_props: Mapping[str, Any]) -> Dataset | None:
     """The dataset whose raw table this node is."""
-    table = f"{dbt_resource_props['schema']}.{dbt_resource_props['name']}"
+    table = f"{dbt_resource_props.get('schema')}.{dbt_resource_props.get('name')}"
     return next((dataset for dataset in DATASETS.values() if dataset.table == table), None)

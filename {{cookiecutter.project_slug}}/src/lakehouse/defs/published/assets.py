@@ -5,9 +5,11 @@
 import dagster as dg
 
 from lakehouse.datasets.registry import daily, monthly
-from lakehouse.defs.common import OWNERS
+from lakehouse.defs.automation.conditions import after_inputs
+from lakehouse.defs.common import OWNERS, PUBLISHED
 from lakehouse.defs.dbt import assets as models
 from lakehouse.defs.failures import failures
+from lakehouse.defs.freshness import freshness
 from lakehouse.defs.partitions import ONE_RUN
 from lakehouse.defs.pools import BUILD_POOL
 from lakehouse.defs.raw.checks import failed_parts
@@ -17,7 +19,7 @@ from lakehouse.history.publish import publish_tested
 
 
 @dg.asset(
-    key=["published", "gold"],
+    key=PUBLISHED,
     deps=sorted(key for key in models.dbt_models.keys if key.path[0] == "gold"),
     group_name="published",
     description=(
@@ -28,6 +30,8 @@ from lakehouse.history.publish import publish_tested
     backfill_policy=ONE_RUN,
     owners=OWNERS,
     code_version="1",
+    automation_condition=after_inputs(),
+    freshness_policy=freshness([*monthly(), *daily()]),
     pool=BUILD_POOL,
 )
 def published_gold(context: dg.AssetExecutionContext, trino: Trino) -> dg.MaterializeResult[None]:

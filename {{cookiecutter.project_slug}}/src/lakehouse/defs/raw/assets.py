@@ -16,10 +16,11 @@ from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.registry import DATASETS, dataset_named
 from lakehouse.defs.common import markdown_table, preview, store_kind, table_metadata
 from lakehouse.defs.failures import failures
+from lakehouse.defs.freshness import freshness
 from lakehouse.defs.one_run import Done, file_by_file
 from lakehouse.defs.partitions import ONE_RUN, partitions_of
 from lakehouse.defs.pools import table_pool
-from lakehouse.defs.raw.checks import check_results, check_specs, newest_load
+from lakehouse.defs.raw.checks import check_results, check_specs, columns_result, newest_load
 from lakehouse.defs.resources import IcebergCatalog, ObjectStore, Trino
 from lakehouse.errors import LandingError, NotPublishedError
 from lakehouse.iceberg.catalog import service_errors
@@ -103,6 +104,7 @@ def raw_asset(dataset: Dataset) -> dg.AssetsDefinition:
         code_version=hashlib.sha256(repr(dataset).encode()).hexdigest()[:12],
         metadata={"dagster/table_name": f"iceberg.{dataset.table}"}
         | ({"partition_expr": parts.column} if parts.column else {}),
+        freshness_policy=freshness([dataset]),
     )
 
     # Not `asset`: its checks must have a result in every run, also in one that loaded nothing and looked at nothing.
@@ -150,14 +152,16 @@ def raw_asset(dataset: Dataset) -> dg.AssetsDefinition:
             return Done(metadata, f"{result.source_sha256}-{spec.code_version}")
 
         with failures(context):
-            zone = object_store.landing()
+            zone, iceberg = object_store.landing(), catalog.open()
             if context.selected_asset_keys:
-                yield file_by_file(context, dataset, partial(one, zone, catalog.open()))
+                yield file_by_file(context, dataset, partial(one, zone, iceberg))
             if context.selected_asset_check_keys:
                 with trino.engine() as engine:
                     looked_at = results if context.selected_asset_keys else newest_load(engine, dataset)
-                    for check in check_results(engine, zone, dataset, key, looked_at):
-                        if dg.AssetCheckKey(key, check.check_name or "") in context.selected_asset_check_keys:
+                    with service_errors(iceberg):
+                        columns = columns_result(iceberg.load_table(dataset.table), key, looked_at)
+                    for check in (*check_results(engine, zone, dataset, key, looked_at), columns):
+                        if check and dg.AssetCheckKey(key, check.check_name or "") in context.selected_asset_check_keys:
                             yield check
 
     return raw

@@ -8,6 +8,8 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+from pyiceberg.schema import Schema
+from pyiceberg.table import Table
 
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.model import Dataset
@@ -31,13 +33,17 @@ _CHECKS = {
     "few_strays": f"At most {STRAY_SHARE:.0%} of a part's rows have a time outside of it.",
     "few_nulls": f"At most {NULL_SHARE:.0%} of a part's rows lack the passenger count.",
 }
+_SAME_COLUMNS = "same_columns"
 _BLOCKING = frozenset({"rows_match_file", "keys_are_unique"})
 
 
 def check_specs(dataset: Dataset, asset: dg.AssetKey) -> list[dg.AssetCheckSpec]:
     """The checks that can look at something in this raw table; lost or doubled rows stop what is downstream."""
     can_look = {"few_strays": bool(dataset.time), "few_nulls": _counts_passengers(dataset)}
-    return [
+    same_columns = dg.AssetCheckSpec(
+        _SAME_COLUMNS, asset=asset, description="The table has the columns and types that it had before the load."
+    )
+    return [same_columns] + [
         dg.AssetCheckSpec(name, asset=asset, description=text, blocking=name in _BLOCKING)
         for name, text in _CHECKS.items()
         if dataset.parts.column and can_look.get(name, True)
@@ -81,6 +87,32 @@ def check_results(
     if _counts_passengers(dataset):
         nulls = {str(p): round(facts[p]["nulls"] / max(facts[p]["rows"], 1), 4) for p in parts}
         yield result("few_nulls", {p: share for p, share in nulls.items() if share > NULL_SHARE}, nulls)
+
+
+def columns_result(table: Table, asset: dg.AssetKey, loaded: Sequence[LoadResult]) -> dg.AssetCheckResult | None:
+    """Compare the table's columns with those before the first of these loads. None if there is no state before it."""
+    made = next((result.snapshot_id for result in loaded if result.snapshot_id), None)
+    snapshot = table.snapshot_by_id(made) if made else None
+    parent = table.snapshot_by_id(snapshot.parent_snapshot_id or 0) if snapshot else None
+    if parent is None or parent.schema_id is None:
+        return None
+    before, after = _columns(table.schemas()[parent.schema_id]), _columns(table.schema())
+    changes = {
+        name: f"{before.get(name, 'no such column')} → {after.get(name, 'no such column')}"
+        for name in before | after
+        if before.get(name) != after.get(name)
+    }
+    return dg.AssetCheckResult(
+        passed=not changes,
+        asset_key=asset,
+        check_name=_SAME_COLUMNS,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"columns": len(after)} | ({"changes": dg.MetadataValue.json(changes)} if changes else {}),
+    )
+
+
+def _columns(schema: Schema) -> dict[str, str]:
+    return {field.name: str(field.field_type) for field in schema.fields}
 
 
 def newest_load(engine: Engine, dataset: Dataset) -> list[LoadResult]:
