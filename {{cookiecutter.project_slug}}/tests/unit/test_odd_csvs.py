@@ -21,6 +21,7 @@ from lakehouse.errors import RefusedError
 from lakehouse.formats.csv import CsvReader
 from lakehouse.formats.protocol import ContentError, UnreadRows
 from lakehouse.loading.conform import Conformer, plan
+from lakehouse.loading.spelling import plain
 from lakehouse.scaffold.guess import guess
 
 COLUMNS = (Column("id", "long"), Column("day", "date"), Column("price", "decimal(12,2)"), Column("note", "string"))
@@ -130,6 +131,12 @@ REFUSED: dict[str, tuple[str | bytes, Csv, str]] = {
     "a blank before a quote": (PLAIN + '3,,1, "a"\n', Csv(), r"line 4 has a blank before the \""),
     "an open quote behind much": (PLAIN + "3,,1,x\n" * 200_000 + '3,,1,"a', Csv(), "line 200004 has a value"),
     "latin-1": (PLAIN.encode() + b"3,,1,caf\xe9\n", Csv(), r"'note' has b'caf\\xe9' in row 2 .* Declare the encoding"),
+    "names in latin-1": (
+        PLAIN.replace("note", "caf\xe9").encode("latin-1"),
+        Csv(),
+        "names has 'caf\ufffd', which is not text in utf-8. Declare the encoding",
+    ),
+    "a short row in latin-1": (HEAD.encode() + b"1,caf\xe9\n", Csv(), "line 2 is not text in utf-8: .* such as cp1252"),
     "no ASCII": (PLAIN.encode() + b"3,,1,caf\xe9\n", Csv(encoding="ascii"), "line 4 is not text in ascii"),
     "half a sign": (PLAIN.encode("utf-16")[:-1], Csv(encoding="utf-16"), "line 3 is not text in utf-16"),
     "names again": (PLAIN + HEAD + FIRST, Csv(), r"row 2 .* has the names of the columns again: 'id,day,price,note'"),
@@ -167,6 +174,21 @@ def test_an_odd_file_is_refused_with_the_place_and_what_to_do(case: str) -> None
 
     with pytest.raises((ContentError, RefusedError), match=message):
         read(content if isinstance(content, bytes) else content.encode(), declared)
+
+
+@pytest.mark.parametrize(
+    ("form", "text"),
+    [
+        ("%d.%m.%Y %H:%M", "01.02.20210:00"),
+        ("%d.%m.%y %H:%M", "01.02.4 10:00"),
+        ("%H:%M:%S %d.%m.%Y", "10:00:60 01.02.2024"),
+    ],
+    ids=["no blank", "a year of one digit", "sixty seconds"],
+)
+def test_a_time_is_spelled_as_its_form(form: str, text: str) -> None:
+    """Arrow alone takes these."""
+    with pytest.raises(pa.ArrowInvalid):
+        plain(pa.array([text]), Column("at", "timestamp"), Csv(times=form))
 
 
 def test_names_that_come_again_are_a_bad_row() -> None:

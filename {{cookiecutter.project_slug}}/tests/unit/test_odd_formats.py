@@ -11,21 +11,20 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from types import ModuleType
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import pyarrow as pa
 import pytest
 from openpyxl import Workbook
+from tests.changed_bytes import ODD, ROWS, Rows, agree, changed
 from tests.lake import Lake
 
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.formats import Excel, Format, JsonLines, Reader
-from lakehouse.datasets.model import Column, Dataset, normalised
-from lakehouse.datasets.parts import Whole
+from lakehouse.datasets.model import normalised
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.errors import RefusedError
 from lakehouse.formats import open_reader
@@ -34,18 +33,6 @@ from lakehouse.loading.conform import Conformer, plan
 from lakehouse.loading.load import load
 
 FILES = int(os.environ.get("LAKEHOUSE_TEST_FLIPS", "60"))
-COLUMNS = (
-    Column("id", "long"),
-    Column("at", "timestamp"),
-    Column("price", "double"),
-    Column("note", "string"),
-)
-ODD = Dataset(name="odd", title="Odd", table="raw.odd", files="odd.xlsx", parts=Whole(), columns=COLUMNS)
-Rows = list[dict[str, Any]]
-ROWS: Rows = [
-    {"id": n, "at": datetime.fromisoformat(f"2024-01-{n:02} 10:00:00"), "price": n / 8, "note": f"note {n}"}
-    for n in range(1, 9)
-]
 
 
 def read(content: bytes, declared: Format) -> Rows | None:
@@ -59,35 +46,12 @@ def read(content: bytes, declared: Format) -> Rows | None:
             found: Rows = []
             for batch in reader.batches(names):
                 columns = conformer.conform(batch)
-                found += pa.table(columns, names=[column.name for column in COLUMNS]).to_pylist()
+                found += pa.table(columns, names=[column.name for column in ODD.columns]).to_pylist()
             conformer.finish()
     except (ContentError, RefusedError) as error:
         assert isinstance(error, ContentError) or str(error).startswith("odd.file: ")  # noqa: PT017 - one of many
         return None
     return found
-
-
-def changed(content: bytes, chance: random.Random) -> bytes:
-    """A few bytes replaced, removed, added or doubled, or the end cut off."""
-    found = bytearray(content)
-    for _ in range(chance.choice((1, 1, 1, 2, 4))):
-        place = chance.randrange(len(found))
-        match chance.randrange(6):
-            case 0:
-                found[place] ^= 1 << chance.randrange(8)
-            case 1:
-                found[place : place + 1] = chance.choice(b'0123456789eE.-+"{}[],: \n\\tnfaN').to_bytes()
-            case 2:
-                del found[place : place + chance.randrange(1, 4)]
-            case 3:
-                found[place:place] = chance.choice([b"null", b"1e400", b'"', b"\xff", b"NaN", b"{}", b",", b"9" * 20])
-            case 4:
-                found[place:place] = found[max(0, place - 30) : place]
-            case _:
-                del found[place:]
-        if not found:
-            break
-    return bytes(found)
 
 
 def expected_of_json(content: bytes) -> Rows:
@@ -104,23 +68,6 @@ def expected_of_json(content: bytes) -> Rows:
     return rows
 
 
-def agrees(column: str, found: Any, written: Any) -> bool:
-    """Whether a loaded value is the written one."""
-    if isinstance(written, str) and column != "note":
-        written = written.strip() or None
-    if found is None or written is None:
-        return found is written or (found is None and str(written).lower().strip("+-") == "nan")
-    match column:
-        case "id":
-            return Decimal(found) == Decimal(written)
-        case "price":
-            return bool(found == float(written))
-        case "at":
-            return bool(found == datetime.fromisoformat(written))
-        case _:
-            return isinstance(written, str | Decimal | bool) and (not isinstance(written, str) or found == written)
-
-
 def test_changed_json_lines_are_read_exactly_or_refused() -> None:
     chance = random.Random(4)  # noqa: S311 - places to damage
     whole = "".join(json.dumps(row, default=str) + "\n" for row in ROWS).encode()
@@ -133,9 +80,7 @@ def test_changed_json_lines_are_read_exactly_or_refused() -> None:
         outcomes[found is None] += 1
         if found is not None:
             written = expected_of_json(content)
-            assert len(found) == len(written), content
-            for row, line in zip(found, written, strict=True):
-                assert all(agrees(name, value, line.get(name)) for name, value in row.items()), (content, row)
+            assert agree(found, written), (content, found)
 
     assert min(outcomes.values()) > FILES // 20, outcomes
 

@@ -629,6 +629,43 @@ def test_a_file_with_the_name_of_a_bundle_must_be_one(lake: Lake, folder: Path, 
         land(lake.landing, str(folder), ORDERS)
 
 
+def other_bytes(bundle: bytearray) -> None:
+    bundle[bundle.index(b"2,b") + 2] = ord("c")
+
+
+def hide_the_second_file(bundle: bytearray) -> None:
+    """Make a comment on the first file of what the list says of the second one."""
+    first, second, end = bundle.index(b"PK\1\2"), bundle.rindex(b"PK\1\2"), bundle.rindex(b"PK\5\6")
+    bundle[first + 32 : first + 34] = (end - second).to_bytes(2, "little")
+
+
+def another_name(bundle: bytearray) -> None:
+    bundle[bundle.rindex(b"orders_2024-01-05_b.csv")] = ord("O")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (other_bytes, r"_b\.csv: it is damaged: its bytes do not have the checksum"),
+        (hide_the_second_file, "the bundle's list of files is damaged"),
+        (another_name, "calls one file both 'Orders_.*it is damaged"),
+    ],
+    ids=["bytes", "list", "name"],
+)
+def test_a_damaged_bundle_is_refused(
+    lake: Lake, folder: Path, tmp_path: Path, damage: Callable[[bytearray], None], message: str
+) -> None:
+    put(folder, a="number,shop\n1,a\n", b="number,shop\n2,b\n")
+    with lake.landing.local(land(lake.landing, str(folder), ORDERS)) as landed:
+        bundle = bytearray(landed.read_bytes())
+    damage(bundle)
+    (tmp_path / BUNDLE).write_bytes(bundle)
+    lake.landing.put(ORDERS, tmp_path / BUNDLE, "test")
+
+    with pytest.raises(RefusedError, match=message):
+        load(lake.catalog, lake.landing, ORDERS)
+
+
 def test_bundles_land_in_a_bucket_and_are_read_from_there(lake: Lake, folder: Path, tmp_path: Path) -> None:
     put(folder, a="number,shop\n1,a\n", b="number,shop\n2,b\n")
     with mock_aws():

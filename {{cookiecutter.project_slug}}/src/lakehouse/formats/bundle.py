@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from lakehouse.formats.protocol import ContentError
 # What a zip file says of a file right before its bytes: 26 bytes, then how long its name and the extra field are.
 _LOCAL_HEADER = struct.Struct("<26xHH")
 _ENCRYPTED = 0x1
+_UTF8 = 0x800
 _UNIX = 3
 
 
@@ -35,9 +37,27 @@ class Member:
     _start: int
     _bundle: Any
 
+    @property
+    def end(self) -> int:
+        """Where its bytes end in the bundle."""
+        return self._start + self.size
+
     def open(self) -> io.BufferedReader:
         """The file, open for reading; it can seek. Closing it leaves the bundle open."""
         return io.BufferedReader(_Piece(self._bundle, self._start, self.size), 1 << 20)
+
+    def check(self) -> None:
+        """Read it once, and compare it with its checksum.
+
+        Raises:
+            ContentError: it has other bytes than when the bundle was made.
+        """
+        found = 0
+        with closing(self.open()) as file:
+            while chunk := file.read(1 << 20):
+                found = zlib.crc32(chunk, found)
+        if found != self.crc:
+            raise ContentError("it is damaged: its bytes do not have the checksum that the bundle says")
 
 
 def entry(name: str, size: int) -> zipfile.ZipInfo:
@@ -57,7 +77,7 @@ def members(bundle: pa.NativeFile) -> list[Member]:
     """
     try:
         with zipfile.ZipFile(_Piece(bundle, 0, bundle.size())) as archive:
-            found = [_member(bundle, info) for info in archive.infolist()]
+            found = list(_in_one_piece(bundle, archive))
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, ValueError, EOFError, struct.error) as error:
         if isinstance(error, pa.ArrowInvalid):
             raise
@@ -96,14 +116,35 @@ def naming(member: Member) -> Iterator[None]:
         raise OSError(f"{member.name}: {error}") from error
 
 
+def _in_one_piece(bundle: Any, archive: zipfile.ZipFile) -> Iterator[Member]:
+    """The files in the order of their bytes.
+
+    Raises:
+        ContentError: the list of files leaves some bytes out: a damaged list may lack a file.
+    """
+    end = 0
+    for info in sorted(archive.infolist(), key=lambda info: info.header_offset):
+        member = _member(bundle, info)
+        if info.header_offset != end:
+            break
+        yield member
+        end = member.end
+    if end != archive.start_dir:
+        raise ContentError("the bundle's list of files is damaged: it does not say what all bytes are")
+
+
 def _member(bundle: Any, info: zipfile.ZipInfo) -> Member:
     if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & _ENCRYPTED:
         raise ContentError(f"the bundle has {info.filename} compressed or encrypted; expected it as it is")
-    header = bundle.read_at(_LOCAL_HEADER.size, info.header_offset)
-    start = info.header_offset + _LOCAL_HEADER.size + sum(_LOCAL_HEADER.unpack(header))
-    if start + info.file_size > bundle.size():
+    place = info.header_offset + _LOCAL_HEADER.size
+    length, more = _LOCAL_HEADER.unpack(bundle.read_at(_LOCAL_HEADER.size, info.header_offset))
+    name = bundle.read_at(length, place).decode("utf-8" if info.flag_bits & _UTF8 else "cp437", errors="replace")
+    if name != info.orig_filename:
+        raise ContentError(f"the bundle calls one file both {info.filename!r} and {name!r}; it is damaged")
+    member = Member(info.filename, info.file_size, info.CRC, place + length + more, bundle)
+    if member.end > bundle.size():
         raise ContentError(f"the bundle is cut short within {info.filename}")
-    return Member(info.filename, info.file_size, info.CRC, start, bundle)
+    return member
 
 
 class _Piece(io.RawIOBase):

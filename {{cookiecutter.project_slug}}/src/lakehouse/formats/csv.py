@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from itertools import chain
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ from pyarrow import csv as arrow
 from lakehouse.datasets.formats import Csv
 from lakehouse.formats.compression import decompressed
 from lakehouse.formats.protocol import ContentError, Unread, UnreadRows, row_from_0
-from lakehouse.formats.text import CsvText, is_utf8
+from lakehouse.formats.text import CsvText, declare_encoding, is_utf8
 
 # its stubs know no plain Python values
 pc: Any = compute
@@ -25,6 +26,7 @@ BLOCK = 1 << 20
 LONGEST_ROW = 16 << 20  # bytes; only a file with a row beyond `BLOCK` is read in such blocks
 MOST_AHEAD = 100_000
 MARK = "\ufeff"
+REPLACED = "\ufffd"  # the sign in place of bytes that are no text
 
 
 class CsvReader:
@@ -93,7 +95,9 @@ class CsvReader:
         self._ahead.clear()
         self._source.seek(0)
         content = decompressed(self._source, self._declared.compression)
-        text: Any = pa.PythonFile(CsvText(self._declared, content, self._head), "r")  # not in the stub
+        # Arrow hands a row over as text, and prints a traceback if it is none.
+        rows = CsvText(self._declared, content, self._head, checked=leave_out is not None)
+        text: Any = pa.PythonFile(rows, "r")  # not in the stub
         return arrow.open_csv(
             text,
             read_options=arrow.ReadOptions(
@@ -152,21 +156,32 @@ class CsvReader:
             reasons.append(f"{self._reason(row)}, as the line of names has: {row.text[:80]!r}")
             return "error"
 
-        row = 0
         try:
-            for batch in self._opened(LONGEST_ROW, look, pa.binary()):
+            if no_text := self._no_text():
+                return no_text
+            for _ in self._opened(LONGEST_ROW, look):
+                pass
+        except ContentError as other:
+            return other
+        except pa.ArrowInvalid:
+            if reasons:
+                return ContentError(reasons[0])
+        return error
+
+    def _no_text(self) -> ContentError | None:
+        """The first value that is no text, of the rows before one that has too few or too many values."""
+        row = 0
+        with suppress(pa.ArrowInvalid):
+            for batch in self._opened(LONGEST_ROW, None, pa.binary()):
                 for name, values in zip(self._names, batch.columns, strict=True):
                     if (position := _first_no_text(values)) is not None:
                         found: bytes = values[position].as_py()
                         return ContentError(
                             f"the column {name!r} has {found[:80]!r} in {self.place(row + position)}; expected text in "
-                            f"{self._declared.encoding}. Declare the encoding that the file has, such as cp1252"
+                            f"{self._declared.encoding}. {declare_encoding(self._declared)}"
                         )
                 row += len(batch)
-        except pa.ArrowInvalid:
-            if reasons:
-                return ContentError(reasons[0])
-        return error
+        return None
 
     def _look_for_names(self, batch: pa.RecordBatch, first: int) -> None:
         """Find rows that have the names of the columns again, as files that were put together have.
@@ -221,7 +236,7 @@ def names_in(declared: Csv, source: Any) -> list[str]:
 def _names_and_lines(declared: Csv, source: Any) -> tuple[list[str], int]:
     """The names of the columns, and how many lines end with them: a name may have line ends."""
     head = io.BytesIO(decompressed(source, declared.compression).read(LONGEST_NAMES))
-    # What is no text is found with the rows: this reads on beyond the line of names.
+    # What is no text in the rows is found with them: this reads on beyond the line of names.
     encoding = "utf-8-sig" if is_utf8(declared.encoding) else declared.encoding
     text = io.TextIOWrapper(head, encoding=encoding, errors="replace", newline="")
     try:
@@ -241,5 +256,10 @@ def _names_and_lines(declared: Csv, source: Any) -> tuple[list[str], int]:
         raise pa.ArrowInvalid(
             f"it has no line of column names: line {declared.junk_rows + 1} is blank. If the names stand further down, "
             "declare junk_rows with the number of lines above them"
+        )
+    if no_text := next((name for name in names if REPLACED in name), None):
+        raise ContentError(
+            f"its line of column names has {no_text[:80]!r}, which is not text in {declared.encoding}. "
+            f"{declare_encoding(declared)}"
         )
     return names, declared.junk_rows + lines.line_num

@@ -26,12 +26,14 @@ class CsvText(io.RawIOBase):
     Arrow does not demand that: it would read `"say "hi""` as `say hi""`, and all rows after a quote that is never
     closed as one value. A quote within a value without quotes is a sign like others: `5" pipe`.
 
-    `content` is decompressed and stays open. `head` is how many lines are not rows.
+    `content` is decompressed and stays open. `head` is how many lines are not rows. With `checked`, text in UTF-8 is
+    looked at too: it takes longer, and finds bytes that are no text before Arrow sees them.
     """
 
-    def __init__(self, declared: Csv, content: Any, head: int) -> None:
+    def __init__(self, declared: Csv, content: Any, head: int, *, checked: bool = False) -> None:
         self._declared, self._content = declared, content
         self._decoder = None if is_utf8(declared.encoding) else codecs.getincrementaldecoder(declared.encoding)()
+        self._checked = codecs.getincrementaldecoder("utf-8")() if checked else None
         self._head, self._line = head, 1
         self._ready, self._at_end = b"", False
         self._quote = declared.quote.encode()
@@ -81,24 +83,30 @@ class CsvText(io.RawIOBase):
             try:
                 text = self._decoder.decode(block, final=not block).encode()
             except UnicodeError as error:
-                raise ContentError(
-                    f"{self._place_of(error)} is not text in {self._declared.encoding}: {error}"
-                ) from None
+                raise self._no_text(error) from None
             if text or self._at_end:
                 return text
 
-    def _place_of(self, error: UnicodeError) -> str:
-        if not isinstance(error, UnicodeDecodeError):
-            return "it"
-        good = error.object[: error.start].decode(self._declared.encoding, errors="replace")
-        return f"line {self._line + _lines_in(good.encode(errors='replace'))}"
+    def _no_text(self, error: UnicodeError) -> ContentError:
+        place = "it"
+        if isinstance(error, UnicodeDecodeError):
+            good = error.object[: error.start].decode(self._declared.encoding, errors="replace")
+            place = f"line {self._line + _lines_in(good.encode(errors='replace'))}"
+        return ContentError(
+            f"{place} is not text in {self._declared.encoding}: {error}. {declare_encoding(self._declared)}"
+        )
 
     def _check(self, block: bytes) -> None:
         """Follow the quotes of the next block.
 
         Raises:
-            ContentError: one stands where none may.
+            ContentError: one stands where none may, or bytes are no text.
         """
+        if self._checked is not None:
+            try:
+                self._checked.decode(block, final=self._at_end)
+            except UnicodeError as error:
+                raise self._no_text(error) from None
         if not self._quote:
             self._line += _lines_in(block)
             return
@@ -177,6 +185,11 @@ class CsvText(io.RawIOBase):
 
 def _bytes(sign: int) -> npt.NDArray[np.uint8]:
     return np.array([sign], dtype=np.uint8)
+
+
+def declare_encoding(declared: Csv) -> str:
+    """What to do about bytes that are no text."""
+    return f"Declare the encoding that the file has, such as {'cp1252' if is_utf8(declared.encoding) else 'utf-8'}"
 
 
 def is_utf8(encoding: str) -> bool:

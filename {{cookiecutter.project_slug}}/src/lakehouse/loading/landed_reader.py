@@ -69,6 +69,8 @@ class BundleReader:
         self.is_synthetic = False
         counts: list[int | None] = []
         for member in self._members:
+            with naming(member):
+                member.check()
             with self._opened(member) as reader:
                 counts.append(reader.rows)
                 self.is_synthetic |= reader.is_synthetic

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime
+from functools import cache
 from typing import Any
 
 import pyarrow as pa
@@ -19,6 +20,12 @@ pc: Any = compute
 
 _UTC = pa.timestamp("us", tz="UTC")
 _TIME = "%Y-%m-%d %H:%M:%S"
+_LOOKS = {
+    "%Y": r"\d{4}",
+    "%y": r"\d{2}",
+    "%S": r"[0-5]?\d",
+    **dict.fromkeys(("%d", "%m", "%H", "%I", "%M"), r"\d{1,2}"),
+}
 _EXAMPLE = datetime(2024, 1, 31, 23, 59, 59, tzinfo=UTC)
 
 
@@ -94,9 +101,22 @@ def _times(values: pa.Array[Any], form: str) -> pa.Array[Any]:
     # Arrow takes the 31st of February for the 2nd of March. Such a day ends up early in the month after a short one.
     early = pc.and_(pc.less_equal(pc.day(times), 3), pc.is_in(pc.month(times), pa.array([3, 5, 7, 10, 12])))
     doubtful = pc.or_(early, pc.less(pc.year(times), 1000))  # and 31.01.24 for a day of the year 24
+    # 01.02.20210:00 for midnight in the year 2021, 01.02.4 for a day of 2004, and 10:00:60 for 10:01.
+    doubtful = pc.or_(doubtful, pc.invert(pc.match_substring_regex(texts, _pattern(form))))
     for text in pc.unique(pc.filter(texts, doubtful)).to_pylist():
         _parsed(text, form)
     return times
+
+
+@cache
+def _pattern(form: str) -> str:
+    """What a time of this form looks like. Arrow takes others too."""
+    pieces = re.findall(r"%.|\s+|[^%\s]+", form)
+    return f"^{''.join(_LOOKS.get(piece, '.+' if piece[0] == '%' else _literal(piece)) for piece in pieces)}$"
+
+
+def _literal(text: str) -> str:
+    return r"\s+" if text.isspace() else re.escape(text)
 
 
 def _each(values: pa.Array[Any], form: str, target: Any, read: Callable[[str, str], date]) -> pa.Array[Any]:
