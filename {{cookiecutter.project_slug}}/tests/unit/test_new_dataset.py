@@ -116,8 +116,8 @@ CASES: dict[str, tuple[str | bytes, Format, list[dict[str, Any]]]] = {
     ),
     "words for null": (
         "a,b\nNA,1\n5,-\n6,2\n",
-        Csv(),
-        [{"a": "NA", "b": "1"}, {"a": "5", "b": "-"}, {"a": "6", "b": "2"}],
+        Csv(nulls=("-", "NA")),
+        [{"a": None, "b": 1}, {"a": 5, "b": None}, {"a": 6, "b": 2}],
     ),
     "numbers of 18 digits": ("a\n123456789012345678\n", Csv(), [{"a": 123456789012345678}]),
     "numbers beyond 64 bits": ("a\n99999999999999999999\n1\n", Csv(), [{"a": "99999999999999999999"}, {"a": "1"}]),

@@ -61,6 +61,8 @@ READ: dict[str, tuple[str | bytes, Csv]] = {
         SEMICOLONS.replace("1234", "1\u202f234"),
         Csv(delimiter=";", thousands="\u202f"),
     ),
+    "a footer": (PLAIN + "Total,,1232.00,\n\nby Ann; all of it\n\n", Csv(footer_rows=2)),
+    "a footer in utf-16": ((PLAIN + "Total").encode("utf-16"), Csv(encoding="utf-16", footer_rows=1)),
     "empty lines": (HEAD + FIRST + "\n" + SECOND + "\n\n\n", Csv()),
     "comments above": ("# by Ann\n# today\n" + PLAIN, Csv(junk_rows=2)),
     "quotes around all": (
@@ -119,6 +121,12 @@ def test_text_keeps_each_sign(note: str, value: str) -> None:
     assert [row[3] for row in read(content.encode(), Csv())] == ["a", value, value]
 
 
+def test_declared_words_are_no_value() -> None:
+    rows = read((PLAIN + "NA, - ,n/a,N/A\n").encode(), Csv(nulls=("NA", "-", "n/a")))
+
+    assert rows == [*ROWS, (None, None, None, "N/A")]
+
+
 REFUSED: dict[str, tuple[str | bytes, Csv, str]] = {
     "a row too long": (PLAIN + "3,,1,a,b\n", Csv(), r"row 2 \(counted from 0\) has 5 values; expected 4, .*'3,,1,a,b'"),
     "a row too short": (HEAD + "1,\n" + SECOND, Csv(), r"row 0 .* has 2 values; expected 4, as the line of names has"),
@@ -143,8 +151,11 @@ REFUSED: dict[str, tuple[str | bytes, Csv, str]] = {
     "a mark and names again": (f"{PLAIN}\ufeff{HEAD}", Csv(), "row 2 .* has the names of the columns again"),
     "a mark within": (f"{PLAIN}\ufeff3,,1,a\n", Csv(), r"'id' has '\\ufeff3' in row 2"),
     "a total": (PLAIN + "Total,,1,\n", Csv(), "'id' has 'Total' in row 2 .* declare id as \"string\""),
-    "NULL": (PLAIN + "3,NULL,NULL,\n", Csv(), "'day' has 'NULL' in row 2 .* declare day as \"string\""),
-    "NA": (PLAIN + "3,,NA,\n", Csv(), "'price' has 'NA' in row 2 .* declare price as \"string\""),
+    "NULL": (PLAIN + "3,NULL,NULL,\n", Csv(), r"'day' has 'NULL' in row 2 .* declare nulls=\('NULL',\)"),
+    "NA": (PLAIN + "3,,NA,\n", Csv(), r"'price' has 'NA' in row 2 .* declare nulls=\('NA',\)"),
+    "another word for nothing": (PLAIN + "3,,na,\n", Csv(nulls=("NA",)), "'price' has 'na' in row 2"),
+    "no total": (PLAIN + "Total,,1,\nby Ann\n", Csv(footer_rows=1), "'id' has 'Total' in row 2"),
+    "a footer within quotes": (PLAIN + '3,,1,"a\nb"\n', Csv(footer_rows=1), "line 4 has a value that begins with"),
     "a null of Postgres": (PLAIN + "3,,\\N,\n", Csv(), r"'price' has '\\\\N' in row 2"),
     "an error of Excel": (PLAIN + "3,,#N/A,\n", Csv(), "'price' has '#N/A' in row 2"),
     "a currency": (PLAIN + "3,,$1.50,\n", Csv(), r"'price' has '\$1.50' .* in the staging model"),
@@ -242,7 +253,11 @@ def test_no_dataset_is_made_of_a_file_that_a_load_would_refuse(tmp_path: Path, c
 
 GUESSED: dict[str, tuple[str | bytes, dict[str, str], str]] = {
     "a line sep=": ("sep=;\r\n" + SEMICOLONS, {"id": "long", "price": "decimal(12,2)"}, ""),
-    "a total": (PLAIN + "Total,,1232.00,\n", {"id": "string"}, "The last row has 'Total, 1232.00' only, as sums have"),
+    "a total": (
+        PLAIN + "Total,,1232.00,\n",
+        {"id": "long"},
+        "It is a guess that the last row is no row of the table: 'Total, 1232.00'",
+    ),
     "a sum": (PLAIN + ",,1232.00,\n", {"id": "long"}, "The last row has '1232.00' only, as sums have"),
     "a total of text": (
         "shop,price\nBonn,1.50\nTotal,1.50\n",
@@ -266,7 +281,12 @@ GUESSED: dict[str, tuple[str | bytes, dict[str, str], str]] = {
     "lines within a name": (PLAIN.replace("note", '"note\n(text)"'), {"id": "long", "note_text": "string"}, ""),
     "codes like numbers": (HEAD + "1E05,,1.50,a\n2E10,,2.50,b\n", {"id": "string"}, ""),
     "zeros in front": (HEAD + "007,,1.50,a\n010,,2.50,b\n", {"id": "string"}, ""),
-    "words for nothing": (PLAIN + "3,NULL,NA,\n", {"id": "long", "day": "string", "price": "string"}, ""),
+    "words for nothing": (
+        PLAIN + "3,NULL,NA,NIL\n",
+        {"id": "long", "day": "date", "price": "decimal(12,2)"},
+        "It is a guess that 'NA', 'NULL' mean no value, in each column. Correct nulls",
+    ),
+    "a sign among words": (HEAD + "1,,1.50,-\n2,,2.50,b\n", {"id": "long", "note": "string"}, ""),
     "other signs": (HEAD + "1,,$1.50,15%\n2,,(2.50),\u22121\n", {"price": "string", "note": "string"}, ""),
     "days in two orders": (HEAD + "1,31/01/2024,1,\n2,02/28/2024,1,\n", {"day": "string"}, ""),
 }

@@ -33,7 +33,7 @@ from lakehouse.formats.bundle import entry
 from lakehouse.landing.land import land
 from lakehouse.loading.load import load
 
-FILES = int(os.environ.get("LAKEHOUSE_TEST_FLIPS", "12"))
+FILES = int(os.environ.get("LAKEHOUSE_TEST_FLIPS", "8"))
 FILE = DatasetFile("odd")
 PLAIN = Csv()
 FOREIGN = Csv(
@@ -73,7 +73,8 @@ def zipped(content: bytes) -> bytes:
 
 
 def as_parquet(**options: Any) -> bytes:
-    schema = pa.schema([("id", pa.int64()), ("at", pa.timestamp("us")), ("price", pa.float64()), ("note", pa.string())])
+    kinds: list[Any] = [pa.int64(), pa.timestamp("us"), pa.float64(), pa.string()]
+    schema = pa.schema([pa.field(name, kind) for name, kind in zip(ROWS[0], kinds, strict=True)])
     out = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(ROWS, schema), out, row_group_size=5, **options)
     return out.getvalue()

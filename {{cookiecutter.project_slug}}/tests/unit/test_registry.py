@@ -246,6 +246,18 @@ def test_the_projects_declarations_break_no_rule(dataset: Any) -> None:
         ({"files": "fhv_{month}.xls", "format": Excel()}, "files='fhv_{month}.xls' does not end in .xlsx or .xlsm. "),
         ({"files": "fhv_{month}.xlsx", "format": Excel(header_row=0)}, "format: header_row=0 is no row. "),
         ({"files": "fhv_{month}.xlsx", "format": Excel(footer_rows=-1)}, "format: footer_rows=-1 is less than 0. "),
+        (
+            {"files": "fhv_{month}.csv", "format": Csv(nulls="NA")},  # type: ignore[arg-type]
+            'format: nulls is of the type str. Write nulls=("NA",).',
+        ),
+        (
+            {
+                "files": "fhv_{month}.csv",
+                "format": Csv(nulls=("NA", "n")),
+                "columns": (Column("is_shared", "boolean"),),
+            },
+            "the column 'is_shared' is boolean, where 'n' means true or false, and nulls has it. Remove it from nulls",
+        ),
         ({"format": Excel(sheet=1)}, 'format: sheet is of the type int. Write sheet="…".'),  # type: ignore[arg-type]
         (
             {"format": JsonLines(encoding="utf-99")},
@@ -393,6 +405,15 @@ def test_a_cursor_of_each_type_is_accepted(kind: str, overlap: Any) -> None:
         (Csv(decimal='"'), "format: decimal and quote are both '\"'. Correct one of them."),
         (Csv(quote="", decimal=","), "format: delimiter and decimal are both ','. Correct one of them."),
         (Csv(quote="", thousands=","), "format: delimiter and thousands are both ','. Correct one of them."),
+        (Csv(footer_rows=-1), "format: footer_rows=-1 is less than 0. Write how many rows to leave out."),
+        (Csv(nulls=("",)), "format: nulls has ''. An empty value is none anyway: remove it."),
+        (Csv(nulls=("NA ",)), "format: nulls has 'NA '. Blanks around a word do not count: remove them."),
+        (Csv(nulls=('"-"',)), "format: nulls has '\"-\"' with the quote '\"' in it. Write the word without quotes."),
+        (
+            Csv(quote="", nulls=("n,a",)),
+            "format: nulls has 'n,a', and delimiter=',' cuts it into two values. Correct one of them.",
+        ),
+        (Csv(nulls=("NA", "n/a", "-", "n,a")), None),
         (Csv(decimal=",", thousands="."), None),
         (Csv(thousands=","), None),
         (Csv(quote="", delimiter=";", decimal=","), None),

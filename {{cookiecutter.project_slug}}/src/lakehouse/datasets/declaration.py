@@ -22,7 +22,7 @@ from lakehouse.datasets.model import STAR, Column, Dataset, Name, normalised
 from lakehouse.datasets.months import Month
 from lakehouse.datasets.parts import Daily, Monthly, Whole
 from lakehouse.datasets.sources import CURSOR_TYPES, Query
-from lakehouse.datasets.types import MOST_DIGITS, TYPES, is_type
+from lakehouse.datasets.types import FALSE, MOST_DIGITS, TRUE, TYPES, is_type
 
 _NAME = re.compile(r"[a-z0-9_]+")
 _TABLE = re.compile(r"raw\.[a-z][a-z0-9_]*")
@@ -74,7 +74,7 @@ _FIELDS: dict[type, dict[str, tuple[type | UnionType, str]]] = {
     Csv: dict.fromkeys(
         ("delimiter", "quote", "encoding", "decimal", "thousands", "times", "dates", "compression"), _TEXT
     )
-    | {"junk_rows": _NUMBER},
+    | {"junk_rows": _NUMBER, "footer_rows": _NUMBER, "nulls": (tuple, '("NA",)')},
     JsonLines: dict.fromkeys(("encoding", "times", "dates", "compression"), _TEXT),
     Excel: {"sheet": _TEXT, "header_row": _NUMBER, "footer_rows": _NUMBER},
     Reader: {"function": (str, '"module:function"')},
@@ -213,8 +213,14 @@ def _either(words: tuple[str, ...]) -> str:
 def _wrong_in_text(columns: tuple[Column, ...], form: Format) -> Iterator[str]:
     """What a file of text can't hold, or its form of times does not say."""
     times = form.times if isinstance(form, Csv | JsonLines) else ""
+    nulls = form.nulls if isinstance(form, Csv) else ()
     for column in columns:
         where = f"the column {column.name!r}"
+        if column.type == "boolean" and (words := [word for word in nulls if str(word).lower() in TRUE + FALSE]):
+            yield (
+                f"{where} is boolean, where {words[0]!r} means true or false, and nulls has it. Remove it from nulls, "
+                "or declare the column as string."
+            )
         if column.type == "binary" or (column.kind == "list" and column.element.type == "binary"):
             text = "list(string)" if column.kind == "list" and isinstance(form, JsonLines) else "string"
             yield f"{where} is {column.type}, and the {form.title} has only text. Declare it as {text}."
@@ -272,8 +278,7 @@ def _wrong_format(form: Format) -> Iterator[str]:
         case Excel():
             if form.header_row < 1:
                 yield f"format: header_row={form.header_row} is no row. Rows are counted from 1."
-            if form.footer_rows < 0:
-                yield f"format: footer_rows={form.footer_rows} is less than 0. Write how many rows to leave out."
+            yield from _wrong_footer(form)
         case Reader():
             yield from _wrong_function(form.function)
         case Parquet():
@@ -298,7 +303,32 @@ def _wrong_text(form: Csv | JsonLines) -> Iterator[str]:
             yield f"format: thousands={form.thousands!r} is not one sign. Write one sign, or leave thousands out."
         if form.junk_rows < 0:
             yield f"format: junk_rows={form.junk_rows} is less than 0. Write how many lines are above the header line."
+        yield from _wrong_footer(form)
         yield from _same_signs(form)
+        yield from _wrong_nulls(form)
+
+
+def _wrong_footer(form: Csv | Excel) -> Iterator[str]:
+    if form.footer_rows < 0:
+        yield f"format: footer_rows={form.footer_rows} is less than 0. Write how many rows to leave out."
+
+
+def _wrong_nulls(form: Csv) -> Iterator[str]:
+    words: tuple[object, ...] = form.nulls
+    for word in words:
+        if not isinstance(word, str):
+            yield f'format: nulls has {word!r}, which is no text. Write "{word}".'
+        elif not word.strip():
+            yield f"format: nulls has {word!r}. An empty value is none anyway: remove it."
+        elif word != word.strip():
+            yield f"format: nulls has {word!r}. Blanks around a word do not count: remove them."
+        elif form.delimiter in word and not form.quote:
+            yield (
+                f"format: nulls has {word!r}, and delimiter={form.delimiter!r} cuts it into two values. Correct one of "
+                "them."
+            )
+        elif form.quote and form.quote in word:
+            yield f"format: nulls has {word!r} with the quote {form.quote!r} in it. Write the word without quotes."
 
 
 def _same_signs(form: Csv) -> Iterator[str]:

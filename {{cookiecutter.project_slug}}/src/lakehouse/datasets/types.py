@@ -10,6 +10,8 @@ TYPES = ("long", "double", "decimal(P,S)", "boolean", "date", "timestamp", "time
 MOST_DIGITS = 38
 _DECIMAL = re.compile(r"decimal\(([0-9]+), ?([0-9]+)\)")
 _LIST = re.compile(r"list\((.+)\)")
+# Words for true and false in text, in any case.
+TRUE, FALSE = ("true", "yes", "t", "y", "1"), ("false", "no", "f", "n", "0")
 
 
 def kind_of(type_: str) -> str:

@@ -26,8 +26,9 @@ class CsvText(io.RawIOBase):
     Arrow does not demand that: it would read `"say "hi""` as `say hi""`, and all rows after a quote that is never
     closed as one value. A quote within a value without quotes is a sign like others: `5" pipe`.
 
-    `content` is decompressed and stays open. `head` is how many lines are not rows. With `checked`, text in UTF-8 is
-    looked at too: it takes longer, and finds bytes that are no text before Arrow sees them.
+    `content` is decompressed and stays open. `head` is how many lines are not rows. The lines of the footer are left
+    out. With `checked`, text in UTF-8 is looked at too: it takes longer, and finds bytes that are no text before
+    Arrow sees them.
     """
 
     def __init__(self, declared: Csv, content: Any, head: int, *, checked: bool = False) -> None:
@@ -35,6 +36,7 @@ class CsvText(io.RawIOBase):
         self._decoder = None if is_utf8(declared.encoding) else codecs.getincrementaldecoder(declared.encoding)()
         self._checked = codecs.getincrementaldecoder("utf-8")() if checked else None
         self._head, self._line = head, 1
+        self._tail = b""  # the last lines so far: they may be the footer
         self._ready, self._at_end = b"", False
         self._quote = declared.quote.encode()
         self._held = b""  # quotes at the end of a block: what they mean is decided by the sign after them
@@ -74,7 +76,17 @@ class CsvText(io.RawIOBase):
         self._ready = b"\n" + rest
 
     def _next(self) -> bytes:
-        """The next block, as UTF-8."""
+        """The next block, as UTF-8, without lines of the footer."""
+        if not self._declared.footer_rows:
+            return self._next_block()
+        while True:
+            text = self._tail + self._next_block()
+            place = _last_lines(text, self._declared.footer_rows)
+            self._tail = text[place:]
+            if place or self._at_end:
+                return text[:place]
+
+    def _next_block(self) -> bytes:
         while True:
             block = bytes(self._content.read(BLOCK))
             self._at_end = not block
@@ -200,6 +212,18 @@ def is_utf8(encoding: str) -> bool:
 def _lines_in(text: bytes) -> int:
     """How many line ends; a lone carriage return is one only in a text without others."""
     return text.count(b"\n") or text.count(b"\r")
+
+
+def _last_lines(text: bytes, count: int) -> int:
+    """Where the last lines that are not blank begin; 0 if there are fewer, or just as many."""
+    end = len(text)
+    while end > 0:
+        start = max(text.rfind(b"\n", 0, end), text.rfind(b"\r", 0, end)) + 1
+        count -= bool(text[start:end].strip())
+        if not count:
+            return start
+        end = start - 1
+    return 0
 
 
 def _excerpt(text: bytes, place: int) -> str:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyarrow import compute
 
 from lakehouse.datasets.model import Column
-from lakehouse.datasets.types import digits_of
+from lakehouse.datasets.types import FALSE, TRUE, digits_of
 from lakehouse.formats.buffers import ends_and_bytes
 
 # its stubs know no plain Python values
@@ -27,8 +27,6 @@ _ARROW_TYPES: dict[str, Any] = {
     "string": pa.string(),
     "binary": pa.binary(),
 }
-# Words for true and false in text, in any case.
-TRUE, FALSE = ("true", "yes", "t", "y", "1"), ("false", "no", "f", "n", "0")
 _LAST_BLANK, _FIRST_BEYOND_ASCII = 32, 128
 # As many digits as a decimal has at most, on both sides of the point.
 _DECIMAL_TEXT = r"^[+-]?[0-9]{0,38}(\.[0-9]{0,38})?$"

@@ -12,7 +12,7 @@ import pyarrow as pa
 from lakehouse.datasets.formats import Csv, Format
 from lakehouse.datasets.model import Column
 from lakehouse.loading.convert import converted, is_text
-from lakehouse.loading.spelling import plain
+from lakehouse.loading.spelling import WORDS_FOR_NOTHING, plain
 
 _DAYS = ("%Y-%m-%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%Y/%m/%d", "%Y%m%d", "%d.%m.%y")
 _CLOCKS = ("%H:%M:%S", "%H:%M", "%I:%M:%S %p", "%I:%M %p")
@@ -40,6 +40,8 @@ def hint(column: Column, value: pa.Array[Any], declared: Format) -> str:
             converted(column, plain(value, column, replace(declared, **changes)))
             says = ", ".join(f"{name}={sign!r}" for name, sign in changes.items())
             return f" If all of the file is written so, declare {says}."
+    if (word := str(value[0].as_py()).strip()) in WORDS_FOR_NOTHING:
+        return f" If {word!r} means that there is no value, declare nulls=({word!r},)."
     return (
         f' If such values may come, declare {column.name} as "string", and convert it in the staging model; or set '
         'on_bad_rows="set aside".'

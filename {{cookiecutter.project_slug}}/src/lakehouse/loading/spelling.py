@@ -18,6 +18,8 @@ from lakehouse.loading.convert import trimmed
 # its stubs know no plain Python values
 pc: Any = compute
 
+# How programs write that there is no value.
+WORDS_FOR_NOTHING = ("NA", "N/A", "n/a", "#N/A", "NULL", "null", "None", "\\N", "-", "--")
 _UTC = pa.timestamp("us", tz="UTC")
 _TIME = "%Y-%m-%d %H:%M:%S"
 _LOOKS = {
@@ -32,9 +34,12 @@ _EXAMPLE = datetime(2024, 1, 31, 23, 59, 59, tzinfo=UTC)
 def plain(values: pa.Array[Any], column: Column, declared: Format) -> pa.Array[Any]:
     """A column's text with a point in numbers, and dates and times as such. Other columns stay as they are.
 
+    What is declared as a word for no value is null.
+
     Raises:
         pa.ArrowInvalid: a value that is not spelled as declared.
     """
+    values = without_nulls(values, declared)
     if isinstance(declared, Csv) and _has_other_signs(declared) and column.kind in ("long", "double", "decimal"):
         return _numbers(values, declared)
     times, dates = form_of_times(declared), form_of_dates(declared)
@@ -48,6 +53,15 @@ def plain(values: pa.Array[Any], column: Column, declared: Format) -> pa.Array[A
         days: pa.Array[Any] = pc.replace_substring_regex(values, r"^(\d{4}-\d{2}-\d{2}) 00:00:00$", r"\1")
         return days
     return values
+
+
+def without_nulls(values: pa.Array[Any], declared: Format) -> pa.Array[Any]:
+    """A column's text with null in place of the words that are declared for it; blanks around them do not count."""
+    if not isinstance(declared, Csv) or not declared.nulls:
+        return values
+    is_null = pc.is_in(pc.utf8_trim_whitespace(values), pa.array(declared.nulls))
+    found: pa.Array[Any] = pc.if_else(is_null, pa.scalar(None, pa.string()), values)
+    return found
 
 
 def form_of_times(declared: Format) -> str:

@@ -12,6 +12,7 @@ from pyarrow import compute
 from lakehouse.datasets.formats import Csv, Excel, JsonLines
 from lakehouse.datasets.types import MOST_DIGITS, kind_of
 from lakehouse.formats.protocol import row_from_0
+from lakehouse.loading.spelling import WORDS_FOR_NOTHING
 from lakehouse.scaffold.spellings import DAYS, MIDNIGHTS, NUMBERS, PAIRS, TIMES, Numbers, Times, have_zones
 
 # its stubs know no plain Python values
@@ -53,6 +54,7 @@ class Texts:
     digits: int = 0
     zeros: tuple[int, str] | None = None
     first: str = ""
+    nothing: set[str] = field(default_factory=set)  # words among them that mean no value in other columns
 
     @property
     def filled(self) -> int:
@@ -74,6 +76,7 @@ class Texts:
             if not self.first:
                 self.first = found[0].as_py()
                 self._drop(found.slice(0, ENOUGH))
+            self.nothing |= set(found.filter(pc.is_in(found, pa.array(WORDS_FOR_NOTHING))).to_pylist())
             self._tally(texts, found, counts)
             self._measure(found)
         self.rows += len(values)

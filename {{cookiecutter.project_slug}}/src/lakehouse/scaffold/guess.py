@@ -23,6 +23,7 @@ from lakehouse.errors import RefusedError
 from lakehouse.formats import open_reader
 from lakehouse.formats.protocol import BatchReader
 from lakehouse.loading.conform import Conformer, plan
+from lakehouse.loading.spelling import without_nulls
 from lakehouse.scaffold.columns import TextFormat, Texts, Typed, spelled, typed, typed_by_file, wider, widest
 from lakehouse.scaffold.form import TOTAL, as_declared, form_of, same_form
 from lakehouse.scaffold.key import candidates, key_of
@@ -179,24 +180,60 @@ class Steps:
             yield from (b for b in reader.batches([n for n in wanted if n in reader.schema.names]) if len(b))
 
     def _types_of_text(self) -> tuple[dict[str, Typed], tuple[str, ...]]:
-        assert isinstance(self.declared, TextFormat)  # noqa: S101 - for the type checker; the caller asked
-        seen = {name: Texts() for name in self.present if name or self._blank == 1}
-        ends = Ends()
-        for sample in self.samples:
-            for batch in self._batches(sample, list(seen)):
-                self.rows += len(batch)
-                ends.add(batch)
-                for name in batch.schema.names:
-                    seen[name].add(batch.column(name))
-            ends.end()
+        seen, ends = self._texts()
+        told: tuple[str, ...] = ()
+        if isinstance(self.declared, Csv) and ends.totals == len(self.samples):
+            told += (ends.guess,)
+            self.declared = replace(self.declared, footer_rows=1)
+            seen, ends = self._texts()
+        if isinstance(self.declared, Csv) and (nulls := self._nulls(self.declared, seen)):
+            words = ", ".join(map(repr, nulls))
+            note = (
+                f"It is a guess that {words} {'means' if len(nulls) == 1 else 'mean'} no value, in each "
+                "column. Correct nulls if it is a value elsewhere."
+            )
+            told += (note,)
+            self.declared = replace(self.declared, nulls=nulls)
+            seen, ends = self._texts()
         self._require_rows()
         if (self._blank and "" not in seen) or not seen.get("", Texts(rows=1)).filled:
             # a delimiter at the end of each line makes a column without name and values
             seen.pop("", None)
             self.left_out[""] = f"{self._blank} of the columns have no name" if self._blank > 1 else "it has no name"
-        self.declared, told = spelled(seen.values(), self.declared)
+        assert isinstance(self.declared, TextFormat)  # noqa: S101 - for the type checker; the caller asked
+        self.declared, others = spelled(seen.values(), self.declared)
+        told += others
         told += ends.notes() if isinstance(self.declared, Csv) else ()
         return {name: typed(texts, self.declared) for name, texts in seen.items()}, told
+
+    def _texts(self) -> tuple[dict[str, Texts], Ends]:
+        """What the columns have, by the form that is known so far, and how the samples end."""
+        seen = {name: Texts() for name in self.present if name or self._blank == 1}
+        ends = Ends()
+        self.rows = 0
+        for sample in self.samples:
+            for batch in self._batches(sample, list(seen)):
+                self.rows += len(batch)
+                ends.add(batch)
+                for name in batch.schema.names:
+                    seen[name].add(without_nulls(batch.column(name), self.declared))
+            ends.end()
+        return seen, ends
+
+    def _nulls(self, declared: Csv, seen: dict[str, Texts]) -> tuple[str, ...]:
+        """The words for no value without which a column would be text; none if it is text all the same."""
+        words: set[str] = set().union(*(texts.nothing for texts in seen.values()))
+        if not words:
+            return ()
+        self.declared = replace(declared, nulls=tuple(sorted(words)))
+        without, _ = self._texts()
+        self.declared = declared
+        types = [
+            {name: typed(texts, spelled(columns.values(), declared)[0]).type for name, texts in columns.items()}
+            for columns in (seen, without)
+        ]
+        helped = [name for name in seen if types[0][name] == "string" != types[1][name]]
+        return tuple(sorted(set().union(*(seen[name].nothing for name in helped))))
 
     def _types_of_parquet(self) -> tuple[dict[str, Typed], tuple[str, ...]]:
         found: dict[str, Typed] = {}
@@ -388,6 +425,7 @@ class Ends:
         self._empty = 0
         self._last: list[str] = []
         self._totals: list[list[str]] = []
+        self.totals, self.guess = 0, ""  # of how many samples the last row has the word for a total, and what to tell
         self._fewest, self._fewest_before = 1 << 30, 1 << 30  # values in a row, and in a row before the last one
 
     def add(self, batch: pa.RecordBatch) -> None:
@@ -409,6 +447,12 @@ class Ends:
     def end(self) -> None:
         """The sample ends."""
         filled = [value for value in self._last if value.strip()]
+        if filled and TOTAL.fullmatch(filled[0].strip()) and len(filled) < len(self._last):
+            self.totals += 1
+            self.guess = (
+                f"It is a guess that the last row is no row of the table: {', '.join(filled)[:80]!r}. Every file loses "
+                "one row; if others have no total, correct footer_rows."
+            )
         if filled and (
             TOTAL.fullmatch(filled[0].strip())
             or (len(filled) * 2 <= len(self._last) and len(filled) < self._fewest_before)
