@@ -524,6 +524,12 @@ def test_a_sheet_of_an_excel_file_is_read_below_its_names(tmp_path: Path) -> Non
     assert 'format=Excel(sheet="Sheet", header_row=3)' in declaration(found)
 
 
+def test_a_word_for_null_is_declared_as_the_formatter_writes_it(tmp_path: Path) -> None:
+    (tmp_path / "own.csv").write_text("a,b\n1,x\nNA,y\n")
+
+    assert 'format=Csv(nulls=("NA",)),' in declaration(guess("own", [tmp_path / "own.csv"]))
+
+
 @pytest.mark.parametrize(
     ("below", "footer"),
     [

@@ -136,6 +136,8 @@ def settings_of(declared: Format | Monthly | Daily | Whole | Query) -> list[str]
 
 def literal(value: object) -> str:
     """A value as Python has it; text in the quotes that the formatter prefers."""
+    if isinstance(value, tuple):
+        return f"({', '.join(map(literal, value))}{',' * (len(value) == 1)})"
     written = repr(value)
     return f'"{written[1:-1]}"' if written[0] == "'" and '"' not in written else written
 
