@@ -62,7 +62,7 @@ long: install ## The tests that search, at length, in a baked project (an hour)
 	@project=$$($(call bake,long)) && $(MAKE) --no-print-directory -C "$$project" long
 
 integration: install ## The stack's suites, in a baked project
-	@project=$$($(call bake,integration)) && $(MAKE) --no-print-directory -C "$$project" integration
+	@project=$$($(call bake,tests)) && $(MAKE) --no-print-directory -C "$$project" integration
 
 bench: install ## The benchmarks, in a baked project
 	@project=$$($(call bake,demo)) && $(MAKE) --no-print-directory -C "$$project" bench
@@ -75,11 +75,11 @@ lint: install ## ruff, mypy and a check of the words here, then every linter of 
 	$(BIN)/ruff format --check hooks tests
 	$(BIN)/mypy
 	$(BIN)/python -m tests.words
-	@project=$$($(call bake,lint)) && $(MAKE) --no-print-directory -C "$$project" lint
+	@project=$$($(call bake,tests)) && $(MAKE) --no-print-directory -C "$$project" lint
 
 fix: install ## Repair what make lint can repair, here and in the project's files
 	$(BIN)/ruff check --fix hooks tests
 	$(BIN)/ruff format hooks tests
-	@project=$$($(call bake,lint)) && ruff="$(CURDIR)/$(BIN)/ruff" && cd '{{cookiecutter.project_slug}}' && \
+	@project=$$($(call bake,tests)) && ruff="$(CURDIR)/$(BIN)/ruff" && cd '{{cookiecutter.project_slug}}' && \
 	    $$ruff check --fix --config "$$project/pyproject.toml" src tests benchmarks deploy && \
 	    $$ruff format --config "$$project/pyproject.toml" src tests benchmarks deploy

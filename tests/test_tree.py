@@ -25,6 +25,12 @@ TOP = {
 Bake = Callable[..., BakedProject]
 
 
+@pytest.fixture(scope="module")
+def project(template: Template, tmp_path_factory: pytest.TempPathFactory) -> BakedProject:
+    """A bake with the default answers, for reading."""
+    return template.bake(tmp_path_factory.mktemp("baked"))
+
+
 @pytest.mark.parametrize("target", ["embedded", "trino"])
 def test_a_bake_is_exactly_the_tracked_files_and_what_the_hook_makes(
     template: Template, bake: Bake, target: str
@@ -36,17 +42,13 @@ def test_a_bake_is_exactly_the_tracked_files_and_what_the_hook_makes(
     assert f"LAKEHOUSE_TARGET={target}\n" in project.read(".env")
 
 
-def test_only_what_people_read_or_set_is_rendered(template: Template, bake: Bake) -> None:
-    project = bake()
-
+def test_only_what_people_read_or_set_is_rendered(template: Template, project: BakedProject) -> None:
     changed = {name for name in template.files() if (project.path / name).read_bytes() != template.source(name)}
 
     assert changed == RENDERED
 
 
-def test_nothing_of_the_template_is_left_in_names_or_texts(bake: Bake) -> None:
-    project = bake()
-
+def test_nothing_of_the_template_is_left_in_names_or_texts(project: BakedProject) -> None:
     for name in project.files():
         assert "cookiecutter" not in name.lower()
         assert b"cookiecutter" not in (project.path / name).read_bytes().lower(), name
@@ -67,16 +69,13 @@ def test_copy_patterns_match_files_one_by_one_and_never_a_folder(template: Templ
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes are a POSIX matter")
-def test_modes_survive_the_bake(template: Template, bake: Bake) -> None:
-    project = bake()
-
+def test_modes_survive_the_bake(template: Template, project: BakedProject) -> None:
     for name in template.files():
         runs_here = os.access(template.path / PROJECT_DIR / name, os.X_OK)
         assert os.access(project.path / name, os.X_OK) == runs_here, name
 
 
-def test_docs_speak_of_this_project_and_of_no_machine(template: Template, bake: Bake) -> None:
-    project = bake()
+def test_docs_speak_of_this_project_and_of_no_machine(template: Template, project: BakedProject) -> None:
     of_a_machine = re.compile(r"/(?:home|root|Users|tmp|work)/[a-z]")
 
     for name in sorted(template.files()):

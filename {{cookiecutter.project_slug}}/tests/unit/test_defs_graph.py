@@ -115,10 +115,13 @@ CONTRACT: dict[str, list[Any]] = {
 }
 
 
-@pytest.mark.parametrize("target", ["embedded", "trino"])
-def test_the_asset_graph_is_as_agreed_and_loads_without_services(tmp_path: Path, target: str) -> None:
-    found = Project(tmp_path, {"LAKEHOUSE_TARGET": target}).ask(DESCRIBE)
+@pytest.fixture(scope="module", params=["embedded", "trino"])
+def found(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """What Dagster finds in the project."""
+    return Project(tmp_path_factory.mktemp("graph"), {"LAKEHOUSE_TARGET": request.param}).ask(DESCRIBE)
 
+
+def test_the_asset_graph_is_as_agreed_and_loads_without_services(found: Any) -> None:
     # Assets of one's own may be beside those of the contract, in a job or in none.
     jobs = {name: set(assets) & set(CONTRACT) for name, assets in found["jobs"].items()}
     assert {key: found["nodes"].get(key) for key in CONTRACT} == CONTRACT
@@ -133,8 +136,8 @@ def test_the_asset_graph_is_as_agreed_and_loads_without_services(tmp_path: Path,
     assert jobs["publish"] == jobs["dbt_only"] | {"published/gold"}
 
 
-def test_each_kind_of_parts_has_a_job_of_exactly_its_datasets(tmp_path: Path) -> None:
-    jobs = Project(tmp_path, {}).ask(DESCRIBE)["jobs"]
+def test_each_kind_of_parts_has_a_job_of_exactly_its_datasets(found: Any) -> None:
+    jobs = found["jobs"]
 
     names = {"bronze_months": MONTHLY, "bronze_days": DAILY, "bronze_whole": WHOLE}
     assert {name: set(jobs.get(name, [])) for name in names} == names
