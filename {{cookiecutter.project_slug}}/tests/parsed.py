@@ -26,7 +26,7 @@ def give_parse(variables: Mapping[str, str]) -> None:
     """
     settings = Settings.model_validate(dict(variables))
     # dbt starts from no parse that was made with other values of what its profile reads
-    profile = {name: value for name, value in dbt_environment(settings).items() if name.startswith("TRINO_")}
+    profile = {name: value for name, value in dbt_environment(settings).items() if name.startswith("TRINO_") and value}
     parsed = parse_home(settings.target, tuple(sorted(profile.items())))
     home = settings.home / "dbt"
     (home / settings.target).mkdir(parents=True, exist_ok=True)
