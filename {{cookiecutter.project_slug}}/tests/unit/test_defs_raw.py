@@ -14,6 +14,7 @@ from tests.unit.failing_catalog import failing_catalog
 
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
+from lakehouse.datasets.registry import DATASETS
 from lakehouse.defs.dbt.events import described
 from lakehouse.errors import ServiceError
 from lakehouse.settings import Settings
@@ -93,6 +94,21 @@ def test_checks_report_only_what_they_looked_at(lake: Lake) -> None:
     # a file that the table holds is not opened again, so nobody has seen its columns
     assert again.keys() == ALL_CHECKS - {"columns_are_declared"}
     assert alone == {"rows_match_file": True}
+
+
+def test_a_month_that_was_never_published_needs_no_table(lake: Lake, tmp_path: Path) -> None:
+    from lakehouse.defs.landing.assets import landing_asset
+    from lakehouse.defs.raw.assets import raw_asset
+    from lakehouse.defs.resources import resources
+
+    (tmp_path / "published").mkdir()
+    settings = lake.settings.model_copy(update={"tlc_source": str(tmp_path / "published")})
+    assets = [landing_asset(DATASETS["green"]), raw_asset(DATASETS["green"])]
+    with dg.DagsterInstance.ephemeral() as instance:
+        done = dg.materialize(assets, partition_key="2024-01-01", resources=resources(settings), instance=instance)
+
+    assert done.success
+    assert done.get_asset_check_evaluations() == []
 
 
 def test_columns_that_changed_since_the_load_before_are_reported(lake: Lake) -> None:

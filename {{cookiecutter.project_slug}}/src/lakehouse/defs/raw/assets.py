@@ -158,8 +158,7 @@ def raw_asset(dataset: Dataset) -> dg.AssetsDefinition:
             if context.selected_asset_check_keys:
                 with trino.engine() as engine:
                     looked_at = results if context.selected_asset_keys else newest_load(engine, dataset)
-                    with service_errors(iceberg):
-                        columns = columns_result(iceberg.load_table(dataset.table), key, looked_at)
+                    columns = columns_result(iceberg, dataset, key, looked_at)
                     for check in (*check_results(engine, zone, dataset, key, looked_at), columns):
                         if check and dg.AssetCheckKey(key, check.check_name or "") in context.selected_asset_check_keys:
                             yield check

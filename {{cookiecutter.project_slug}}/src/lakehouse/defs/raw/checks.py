@@ -8,8 +8,8 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+from pyiceberg.catalog import Catalog
 from pyiceberg.schema import Schema
-from pyiceberg.table import Table
 
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.model import Dataset
@@ -18,6 +18,7 @@ from lakehouse.engines import Engine
 from lakehouse.errors import LandingError
 from lakehouse.formats.bundle import rows_of
 from lakehouse.history.history import history
+from lakehouse.iceberg.catalog import service_errors
 from lakehouse.landing import Landing
 from lakehouse.loading.result import LoadResult
 
@@ -89,10 +90,20 @@ def check_results(
         yield result("few_nulls", {p: share for p, share in nulls.items() if share > NULL_SHARE}, nulls)
 
 
-def columns_result(table: Table, asset: dg.AssetKey, loaded: Sequence[LoadResult]) -> dg.AssetCheckResult | None:
-    """Compare the table's columns with those before the first of these loads. None if there is no state before it."""
+def columns_result(
+    catalog: Catalog, dataset: Dataset, asset: dg.AssetKey, loaded: Sequence[LoadResult]
+) -> dg.AssetCheckResult | None:
+    """Compare the table's columns with those before the first of these loads. None if there is no state before it.
+
+    Raises:
+        ServiceError: the catalog does not answer.
+    """
     made = next((result.snapshot_id for result in loaded if result.snapshot_id), None)
-    snapshot = table.snapshot_by_id(made) if made else None
+    if made is None:  # also where there is no table yet
+        return None
+    with service_errors(catalog):
+        table = catalog.load_table(dataset.table)
+    snapshot = table.snapshot_by_id(made)
     parent = table.snapshot_by_id(snapshot.parent_snapshot_id or 0) if snapshot else None
     if parent is None or parent.schema_id is None:
         return None
