@@ -1,4 +1,4 @@
-"""What was built and tested of which snapshots: publishing shows nothing else.
+"""What was built and tested of which snapshots: publishing shows nothing else, and a build repeats none of it.
 
 Each run of dbt notes, for each model, seed and test that succeeded, the snapshots of its own table and of the tables
 that it reads. A state is tested if these notes are about the snapshots that are current now, for every model, seed and
@@ -10,8 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,8 @@ from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Operation
 
-from lakehouse.iceberg.catalog import service_errors
+from lakehouse.dbt_environment import dbt_settings
+from lakehouse.iceberg.catalog import service_errors, table_names
 from lakehouse.locks import held
 from lakehouse.settings import Settings, project_dir
 
@@ -29,10 +32,24 @@ PASSED = frozenset({"success", "pass", "warn"})
 _NODES = frozenset({"model", "seed", "test"})
 _SOURCES = frozenset({".sql", ".yml", ".yaml", ".csv", ".md", ".py"})
 _NOT_SOURCES = frozenset({"target", "logs", "dbt_packages"})
-_PACKAGES = ("dbt-core", "dbt-duckdb", "dbt-trino")
+_PACKAGES = ("dbt-core", "dbt-duckdb", "dbt-trino", "duckdb")
 _LOCK_SECONDS = 60.0
+_ENV_VAR = re.compile(r"env_var\(\s*['\"](\w+)")
+# How we connect: it changes no row, and a hash of a password is not for a file.
+_CONNECTION = frozenset({"LAKEHOUSE_HOME", "TRINO_URL", "TRINO_USER", "TRINO_PASSWORD", "TRINO_CA_FILE"})
+# What reads something else than tables: the clock, chance, files.
+_CHANGES_BY_ITSELF = re.compile(
+    r"\bnow\(\)|\bcurrent_(date|time|timestamp)\b|\bcurrent_localtime|\blocaltime|\bget_current_|\btoday\(\)|\bsysdate\b"
+    r"|\brun_started_at\b|\binvocation_id\b|\bmodules\.datetime\b|\bunixepoch\b"
+    r"|\b(random|rand|uuid\w*|gen_random_uuid|shuffle)\(|\btablesample\b|\busing sample\b|\bnextval\("
+    r"|\bread_(csv|parquet|json|ndjson|text|blob|xlsx)\w*\(|\bparquet_scan\(|\bglob\(|\bfrom\s+'[^'\s]+'",
+    re.IGNORECASE,
+)
+# A selection that is a name, with its parents or children.
+_SIMPLE = re.compile(r"\d*\+?(\w+)\+?\d*")
 
-Snapshots = Mapping[str, int | None]
+# Of a table: its current snapshot, its identity and its columns. An empty table has no snapshot, and may change.
+State = tuple[int | None, str, int]
 
 
 @dataclass(frozen=True)
@@ -48,32 +65,56 @@ class Untested:
     tests: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Proven:
+    """A state that a build has made and tested: when, in UTC, and what its tests warned of."""
+
+    at: str
+    warnings: tuple[str, ...]
+
+
 def fingerprint(settings: Settings) -> str:
-    """A hash of dbt's files, the target and the versions of dbt."""
-    root = project_dir() / "dbt"
+    """A hash of dbt's files, of the settings that they read, of the target and of the versions of dbt."""
     digest = hashlib.sha256(settings.target.encode())
     for package in _PACKAGES:
         digest.update(version(package).encode())
+    variables: set[str] = set()
+    for name, content in _files():
+        digest.update(name.encode() + b"\0" + content + b"\0")
+        variables.update(_ENV_VAR.findall(content.decode(errors="replace")))
+    values = dbt_settings(settings)
+    for variable in sorted((variables & values.keys()) - _CONNECTION):
+        digest.update(f"{variable}={values[variable]}\0".encode())
+    return digest.hexdigest()[:16]
+
+
+def _files() -> Iterator[tuple[str, bytes]]:
+    """Each file of dbt's that says what is made: its path below dbt, and its bytes."""
+    root = project_dir() / "dbt"
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if name not in _NOT_SOURCES and not name.startswith("."))
         for name in sorted(names):
             file = Path(folder, name)
             if file.suffix in _SOURCES:
-                digest.update(str(file.relative_to(root)).encode() + b"\0" + file.read_bytes() + b"\0")
-    return digest.hexdigest()[:16]
+                yield str(file.relative_to(root)), file.read_bytes()
 
 
 @dataclass(frozen=True)
 class Begun:
-    """What a run of dbt begins with: dbt's files, and the current snapshots of the raw tables."""
+    """What a run of dbt begins with: dbt's files, and all tables as they are."""
 
     fingerprint: str
-    raw: Snapshots
+    tables: Mapping[str, State]
 
 
-def begin(settings: Settings, raw: Snapshots) -> Begun:
-    """Remember what dbt is about to read. `raw` are the current snapshots of the raw tables."""
-    return Begun(fingerprint(settings), raw)
+def begin(settings: Settings, catalog: Catalog) -> Begun:
+    """Remember what dbt is about to read.
+
+    Raises:
+        ServiceError: the catalog does not answer.
+    """
+    with service_errors(catalog):
+        return Begun(fingerprint(settings), _states(catalog, table_names(catalog)))
 
 
 def note(
@@ -90,8 +131,8 @@ def note(
         catalog: knows the snapshots.
         manifest: dbt's.
         results: dbt's, `unique_id` and `status` of each node that ran.
-        begun: what `begin` gave before dbt began. If a raw table or a file of dbt changed since, the notes are about it
-            as it was, so what reads it is not tested.
+        begun: what `begin` gave before dbt began. A table that this run did not make, or a file of dbt, may have
+            changed since. The notes are about it as it was, so what reads it is not tested.
 
     Raises:
         ServiceError: the catalog does not answer.
@@ -101,15 +142,103 @@ def note(
     ended = {
         str(result["unique_id"]): result["status"] in PASSED for result in results if result["status"] != "skipped"
     }
-    current: dict[str, int | None] = {**_current(catalog, {t for n in ended for t in reads.get(n, ())}), **begun.raw}
+    made = {table for name in ended.keys() & reads.keys() for table in _own(manifest, name)}
+    with service_errors(catalog):
+        state = {**begun.tables, **_states(catalog, made)}
     _file(settings).parent.mkdir(parents=True, exist_ok=True)
     with held(_file(settings).with_suffix(".lock"), "The notes of what was tested", wait=_LOCK_SECONDS):
         known = _read(settings)
         nodes: dict[str, Any] = known["nodes"] if known.get("fingerprint") == begun.fingerprint else {}
         notes = {name: nodes.get(name) for name in reads}
         for name in ended.keys() & notes.keys():
-            notes[name] = {table: current[table] for table in reads[name]} if ended[name] else None
-        _write(settings, {"fingerprint": begun.fingerprint, "versions": model_versions_of(manifest), "nodes": notes})
+            notes[name] = {table: state.get(table) for table in reads[name]} if ended[name] else None
+        warned: dict[str, str] = {name: text for name, text in known.get("warnings", {}).items() if name not in ended}
+        warned |= {
+            str(result["unique_id"]): warning_of(manifest["nodes"].get(result["unique_id"], {}), result)
+            for result in results
+            if result["status"] == "warn"
+        }
+        _write(
+            settings,
+            {
+                "at": datetime.now(UTC).isoformat(timespec="seconds"),
+                "fingerprint": begun.fingerprint,
+                "versions": model_versions_of(manifest),
+                "nodes": notes,
+                "warnings": {name: text for name, text in sorted(warned.items()) if name in notes},
+            },
+        )
+
+
+def nothing_new(settings: Settings, catalog: Catalog, *, select: str | None, data_tests: bool) -> Proven | None:
+    """The state that is there, if a full build would make the same rows and its tests have passed on them; else None.
+
+    The notes must be about dbt's files as they are. Each table that a model, seed or test reads or makes must still have
+    the snapshot and the columns of its note. A project whose SQL reads the clock, chance or files has no such
+    state: what it makes depends on more than its tables.
+
+    Args:
+        settings: of the target.
+        catalog: knows the snapshots.
+        select: dbt's selection. One that is more than names, each with its parents or children, is for dbt to read.
+        data_tests: the tests must have passed too.
+
+    Raises:
+        ServiceError: the catalog does not answer.
+    """
+    known = _read(settings)
+    notes: dict[str, dict[str, list[Any] | None] | None] = known.get("nodes", {})
+    if (
+        not notes
+        or known["fingerprint"] != fingerprint(settings)
+        or not _selects(select, notes)
+        or _changes_by_itself()
+    ):
+        return None
+    wanted = [seen for name, seen in notes.items() if data_tests or not name.startswith("test.")]
+    tables: dict[str, Table] = {}
+    with service_errors(catalog):
+        for seen in wanted:
+            for name, state in (seen or {}).items():
+                if name not in tables and (table := _table(catalog, name)):
+                    tables[name] = table
+                if state is None or not _is_in(tables.get(name), state):
+                    return None
+    if None in wanted:
+        return None
+    return Proven(str(known["at"]), tuple(known["warnings"].values()) if data_tests else ())
+
+
+def _selects(select: str | None, notes: Mapping[str, Any]) -> bool:
+    """Whether a selection is all, or of names that we know."""
+    names = {name.split(".")[2] for name in notes}
+    words = [_SIMPLE.fullmatch(word) for word in select.split()] if select else []
+    return select is None or (bool(words) and all(word and word[1] in names for word in words))
+
+
+def _changes_by_itself() -> bool:
+    return any(
+        _CHANGES_BY_ITSELF.search(content.decode(errors="replace"))
+        for name, content in _files()
+        if name.endswith((".sql", ".yml", ".yaml"))
+    )
+
+
+def _is_in(table: Table | None, state: Sequence[Any]) -> bool:
+    """Whether a table has the rows and columns that were noted."""
+    if table is None:
+        return False
+    snapshot, identity, columns = state
+    return (str(table.metadata.table_uuid), table.metadata.current_schema_id) == (identity, columns) and holds(
+        table, snapshot
+    )
+
+
+def warning_of(node: Mapping[str, Any], result: Mapping[str, Any]) -> str:
+    """What a test that only warns found, and what it means where its yml says so."""
+    meaning = " ".join(str(node.get("description") or "").split())
+    name = str(result["unique_id"]).split(".")[2]
+    return f"{name}: {result.get('message')}" + (f". {meaning}" if meaning else "")
 
 
 def untested(settings: Settings, tables: Sequence[Table]) -> Untested | None:
@@ -118,7 +247,7 @@ def untested(settings: Settings, tables: Sequence[Table]) -> Untested | None:
     A snapshot that only wrote the same rows to other files is as good as the one before it.
     """
     known = _read(settings)
-    notes: dict[str, dict[str, int | None] | None] = known.get("nodes", {})
+    notes: dict[str, dict[str, list[Any] | None] | None] = known.get("nodes", {})
     if known.get("fingerprint") != fingerprint(settings):
         notes = dict.fromkeys(notes)
     by_name = {".".join(table.name()): table for table in tables}
@@ -126,7 +255,7 @@ def untested(settings: Settings, tables: Sequence[Table]) -> Untested | None:
     models: list[str] = []
     tests: list[str] = []
     for node, seen in notes.items():
-        moved = {t for t, snapshot in (seen or {}).items() if not holds(by_name.get(t), snapshot)}
+        moved = {t for t, state in (seen or {}).items() if not holds(by_name.get(t), state[0] if state else None)}
         if seen is not None and not moved:
             continue
         changed |= moved
@@ -204,15 +333,26 @@ def _tables(manifest: Mapping[str, Any], name: str, *, parents: bool = True) -> 
             yield from _tables(manifest, parent, parents=False)
 
 
-def _current(catalog: Catalog, names: set[str]) -> dict[str, int | None]:
-    found: dict[str, int | None] = {}
-    with service_errors(catalog):
-        for name in names:
-            try:
-                found[name] = catalog.load_table(name).metadata.current_snapshot_id
-            except (NoSuchTableError, NoSuchNamespaceError):
-                found[name] = None
+def _own(manifest: Mapping[str, Any], name: str) -> Iterator[str]:
+    """The table that a model or seed makes."""
+    if manifest["nodes"][name]["resource_type"] in {"model", "seed"}:
+        yield from _tables(manifest, name, parents=False)
+
+
+def _states(catalog: Catalog, names: Iterable[str]) -> dict[str, State]:
+    found: dict[str, State] = {}
+    for name in names:
+        if table := _table(catalog, name):
+            metadata = table.metadata
+            found[name] = (metadata.current_snapshot_id, str(metadata.table_uuid), metadata.current_schema_id)
     return found
+
+
+def _table(catalog: Catalog, name: str) -> Table | None:
+    try:
+        return catalog.load_table(name)
+    except (NoSuchTableError, NoSuchNamespaceError):
+        return None
 
 
 def holds(table: Table | None, snapshot_id: int | None) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -18,6 +17,7 @@ from pyiceberg.catalog import Catalog
 
 from lakehouse import children, dbt_process
 from lakehouse.datasets.registry import DATASETS, dataset_named, monthly
+from lakehouse.dbt_environment import build_environment, build_lock, dbt_environment
 from lakehouse.engines import engine_lost, open_engine
 from lakehouse.errors import LockedError, ServiceError, TransformError
 from lakehouse.iceberg.catalog import open_catalog, service_errors
@@ -25,7 +25,7 @@ from lakehouse.iceberg.tables import ensure_raw_tables
 from lakehouse.iceberg.timeline import skew
 from lakehouse.locks import held
 from lakehouse.settings import Settings, project_dir
-from lakehouse.tested import begin, model_versions_of, note
+from lakehouse.tested import begin, model_versions_of, note, nothing_new, warning_of
 
 Tell = Callable[[str], None]
 
@@ -45,7 +45,8 @@ _LOST_RACE = "name=ICEBERG_COMMIT_ERROR"
 class BuildResult:
     """What one build did. Names are `schema.table` for models and seeds, dbt's own for tests.
 
-    `merged` says of each model that is merged by key how many rows came, changed and stayed.
+    `merged` says of each model that is merged by key how many rows came, changed and stayed. `nothing_new_since` is the
+    time (UTC, ISO 8601) of the build that made silver and gold as they would be again: then dbt did not run.
     """
 
     models: tuple[str, ...]
@@ -55,6 +56,7 @@ class BuildResult:
     raw_snapshots: dict[str, int | None]
     raw_moved: tuple[str, ...]
     merged: tuple[str, ...] = ()
+    nothing_new_since: str | None = None
 
 
 def build(
@@ -62,12 +64,15 @@ def build(
     select: str | None = None,
     *,
     full_refresh: bool = False,
+    again: bool = False,
     data_tests: bool = True,
     unit_tests: bool = False,
     wait: bool = False,
     progress: Tell | None = None,
 ) -> BuildResult:
     """Make silver and gold and test them. Raw tables that don't exist are made, empty, first.
+
+    If nothing is new since a build whose tests passed, dbt does not run: see `nothing_new` in tested.py.
 
     Which months are built again is decided where dbt writes: `replace_changed_files` in dbt_duckdb/commit_model.py, and
     dbt/macros/engines.sql on Trino.
@@ -77,6 +82,7 @@ def build(
         select: dbt's selection; everything without it.
         full_refresh: rebuild every month of silver, not only those whose bytes changed. A table whose SQL, vars or
             seeds changed is rebuilt without it.
+        again: run dbt even if nothing is new.
         data_tests: run dbt's tests of the data.
         unit_tests: run dbt's unit tests too. They say something about the SQL, not about the data.
         wait: wait for another build of this lakehouse, up to two hours, instead of failing.
@@ -88,10 +94,23 @@ def build(
         ServiceError: the catalog or Trino does not answer, or Trino went away.
     """
     started = time.monotonic()
-    with prepared(settings, wait=BUILD_WAIT_SECONDS if wait else 0.0) as catalog:
+    with _checked(settings) as catalog, _only_build(settings, BUILD_WAIT_SECONDS if wait else 0.0):
         before = raw_snapshots(catalog)
-        begun = begin(settings, before)
         clocks = _clock_warnings(catalog)
+        if not (again or full_refresh or unit_tests) and (
+            found := nothing_new(settings, catalog, select=select, data_tests=data_tests)
+        ):
+            return BuildResult(
+                models=(),
+                tests=(),
+                warnings=(*clocks, *found.warnings),
+                seconds=time.monotonic() - started,
+                raw_snapshots=before,
+                raw_moved=(),
+                nothing_new_since=found.at,
+            )
+        _ask_engine(settings)
+        begun = begin(settings, catalog)
         target_path = _target_path(settings)
         command = _command(settings, target_path, select, full_refresh=full_refresh)
         for kind, wanted in (("test", data_tests), ("unit_test", unit_tests)):
@@ -116,7 +135,7 @@ def build(
     return BuildResult(
         models=tuple(_name(r) for r in results if _kind(r) in _BUILT),
         tests=tuple(_name(r) for r in results if _kind(r) in {"test", "unit_test"} and r["status"] == "pass"),
-        warnings=(*clocks, *(_warning(r) for r in results if r["status"] == "warn")),
+        warnings=(*clocks, *(warning_of(r["node"], r) for r in results if r["status"] == "warn")),
         seconds=time.monotonic() - started,
         raw_snapshots=before,
         raw_moved=tuple(table for table in before if before[table] != after[table]),
@@ -134,36 +153,30 @@ def prepared(settings: Settings, *, wait: float = 0.0) -> Iterator[Catalog]:
         TransformError: trips are loaded and the zone lookup is not, or another build is running.
         ServiceError: the catalog or Trino does not answer.
     """
+    with _checked(settings) as catalog, _only_build(settings, wait):
+        _ask_engine(settings)
+        yield catalog
+
+
+@contextmanager
+def _checked(settings: Settings) -> Iterator[Catalog]:
+    """The catalog, with all raw tables made and the zone lookup loaded.
+
+    Raises:
+        TransformError: trips are loaded and the zone lookup is not.
+        ServiceError: the catalog does not answer.
+    """
     catalog = open_catalog(settings)
     with service_errors(catalog):
         ensure_raw_tables(catalog)
         _refuse_without_zones(catalog)
+    yield catalog
+
+
+def _ask_engine(settings: Settings) -> None:
+    """Where no engine answers, dbt would say it with each model, and at length."""
     with closing(open_engine(settings)) as engine:
-        engine.query("select 1")  # where no engine answers, dbt would say it with each model, and at length
-    with _only_build(settings, wait):
-        yield catalog
-
-
-def dbt_environment(settings: Settings) -> dict[str, str]:
-    """The whole environment of a dbt process: what dbt/profiles.yml and the plugin read, and whom it ends with."""
-    named = {
-        "LAKEHOUSE_TARGET": settings.target,
-        "LAKEHOUSE_HOME": str(settings.home),
-        "LAKEHOUSE_PROJECT_DIR": str(project_dir()),
-        "DUCKDB_MEMORY_LIMIT": settings.duckdb_memory_limit,
-        "TRINO_URL": settings.trino_url,
-        "TRINO_USER": settings.trino_user,
-        "TRINO_PASSWORD": settings.trino_password.get_secret_value() if settings.trino_password else "",
-        "TRINO_CA_FILE": str(settings.trino_ca_file or ""),
-    }
-    if settings.trino_ca_file:  # dbt's client is requests', where this variable wins over the profile
-        named["REQUESTS_CA_BUNDLE"] = str(settings.trino_ca_file)
-    return children.environment(named | {dbt_process.PARENT: str(os.getpid())})
-
-
-def build_environment(settings: Settings) -> dict[str, str]:
-    """The same of a dbt process that builds: it holds the lock of its own."""
-    return dbt_environment(settings) | {dbt_process.LOCK: str(_dbt_lock(settings))}
+        engine.query("select 1")
 
 
 def build_beside(
@@ -216,10 +229,6 @@ def _target_path(settings: Settings) -> Path:
     return settings.home / "dbt" / settings.target
 
 
-def _dbt_lock(settings: Settings) -> Path:
-    return _target_path(settings) / "dbt.lock"
-
-
 @contextmanager
 def _only_build(settings: Settings, wait: float) -> Iterator[None]:
     """Two builds at once would write the same tables and the same target folder.
@@ -231,7 +240,7 @@ def _only_build(settings: Settings, wait: float) -> Iterator[None]:
     started = time.monotonic()
     try:
         with held(_target_path(settings) / "build.lock", "The build of this lakehouse", wait=wait):
-            with held(_dbt_lock(settings), dbt_process.WHAT, wait=max(wait - (time.monotonic() - started), _ENDING)):
+            with held(build_lock(settings), dbt_process.WHAT, wait=max(wait - (time.monotonic() - started), _ENDING)):
                 pass  # no dbt is left of a killed build
             yield
     except LockedError as error:
@@ -347,12 +356,6 @@ def _run(
             )
         _refuse_incomplete(manifest["nodes"], found, kinds)
     return found, manifest
-
-
-def _warning(result: dict[str, Any]) -> str:
-    """What a test that only warns found, and what it means where its yml says so."""
-    meaning = " ".join(str(result["node"].get("description") or "").split())
-    return f"{_name(result)}: {result['message']}" + (f". {meaning}" if meaning else "")
 
 
 def _event(line: str) -> dict[str, Any]:

@@ -17,12 +17,15 @@ Build = Callable[..., BuildResult]
 
 @pytest.fixture(scope="session")
 def run_build() -> Build:
-    """`lakehouse.transform.build`, starting from the project's parse; without dbt's tests unless they are asked for."""
+    """`lakehouse.transform.build`, starting from the project's parse; without dbt's tests unless they are asked for.
+
+    dbt runs even if nothing is new: these tests are about what it does then.
+    """
 
     def run(lake: Lake, select: str | None = None, **options: Any) -> BuildResult:
         if not (lake.settings.home / "dbt").exists():
             lake.give_parse()
-        return build(lake.settings, select, **{"data_tests": False, **options})
+        return build(lake.settings, select, **{"data_tests": False, "again": True, **options})
 
     return run
 

@@ -94,7 +94,7 @@ class Customers:
 
     def built(self, **options: Any) -> str:
         """Build it; what the build says of its rows, if it merged them."""
-        done = build(self.lake.settings, "stg_customers", data_tests=False, **options)
+        done = build(self.lake.settings, "stg_customers", again=True, data_tests=False, **options)
         assert done.models == (SILVER,)
         return "".join(line.removeprefix(f"{SILVER}: ") for line in done.merged)
 

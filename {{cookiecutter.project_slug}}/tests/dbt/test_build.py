@@ -12,6 +12,7 @@ from tests.dbt.raw import made_up_rows, put_month, put_zones, remove_month
 from tests.lake import Lake
 from tests.marts import MARTS
 
+from lakehouse import transform
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.errors import TransformError
 from lakehouse.settings import project_dir
@@ -88,6 +89,20 @@ def test_a_build_without_changes_leaves_silver_as_it_was_and_gold_equal(two_mont
     assert {table: snapshots(two_months, table) for table in tables} == silver
     assert all(len(snapshots(two_months, table)) == 1 for table in tables)
     assert {mart: two_months.rows(f"select * from gold.{mart} order by all") for mart in MARTS} == gold
+
+
+def test_a_build_with_nothing_new_does_not_start_dbt(
+    two_months: Lake, run_build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {table: snapshots(two_months, table) for table in two_months.engine.tables()}
+    monkeypatch.setattr(transform, "_run", None)
+
+    for select in (None, "+fct_daily_trips"):
+        done = run_build(two_months, select, again=False)
+        assert done.nothing_new_since
+        assert (done.models, done.raw_moved) == ((), ())
+
+    assert {table: snapshots(two_months, table) for table in two_months.engine.tables()} == before
 
 
 def test_a_month_gone_from_raw_is_gone_from_silver_and_gold(two_months: Lake, run_build: Build) -> None:

@@ -78,6 +78,9 @@ def test_every_row_of_silver_and_gold_is_the_same_on_both_targets(lake: Lake, sm
     assert "money_and_distance_are_exact" in built.tests
     assert len(built.tests) > 150
     assert set(built.models) == set(built_small.models)
+    # Both know that there is nothing to do now, and Trino's side that its tests passed.
+    assert build(lake.settings).nothing_new_since
+    assert build(small.settings, data_tests=False).nothing_new_since
     assert_same(small, lake)
 
 

@@ -23,6 +23,7 @@ ROOMS = (
     "history",
     "transform",
     "tested",
+    "dbt_environment",
     "dbt_process",
     "dbt_duckdb",
     "scaffold",

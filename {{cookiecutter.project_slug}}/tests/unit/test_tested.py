@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 from pyiceberg.table import Table
+from pyiceberg.types import StringType
 from tests.lake import Lake
 
 from lakehouse import tested
-from lakehouse.tested import Begun, begin, note, untested
+from lakehouse.iceberg.refs import rollback
+from lakehouse.settings import project_dir
+from lakehouse.tested import Begun, begin, note, nothing_new, untested
 
 RAW, MART = "raw.green_trips", "gold.fct_a"
 MODEL, TEST, SOURCE_TEST = "model.lakehouse.fct_a", "test.lakehouse.agrees.1", "test.lakehouse.of_raw.2"
@@ -56,11 +62,25 @@ def ran(lake: Lake, ended: dict[str, str], begun: Begun | None = None) -> None:
     note(lake.settings, lake.catalog, MANIFEST, results, begun or started(lake))
 
 
+@pytest.fixture
+def own_dbt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of dbt's files, to change."""
+    copy = shutil.copytree(project_dir() / "dbt", tmp_path / "project" / "dbt")
+    monkeypatch.setattr(tested, "project_dir", lambda: tmp_path / "project")
+    return copy
+
+
+def change(file: Path, old: str, new: str) -> None:
+    text = file.read_text("utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new, 1), "utf-8")
+
+
 ALL = {MODEL: "success", TEST: "pass", SOURCE_TEST: "warn"}
 
 
 def started(lake: Lake) -> Begun:
-    return begin(lake.settings, {RAW: lake.table(RAW).metadata.current_snapshot_id})
+    return begin(lake.settings, lake.catalog)
 
 
 def missing(lake: Lake) -> tested.Untested | None:
@@ -133,3 +153,160 @@ def test_the_version_of_a_model_follows_what_it_is_made_of() -> None:
 
     assert tested.model_version(MANIFEST, MODEL) == first
     assert len({first, tested.model_version(other, MODEL), tested.model_version(below, MODEL)}) == 3
+
+
+def is_new(lake: Lake, select: str | None = None, *, data_tests: bool = True) -> bool:
+    return nothing_new(lake.settings, lake.catalog, select=select, data_tests=data_tests) is None
+
+
+def load_more(lake: Lake) -> None:
+    lake.load("green", "2024-02", lake.generate("green", "2024-02", 10))
+
+
+def load_again(lake: Lake) -> None:
+    lake.load("green", "2024-01", again=True)
+
+
+def write_gold(lake: Lake) -> None:
+    lake.table(MART).append(pa.table({"trips": [1]}))
+
+
+def drop_gold(lake: Lake) -> None:
+    lake.catalog.drop_table(MART)
+
+
+def make_gold_again(lake: Lake) -> None:
+    schema = lake.table(MART).schema()
+    lake.catalog.drop_table(MART)
+    lake.catalog.create_table(MART, schema)
+
+
+def roll_raw_back(lake: Lake) -> None:
+    first = lake.table(RAW).metadata.snapshots[0]
+    lake.load("green", "2024-02", lake.generate("green", "2024-02", 10))
+    ran(lake, ALL)
+    rollback(lake.catalog, RAW, first.snapshot_id)
+
+
+def roll_gold_back(lake: Lake) -> None:
+    first = lake.table(MART).metadata.snapshots[0]
+    write_gold(lake)
+    ran(lake, ALL)
+    rollback(lake.catalog, MART, first.snapshot_id)
+
+
+def add_a_column_to_raw(lake: Lake) -> None:
+    with lake.table(RAW).update_schema() as update:
+        update.add_column("more", StringType())
+
+
+def fail_a_test(lake: Lake) -> None:
+    ran(lake, {TEST: "fail"})
+
+
+def fail_a_model(lake: Lake) -> None:
+    ran(lake, {MODEL: "error", TEST: "skipped"})
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        load_more,
+        load_again,
+        write_gold,
+        drop_gold,
+        make_gold_again,
+        roll_raw_back,
+        roll_gold_back,
+        add_a_column_to_raw,
+        fail_a_test,
+        fail_a_model,
+    ],
+)
+def test_a_build_has_something_to_do_after(made: Lake, event: Callable[[Lake], None]) -> None:
+    assert is_new(made)
+    ran(made, ALL)
+    assert not is_new(made)
+
+    event(made)
+
+    assert is_new(made)
+    assert is_new(made, "fct_a")
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("models/marts/fct_daily_trips.sql", "select", "select  "),
+        ("macros/trips.sql", "airport", "airports"),
+        ("seeds/vendors.csv", "\n", "\n9,Another\n"),
+        ("models/marts/fct_daily_trips.yml", "description: ", "description: More. "),
+        ("tests/quality_shares_add_up.sql", "select", "select  "),
+        ("dbt_project.yml", "max_distance_miles: 200", "max_distance_miles: 1"),
+    ],
+)
+def test_a_build_has_something_to_do_once_a_file_of_dbt_s_changes(
+    made: Lake, own_dbt: Path, file: str, old: str, new: str
+) -> None:
+    ran(made, ALL)
+    assert not is_new(made)
+
+    change(own_dbt / file, old, new)
+
+    assert is_new(made)
+
+
+@pytest.mark.parametrize("words", ["current_date", "now()", "{{ run_started_at }}", "read_csv('fares.csv')"])
+def test_a_model_that_reads_more_than_tables_is_always_built(made: Lake, own_dbt: Path, words: str) -> None:
+    change(own_dbt / "models/marts/fct_daily_trips.sql", "select", f"select {words},")
+    ran(made, ALL)
+
+    assert is_new(made)
+
+
+def test_a_setting_that_a_model_reads_is_part_of_what_was_built(
+    made: Lake, own_dbt: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change(own_dbt / "models/marts/fct_daily_trips.sql", "select", "select {{ env_var('LIMIT') }},")
+    monkeypatch.setattr(tested, "dbt_settings", lambda _: {"LIMIT": "1"})
+    ran(made, ALL)
+    assert not is_new(made)
+
+    monkeypatch.setattr(tested, "dbt_settings", lambda _: {"LIMIT": "2"})
+
+    assert is_new(made)
+
+
+def test_models_without_tests_are_enough_where_no_test_is_wanted(made: Lake) -> None:
+    ran(made, {MODEL: "success"})
+
+    assert is_new(made)
+    assert not is_new(made, data_tests=False)
+
+
+def test_a_selection_of_names_is_covered_by_a_build_of_all(made: Lake) -> None:
+    ran(made, ALL)
+
+    assert not is_new(made, "+fct_a agrees")
+    assert is_new(made, "fct_b")
+    assert is_new(made, "tag:daily")
+    assert is_new(made, "")
+
+
+def test_warnings_of_the_tests_are_kept_until_they_run_again(made: Lake) -> None:
+    note(
+        made.settings,
+        made.catalog,
+        MANIFEST,
+        [{"unique_id": name, "status": status, "message": "Got 1 result"} for name, status in ALL.items()],
+        started(made),
+    )
+    found = nothing_new(made.settings, made.catalog, select=None, data_tests=True)
+    assert found
+    assert found.warnings == ("of_raw: Got 1 result",)
+
+    ran(made, {SOURCE_TEST: "pass"})
+
+    found = nothing_new(made.settings, made.catalog, select=None, data_tests=True)
+    assert found
+    assert found.warnings == ()

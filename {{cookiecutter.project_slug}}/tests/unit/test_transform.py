@@ -17,10 +17,11 @@ from lakehouse.datasets.model import Column, Dataset
 from lakehouse.datasets.months import Month
 from lakehouse.datasets.parts import Monthly
 from lakehouse.datasets.registry import DATASETS
+from lakehouse.dbt_environment import dbt_environment
 from lakehouse.errors import TransformError
 from lakehouse.iceberg.tables import ensure_raw_tables
 from lakehouse.settings import Settings
-from lakehouse.transform import build, dbt_environment
+from lakehouse.transform import build
 
 
 def result(unique_id: str, status: str, message: str = "", **node: str) -> dict[str, Any]:

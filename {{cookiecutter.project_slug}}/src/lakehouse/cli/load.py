@@ -164,6 +164,7 @@ def _report_load(result: LoadResult, *, quiet: bool) -> None:
         "lakehouse build --select fct_daily_trips",
         "lakehouse build --select stg_green_trips+",
         "lakehouse build --full-refresh",
+        "lakehouse build --again",
     ),
 )
 def build(
@@ -174,17 +175,23 @@ def build(
         bool,
         typer.Option("--full-refresh", help="Rebuild all of silver: after `load --again`, or a rollback in silver."),
     ] = False,
+    again: Annotated[bool, typer.Option("--again", help="Run dbt even if nothing is new.")] = False,
     wait: Wait = True,
     as_json: Json = False,
 ) -> None:
     """Run dbt: silver, gold and their tests. Of silver, months whose bytes changed are rebuilt; all, if its SQL did."""
-    build_and_report(select=select, full_refresh=full_refresh, wait=wait, as_json=as_json)
+    build_and_report(select=select, full_refresh=full_refresh, again=again, wait=wait, as_json=as_json)
 
 
 def build_and_report(
-    *, select: str | None = None, full_refresh: bool = False, wait: bool = True, as_json: bool = False
+    *,
+    select: str | None = None,
+    full_refresh: bool = False,
+    again: bool = False,
+    wait: bool = True,
+    as_json: bool = False,
 ) -> None:
-    """Run dbt, and print what it built and what it warned of."""
+    """Run dbt if anything is new, and print what it built and what it warned of."""
     from lakehouse.cli.terminal import err, print_line, warn
     from lakehouse.transform import build as run_dbt
 
@@ -193,6 +200,7 @@ def build_and_report(
             load_settings(),
             select=select,
             full_refresh=full_refresh,
+            again=again,
             wait=wait,
             progress=lambda line: status.update(escaped(line)),
         )
@@ -204,6 +212,8 @@ def build_and_report(
             "Build again."
         )
     done = f"built {len(result.models)} models, {len(result.tests)} tests passed, {result.seconds:.1f} s"
+    if result.nothing_new_since:
+        done = f"Nothing new since the build of {result.nothing_new_since}: silver and gold are as they would be."
     print_line("\n".join((*result.merged, done)), asdict(result), as_json=as_json)
 
 

@@ -13,6 +13,7 @@ import dagster as dg
 from dagster_dbt import DbtCliResource, dbt_assets
 from pyiceberg.catalog import Catalog
 
+from lakehouse.dbt_environment import build_environment, dbt_environment
 from lakehouse.defs.common import PUBLISHED, table_metadata
 from lakehouse.defs.dbt.events import dagster_events, described
 from lakehouse.defs.dbt.manifest import manifest, start_from_parsed, tidy
@@ -24,13 +25,7 @@ from lakehouse.defs.resources import IcebergCatalog, Trino
 from lakehouse.iceberg.catalog import service_errors
 from lakehouse.settings import load_settings
 from lakehouse.tested import begin, note
-from lakehouse.transform import (
-    BUILD_WAIT_SECONDS,
-    build_environment,
-    dbt_environment,
-    prepared,
-    raw_snapshots,
-)
+from lakehouse.transform import BUILD_WAIT_SECONDS, prepared
 
 _BUILD = ["build", "--exclude-resource-type", "unit_test"]
 
@@ -70,12 +65,12 @@ def dbt_models(
                 results = json.loads(ended.read_text(encoding="utf-8"))["results"]
                 note(settings, iceberg, parsed, results, begun)
 
-        begun = begin(settings, raw_snapshots(iceberg))
+        begun = begin(settings, iceberg)
         with _environment(variables(trino.settings())):
             if builds and (missing := _missing(context, parsed, iceberg)):
                 dbt.cli([*_BUILD, "--select", " ".join(missing)], manifest=parsed, target_path=target_path).wait()
                 noted()
-                begun = begin(settings, raw_snapshots(iceberg))
+                begun = begin(settings, iceberg)
             run = dbt.cli(_BUILD, context=context, target_path=target_path)
         try:
             yield from described(dagster_events(run, trino.settings()), describe, iceberg)

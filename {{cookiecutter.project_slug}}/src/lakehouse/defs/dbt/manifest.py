@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from lakehouse import children
+from lakehouse.dbt_environment import dbt_environment
 from lakehouse.errors import TransformError
 from lakehouse.settings import Settings, project_dir
 from lakehouse.tested import fingerprint
-from lakehouse.transform import dbt_environment
 
 PARTIAL_PARSE, _PARSED = "partial_parse.msgpack", ".msgpack"
 
