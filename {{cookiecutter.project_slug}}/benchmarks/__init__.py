@@ -1,1 +1,1 @@
-"""What the loader costs, as ratios taken in one run: `make bench`."""
+"""What the loader and the prompt cost, as ratios taken in one run: `make bench`."""

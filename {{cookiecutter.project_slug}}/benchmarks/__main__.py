@@ -15,6 +15,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.prompt import COMMANDS
+
 ROWS = int(os.environ.get("BENCH_ROWS", "3000000"))
 PAIRS = int(os.environ.get("BENCH_PAIRS", "5"))
 MERGED_ROWS = int(os.environ.get("BENCH_MERGED_ROWS", "10000000"))
@@ -77,7 +79,7 @@ def measure(folder: Path) -> dict[str, dict[str, Any]]:
         found[f"{what}: 500 snapshots against 10"] = pairs(
             folder, ("look", what, "500"), ("look", what, "10"), count=min(PAIRS, 3)
         )
-    return found | own_data(folder)
+    return found | own_data(folder) | at_the_prompt(folder)
 
 
 def own_data(folder: Path) -> dict[str, dict[str, Any]]:
@@ -89,6 +91,15 @@ def own_data(folder: Path) -> dict[str, dict[str, Any]]:
         folder, ("merge_load",), ("merge_floor",), count=min(PAIRS, 3)
     )
     return found
+
+
+def at_the_prompt(folder: Path) -> dict[str, dict[str, Any]]:
+    """Commands with nothing to do, each against a Python that imports what it can't do without."""
+    task(folder, "generate_prompt")
+    return {
+        f"lakehouse {words[0]} against its imports": pairs(folder, ("command", *words), ("imports", *modules))
+        for words, modules in COMMANDS.items()
+    }
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.catalog import Catalog
 
-from benchmarks import own_data
+from benchmarks import own_data, prompt
 from benchmarks.process import fresh, lake_in, measured, timed
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
@@ -169,6 +169,9 @@ TASKS: dict[str, Callable[..., None]] = {
         own_data.generate_merge,
         own_data.merge_floor,
         own_data.merge_load,
+        prompt.generate_prompt,
+        prompt.command,
+        prompt.imports,
     )
 }
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from lakehouse.dbt_environment import dbt_environment
 from lakehouse.defs.dbt.manifest import PARTIAL_PARSE, manifest
 from lakehouse.settings import Settings
-from lakehouse.transform import dbt_environment
 
 
 def give_parse(variables: Mapping[str, str]) -> None:

@@ -173,8 +173,8 @@ def note(
 def nothing_new(settings: Settings, catalog: Catalog, *, select: str | None, data_tests: bool) -> Proven | None:
     """The state that is there, if a full build would make the same rows and its tests have passed on them; else None.
 
-    The notes must be about dbt's files as they are. Each table that a model, seed or test reads or makes must still have
-    the snapshot and the columns of its note. A project whose SQL reads the clock, chance or files has no such
+    The notes must be about dbt's files as they are. Each table that a model, seed or test reads or makes must still
+    have the snapshot and the columns of its note. A project whose SQL reads the clock, chance or files has no such
     state: what it makes depends on more than its tables.
 
     Args:

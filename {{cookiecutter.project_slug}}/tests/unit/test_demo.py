@@ -22,7 +22,7 @@ from lakehouse.landing import open_landing
 from lakehouse.landing.land import generated, land
 from lakehouse.loading.load import load
 from lakehouse.settings import Settings, load_settings
-from lakehouse.sources.download import Patience
+from lakehouse.sources.patience import Patience
 from lakehouse.synthetic.generate import write_month, write_zones
 
 MONTHS = [Month(2023, n) for n in (1, 2, 3)]

@@ -13,7 +13,7 @@ from lakehouse.engines.duckdb import DuckDBEngine
 from lakehouse.history.history import PartRow, history, loaded
 from lakehouse.history.maintenance import maintain
 from lakehouse.iceberg.refs import rollback, tag
-from lakehouse.landing.land import GENERATED
+from lakehouse.landing.record import GENERATED
 
 TABLE = "raw.green_trips"
 NOW = timedelta(0)

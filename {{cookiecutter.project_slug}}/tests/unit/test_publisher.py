@@ -32,7 +32,7 @@ from lakehouse.filesystem import sha256_of
 from lakehouse.landing import Landed
 from lakehouse.landing.folder import FolderLanding
 from lakehouse.landing.land import land
-from lakehouse.sources.download import Patience
+from lakehouse.sources.patience import Patience
 from lakehouse.synthetic.generate import write_month, write_zones
 
 JANUARY = Month(2023, 1)

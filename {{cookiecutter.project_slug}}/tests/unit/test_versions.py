@@ -14,7 +14,7 @@ from lakehouse.datasets.months import Month
 from lakehouse.datasets.parts import parse_months
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.errors import SourceError, UnreachableError
-from lakehouse.sources.download import Patience
+from lakehouse.sources.patience import Patience
 from lakehouse.sources.versions import AGAIN, MOST, NEWEST, files_to_ask, versions
 
 JANUARY, FEBRUARY = DatasetFile("green", Month(2024, 1)), DatasetFile("green", Month(2024, 2))

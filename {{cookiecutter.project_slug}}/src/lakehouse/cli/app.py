@@ -16,7 +16,6 @@ from lakehouse.datasets.months import Month
 from lakehouse.datasets.parts import Part, parse_months, parse_parts
 from lakehouse.datasets.registry import DATASETS, monthly
 from lakehouse.errors import LakehouseError
-from lakehouse.settings import Settings, load_settings, project_dir
 
 # What a command needs is imported in it: `lakehouse --help` and a no-op load should not wait for dbt or DuckDB.
 # ruff: noqa: PLC0415
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
 
     from lakehouse.engines import Engine
+    from lakehouse.settings import Settings
 
 app = typer.Typer(
     name="lakehouse",
@@ -46,8 +46,17 @@ Wait = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
+def load_settings() -> Settings:
+    """The settings of this process. They are imported here: `--help` does without pydantic, which reads them."""
+    from lakehouse.settings import load_settings as load
+
+    return load()
+
+
 def complete_table(incomplete: str) -> list[str]:
     """List tables for the shell's completion: declared ones, since a shell should not wait for a catalog."""
+    from lakehouse.settings import project_dir
+
     models = project_dir() / "dbt" / "models"
     declared = [table for dataset in DATASETS.values() for table in (dataset.table, dataset.rejected_table) if table]
     for schema, folder in (("silver", "staging"), ("gold", "marts")):

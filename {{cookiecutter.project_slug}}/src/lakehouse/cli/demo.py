@@ -26,13 +26,14 @@ from lakehouse.errors import NotPublishedError, UnreachableError
 from lakehouse.history.history import loaded as loaded_months
 from lakehouse.iceberg.catalog import open_catalog
 from lakehouse.landing import Landing, landing_aside, open_landing
-from lakehouse.landing.land import GENERATED, generated, is_generated, land
+from lakehouse.landing.land import generated, land
+from lakehouse.landing.record import GENERATED, is_generated
 from lakehouse.landing.store import LOCK
 from lakehouse.leftovers import remove_staged
 from lakehouse.loading.load import load
 from lakehouse.locks import held
 from lakehouse.settings import Settings
-from lakehouse.sources.download import Patience
+from lakehouse.sources.patience import Patience
 from lakehouse.synthetic.generate import write_month, write_zones
 
 ROWS = {"yellow": 200_000, "green": 60_000}

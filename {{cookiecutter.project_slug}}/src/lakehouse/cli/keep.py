@@ -8,8 +8,17 @@ from typing import Annotated
 
 import typer
 
-from lakehouse.cli.app import KEEP, VERSION, Json, TableName, app, complete_table, examples, opened_catalog
-from lakehouse.settings import load_settings
+from lakehouse.cli.app import (
+    KEEP,
+    VERSION,
+    Json,
+    TableName,
+    app,
+    complete_table,
+    examples,
+    load_settings,
+    opened_catalog,
+)
 
 # What a command needs is imported in it: `lakehouse --help` and a no-op load should not wait for dbt or DuckDB.
 # ruff: noqa: PLC0415

@@ -7,11 +7,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lakehouse.cli.app import DATA, Json, Wait, app, dataset_names, escaped, examples, parts_of, require_dataset
+from lakehouse.cli.app import (
+    DATA,
+    Json,
+    Wait,
+    app,
+    dataset_names,
+    escaped,
+    examples,
+    load_settings,
+    parts_of,
+    require_dataset,
+)
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.parts import Whole
 from lakehouse.datasets.registry import DATASETS, dataset_named
-from lakehouse.settings import load_settings
 
 # What a command needs is imported in it: `lakehouse --help` and a no-op load should not wait for dbt or DuckDB.
 # ruff: noqa: PLC0415
@@ -74,7 +84,8 @@ def load(
     from lakehouse.cli.terminal import download_bar, print_json, rows_bar, warn
     from lakehouse.iceberg.catalog import open_catalog
     from lakehouse.landing import open_landing
-    from lakehouse.landing.land import is_generated, land
+    from lakehouse.landing.land import land
+    from lakehouse.landing.record import is_generated
     from lakehouse.loading.cursor import since
     from lakehouse.loading.load import load as load_file
 

@@ -7,10 +7,19 @@ from typing import Annotated
 
 import typer
 
-from lakehouse.cli.app import LOOK, VERSION, Json, TableName, app, examples, opened_catalog, opened_engine
+from lakehouse.cli.app import (
+    LOOK,
+    VERSION,
+    Json,
+    TableName,
+    app,
+    examples,
+    load_settings,
+    opened_catalog,
+    opened_engine,
+)
 from lakehouse.datasets.days import Day
 from lakehouse.datasets.parts import Part
-from lakehouse.settings import load_settings
 
 # What a command needs is imported in it: `lakehouse --help` and a no-op load should not wait for dbt or DuckDB.
 # ruff: noqa: PLC0415
@@ -30,7 +39,7 @@ def landed(
     """Which files are landed: from where, when, with which bytes."""
     from lakehouse.cli.terminal import print_rows, warn
     from lakehouse.landing import open_landing
-    from lakehouse.landing.land import is_generated
+    from lakehouse.landing.record import is_generated
 
     landing = open_landing(load_settings())
     current, left = landing.contents()

@@ -6,8 +6,7 @@ from dataclasses import asdict
 
 import typer
 
-from lakehouse.cli.app import MACHINE, Json, app, escaped, examples
-from lakehouse.settings import load_settings
+from lakehouse.cli.app import MACHINE, Json, app, escaped, examples, load_settings
 
 # What a command needs is imported in it: `lakehouse --help` and a no-op load should not wait for dbt or DuckDB.
 # ruff: noqa: PLC0415

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lakehouse.cli.app import DATA, Json, app, examples
-from lakehouse.settings import project_dir
 
 # What a command needs is imported in it: `lakehouse --help` should not wait for DuckDB.
 # ruff: noqa: PLC0415
@@ -50,6 +49,7 @@ def new_dataset(
     from lakehouse.cli.terminal import err, out, print_json, print_table, warn
     from lakehouse.scaffold.guess import guess
     from lakehouse.scaffold.write import Project, check_free, write
+    from lakehouse.settings import project_dir
 
     project = Project(project_dir())
     check_free(project, name)
@@ -96,6 +96,7 @@ def example(
     from lakehouse.cli.terminal import out, print_json, print_table
     from lakehouse.scaffold.example import copy_example, examples_of
     from lakehouse.scaffold.write import Project
+    from lakehouse.settings import project_dir
 
     project = Project(project_dir())
     known = examples_of(project)

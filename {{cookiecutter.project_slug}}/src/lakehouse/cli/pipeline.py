@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lakehouse.cli.app import DATA, app, examples, monthly_names, months_of, require_dataset
-from lakehouse.settings import load_settings, project_dir
+from lakehouse.cli.app import DATA, app, examples, load_settings, monthly_names, months_of, require_dataset
 
 # What a command needs is imported in it: `lakehouse --help` should not wait for Dagster.
 # ruff: noqa: PLC0415
@@ -38,6 +37,8 @@ def run(
 ) -> None:
     """Run the full pipeline by Dagster: land and load all datasets, then dbt and the report once."""
     from dotenv import load_dotenv
+
+    from lakehouse.settings import project_dir
 
     wanted = months_of(months)
     load_settings()  # a `.env` that can't be read is reported here

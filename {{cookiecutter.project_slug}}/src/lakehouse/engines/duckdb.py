@@ -32,7 +32,6 @@ from pyiceberg.types import (
 )
 
 from lakehouse.duckdb_config import duckdb_config
-from lakehouse.engines.as_of import reads_catalog, referenced_tables, versions
 from lakehouse.engines.protocol import PartFiles, Ref, check_names, quoted
 from lakehouse.errors import QueryError
 from lakehouse.iceberg.catalog import open_catalog, service_errors, table_names
@@ -209,6 +208,8 @@ class DuckDBEngine:
         catalog = open_catalog(self._settings)
         moved: dict[str, int] = {}
         if as_of is not None:
+            from lakehouse.engines.as_of import versions  # noqa: PLC0415 - the parser of SQL is slow to import
+
             moved = {
                 table: shown_at(_load(catalog, table), version)
                 for table, version in versions(sql, parse_as_of(as_of), "duckdb").items()
@@ -288,6 +289,8 @@ class DuckDBEngine:
 
         All too where DuckDB knows SQL that the parser does not.
         """
+        from lakehouse.engines.as_of import reads_catalog, referenced_tables  # noqa: PLC0415 - as above
+
         try:
             return None if reads_catalog(sql, "duckdb") else referenced_tables(sql, "duckdb") or None
         except QueryError:

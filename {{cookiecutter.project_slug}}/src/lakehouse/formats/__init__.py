@@ -6,9 +6,8 @@ from contextlib import closing
 from typing import Any
 
 from lakehouse.datasets.formats import Csv, Excel, Format, JsonLines, Parquet, Reader
-from lakehouse.formats import csv, excel, function, json_lines, protocol
+from lakehouse.formats import csv, function, json_lines, protocol
 from lakehouse.formats.csv import CsvReader
-from lakehouse.formats.excel import SheetReader
 from lakehouse.formats.function import FunctionReader
 from lakehouse.formats.json_lines import JsonLinesReader
 from lakehouse.formats.parquet import ParquetReader
@@ -35,6 +34,8 @@ def open_reader(
         case JsonLines():
             return JsonLinesReader(declared, source, unread, has_lists)
         case Excel():
+            from lakehouse.formats.excel import SheetReader  # noqa: PLC0415 - openpyxl is slow to import
+
             return SheetReader(declared, source, unread)
         case Reader():
             return FunctionReader(declared, source)
@@ -56,6 +57,8 @@ def names_at_the_head(
         case JsonLines():
             return json_lines.names_in(declared, source, with_bad_rows=with_bad_rows)
         case Excel():
+            from lakehouse.formats import excel  # noqa: PLC0415 - as above
+
             return excel.names_in(declared, source)
         case Reader():
             return function.names_in(declared, source)

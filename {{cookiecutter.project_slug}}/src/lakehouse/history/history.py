@@ -14,7 +14,7 @@ from lakehouse.datasets.parts import Daily, Monthly, Whole
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.engines import Engine, PartFiles, Snapshot
 from lakehouse.landing import Landed, Landing
-from lakehouse.landing.land import is_generated
+from lakehouse.landing.record import is_generated
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ from lakehouse.iceberg.staging import staged
 from lakehouse.iceberg.tables import check_types, ensure_raw_tables, partition_of, raw_schema
 from lakehouse.iceberg.timeline import skew
 from lakehouse.landing import Landed, Landing
-from lakehouse.landing.land import is_generated
+from lakehouse.landing.record import is_generated
 from lakehouse.loading.acceptance import (
     Change,
     OtherParts,

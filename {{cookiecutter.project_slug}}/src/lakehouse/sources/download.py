@@ -20,35 +20,13 @@ import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type
 
 from lakehouse.errors import LandingError, NotPublishedError, SettingsError, SourceError, UnreachableError
+from lakehouse.sources.patience import Patience
 
 NOT_THERE = frozenset({403, 404, 410})  # the TLC's storage answers 403 for a file that does not exist
 ASK_LATER = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 522, 524})
 # What httpx takes from the environment.
 _ENVIRONMENT = frozenset({"ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"})
 WORTH = 1 << 20  # bytes that make an attempt worth while, even if it was cut
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How long to wait for what. Seconds, unless said."""
-
-    connect: float = 5.0
-    silence: float = 30.0
-    """The longest wait for the next bytes."""
-    slow_for: float = 60.0
-    """How long a download may stay below 1 KB a second."""
-    first_wait: float = 0.5
-    longest_wait: float = 30.0
-    """Bounds the growing waits, and what a Retry-After may ask for."""
-    tries: int = 6
-    """Attempts in a row that bring nothing worth while."""
-    connect_tries: int = 3
-    """Attempts in a row that do not even connect."""
-    other_process: float = 1800.0
-    """How long to wait for another process that fetches the same file."""
-
-
-PATIENCE = Patience()
 
 
 class _AgainError(Exception):

@@ -23,7 +23,7 @@ from lakehouse.formats.protocol import ContentError
 from lakehouse.progress import Progress
 from lakehouse.settings import BUCKET_SCHEME, load_settings
 from lakehouse.sources.copying import copy, copy_all, reading
-from lakehouse.sources.download import PATIENCE, Download, Patience
+from lakehouse.sources.patience import PATIENCE, Patience
 from lakehouse.sources.search import find
 
 if TYPE_CHECKING:
@@ -118,6 +118,8 @@ class SiteSource:
                 f"{self.base} can't list its files. Nothing was landed. Set TLC_SOURCE to a folder or bucket that "
                 "holds the files."
             )
+        from lakehouse.sources.download import Download  # noqa: PLC0415 - its client of the web is slow to import
+
         download = Download(f"{self.base}/{wanted.path}", wanted.name, wanted.label, target, self.patience, progress)
         same = (known.etag, known.last_modified) if known and known.origin == download.url else ("", "")
         marks = download.run(*same)

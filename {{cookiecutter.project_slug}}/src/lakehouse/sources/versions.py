@@ -16,7 +16,8 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.errors import SourceError, UnreachableError
-from lakehouse.sources.download import ASK_LATER, NOT_THERE, PATIENCE, Patience, marks_of, open_client, retry_after
+from lakehouse.sources.download import ASK_LATER, NOT_THERE, marks_of, open_client, retry_after
+from lakehouse.sources.patience import PATIENCE, Patience
 from lakehouse.sources.watch import look
 
 NEWEST = 3

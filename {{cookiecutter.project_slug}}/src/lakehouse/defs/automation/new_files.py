@@ -17,7 +17,7 @@ from lakehouse.defs.one_run import file_tag
 from lakehouse.defs.partitions import partition_key, partitions_of
 from lakehouse.errors import LandingError, SourceError
 from lakehouse.landing import Landing
-from lakehouse.landing.land import is_generated
+from lakehouse.landing.record import is_generated
 from lakehouse.sources.watch import Look, Sighting, look
 
 JOBS: Mapping[type, str] = {Monthly: "bronze_months", Daily: "bronze_days", Whole: "bronze_whole"}

@@ -20,7 +20,7 @@ from lakehouse.defs.raw.checks import check_specs
 from lakehouse.defs.source.observed import NOT_PUBLISHED, observable, observations
 from lakehouse.errors import LandingError
 from lakehouse.landing import Landing
-from lakehouse.landing.land import is_generated
+from lakehouse.landing.record import is_generated
 from lakehouse.sources.versions import is_site, version_of
 
 MOST_FILES = 48  # of a run: what is left has the next one

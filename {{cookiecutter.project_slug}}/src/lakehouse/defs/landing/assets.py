@@ -22,7 +22,8 @@ from lakehouse.defs.resources import IcebergCatalog, ObjectStore, Publisher
 from lakehouse.defs.source.observed import newest
 from lakehouse.errors import SourceError
 from lakehouse.landing import Landed, Landing
-from lakehouse.landing.land import is_generated, land
+from lakehouse.landing.land import land
+from lakehouse.landing.record import is_generated
 from lakehouse.loading.cursor import has_cursor, since
 from lakehouse.sources.versions import is_site, version_of, versions
 

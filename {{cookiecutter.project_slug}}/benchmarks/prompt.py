@@ -1,0 +1,66 @@
+"""How soon a command answers, against a bare Python that imports the libraries which the command can't do without."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from benchmarks.process import fresh, measured
+from lakehouse.datasets.file import DatasetFile
+from lakehouse.datasets.months import Month
+from lakehouse.iceberg.catalog import open_catalog
+from lakehouse.landing import open_landing
+from lakehouse.loading.load import load
+from lakehouse.synthetic.generate import write_month, write_zones
+from lakehouse.transform import build
+
+MONTH = Month(2024, 1)
+_SHELL = ("typer", "rich.console", "rich.table")
+_TABLES = (*_SHELL, "rich.progress", "pydantic_settings", "pyiceberg.catalog.sql", "pyiceberg.io.pyarrow")
+# Each command with the libraries that it can't do without.
+COMMANDS: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("--help",): _SHELL,
+    ("months",): (*_TABLES, "duckdb"),
+    ("history", "raw.yellow_trips"): (*_TABLES, "duckdb"),
+    ("sql", "select 1"): (*_TABLES, "duckdb", "sqlglot"),
+    ("load", "yellow", "2024-01"): (*_TABLES, "pyarrow.parquet"),
+    ("build",): ("pyiceberg.catalog.sql",),
+}
+
+
+def generate_prompt(folder: Path) -> None:
+    """A lakehouse with a month and the zones, built."""
+    settings = fresh(folder / "prompt")
+    landing, catalog = open_landing(settings), open_catalog(settings)
+    month = folder / "prompt.parquet"
+    write_month(month, "yellow", MONTH, 100_000)
+    landing.put(DatasetFile("yellow", MONTH), month, "benchmark")
+    landing.put(DatasetFile("zones"), write_zones(folder / "zones.csv"), "benchmark")
+    load(catalog, landing, DatasetFile("yellow", MONTH))
+    load(catalog, landing, DatasetFile("zones"))
+    build(settings)
+
+
+def command(folder: Path, *words: str) -> None:
+    """A command of `lakehouse`, from its start to its end."""
+    _run(folder, "-m", "lakehouse", *words)
+
+
+def imports(folder: Path, *modules: str) -> None:
+    """A Python that imports these and ends."""
+    _run(folder, "-c", f"import {', '.join(modules)}")
+
+
+def _run(folder: Path, *words: str) -> None:
+    environment = os.environ | {"LAKEHOUSE_TARGET": "embedded", "LAKEHOUSE_HOME": str(folder / "prompt")}
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    subprocess.run(  # noqa: S603 - our own words
+        [sys.executable, *words], env=environment, stdout=subprocess.DEVNULL, check=True
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    measured["seconds"] = time.perf_counter() - began
+    measured["cpu"] = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

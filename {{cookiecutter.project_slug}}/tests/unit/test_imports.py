@@ -1,0 +1,61 @@
+"""A command imports what it uses: the lists say which libraries each of them does without. No time is measured."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+from tests.lake import Lake
+
+from lakehouse import children
+from lakehouse.datasets.file import DatasetFile
+from lakehouse.loading.load import load
+from lakehouse.synthetic.generate import write_zones
+
+# One process runs all of them, so each list is part of the one before.
+WITHOUT = {
+    ("--help",): {
+        *("boto3", "botocore", "dagster", "dbt", "duckdb", "httpx", "openpyxl", "pandas", "pyarrow", "pydantic"),
+        *("pyiceberg", "requests", "sqlalchemy", "sqlglot", "tenacity", "trino"),
+    },
+    ("months",): {"boto3", "botocore", "dagster", "dbt", "httpx", "openpyxl", "sqlglot", "trino"},
+    ("history", "raw.taxi_zones"): {"boto3", "botocore", "dagster", "dbt", "httpx", "openpyxl", "sqlglot", "trino"},
+    ("load", "zones"): {"boto3", "botocore", "dagster", "dbt", "httpx", "openpyxl", "sqlglot", "trino"},
+    ("sql", "select 1"): {"boto3", "botocore", "dagster", "dbt", "httpx", "openpyxl", "trino"},
+}
+RUN = """
+import contextlib, io, json, sys
+from lakehouse.__main__ import main
+found = []
+for words in json.loads(sys.argv[1]):
+    sys.argv[1:] = words
+    with contextlib.redirect_stdout(io.StringIO()):
+        try:
+            main()
+        except SystemExit as end:
+            assert not end.code, words
+    found.append(sorted({name.partition(".")[0] for name in sys.modules}))
+print(json.dumps(found))
+"""
+
+
+def test_a_command_imports_no_library_that_it_does_without(lake: Lake) -> None:
+    lake.scratch.mkdir(parents=True)
+    lake.landing.put(DatasetFile("zones"), write_zones(lake.scratch / "zones.csv"), "test")
+    load(lake.catalog, lake.landing, DatasetFile("zones"))
+
+    done = subprocess.run(
+        children.python("-c", RUN, json.dumps(list(WITHOUT))),
+        env=children.environment({"LAKEHOUSE_TARGET": "embedded", "LAKEHOUSE_HOME": str(lake.settings.home)}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    imported = json.loads(done.stdout)
+    too_much = {
+        " ".join(words): sorted(names & set(found))
+        for (words, names), found in zip(WITHOUT.items(), imported, strict=True)
+    }
+    assert too_much == {words: [] for words in too_much}
