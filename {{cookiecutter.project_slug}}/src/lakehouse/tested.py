@@ -24,6 +24,7 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Operation
 
 from lakehouse.dbt_environment import dbt_settings
+from lakehouse.errors import BoundaryError
 from lakehouse.iceberg.catalog import service_errors, table_names
 from lakehouse.locks import held
 from lakehouse.settings import Settings, project_dir
@@ -349,9 +350,10 @@ def _states(catalog: Catalog, names: Iterable[str]) -> dict[str, State]:
 
 
 def _table(catalog: Catalog, name: str) -> Table | None:
+    """The table; None if there is none, or if it is not this lakehouse's own: dbt says so, if a model reads it."""
     try:
         return catalog.load_table(name)
-    except (NoSuchTableError, NoSuchNamespaceError):
+    except (NoSuchTableError, NoSuchNamespaceError, BoundaryError):
         return None
 
 
