@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,9 @@ FILES = ("compose.yaml", "compose.secure.yaml", "deploy/stack.yaml")
 BUILT = {"iceberg-rest", "dagster-code"}
 # The image of `dagster-code`, in which all of Dagster's processes run.
 DAGSTER_IMAGE = "${DAGSTER_IMAGE:-${COMPOSE_PROJECT_NAME}-dagster}"
-# Of a store that is not the lakehouse's own: a secret, and empty where no such store is used.
-OPTIONAL = {"SOURCE_S3_ACCESS_KEY", "SOURCE_S3_SECRET_KEY"}
+# Secrets that are empty where nobody needs them: of a store that is not the lakehouse's own, and of Dagster's database,
+# for which `make deploy-up` asks.
+OPTIONAL = {"SOURCE_S3_ACCESS_KEY", "SOURCE_S3_SECRET_KEY", "DAGSTER_POSTGRES_PASSWORD"}
 # What a deployed run is not told: where data lies says the image, and ports are those of this machine.
 OF_THIS_MACHINE = {"LAKEHOUSE_HOME", "TRINO_PORT", "REST_PORT", "S3_PORT"}
 SECRET = re.compile(r"PASSWORD|SECRET|ACCESS_KEY|ACCESS__KEY|ROOT_USER")
@@ -112,6 +115,19 @@ def test_no_secret_is_written_down_and_none_has_a_default(file: str) -> None:
         for where, value in secrets.items()
         if not re.fullmatch(r"\$\{\w+:\?[^}]+\}", value) and value not in optional
     }
+
+
+def test_a_deployment_without_a_password_of_its_database_is_not_begun(tmp_path: Path) -> None:
+    """A project that was baked earlier has none in its `.env`, and its services must start all the same."""
+    (tmp_path / ".env").write_text("DAGSTER_POSTGRES_PASSWORD=\n", "utf-8")
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("DAGSTER_")}
+    command = ["make", "-f", str(PROJECT / "Makefile"), "deploy-up"]
+
+    done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
+
+    assert done.returncode
+    assert "DAGSTER_POSTGRES_PASSWORD is not set. Nothing was started. Add it to .env" in done.stderr
+    assert "docker" not in done.stdout
 
 
 def test_a_deployed_run_has_every_setting_of_the_project() -> None:
