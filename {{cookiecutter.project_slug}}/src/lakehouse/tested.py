@@ -23,27 +23,33 @@ from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Operation
 
+from lakehouse import children
 from lakehouse.dbt_environment import dbt_settings
 from lakehouse.errors import BoundaryError
-from lakehouse.iceberg.catalog import service_errors, table_names
+from lakehouse.iceberg.catalog import LAYERS, service_errors, table_names
 from lakehouse.locks import held
 from lakehouse.settings import Settings, project_dir
 
 PASSED = frozenset({"success", "pass", "warn"})
 _NODES = frozenset({"model", "seed", "test"})
+# Of dbt: what runs each time it is asked.
+_EACH_TIME = frozenset({"snapshot", "operation"})
 _SOURCES = frozenset({".sql", ".yml", ".yaml", ".csv", ".md", ".py"})
-_NOT_SOURCES = frozenset({"target", "logs", "dbt_packages"})
-_PACKAGES = ("dbt-core", "dbt-duckdb", "dbt-trino", "duckdb")
+_IGNORED, _NOT_SOURCES = ".dbtignore", frozenset({"target", "logs"})
+_PACKAGES = ("dbt-core", "dbt-adapters", "dbt-common", "dbt-duckdb", "dbt-trino", "duckdb")
+# What writes a model's rows on `embedded`.
+_WRITERS, _WRITING_PACKAGES = ("dbt_duckdb", "iceberg"), ("pyiceberg", "pyarrow")
 _LOCK_SECONDS = 60.0
 _ENV_VAR = re.compile(r"env_var\(\s*['\"](\w+)")
 # How we connect: it changes no row, and a hash of a password is not for a file.
 _CONNECTION = frozenset({"LAKEHOUSE_HOME", "TRINO_URL", "TRINO_USER", "TRINO_PASSWORD", "TRINO_CA_FILE"})
 # What reads something else than tables: the clock, chance, files.
 _CHANGES_BY_ITSELF = re.compile(
-    r"\bnow\(\)|\bcurrent_(date|time|timestamp)\b|\bcurrent_localtime|\blocaltime|\bget_current_|\btoday\(\)|\bsysdate\b"
-    r"|\brun_started_at\b|\binvocation_id\b|\bmodules\.datetime\b|\bunixepoch\b"
-    r"|\b(random|rand|uuid\w*|gen_random_uuid|shuffle)\(|\btablesample\b|\busing sample\b|\bnextval\("
-    r"|\bread_(csv|parquet|json|ndjson|text|blob|xlsx)\w*\(|\bparquet_scan\(|\bglob\(|\bfrom\s+'[^'\s]+'",
+    r"\b(now|today|age)\s*\(|\bcurrent_(date|time|timestamp)|\bcurrent_localtime|\blocaltime|\bget_current_|\bsysdate\b"
+    r"|\btransaction_timestamp\b|\brun_started_at\b|\binvocation_id\b|\bmodules\.datetime\b|\bunixepoch\b"
+    r"|\b(random|rand|uuid\w*|gen_random_uuid|shuffle)\s*\(|\btablesample\b|\busing sample\b|\bnextval\s*\("
+    r"|\bread_(csv|parquet|json|ndjson|text|blob|xlsx|avro)\w*\s*\(|\b\w+_scan\s*\(|\bglob\s*\("
+    r"|\b(from|join)\s+'[^'\s]+'|\b(from|join)\s+\"[^\"\s]+\.\w+\"",
     re.IGNORECASE,
 )
 # A selection that is a name, with its parents or children.
@@ -51,6 +57,7 @@ _SIMPLE = re.compile(r"\d*\+?(\w+)\+?\d*")
 
 # Of a table: its current snapshot, its identity and its columns. An empty table has no snapshot, and may change.
 State = tuple[int | None, str, int]
+_NEVER: State = (-1, "", -1)  # is the state of no table
 
 
 @dataclass(frozen=True)
@@ -83,7 +90,7 @@ def fingerprint(settings: Settings) -> str:
     for name, content in _files():
         digest.update(name.encode() + b"\0" + content + b"\0")
         variables.update(_ENV_VAR.findall(content.decode(errors="replace")))
-    values = dbt_settings(settings)
+    values = children.environment(dbt_settings(settings))
     for variable in sorted((variables & values.keys()) - _CONNECTION):
         digest.update(f"{variable}={values[variable]}\0".encode())
     return digest.hexdigest()[:16]
@@ -93,19 +100,34 @@ def _files() -> Iterator[tuple[str, bytes]]:
     """Each file of dbt's that says what is made: its path below dbt, and its bytes."""
     root = project_dir() / "dbt"
     for folder, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if name not in _NOT_SOURCES and not name.startswith("."))
+        if Path(folder) == root:
+            folders[:] = [name for name in folders if name not in _NOT_SOURCES and not name.startswith(".")]
+        folders.sort()
         for name in sorted(names):
             file = Path(folder, name)
-            if file.suffix in _SOURCES:
+            # An editor's own files are no models, for dbt neither.
+            if name == _IGNORED or (file.suffix.lower() in _SOURCES and not name.startswith((".", "#", "~"))):
                 yield str(file.relative_to(root)), file.read_bytes()
+
+
+def _writer() -> str:
+    """A hash of the code that writes what a model selects."""
+    digest = hashlib.sha256()
+    for package in _WRITING_PACKAGES:
+        digest.update(version(package).encode())
+    for room in _WRITERS:
+        for file in sorted((Path(__file__).parent / room).glob("*.py")):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True)
 class Begun:
-    """What a run of dbt begins with: dbt's files, and all tables as they are."""
+    """What a run of dbt begins with: dbt's files, and the tables as they are, each with its newest metadata file."""
 
     fingerprint: str
     tables: Mapping[str, State]
+    places: Mapping[str, str]
 
 
 def begin(settings: Settings, catalog: Catalog) -> Begun:
@@ -114,8 +136,12 @@ def begin(settings: Settings, catalog: Catalog) -> Begun:
     Raises:
         ServiceError: the catalog does not answer.
     """
+    seen = {table for note in _read(settings).get("nodes", {}).values() for table in (note or {})}
     with service_errors(catalog):
-        return Begun(fingerprint(settings), _states(catalog, table_names(catalog)))
+        names = {name for name in table_names(catalog) if name.split(".")[0] in LAYERS} | seen
+        found = _tables_of(catalog, names)
+    states = {name: _state(table) for name, table in found.items()}
+    return Begun(fingerprint(settings), states, {name: table.metadata_location for name, table in found.items()})
 
 
 def note(
@@ -132,8 +158,8 @@ def note(
         catalog: knows the snapshots.
         manifest: dbt's.
         results: dbt's, `unique_id` and `status` of each node that ran.
-        begun: what `begin` gave before dbt began. A table that this run did not make, or a file of dbt, may have
-            changed since. The notes are about it as it was, so what reads it is not tested.
+        begun: what `begin` gave before dbt began. A table that this run did not make may have changed since, and back
+            again; so may dbt's files. Then nobody knows what dbt has read, so what reads it is not tested.
 
     Raises:
         ServiceError: the catalog does not answer.
@@ -144,8 +170,13 @@ def note(
         str(result["unique_id"]): result["status"] in PASSED for result in results if result["status"] != "skipped"
     }
     made = {table for name in ended.keys() & reads.keys() for table in _own(manifest, name)}
+    read = {table for name in ended.keys() & reads.keys() for table in reads[name]} - made
     with service_errors(catalog):
-        state = {**begun.tables, **_states(catalog, made)}
+        now = _tables_of(catalog, made | read, strict=True)
+    moved = {name for name in read if name in now and now[name].metadata_location != begun.places.get(name)}
+    state = begun.tables | dict.fromkeys(moved, _NEVER) | {name: _state(now[name]) for name in made & now.keys()}
+    if fingerprint(settings) != begun.fingerprint:
+        ended = dict.fromkeys(ended, False)
     _file(settings).parent.mkdir(parents=True, exist_ok=True)
     with held(_file(settings).with_suffix(".lock"), "The notes of what was tested", wait=_LOCK_SECONDS):
         known = _read(settings)
@@ -164,6 +195,8 @@ def note(
             {
                 "at": datetime.now(UTC).isoformat(timespec="seconds"),
                 "fingerprint": begun.fingerprint,
+                "writer": _writer(),
+                "always": _runs_always(manifest),
                 "versions": model_versions_of(manifest),
                 "nodes": notes,
                 "warnings": {name: text for name, text in sorted(warned.items()) if name in notes},
@@ -192,21 +225,23 @@ def nothing_new(settings: Settings, catalog: Catalog, *, select: str | None, dat
     if (
         not notes
         or known["fingerprint"] != fingerprint(settings)
+        or known.get("writer") != _writer()
+        or known.get("always", True)
         or not _selects(select, notes)
         or _changes_by_itself()
     ):
         return None
     wanted = [seen for name, seen in notes.items() if data_tests or not name.startswith("test.")]
+    if None in wanted:
+        return None
     tables: dict[str, Table] = {}
     with service_errors(catalog):
         for seen in wanted:
             for name, state in (seen or {}).items():
-                if name not in tables and (table := _table(catalog, name)):
-                    tables[name] = table
+                if name not in tables:
+                    tables |= _tables_of(catalog, [name])
                 if state is None or not _is_in(tables.get(name), state):
                     return None
-    if None in wanted:
-        return None
     return Proven(str(known["at"]), tuple(known["warnings"].values()) if data_tests else ())
 
 
@@ -217,11 +252,22 @@ def _selects(select: str | None, notes: Mapping[str, Any]) -> bool:
     return select is None or (bool(words) and all(word and word[1] in names for word in words))
 
 
+def _runs_always(manifest: Mapping[str, Any]) -> bool:
+    """Whether dbt has something to do even if no table is new: snapshots, hooks, macros that ask a clock."""
+    if any(node["resource_type"] in _EACH_TIME for node in manifest["nodes"].values()):
+        return True
+    macros = _reached(
+        manifest, {one for name in _enabled(manifest) for one in manifest["nodes"][name]["depends_on"]["macros"]}
+    )
+    return any(_CHANGES_BY_ITSELF.search(manifest["macros"][one]["macro_sql"]) for one in macros)
+
+
 def _changes_by_itself() -> bool:
+    """Whether SQL of the project's own reads something else than tables."""
     return any(
         _CHANGES_BY_ITSELF.search(content.decode(errors="replace"))
         for name, content in _files()
-        if name.endswith((".sql", ".yml", ".yaml"))
+        if name.endswith((".sql", ".yml", ".yaml")) and not name.startswith("dbt_packages")
     )
 
 
@@ -294,16 +340,21 @@ def model_version(manifest: Mapping[str, Any], name: str) -> str:
         new = {parent for parent in node["depends_on"].get("nodes", ()) if parent in manifest["nodes"]} - nodes
         nodes |= new
         waiting += new
-    waiting = [*macros]
-    while waiting:
-        new = set(manifest["macros"][waiting.pop()]["depends_on"]["macros"]) - macros
-        macros |= new
-        waiting += new
     for one in sorted(nodes):
         digest.update(f"{one} {manifest['nodes'][one]['checksum']['checksum']}".encode())
-    for one in sorted(macros):
+    for one in sorted(_reached(manifest, macros)):
         digest.update(f"{one} {manifest['macros'][one]['macro_sql']}".encode())
     return digest.hexdigest()[:16]
+
+
+def _reached(manifest: Mapping[str, Any], macros: set[str]) -> set[str]:
+    """These macros, and all that they call."""
+    found, waiting = set(macros), [*macros]
+    while waiting:
+        new = set(manifest["macros"][waiting.pop()]["depends_on"]["macros"]) - found
+        found |= new
+        waiting += new
+    return found
 
 
 def _enabled(manifest: Mapping[str, Any]) -> Iterator[str]:
@@ -340,21 +391,27 @@ def _own(manifest: Mapping[str, Any], name: str) -> Iterator[str]:
         yield from _tables(manifest, name, parents=False)
 
 
-def _states(catalog: Catalog, names: Iterable[str]) -> dict[str, State]:
-    found: dict[str, State] = {}
+def _state(table: Table) -> State:
+    metadata = table.metadata
+    return metadata.current_snapshot_id, str(metadata.table_uuid), metadata.current_schema_id
+
+
+def _tables_of(catalog: Catalog, names: Iterable[str], *, strict: bool = False) -> dict[str, Table]:
+    """The tables that are there.
+
+    Raises:
+        BoundaryError: one is not this lakehouse's own, if `strict`. A run that has read it must not pass.
+    """
+    found: dict[str, Table] = {}
     for name in names:
-        if table := _table(catalog, name):
-            metadata = table.metadata
-            found[name] = (metadata.current_snapshot_id, str(metadata.table_uuid), metadata.current_schema_id)
+        try:
+            found[name] = catalog.load_table(name)
+        except (NoSuchTableError, NoSuchNamespaceError):
+            continue
+        except BoundaryError:
+            if strict:
+                raise
     return found
-
-
-def _table(catalog: Catalog, name: str) -> Table | None:
-    """The table; None if there is none, or if it is not this lakehouse's own: dbt says so, if a model reads it."""
-    try:
-        return catalog.load_table(name)
-    except (NoSuchTableError, NoSuchNamespaceError, BoundaryError):
-        return None
 
 
 def holds(table: Table | None, snapshot_id: int | None) -> bool:
@@ -375,9 +432,9 @@ def _file(settings: Settings) -> Path:
 def _read(settings: Settings) -> dict[str, Any]:
     try:
         read: dict[str, Any] = json.loads(_file(settings).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):  # none yet; or torn, when the power went: dbt runs and notes again
         return {}
-    return read
+    return read if isinstance(read, dict) else {}
 
 
 def _write(settings: Settings, notes: Mapping[str, Any]) -> None:

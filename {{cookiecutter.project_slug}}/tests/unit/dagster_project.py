@@ -49,7 +49,7 @@ class Project:
     def root(self) -> Path:
         """The copy, and in its lakehouse what dbt has parsed, so that no process parses the same again."""
         root = self.folder / "project"
-        unwanted = shutil.ignore_patterns("target", "logs")
+        unwanted = shutil.ignore_patterns("target", "logs", "*.pyc.*")  # the last are being written by another process
         for name in ("src", "dbt"):
             shutil.copytree(PROJECT / name, root / name, ignore=unwanted)
         shutil.copy(PROJECT / "pyproject.toml", root)

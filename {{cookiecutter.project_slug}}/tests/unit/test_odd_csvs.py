@@ -155,6 +155,8 @@ REFUSED: dict[str, tuple[str | bytes, Csv, str]] = {
     "NA": (PLAIN + "3,,NA,\n", Csv(), r"'price' has 'NA' in row 2 .* declare nulls=\('NA',\)"),
     "another word for nothing": (PLAIN + "3,,na,\n", Csv(nulls=("NA",)), "'price' has 'na' in row 2"),
     "no total": (PLAIN + "Total,,1,\nby Ann\n", Csv(footer_rows=1), "'id' has 'Total' in row 2"),
+    "names alone, without the total": (HEAD, Csv(footer_rows=1), "fewer than 1 lines below the line of names"),
+    "one line where the footer has two": (HEAD + "1,,1,\n", Csv(footer_rows=2), "fewer than 2 lines below the line"),
     "a footer within quotes": (PLAIN + '3,,1,"a\nb"\n', Csv(footer_rows=1), "line 4 has a value that begins with"),
     "a null of Postgres": (PLAIN + "3,,\\N,\n", Csv(), r"'price' has '\\\\N' in row 2"),
     "an error of Excel": (PLAIN + "3,,#N/A,\n", Csv(), "'price' has '#N/A' in row 2"),

@@ -13,6 +13,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def as_foreign_csv() -> bytes:
 def zipped(content: bytes) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("odd.csv", content)
+        archive.writestr(zipfile.ZipInfo("odd.csv", (2024, 1, 1, 0, 0, 0)), content)
     return out.getvalue()
 
 
@@ -156,7 +157,7 @@ TEXT = as_csv(ROWS)
 KINDS = {
     "csv": Kind("odd.csv", PLAIN, TEXT, text_of(PLAIN)),
     "a foreign csv": Kind("odd.csv", FOREIGN, as_foreign_csv(), text_of(FOREIGN)),
-    "gzip": Kind("odd.csv.gz", Csv(compression="gzip"), TEXT, rows_of_gzip, gzip.compress),
+    "gzip": Kind("odd.csv.gz", Csv(compression="gzip"), TEXT, rows_of_gzip, partial(gzip.compress, mtime=0)),
     "zip": Kind("odd.csv.zip", Csv(compression="zip"), TEXT, rows_of_zip, zipped),
     "zstd": Kind("odd.csv.zst", Csv(compression="zstd"), TEXT, rows_of_zstd, zstandard.compress),
     "parquet": Kind("odd.parquet", Parquet(), as_parquet(), rows_of_parquet),

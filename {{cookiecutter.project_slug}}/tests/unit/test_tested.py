@@ -127,6 +127,49 @@ def test_a_test_that_fails_on_the_same_rows_takes_its_note_away(made: Lake) -> N
     assert missing(made) == tested.Untested(tests=("agrees",))
 
 
+def test_a_load_taken_back_during_the_run_leaves_its_readers_untested(made: Lake) -> None:
+    """dbt may have read the rows of the load, and the table looks as it did when the run began."""
+    before = made.table(RAW).metadata.current_snapshot_id
+    assert before
+    begun = started(made)
+    made.load("green", "2024-02", made.generate("green", "2024-02", 10))
+    rollback(made.catalog, RAW, before)
+    ran(made, ALL, begun)
+
+    assert made.table(RAW).metadata.current_snapshot_id == before
+    assert missing(made) == tested.Untested((RAW,), ("fct_a",), ("agrees", "of_raw"))
+    assert nothing_new(made.settings, made.catalog, select=None, data_tests=True) is None
+
+
+def test_files_of_dbt_that_changed_during_the_run_prove_nothing(made: Lake, own_dbt: Path) -> None:
+    begun = started(made)
+    file = own_dbt / "dbt_project.yml"
+    kept = file.read_bytes()
+    file.write_bytes(kept + b"\n# another\n")
+    ran(made, ALL, begun)
+    file.write_bytes(kept)
+
+    assert nothing_new(made.settings, made.catalog, select=None, data_tests=True) is None
+
+
+@pytest.mark.parametrize("torn", [b"", b"{", b"[]", b"\xff"], ids=["empty", "cut", "list", "no text"])
+def test_notes_that_cannot_be_read_are_as_none(made: Lake, torn: bytes) -> None:
+    ran(made, ALL)
+    next(made.settings.home.glob("dbt/*/tested.json")).write_bytes(torn)
+
+    assert nothing_new(made.settings, made.catalog, select=None, data_tests=True) is None
+    ran(made, ALL)
+    assert nothing_new(made.settings, made.catalog, select=None, data_tests=True)
+
+
+def test_a_snapshot_of_dbts_or_a_hook_is_run_each_time(made: Lake) -> None:
+    manifest = MANIFEST | {"nodes": MANIFEST["nodes"] | {"operation.a": node("operation", "operation.a", [])}}
+    results = [{"unique_id": name, "status": status} for name, status in ALL.items()]
+    note(made.settings, made.catalog, manifest, results, started(made))
+
+    assert nothing_new(made.settings, made.catalog, select=None, data_tests=True) is None
+
+
 def test_a_load_during_the_run_leaves_its_readers_untested(made: Lake) -> None:
     begun = started(made)
     made.load("green", "2024-02", made.generate("green", "2024-02", 10))

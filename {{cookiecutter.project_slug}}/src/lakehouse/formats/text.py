@@ -70,6 +70,12 @@ class CsvText(io.RawIOBase):
         while len(ends) <= self._head and not self._at_end:
             text += self._next()
             ends = list(islice(_LINE_END.finditer(text), self._head + 1))
+        if len(ends) < self._head and self._declared.footer_rows:
+            raise ContentError(
+                f"it has fewer than {self._declared.footer_rows} lines below the line of names, and footer_rows says "
+                "that as many at its end are no rows",
+                "Look whether the file is whole. If it is, declare its footer_rows",
+            )
         rest = text[ends[self._head - 1].end() :] if len(ends) >= self._head else b""
         self._line, self._head = self._head + 1, 0
         self._check(rest)

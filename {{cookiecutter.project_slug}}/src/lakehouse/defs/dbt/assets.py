@@ -22,9 +22,9 @@ from lakehouse.defs.failures import failures
 from lakehouse.defs.partitions import ONE_RUN
 from lakehouse.defs.pools import BUILD_POOL
 from lakehouse.defs.resources import IcebergCatalog, Trino
-from lakehouse.iceberg.catalog import service_errors
-from lakehouse.settings import load_settings
-from lakehouse.tested import begin, note
+from lakehouse.iceberg.catalog import LAYERS, service_errors, settings_of, table_names
+from lakehouse.settings import Settings, load_settings
+from lakehouse.tested import Untested, begin, note, untested
 from lakehouse.transform import BUILD_WAIT_SECONDS, prepared
 
 _BUILD = ["build", "--exclude-resource-type", "unit_test"]
@@ -45,9 +45,8 @@ def dbt_models(
     They have no partitions: dbt finds the months whose bytes differ between raw and silver by itself, so a run over
     many months builds once, after all of them.
     """
-    settings, parsed = catalog.settings(), manifest(load_settings())
+    settings = catalog.settings()
     target_path = settings.home / "dbt" / "runs" / f"{context.run.run_id[:8]}-{context.retry_number}"
-    start_from_parsed(settings, target_path)
     # A raw table that is loaded alone brings dbt's tests of it along, and no model. They run without the zone
     # lookup and beside another build, so that a load neither fails nor waits for either.
     builds = bool(context.selected_asset_keys)
@@ -63,12 +62,15 @@ def dbt_models(
         def noted() -> None:
             if (ended := target_path / "run_results.json").exists():
                 results = json.loads(ended.read_text(encoding="utf-8"))["results"]
-                note(settings, iceberg, parsed, results, begun)
+                note(settings, iceberg, json.loads((target_path / "manifest.json").read_bytes()), results, begun)
+                ended.unlink()  # the next run of dbt may end without any
 
         begun = begin(settings, iceberg)
+        parsed = manifest(load_settings())  # dbt's files may have changed while this run waited
+        start_from_parsed(settings, target_path)
         with _environment(variables(trino.settings())):
-            if builds and (missing := _missing(context, parsed, iceberg)):
-                dbt.cli([*_BUILD, "--select", " ".join(missing)], manifest=parsed, target_path=target_path).wait()
+            if builds and (needed := _needed(context, parsed, iceberg)):
+                dbt.cli([*_BUILD, "--select", " ".join(needed)], manifest=parsed, target_path=target_path).wait()
                 noted()
                 begun = begin(settings, iceberg)
             run = dbt.cli(_BUILD, context=context, target_path=target_path)
@@ -76,16 +78,24 @@ def dbt_models(
             yield from described(dagster_events(run, trino.settings()), describe, iceberg)
         finally:
             noted()
+        if builds and _publishes(context) and (lacking := _lacking(iceberg)):
+            begun = begin(settings, iceberg)
+            try:
+                with _environment(variables(trino.settings())):
+                    dbt.cli([*_BUILD, "--select", " ".join(lacking)], manifest=parsed, target_path=target_path).wait()
+            finally:
+                noted()
     tidy(target_path)
 
 
-def _missing(context: dg.AssetExecutionContext, parsed: Mapping[str, Any], catalog: Catalog) -> list[str]:
-    """The seeds and models without a table that this run needs and does not make.
+def _needed(context: dg.AssetExecutionContext, parsed: Mapping[str, Any], catalog: Catalog) -> list[str]:
+    """The seeds and models that this run does not make, and that must be built before it.
 
-    Gold reads all of silver, and a publication has all of gold. Automation never asks for these: a seed has no input,
-    and nothing new has come to a model whose raw table never had a month.
+    Those without a table: gold reads all of silver, and a publication has all of gold. Before a publication also those
+    of silver whose SQL or input changed. Automation never asks for these: a seed has no input, nothing new has come to
+    a model whose raw table never had a month, and a file of dbt is no asset.
     """
-    publishes = PUBLISHED in context.job_def.asset_layer.executable_asset_keys
+    publishes = _publishes(context)
     schemas = ("silver", "gold") if publishes else ("silver",)
     made = [
         node
@@ -95,7 +105,33 @@ def _missing(context: dg.AssetExecutionContext, parsed: Mapping[str, Any], catal
     tables = [node for node in made if node["config"]["materialized"] != "ephemeral"]
     others = [node for node in tables if _key(node) not in context.selected_asset_keys]
     with service_errors(catalog):
-        return [node["name"] for node in others if not catalog.table_exists((node["schema"], node["name"]))]
+        missing = [node["name"] for node in others if not catalog.table_exists((node["schema"], node["name"]))]
+    found = _untested(settings_of(catalog), catalog) if publishes else None
+    stale = found.models if found else ()
+    return missing + [
+        node["name"]
+        for node in others
+        if node["schema"] == "silver" and node["name"] in stale and node["name"] not in missing
+    ]
+
+
+def _lacking(catalog: Catalog) -> list[str]:
+    """The models and tests that a publication still lacks after this run: those whose SQL changed, for example.
+
+    None if a table is not as dbt left it: that is for a person to look at.
+    """
+    found = _untested(settings_of(catalog), catalog)
+    return [*found.models, *found.tests] if found and not found.changed else []
+
+
+def _untested(settings: Settings, catalog: Catalog) -> Untested | None:
+    with service_errors(catalog):
+        tables = [catalog.load_table(name) for name in table_names(catalog) if name.split(".")[0] in LAYERS]
+    return untested(settings, tables)
+
+
+def _publishes(context: dg.AssetExecutionContext) -> bool:
+    return PUBLISHED in context.job_def.asset_layer.executable_asset_keys
 
 
 def _key(node: Mapping[str, Any]) -> dg.AssetKey:
