@@ -174,7 +174,8 @@ def note(
     with service_errors(catalog):
         now = _tables_of(catalog, made | read, strict=True)
     moved = {name for name in read if name in now and now[name].metadata_location != begun.places.get(name)}
-    state = begun.tables | dict.fromkeys(moved, _NEVER) | {name: _state(now[name]) for name in made & now.keys()}
+    left = {name: _state(now[name]) for name in made & now.keys()}
+    state = {**begun.tables, **dict.fromkeys(moved, _NEVER), **left}
     if fingerprint(settings) != begun.fingerprint:
         ended = dict.fromkeys(ended, False)
     _file(settings).parent.mkdir(parents=True, exist_ok=True)
@@ -431,7 +432,7 @@ def _file(settings: Settings) -> Path:
 
 def _read(settings: Settings) -> dict[str, Any]:
     try:
-        read: dict[str, Any] = json.loads(_file(settings).read_text(encoding="utf-8"))
+        read: Any = json.loads(_file(settings).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):  # none yet; or torn, when the power went: dbt runs and notes again
         return {}
     return read if isinstance(read, dict) else {}
