@@ -190,7 +190,10 @@ def build(
     wait: Wait = True,
     as_json: Json = False,
 ) -> None:
-    """Run dbt: silver, gold and their tests. Of silver, months whose bytes changed are rebuilt; all, if its SQL did."""
+    """Run dbt if anything is new: silver, gold and their tests.
+
+    Of silver, months whose bytes changed are rebuilt; all, if its SQL did.
+    """
     build_and_report(select=select, full_refresh=full_refresh, again=again, wait=wait, as_json=as_json)
 
 
