@@ -114,20 +114,18 @@ class Dev:
 def _taken(command: list[str]) -> str | None:
     """What to do about a port that another program has. `dg dev` would say that it serves there, and wait for ever."""
     options = dict(pairwise(command))
-    if "--port" not in options:
-        return None
-    host, port = options.get("--host", "127.0.0.1"), int(options["--port"])
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the page does: one that has just ended is free
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                return f"Dagster's page can't be at {host}:{port} ({error.strerror}). Nothing was started."
-            return (
-                f"Port {port} is taken by another program. Nothing was started. End that program, or give Dagster's "
-                "page another port: `make dev DAGSTER_PORT=3001`, or DAGSTER_PORT in .env."
-            )
+    host, port = options.get("--host", "127.0.0.1"), options.get("--port", "")
+    if not port.isdigit():
+        return None  # `dg dev` says what is wrong with it
+    try:
+        socket.create_server((host, int(port)), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            return f"Dagster's page can't be at {host}:{port} ({error.strerror}). Nothing was started."
+        return (
+            f"Port {port} is taken by another program. Nothing was started. End that program, or give Dagster's page "
+            "another port: `make dev DAGSTER_PORT=3001`, or DAGSTER_PORT in .env."
+        )
     return None
 
 

@@ -94,7 +94,8 @@ def build(
         ServiceError: the catalog or Trino does not answer, or Trino went away.
     """
     started = time.monotonic()
-    with _checked(settings) as catalog, _only_build(settings, BUILD_WAIT_SECONDS if wait else 0.0):
+    catalog = _checked(settings)
+    with _only_build(settings, BUILD_WAIT_SECONDS if wait else 0.0):
         before = raw_snapshots(catalog)
         clocks = _clock_warnings(catalog)
         if not (again or full_refresh or unit_tests) and (
@@ -153,13 +154,13 @@ def prepared(settings: Settings, *, wait: float = 0.0) -> Iterator[Catalog]:
         TransformError: trips are loaded and the zone lookup is not, or another build is running.
         ServiceError: the catalog or Trino does not answer.
     """
-    with _checked(settings) as catalog, _only_build(settings, wait):
+    catalog = _checked(settings)
+    with _only_build(settings, wait):
         _ask_engine(settings)
         yield catalog
 
 
-@contextmanager
-def _checked(settings: Settings) -> Iterator[Catalog]:
+def _checked(settings: Settings) -> Catalog:
     """The catalog, with all raw tables made and the zone lookup loaded.
 
     Raises:
@@ -170,7 +171,7 @@ def _checked(settings: Settings) -> Iterator[Catalog]:
     with service_errors(catalog):
         ensure_raw_tables(catalog)
         _refuse_without_zones(catalog)
-    yield catalog
+    return catalog
 
 
 def _ask_engine(settings: Settings) -> None:

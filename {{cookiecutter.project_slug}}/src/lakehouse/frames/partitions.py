@@ -145,9 +145,9 @@ def cells_in(batch: pa.RecordBatch, columns: Sequence[str], table: str) -> list[
     """
     keys = pa.table({name: batch.column(name) for name in columns})
     if empty := next((name for name in columns if keys[name].null_count), None):
-        rows = keys[empty].null_count
+        rows = keys[empty].null_count  # of this batch; others may have more
         raise RefusedError(
-            f"{table} was not written: it is partitioned by the column {empty!r}, which has no value in "
+            f"{table} was not written: it is partitioned by the column {empty!r}, which has no value in at least "
             f"{rows:,} {'row' if rows == 1 else 'rows'}. Nothing was changed. Give these rows a value, or leave them "
             "out; then write it again."
         )

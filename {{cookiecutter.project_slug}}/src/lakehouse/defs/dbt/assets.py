@@ -23,7 +23,7 @@ from lakehouse.defs.partitions import ONE_RUN
 from lakehouse.defs.pools import BUILD_POOL
 from lakehouse.defs.resources import IcebergCatalog, Trino
 from lakehouse.iceberg.catalog import LAYERS, service_errors, settings_of, table_names
-from lakehouse.settings import Settings, load_settings
+from lakehouse.settings import load_settings
 from lakehouse.tested import Untested, begin, note, untested
 from lakehouse.transform import BUILD_WAIT_SECONDS, prepared
 
@@ -106,7 +106,7 @@ def _needed(context: dg.AssetExecutionContext, parsed: Mapping[str, Any], catalo
     others = [node for node in tables if _key(node) not in context.selected_asset_keys]
     with service_errors(catalog):
         missing = [node["name"] for node in others if not catalog.table_exists((node["schema"], node["name"]))]
-    found = _untested(settings_of(catalog), catalog) if publishes else None
+    found = _untested(catalog) if publishes else None
     stale = found.models if found else ()
     return missing + [
         node["name"]
@@ -118,16 +118,16 @@ def _needed(context: dg.AssetExecutionContext, parsed: Mapping[str, Any], catalo
 def _lacking(catalog: Catalog) -> list[str]:
     """The models and tests that a publication still lacks after this run: those whose SQL changed, for example.
 
-    None if a table is not as dbt left it: that is for a person to look at.
+    Nothing if a table is not as dbt left it: that is for a person to look at.
     """
-    found = _untested(settings_of(catalog), catalog)
+    found = _untested(catalog)
     return [*found.models, *found.tests] if found and not found.changed else []
 
 
-def _untested(settings: Settings, catalog: Catalog) -> Untested | None:
+def _untested(catalog: Catalog) -> Untested | None:
     with service_errors(catalog):
         tables = [catalog.load_table(name) for name in table_names(catalog) if name.split(".")[0] in LAYERS]
-    return untested(settings, tables)
+    return untested(settings_of(catalog), tables)
 
 
 def _publishes(context: dg.AssetExecutionContext) -> bool:
