@@ -47,6 +47,7 @@ def test_silver_is_every_raw_row_judged(built: tuple[Lake, dict[str, list[Row]]]
     assert len({row["rejection_reason"] for row in rows}) == 8  # each reason was met
 
 
+# The marts of the taxis; one of your own has its unit test in its yml file.
 @pytest.mark.parametrize(
     ("mart", "keys"),
     [

@@ -53,7 +53,7 @@ def assets_of(datasets: list[Dataset]) -> set[str]:
 
 
 MONTHLY, DAILY, WHOLE = map(assets_of, (monthly(), daily(), whole()))
-# asset: group, parents, whether it has months or days
+# asset: group, parents, whether it has months or days. Of what comes with the project; your own need no entry.
 CONTRACT: dict[str, list[Any]] = {
     **{
         f"source/{one.landing_key}": [one.group or "source", [], bool(one.parts.column)]

@@ -81,7 +81,7 @@ def require_dataset(name: str, among: Iterable[str]) -> None:
         raise typer.BadParameter(f"there is no dataset {name!r}. The datasets are: {known}", param_hint="DATASET")
 
 
-def months_of(words: list[str]) -> list[Month]:
+def parsed_months(words: list[str]) -> list[Month]:
     """Read months and spans, as they are typed."""
     with _as_typed("MONTH"):
         return parse_months(words)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lakehouse.cli.app import DATA, app, examples, load_settings, monthly_names, months_of, require_dataset
+from lakehouse.cli.app import DATA, app, examples, load_settings, monthly_names, parsed_months, require_dataset
 
 # What a command needs is imported in it: `lakehouse --help` should not wait for Dagster.
 # ruff: noqa: PLC0415
@@ -28,7 +28,7 @@ def demo(
     from lakehouse.cli.demo import demo as run_demo
 
     require_dataset(dataset, monthly_names())
-    run_demo(load_settings(), dataset, months_of(months or DEMO_MONTHS))
+    run_demo(load_settings(), dataset, parsed_months(months or DEMO_MONTHS))
 
 
 @app.command(rich_help_panel=DATA, epilog=examples("lakehouse run 2024-01 2024-02", "lakehouse run 2024-01..2024-06"))
@@ -40,7 +40,7 @@ def run(
 
     from lakehouse.settings import project_dir
 
-    wanted = months_of(months)
+    wanted = parsed_months(months)
     load_settings()  # a `.env` that can't be read is reported here
     # DAGSTER_HOME stands in .env; the environment wins.
     load_dotenv(project_dir() / ".env", override=False)

@@ -1,4 +1,4 @@
-"""Days, as files of daily datasets are named: `2024-01-05`."""
+"""The value `Day`, as in the names of files that come by the day: `2024-01-05`. `parts.py` has `Daily`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """The rules of a declaration. `problem` finds the first rule that a dataset breaks; registry.py refuses the dataset.
 
-What refuses a file is in loading: acceptance.py and conform.py; keys in file_rows.py, too many bad rows in
-set_aside.py, a gap in cursor.py, lost rows in reading.py.
+What refuses a file is in loading; its `__init__.py` has the list.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Months, as the TLC names its files: `2024-01`."""
+"""The value `Month`, as in the names of the TLC's files: `2024-01`. `parts.py` has `Monthly`."""
 
 from __future__ import annotations
 

@@ -84,11 +84,11 @@ def commit(
     catalog: Catalog,
     name: str,
     files: Sequence[DataFile],
-    change: Replacement,
+    replacement: Replacement,
     *,
     check: Callable[[Table], None],
 ) -> int | None:
-    """Put the staged files in place of the rows that `change` names, in one snapshot.
+    """Put the staged files in place of the rows that `replacement` names, in one snapshot.
 
     Commits of other rows are rebased over: PyIceberg does that, thanks to the predicate. After a commit of the same
     rows this starts again from the newest state, and stops if that state holds the new rows already.
@@ -98,17 +98,18 @@ def commit(
     is asked. After an error that leaves it open, the newest state is loaded, and if a noted snapshot is in it, the
     commit was made and this returns its id. If it is not, this commits again.
 
-    The unanswered commit may still arrive after the repeated one was sent. The rows are not there twice then: both name
-    the same snapshot as their parent, so the catalog takes one and refuses the other. If it refuses the repeated one,
-    the next look finds the unanswered one.
+    The unanswered commit may still arrive after the repeated one was sent. The rows are not there twice then. Each
+    commit tells the catalog which snapshot the table must have (`AssertRefSnapshotId`), and the catalog refuses it if
+    the table has another one by now. So the first that arrives makes the other one stale. If that is
+    the repeated one, the next look finds the unanswered one. PyIceberg keeps a snapshot's id where it rebases it.
 
-    It keeps trying for `LOOK_SECONDS` after the first lost answer; the next answer lost after that ends it. So a
-    catalog that is away is an error within about a minute. If it is still open then whether the commit was made, the
-    error says that; the same command, run again, looks first. The staged files are left then, because a late commit may
-    still need them; `lakehouse maintain` removes them if none did.
+    A lost answer within `LOOK_SECONDS` of the first one means another attempt; one after that ends the commit. With the
+    time that a client waits to connect and to read (catalog.py), a catalog that is away is an error within a minute.
+    Nobody may know then whether the commit was made, and the error says so. The same command, run again, looks first.
+    The staged files are left, because a late commit may still need them; `lakehouse maintain` removes them if none did.
 
-    `check` is asked of each fresh state, also of one that PyIceberg takes to rebase. A commit made after that fails
-    with a conflict, so no further check is needed.
+    `check` is asked of each state that a commit is prepared on, also of one that PyIceberg takes to rebase. If others
+    commit between the check and ours, the catalog refuses ours, and `check` is asked again.
 
     Returns:
         The snapshot's id, or None if the table holds the new rows already; the staged files are removed then.
@@ -128,15 +129,15 @@ def commit(
                 table = reloaded(catalog, name)
             if arrived := next((i for i in unanswered if table.snapshot_by_id(i)), None):
                 return arrived
-            if change.is_held(table):
-                _discard(table, files, change)
+            if replacement.is_held(table):
+                _discard(table, files, replacement)
                 return None
             with discarding(table, () if unanswered else files):  # a commit that was not answered may still arrive
                 check(table)
             if gone := next((f.file_path for f in files if not table.io.new_input(f.file_path).exists()), None):
                 raise _RemovedError(gone)
             rebased = _Rebased(table, check, unanswered)
-            return _replace(rebased, files, change, unanswered)
+            return _replace(rebased, files, replacement, unanswered)
         except (ValidationException, CommitFailedException, OperationalError) as error:
             reason = error  # someone else was quicker, or SQLite stayed locked
         except LOST_ANSWER as error:
@@ -151,13 +152,13 @@ def commit(
             break
     if unanswered:
         raise CommitError(
-            f"The catalog did not confirm that {change.what} was committed to {name} ({reason}). The table holds "
+            f"The catalog did not confirm that {replacement.what} was committed to {name} ({reason}). The table holds "
             "either all old rows or all new ones. Run the same command again: it looks first, and loads nothing "
             "twice. Only with `--again` it makes another snapshot, of the same rows."
         ) from reason
     for file in files:
         remove(table.io, file.file_path)
-    raise _not_committed(name, change, reason) from reason
+    raise _not_committed(name, replacement, reason) from reason
 
 
 class _RemovedError(OSError):
@@ -193,19 +194,19 @@ class _Rebased(Table):
         return self
 
 
-def _not_committed(name: str, change: Replacement, reason: Exception | None) -> CommitError:
+def _not_committed(name: str, replacement: Replacement, reason: Exception | None) -> CommitError:
     """What to say, and to advise, of a commit that certainly was not made."""
     if reason is not None and _is_clock(reason):
         return CommitError(
-            f"{change.what} was not committed to {name}, because this machine's clock ({datetime.now(UTC):%H:%M:%S} "
-            f"UTC) and the catalog's clock disagree ({reason}). The table is as it was. Set the clock and run the "
-            "same command again."
+            f"{replacement.what} was not committed to {name}, because this machine's clock "
+            f"({datetime.now(UTC):%H:%M:%S} UTC) and the catalog's clock disagree ({reason}). The table is as it was. "
+            "Set the clock and run the same command again."
         )
     if isinstance(reason, _RemovedError):
         return CommitError(
-            f"{change.what} was not committed to {name}: its data file {reason} was removed while it was being loaded, "
-            "for example by `lakehouse maintain --unreferenced-days 0`. The table is as it was. Run the same command "
-            "again."
+            f"{replacement.what} was not committed to {name}: its data file {reason} was removed while it was being "
+            "loaded, for example by `lakehouse maintain --unreferenced-days 0`. The table is as it was. Run the same "
+            "command again."
         )
     what_next = "Check that catalog and object store answer (`lakehouse doctor`), then run the same command again."
     if s3_refuses(str(reason)):
@@ -216,8 +217,8 @@ def _not_committed(name: str, change: Replacement, reason: Exception | None) -> 
             "ended."
         )
     return CommitError(
-        f"{change.what} could not be committed to {name} ({type(reason).__name__}: {reason}). The table is as it was. "
-        f"{what_next}"
+        f"{replacement.what} could not be committed to {name} ({type(reason).__name__}: {reason}). The table is as it "
+        f"was. {what_next}"
     )
 
 
@@ -226,14 +227,14 @@ def _is_clock(error: Exception) -> bool:
     return any(words in str(error) for words in _CLOCK)
 
 
-def _replace(table: Table, files: Sequence[DataFile], change: Replacement, unanswered: set[int]) -> int:
+def _replace(table: Table, files: Sequence[DataFile], replacement: Replacement, unanswered: set[int]) -> int:
     """One overwrite snapshot. Its id is in `unanswered` from just before the catalog is asked until it has answered."""
-    old = change.files(table)
+    old = replacement.files(table)
     transaction = table.transaction()
-    if change.prepare:
-        change.prepare(transaction)
-    with transaction.update_snapshot(dict(change.summary), branch=MAIN).overwrite() as overwrite:
-        overwrite.delete_by_predicate(change.predicate)
+    if replacement.prepare:
+        replacement.prepare(transaction)
+    with transaction.update_snapshot(dict(replacement.summary), branch=MAIN).overwrite() as overwrite:
+        overwrite.delete_by_predicate(replacement.predicate)
         for data_file in old:
             overwrite.delete_data_file(data_file)
         for data_file in files:
@@ -264,9 +265,9 @@ def reloaded(catalog: Catalog, name: str) -> Table:
             time.sleep(0.5)
 
 
-def _discard(table: Table, files: Sequence[DataFile], change: Replacement) -> None:
+def _discard(table: Table, files: Sequence[DataFile], replacement: Replacement) -> None:
     """Remove the staged files, except those that the table holds: a commit with a lost answer may have arrived late."""
-    held = {file.file_path for file in live_files(table, change.predicate)} if files else set()
+    held = {file.file_path for file in live_files(table, replacement.predicate)} if files else set()
     for file in files:
         if file.file_path not in held:
             remove(table.io, file.file_path)

@@ -132,8 +132,8 @@ def _schema(columns: list[tuple[str, IcebergType, str]], required: tuple[str, ..
 def ensure_raw_tables(catalog: Catalog) -> list[str]:
     """Make what is missing: namespaces, raw tables, columns that a declaration gained. Safe to run twice, or at once.
 
-    A column whose type was corrected before the first load gets the new type. `check_types` refuses one whose table has
-    rows: only the dataset that is loaded, so that a wrong declaration does not stop the others.
+    A column whose type was corrected before the first load gets the new type. `check_declared_types` refuses one
+    whose table has rows: only the dataset that is loaded, so that a wrong declaration does not stop the others.
 
     Returns:
         What was made or changed, as text; empty when all was there.
@@ -174,7 +174,7 @@ def _ensure(catalog: Catalog, name: str, schema: Schema, column: str | None) -> 
     return _evolve(table, schema)
 
 
-def check_types(table: Table, dataset: Dataset) -> None:
+def check_declared_types(table: Table, dataset: Dataset) -> None:
     """Refuse a declaration that gives a column of the table another type: the rows that are there have the old one.
 
     Raises:

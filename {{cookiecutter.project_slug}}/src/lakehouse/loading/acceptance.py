@@ -1,7 +1,8 @@
 """Acceptance: whether a file may be loaded, as a whole and as its month or day. It is decided before the commit.
 
 A file of another part has the right columns, types and values. Only its times, or its bytes, show the mistake.
-Rules about the columns of a whole file (swapped, empty, of unknown zones) are in `Conformer.finish`.
+The rules about columns are in conform.py: a missing one, or one of another type, is refused in `plan`; columns that
+are swapped, empty or of unknown zones in `Conformer.finish`.
 """
 
 from __future__ import annotations
@@ -92,8 +93,8 @@ class Change:
     def held_rows(self, table: Table) -> int | None:
         """How many rows the table holds of exactly these bytes; None if it does not.
 
-        With `again` only what this run has loaded counts: its commit may have been made without an answer, or a step
-        of the run that failed later is repeated. A table that rows are merged into holds the file of its last load.
+        With `again` only what this run has loaded counts. That happens where the answer to its commit was lost, and
+        where a step of the run is repeated. A table that rows are merged into holds the file of its last load.
         """
         if self.again and not self._is_of_this_run(self._last_load(table)):
             return None
@@ -180,7 +181,7 @@ def superseded(landing: Landing, landed: Landed) -> bool:
 
 
 def still_current(landing: Landing, landed: Landed, change: Change, rows: int) -> Callable[[Table], None]:
-    """What `commit` asks of each state of the table: is this still the landed version, and has it rows enough.
+    """What `commit` asks of each state of the table: is this still the landed version, and are its rows enough.
 
     While a load conformed, another may have landed and loaded a newer version.
 
@@ -200,7 +201,7 @@ def still_current(landing: Landing, landed: Landed, change: Change, rows: int) -
 
 
 class RowTimes:
-    """Counts the rows of a file whose time lies outside the file's month or day, batch by batch.
+    """Counts rows whose time lies outside the file's month or day; refuses a file that is mostly such rows.
 
     A dataset without a column of such times, and a file that is the whole table, have none to count.
     """

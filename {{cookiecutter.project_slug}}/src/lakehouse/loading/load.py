@@ -31,7 +31,7 @@ from lakehouse.iceberg.catalog import service_errors, settings_of
 from lakehouse.iceberg.commit import ATTEMPTS, MovedError, Replacement, commit
 from lakehouse.iceberg.merge import Merged
 from lakehouse.iceberg.staging import staged
-from lakehouse.iceberg.tables import check_types, ensure_raw_tables, partition_of, raw_schema
+from lakehouse.iceberg.tables import check_declared_types, ensure_raw_tables, partition_of, raw_schema
 from lakehouse.iceberg.timeline import skew
 from lakehouse.landing import Landed, Landing
 from lakehouse.landing.record import is_generated
@@ -153,7 +153,7 @@ def _load_landed(
     dataset = dataset_named(change.file.dataset)
     _check_part(dataset, change.file)
     table = catalog.load_table(dataset.table)
-    check_types(table, dataset)
+    check_declared_types(table, dataset)
     rejected = _rejected(catalog, dataset, change)
     held = change.held_rows(table)
     if held is not None:
@@ -218,7 +218,8 @@ def _accept(
         match = plan(dataset, part, reader.schema, name)
         if reader.rows is not None:  # as early as it can be known
             change.check_size(table, reader.rows, name)
-        # Where rows are set aside, a load of the same bytes may have set others aside: their number proves nothing.
+        # The number of rows tells two files apart. Not where rows are set aside: another load of these bytes may have
+        # set aside others, so the table may hold fewer or more of them.
         others = OtherParts(change, name, None if rejected else reader.rows)
         others.check(table)
         aside = rows = None
@@ -245,7 +246,7 @@ def _accept(
     current = still_current(landing, landed, change, reading.loaded)
 
     def check_again(state: Table) -> None:
-        check_types(state, dataset)
+        check_declared_types(state, dataset)
         current(state)
         others.check(state)
 
