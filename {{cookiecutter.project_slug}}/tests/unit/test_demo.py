@@ -260,6 +260,23 @@ def test_generated_months_stay_marked_in_another_lakehouse(
     assert real.generated() == set()
 
 
+def test_a_generated_file_of_a_folder_is_only_called_generated(
+    lake: DemoLake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody was out of reach."""
+    folder = tmp_path / "published"
+    folder.mkdir()
+    write_month(folder / "green_tripdata_2023-01.parquet", "green", JANUARY.part, 100)
+    for name, value in {"HOME": str(lake.home), "TARGET": "embedded"}.items():
+        monkeypatch.setenv(f"LAKEHOUSE_{name}", value)
+    monkeypatch.setenv("TLC_SOURCE", str(folder))
+    load_settings.cache_clear()
+
+    said = CliRunner().invoke(app, ["load", "green", "2023-01"])
+
+    assert (said.exit_code, said.stderr) == (0, "warning: green 2023-01 is a generated file.\n")
+
+
 def test_after_an_offline_demo_its_months_load_and_are_called_generated(
     lake: DemoLake, nowhere: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

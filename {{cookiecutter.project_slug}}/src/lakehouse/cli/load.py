@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -84,8 +85,7 @@ def load(
     from lakehouse.cli.terminal import download_bar, print_json, rows_bar, warn
     from lakehouse.iceberg.catalog import open_catalog
     from lakehouse.landing import open_landing
-    from lakehouse.landing.land import land
-    from lakehouse.landing.record import is_generated
+    from lakehouse.landing.land import land, notice_of_generated
     from lakehouse.loading.cursor import since
     from lakehouse.loading.load import load as load_file
 
@@ -97,6 +97,7 @@ def load(
     try:
         for file in files:
             begin = None if full_refresh else since(catalog, dataset_named(dataset))
+            asked_at = datetime.now(UTC)
             with download_bar(f"landing {file.label}", quiet=as_json) as progress:
                 landed = land(
                     landing,
@@ -107,8 +108,8 @@ def load(
                     since=begin,
                     progress=progress,
                 )
-            if is_generated(landed):
-                warn(f"{file.label} is a generated file: the publisher can't be reached, so it could not be replaced.")
+            if notice := notice_of_generated(landed, asked_at):
+                warn(notice)
             with rows_bar(f"loading {file.label}", quiet=as_json) as progress:
                 result = load_file(
                     catalog,

@@ -101,12 +101,12 @@ class _Checksum:
         """Count one batch."""
         self.nulls += array.null_count
         if array.null_count == len(array):
-            bits = np.full(len(array), _ODD)
-        elif array.null_count:
-            bits = np.where(array.is_null().to_numpy(zero_copy_only=False), _ODD, self._bits(array))
-        else:
-            bits = self._bits(array)
+            self._sum = (self._sum + int(_ODD) * int(weights.sum())) % 2**64
+            return
+        bits = self._bits(array)
         bits = bits ^ (bits >> np.uint64(32))  # so that the uppermost bit, a double's sign, counts more than once
+        if array.null_count:
+            np.putmask(bits, array.is_null().to_numpy(zero_copy_only=False), _ODD)
         self._sum = (self._sum + int(np.dot(bits, weights))) % 2**64
 
     def _bits(self, array: Any) -> npt.NDArray[np.uint64]:
@@ -218,7 +218,7 @@ def _encode(
 ) -> tuple[pq.FileMetaData, int]:
     """Feed a writer thread through a short queue: reading and encoding overlap, memory stays bounded.
 
-    The same thread counts into `totals` what it writes.
+    What is written is counted into `totals` beside it.
     """
     queue: Queue[list[pa.Array[Any]] | None] = Queue(maxsize=2)
     failed: list[BaseException] = []
@@ -227,13 +227,17 @@ def _encode(
     def write() -> None:
         ended = False
         try:
-            with io.new_output(path).create(overwrite=False) as stream:
+            with (
+                io.new_output(path).create(overwrite=False) as stream,
+                ThreadPoolExecutor(1, thread_name_prefix="totals") as pool,
+            ):
                 writer: Any = None
                 while (arrays := queue.get()) is not None:
                     if writer is None:
                         writer = _parquet_writer(stream, schema, arrays)
-                    totals.add(arrays)
+                    counted = pool.submit(totals.add, arrays)
                     writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=writer.schema), ROW_GROUP_ROWS)
+                    counted.result()
                 ended = True
                 if writer is None:
                     writer = _parquet_writer(stream, schema, [])

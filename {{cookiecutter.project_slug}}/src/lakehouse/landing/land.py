@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -88,6 +89,15 @@ def land(
             f"{file.name} can't be copied to {landing.staging}: {error.strerror or error}. Nothing was landed. "
             "See that you may write there and that the disk has room, then run the same command again."
         ) from error
+
+
+def notice_of_generated(landed: Landed, asked_at: datetime) -> str | None:
+    """What to say of a generated file that `land` gave when it was called at `asked_at`; None of a published one."""
+    if not is_generated(landed):
+        return None
+    if landed.landed_at >= asked_at:  # the source has generated files
+        return f"{landed.file.label} is a generated file."
+    return f"{landed.file.label} is a generated file: the publisher can't be reached, so it could not be replaced."
 
 
 def generated(landing: Landing) -> list[Landed]:

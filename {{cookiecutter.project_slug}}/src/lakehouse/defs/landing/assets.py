@@ -3,6 +3,7 @@
 # No postponed annotations here: Dagster reads them while it decorates.
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
@@ -22,7 +23,7 @@ from lakehouse.defs.resources import IcebergCatalog, ObjectStore, Publisher
 from lakehouse.defs.source.observed import newest
 from lakehouse.errors import SourceError
 from lakehouse.landing import Landed, Landing
-from lakehouse.landing.land import land
+from lakehouse.landing.land import land, notice_of_generated
 from lakehouse.landing.record import is_generated
 from lakehouse.loading.cursor import has_cursor, since
 from lakehouse.sources.versions import is_site, version_of, versions
@@ -128,9 +129,10 @@ def landing_asset(dataset: Dataset) -> dg.AssetsDefinition:
             is_asked = refresh or (found := zone.find(file)) is None or is_generated(found)
             version = before().get(file) if is_asked else None
             begin = since(catalog.open(), dataset) if has_cursor(dataset) and not config.full_refresh else None
+            asked_at = datetime.now(UTC)
             landed = land(zone, publisher.source, file, refresh=refresh, keep_generated=True, since=begin)
-            if is_generated(landed):
-                context.log.warning(f"{file.label} is a generated file: the publisher can't be reached.")
+            if notice := notice_of_generated(landed, asked_at):
+                context.log.warning(notice)
             context.log.info(
                 f"{landed.file.name}: {landed.size:,} bytes from {landed.origin}, sha256 {landed.sha256[:12]}"
             )
