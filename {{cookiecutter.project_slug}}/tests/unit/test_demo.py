@@ -266,7 +266,7 @@ def test_a_generated_file_of_a_folder_is_only_called_generated(
     """Nobody was out of reach."""
     folder = tmp_path / "published"
     folder.mkdir()
-    write_month(folder / "green_tripdata_2023-01.parquet", "green", JANUARY.part, 100)
+    write_month(folder / "green_tripdata_2023-01.parquet", "green", MONTHS[0], 100)
     for name, value in {"HOME": str(lake.home), "TARGET": "embedded"}.items():
         monkeypatch.setenv(f"LAKEHOUSE_{name}", value)
     monkeypatch.setenv("TLC_SOURCE", str(folder))
