@@ -530,6 +530,23 @@ def test_a_word_for_null_is_declared_as_the_formatter_writes_it(tmp_path: Path) 
     assert 'format=Csv(nulls=("NA",)),' in declaration(guess("own", [tmp_path / "own.csv"]))
 
 
+def test_a_word_for_null_in_numbers_stays_text_in_columns_of_text(project: Project, tmp_path: Path) -> None:
+    path = written(tmp_path, "country,name,price\nNA,Namibia,NA\nDE,Germany,1.50\n")
+
+    found = guess("orders", [path])
+    write(project, found)
+
+    assert conformed(found, path) == [
+        {"country": "NA", "name": "Namibia", "price": None},
+        {"country": "DE", "name": "Germany", "price": Decimal("1.50")},
+    ]
+    assert found.why["country"] == "text such as 'NA'; 'NA' stays text here"
+    assert found.why["name"] == "text such as 'Namibia'"
+    text = project.declaration("orders").read_text("utf-8")
+    assert 'Column("country", "string", required_since=BEGINNING, never_empty=True, nulls=()),' in text
+    assert 'Column("price", "decimal(12,2)", required_since=BEGINNING),' in text
+
+
 @pytest.mark.parametrize(
     ("below", "footer"),
     [

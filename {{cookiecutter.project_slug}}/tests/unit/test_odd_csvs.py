@@ -127,6 +127,15 @@ def test_declared_words_are_no_value() -> None:
     assert rows == [*ROWS, (None, None, None, "N/A")]
 
 
+def test_the_words_of_a_column_stand_in_place_of_those_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = (COLUMNS[0], COLUMNS[1], replace(COLUMNS[2], nulls=("-",)), replace(COLUMNS[3], nulls=()))
+    monkeypatch.setattr(f"{__name__}.OWN", replace(OWN, columns=columns))
+
+    assert read((PLAIN + "NA,NA,-,NA\n").encode(), Csv(nulls=("NA",))) == [*ROWS, (None, None, None, "NA")]
+    with pytest.raises(RefusedError, match="'price' has 'NA' in row 2"):
+        read((PLAIN + "3,,NA,\n").encode(), Csv(nulls=("NA",)))
+
+
 REFUSED: dict[str, tuple[str | bytes, Csv, str]] = {
     "a row too long": (PLAIN + "3,,1,a,b\n", Csv(), r"row 2 \(counted from 0\) has 5 values; expected 4, .*'3,,1,a,b'"),
     "a row too short": (HEAD + "1,\n" + SECOND, Csv(), r"row 0 .* has 2 values; expected 4, as the line of names has"),
@@ -286,7 +295,7 @@ GUESSED: dict[str, tuple[str | bytes, dict[str, str], str]] = {
     "words for nothing": (
         PLAIN + "3,NULL,NA,NIL\n",
         {"id": "long", "day": "date", "price": "decimal(12,2)"},
-        "It is a guess that 'NA', 'NULL' mean no value, in each column. Correct nulls",
+        "It is a guess that 'NA', 'NULL' mean no value. In columns of text such a word stays text,",
     ),
     "a sign among words": (HEAD + "1,,1.50,-\n2,,2.50,b\n", {"id": "long", "note": "string"}, ""),
     "other signs": (HEAD + "1,,$1.50,15%\n2,,(2.50),\u22121\n", {"price": "string", "note": "string"}, ""),

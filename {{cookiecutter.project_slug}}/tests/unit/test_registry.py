@@ -258,6 +258,22 @@ def test_the_projects_declarations_break_no_rule(dataset: Any) -> None:
             },
             "the column 'is_shared' is boolean, where 'n' means true or false, and nulls has it. Remove it from nulls",
         ),
+        (
+            {"files": "fhv_{month}.csv", "format": Csv(), "columns": (Column("n", "boolean", nulls=("n",)),)},
+            "the column 'n' is boolean, where 'n' means true or false, and nulls has it. Remove it from nulls",
+        ),
+        (
+            {"files": "fhv_{month}.csv", "format": Csv(), "columns": (Column("n", "long", nulls=(" -",)),)},
+            "the column 'n': nulls has ' -'. Blanks around a word do not count: remove them.",
+        ),
+        (
+            {"columns": (Column("n", "long", nulls="NA"),)},  # type: ignore[arg-type]
+            "the column 'n': nulls is of the type str. Write nulls=(\"NA\",).",
+        ),
+        (
+            {"columns": (Column("n", "long", nulls=()),)},
+            "the column 'n' has nulls, and only a CSV file has words for no value. Remove nulls.",
+        ),
         ({"format": Excel(sheet=1)}, 'format: sheet is of the type int. Write sheet="…".'),  # type: ignore[arg-type]
         (
             {"format": JsonLines(encoding="utf-99")},

@@ -68,6 +68,7 @@ _FIELDS: dict[type, dict[str, tuple[type | UnionType, str]]] = {
         "required_since": (Month | Day | None, "Month(2024, 1)"),
         "required_until": _PART,
         "zone": (str, '"Europe/Berlin"'),
+        "nulls": (tuple | None, '("NA",)'),
     },
     Name: {"text": _TEXT, "since": _PART, "until": _PART},
     Csv: dict.fromkeys(
@@ -96,6 +97,8 @@ def _problems(dataset: Dataset) -> Iterator[str]:
     yield from _wrong_columns(dataset)
     if isinstance(dataset.format, Csv | JsonLines | Excel):
         yield from _wrong_in_text(dataset.columns, dataset.format)
+    if not isinstance(dataset.format, Csv) and (named := [c.name for c in dataset.columns if c.nulls is not None]):
+        yield f"the column {named[0]!r} has nulls, and only a CSV file has words for no value. Remove nulls."
     yield from _wrong_files(dataset)
     yield from _wrong_format(dataset.format)
     yield from _wrong_in_dagster(dataset)
@@ -212,14 +215,16 @@ def _either(words: tuple[str, ...]) -> str:
 def _wrong_in_text(columns: tuple[Column, ...], form: Format) -> Iterator[str]:
     """What a file of text can't hold, or its form of times does not say."""
     times = form.times if isinstance(form, Csv | JsonLines) else ""
-    nulls = form.nulls if isinstance(form, Csv) else ()
     for column in columns:
         where = f"the column {column.name!r}"
-        if column.type == "boolean" and (words := [word for word in nulls if str(word).lower() in TRUE + FALSE]):
-            yield (
-                f"{where} is boolean, where {words[0]!r} means true or false, and nulls has it. Remove it from nulls, "
-                "or declare the column as string."
-            )
+        if isinstance(form, Csv):
+            yield from _wrong_nulls(f"{where}: ", column.nulls or (), form)
+            nulls = form.nulls if column.nulls is None else column.nulls
+            if column.type == "boolean" and (words := [word for word in nulls if str(word).lower() in TRUE + FALSE]):
+                yield (
+                    f"{where} is boolean, where {words[0]!r} means true or false, and nulls has it. Remove it from "
+                    "nulls, or declare the column as string."
+                )
         if column.type == "binary" or (column.kind == "list" and column.element.type == "binary"):
             text = "list(string)" if column.kind == "list" and isinstance(form, JsonLines) else "string"
             yield f"{where} is {column.type}, and the {form.title} has only text. Declare it as {text}."
@@ -304,7 +309,7 @@ def _wrong_text(form: Csv | JsonLines) -> Iterator[str]:
             yield f"format: junk_rows={form.junk_rows} is less than 0. Write how many lines are above the header line."
         yield from _wrong_footer(form)
         yield from _same_signs(form)
-        yield from _wrong_nulls(form)
+        yield from _wrong_nulls("format: ", form.nulls, form)
 
 
 def _wrong_footer(form: Csv | Excel) -> Iterator[str]:
@@ -312,22 +317,21 @@ def _wrong_footer(form: Csv | Excel) -> Iterator[str]:
         yield f"format: footer_rows={form.footer_rows} is less than 0. Write how many rows to leave out."
 
 
-def _wrong_nulls(form: Csv) -> Iterator[str]:
-    words: tuple[object, ...] = form.nulls
+def _wrong_nulls(where: str, words: tuple[object, ...], form: Csv) -> Iterator[str]:
     for word in words:
         if not isinstance(word, str):
-            yield f'format: nulls has {word!r}, which is no text. Write "{word}".'
+            yield f'{where}nulls has {word!r}, which is no text. Write "{word}".'
         elif not word.strip():
-            yield f"format: nulls has {word!r}. An empty value is none anyway: remove it."
+            yield f"{where}nulls has {word!r}. An empty value is none anyway: remove it."
         elif word != word.strip():
-            yield f"format: nulls has {word!r}. Blanks around a word do not count: remove them."
+            yield f"{where}nulls has {word!r}. Blanks around a word do not count: remove them."
         elif form.delimiter in word and not form.quote:
             yield (
-                f"format: nulls has {word!r}, and delimiter={form.delimiter!r} cuts it into two values. Correct one of "
+                f"{where}nulls has {word!r}, and delimiter={form.delimiter!r} cuts it into two values. Correct one of "
                 "them."
             )
         elif form.quote and form.quote in word:
-            yield f"format: nulls has {word!r} with the quote {form.quote!r} in it. Write the word without quotes."
+            yield f"{where}nulls has {word!r} with the quote {form.quote!r} in it. Write the word without quotes."
 
 
 def _same_signs(form: Csv) -> Iterator[str]:

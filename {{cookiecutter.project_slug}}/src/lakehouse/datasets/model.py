@@ -50,6 +50,8 @@ class Column:
     `never_empty`, a file without a single value in it is refused too: such a file holds no usable trip. A number that
     is larger than `largest`, or less than its negative, is refused. `type` is one of `types.TYPES`. `zone` (only of a
     `timestamptz`) is where the clocks stand of times that a file has without a zone: `Europe/Berlin`.
+    `nulls` (only of a CSV file) are the words that mean no value in this column, in place of those that `Csv` declares;
+    with `()` no word does.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Column:
     never_empty: bool = False
     doc: str = ""
     zone: str = ""
+    nulls: tuple[str, ...] | None = None
 
     @property
     def kind(self) -> str:

@@ -41,7 +41,10 @@ def hint(column: Column, value: pa.Array[Any], declared: Format) -> str:
             says = ", ".join(f"{name}={sign!r}" for name, sign in changes.items())
             return f" If all of the file is written so, declare {says}."
     if (word := str(value[0].as_py()).strip()) in WORDS_FOR_NOTHING:
-        return f" If {word!r} means that there is no value, declare nulls=({word!r},)."
+        return (
+            f" If {word!r} means that there is no value, declare nulls=({word!r},): in this Column, or in Csv for all "
+            "columns, also those of text."
+        )
     return (
         f' If such values may come, declare {column.name} as "string", and convert it in the staging model; or set '
         'on_bad_rows="set aside".'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, date, datetime
 from functools import cache
 from typing import Any
@@ -39,7 +39,8 @@ def plain(values: pa.Array[Any], column: Column, declared: Format) -> pa.Array[A
     Raises:
         pa.ArrowInvalid: a value that is not spelled as declared.
     """
-    values = without_nulls(values, declared)
+    if isinstance(declared, Csv):
+        values = without_nulls(values, declared.nulls if column.nulls is None else column.nulls)
     if isinstance(declared, Csv) and _has_other_signs(declared) and column.kind in ("long", "double", "decimal"):
         return _numbers(values, declared)
     times, dates = form_of_times(declared), form_of_dates(declared)
@@ -55,11 +56,11 @@ def plain(values: pa.Array[Any], column: Column, declared: Format) -> pa.Array[A
     return values
 
 
-def without_nulls(values: pa.Array[Any], declared: Format) -> pa.Array[Any]:
-    """A column's text with null in place of the words that are declared for it; blanks around them do not count."""
-    if not isinstance(declared, Csv) or not declared.nulls:
+def without_nulls(values: pa.Array[Any], words: Collection[str]) -> pa.Array[Any]:
+    """A column's text with null in place of the words that mean no value; blanks around them do not count."""
+    if not words:
         return values
-    is_null = pc.is_in(pc.utf8_trim_whitespace(values), pa.array(declared.nulls))
+    is_null = pc.is_in(pc.utf8_trim_whitespace(values), pa.array(words))
     found: pa.Array[Any] = pc.if_else(is_null, pa.scalar(None, pa.string()), values)
     return found
 

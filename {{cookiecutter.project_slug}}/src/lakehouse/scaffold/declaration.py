@@ -101,6 +101,8 @@ def _arguments(column: Column) -> list[str]:
         found.append(f"role={literal(column.role)}")
     if column.never_empty:
         found.append("never_empty=True")
+    if column.nulls is not None:
+        found.append(f"nulls={literal(column.nulls)}")
     return found
 
 

@@ -182,15 +182,16 @@ class Steps:
     def _types_of_text(self) -> tuple[dict[str, Typed], tuple[str, ...]]:
         seen, ends = self._texts()
         told: tuple[str, ...] = ()
+        nulls: tuple[str, ...] = ()
         if isinstance(self.declared, Csv) and ends.totals == len(self.samples):
             told += (ends.guess,)
             self.declared = replace(self.declared, footer_rows=1)
             seen, ends = self._texts()
+        whole = seen
         if isinstance(self.declared, Csv) and (nulls := self._nulls(self.declared, seen)):
-            words = ", ".join(map(repr, nulls))
             note = (
-                f"It is a guess that {words} {'means' if len(nulls) == 1 else 'mean'} no value, in each "
-                "column. Correct nulls if it is a value elsewhere."
+                f"It is a guess that {_list(nulls)} {'means' if len(nulls) == 1 else 'mean'} no value. In columns of "
+                "text such a word stays text, by nulls=(): remove that where it means no value too."
             )
             told += (note,)
             self.declared = replace(self.declared, nulls=nulls)
@@ -204,19 +205,24 @@ class Steps:
         self.declared, others = spelled(seen.values(), self.declared)
         told += others
         told += ends.notes() if isinstance(self.declared, Csv) else ()
-        return {name: typed(texts, self.declared) for name, texts in seen.items()}, told
+        types = {name: typed(texts, self.declared) for name, texts in seen.items()}
+        for name, found in types.items():
+            if found.type == "string":
+                types[name] = _kept(whole[name], self.declared, nulls)
+        return types, told
 
     def _texts(self) -> tuple[dict[str, Texts], Ends]:
         """What the columns have, by the form that is known so far, and how the samples end."""
         seen = {name: Texts() for name in self.present if name or self._blank == 1}
         ends = Ends()
+        nulls = self.declared.nulls if isinstance(self.declared, Csv) else ()
         self.rows = 0
         for sample in self.samples:
             for batch in self._batches(sample, list(seen)):
                 self.rows += len(batch)
                 ends.add(batch)
                 for name in batch.schema.names:
-                    seen[name].add(without_nulls(batch.column(name), self.declared))
+                    seen[name].add(without_nulls(batch.column(name), nulls))
             ends.end()
         return seen, ends
 
@@ -264,8 +270,14 @@ class Steps:
                 f"{self.samples[0].path} has no column that can be loaded. Give a sample "
                 "whose columns have names and single values."
             )
+        has_nulls = isinstance(self.declared, Csv) and bool(self.declared.nulls)
         columns = tuple(
-            Column(called[name], found.type, () if name == called[name] else (Name(name),))
+            Column(
+                called[name],
+                found.type,
+                () if name == called[name] else (Name(name),),
+                nulls=() if has_nulls and found.type == "string" else None,
+            )
             for name, found in types.items()
         )
         dataset = Dataset(
@@ -473,6 +485,17 @@ class Ends:
                 f"{self._empty:,} rows have no value at all, and are loaded. Leave them out in the staging model."
             )
         return tuple(found)
+
+
+def _kept(texts: Texts, declared: TextFormat, nulls: tuple[str, ...]) -> Typed:
+    """A column of text, and why; words that mean no value in other columns are text in it."""
+    found = typed(texts, declared)
+    words = tuple(sorted(texts.nothing.intersection(nulls)))
+    return replace(found, why=f"{found.why}; {_list(words)} stays text here") if words else found
+
+
+def _list(words: tuple[str, ...]) -> str:
+    return ", ".join(map(repr, words))
 
 
 def _not_in_silver(column: Column) -> str:
