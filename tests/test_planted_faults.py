@@ -39,9 +39,9 @@ FAULTS = (
         COMMITS,
         (
             (
-                "    old = change.files(table)\n    transaction",
-                "    if change.files(table):\n        table.delete(change.predicate)\n"
-                "    old = change.files(table)\n    transaction",
+                "    old = replacement.files(table)\n    transaction",
+                "    if replacement.files(table):\n        table.delete(replacement.predicate)\n"
+                "    old = replacement.files(table)\n    transaction",
             ),
         ),
         "test_loading.py::test_a_restated_month_replaces_its_rows_in_one_snapshot",
@@ -69,7 +69,7 @@ FAULTS = (
     Fault(
         "the overwrite's predicate left out",
         COMMITS,
-        (("        overwrite.delete_by_predicate(change.predicate)\n", ""),),
+        (("        overwrite.delete_by_predicate(replacement.predicate)\n", ""),),
         "test_commits.py::test_a_commit_to_another_month_meanwhile_is_rebased_over",
         r"the load of January started again",
     ),
@@ -79,10 +79,10 @@ FAULTS = (
         (
             ("            if arrived := next(", "            if 0 and next("),
             ("                return arrived\n", "                raise AssertionError\n"),
-            ("            if change.is_held(table):\n", "            if 0:\n"),
+            ("            if replacement.is_held(table):\n", "            if 0:\n"),
             (
-                "    old = change.files(table)\n",
-                "    old = [] if unanswered else change.files(table)\n",
+                "    old = replacement.files(table)\n",
+                "    old = [] if unanswered else replacement.files(table)\n",
             ),
         ),
         "test_commits.py::test_a_commit_whose_answer_is_lost_leaves_the_month_once[after it was taken]",
