@@ -19,10 +19,10 @@ class Csv:
     """Text with a line of names. Every value is read as text, and then conformed to its column's type, exactly.
 
     `encoding` is Python's name of it; a mark at the file's beginning (BOM) is left out. `junk_rows` are the lines
-    before the line of names, `footer_rows` the last lines that are not blank: both are left out. `nulls` are the words
-    that mean no value, in each column without `nulls` of its own; blanks around them do not count. `decimal` and
-    `thousands` are the signs in numbers. `times` and `dates` are the forms of times and dates, in the signs of
-    `strptime`; without them they are written as 2024-01-31 23:59:59 and 2024-01-31. A zip file holds one file.
+    before the line of names, `footer_rows` the last lines with a value: both are left out. `nulls` are the words that
+    mean no value, in each column without `nulls` of its own; blanks around them do not count. `decimal` and `thousands`
+    are the signs in numbers. `times` and `dates` are the forms of times and dates, in the signs of `strptime`; without
+    them they are written as 2024-01-31 23:59:59 and 2024-01-31. A zip file holds one file.
     """
 
     delimiter: str = ","

@@ -37,6 +37,7 @@ class CsvText(io.RawIOBase):
         self._checked = codecs.getincrementaldecoder("utf-8")() if checked else None
         self._head, self._line = head, 1
         self._tail = b""  # the last lines so far: they may be the footer
+        self._nothing = _nothing(declared)
         self._ready, self._at_end = b"", False
         self._quote = declared.quote.encode()
         self._held = b""  # quotes at the end of a block: what they mean is decided by the sign after them
@@ -87,7 +88,7 @@ class CsvText(io.RawIOBase):
             return self._next_block()
         while True:
             text = self._tail + self._next_block()
-            place = _last_lines(text, self._declared.footer_rows)
+            place = _last_lines(text, self._declared.footer_rows, self._nothing)
             self._tail = text[place:]
             if place or self._at_end:
                 return text[:place]
@@ -220,12 +221,18 @@ def _lines_in(text: bytes) -> int:
     return text.count(b"\n") or text.count(b"\r")
 
 
-def _last_lines(text: bytes, count: int) -> int:
-    """Where the last lines that are not blank begin; 0 if there are fewer, or just as many."""
+def _nothing(declared: Csv) -> re.Pattern[bytes]:
+    """What a line without any value looks like: programs that write tables put lines of delimiters below them."""
+    empty = f"|{re.escape(declared.quote * 2)}(?!{re.escape(declared.quote)})" if declared.quote else ""
+    return re.compile(rf"(?:[\s{re.escape(declared.delimiter)}]{empty})*".encode())
+
+
+def _last_lines(text: bytes, count: int, nothing: re.Pattern[bytes]) -> int:
+    """Where the last lines with a value begin; 0 if there are fewer, or just as many."""
     end = len(text)
     while end > 0:
         start = max(text.rfind(b"\n", 0, end), text.rfind(b"\r", 0, end)) + 1
-        count -= bool(text[start:end].strip())
+        count -= not nothing.fullmatch(text, start, end)
         if not count:
             return start
         end = start - 1
