@@ -5,6 +5,7 @@ Here on SQLite; tests/integration/test_query.py has PostgreSQL.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -412,6 +413,78 @@ def test_a_row_that_is_set_aside_does_not_hold_the_others(
 
     assert (first.set_aside, second[0], third[0]) == (1, [1, 2, 3], [2, 3])
     assert notes(lake) == {1: 1, 2: 2, 3: 3}
+
+
+TOO_MANY = "3000000000"  # people; without the role it is a number like others
+
+
+@pytest.fixture
+def aside(source: Source, monkeypatch: pytest.MonkeyPatch) -> Source:
+    """Of three rows, two have a bad note: one is older than the overlap, one within it."""
+    columns = (RENTALS.columns[0], Column("note", "long", role="count"), RENTALS.columns[2])
+    counted = replace(RENTALS, columns=columns, on_bad_rows="set aside", bad_share=0.9)
+    monkeypatch.setitem(DATASETS, "rentals", counted)
+    source.create(
+        rows=[
+            (1, TOO_MANY, "2024-01-01 08:00:00"),
+            (2, TOO_MANY, "2024-01-01 11:30:00"),
+            (3, "3", "2024-01-01 12:00:00"),
+        ]
+    )
+    return source
+
+
+def mend(monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = (RENTALS.columns[0], Column("note", "long"), RENTALS.columns[2])
+    monkeypatch.setitem(DATASETS, "rentals", replace(DATASETS["rentals"], columns=columns))
+
+
+def rejected(lake: Lake) -> list[int]:
+    rows = lake.rows("select row_values from raw.rentals_rejected")
+    return sorted(int(json.loads(row["row_values"])["rental_id"]) for row in rows)
+
+
+def test_a_bad_row_that_comes_again_is_nothing_new(lake: Lake, aside: Source) -> None:
+    refreshed(lake)
+    ids, same = refreshed(lake)
+
+    assert (ids, same.action, same.rows, same.set_aside) == ([2, 3], "unchanged", 1, 1)
+    assert loaded(lake).action == "unchanged"
+    assert len(lake.history("raw.rentals")) == len(lake.history("raw.rentals_rejected")) == 1
+    assert rejected(lake) == [1, 2]
+
+    aside.put(4, TOO_MANY, "2024-01-01 11:45:00")
+    assert refreshed(lake)[1].action == "loaded"
+    assert rejected(lake) == [1, 2, 4]
+    aside.put(4, "4", "2024-01-01 12:15:00")
+    assert refreshed(lake)[1].action == "loaded"
+    assert (refreshed(lake)[1].action, rejected(lake)) == ("unchanged", [1, 2])
+
+
+@pytest.mark.usefixtures("aside")
+def test_rejected_rows_that_somebody_removed_come_with_an_extract(lake: Lake) -> None:
+    refreshed(lake)
+    refreshed(lake)
+    lake.table("raw.rentals_rejected").delete()
+
+    assert (refreshed(lake)[1].action, rejected(lake)) == ("loaded", [2])
+
+
+@pytest.mark.usefixtures("aside")
+@pytest.mark.parametrize("again", [False, True])
+def test_after_the_declaration_is_mended_rows_of_an_extract_move(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, *, again: bool
+) -> None:
+    refreshed(lake)
+    refreshed(lake)
+    mend(monkeypatch)
+
+    result = loaded(lake, again=again)
+
+    assert (result.action, result.set_aside, rejected(lake)) == ("loaded", 0, [1])
+    assert notes(lake) == {2: int(TOO_MANY), 3: 3}
+    assert refreshed(lake, full=True)[1].action == "loaded"
+    assert (rejected(lake), len(notes(lake))) == ([], 3)
 
 
 def test_a_cursor_of_another_type_than_the_table_is_refused(

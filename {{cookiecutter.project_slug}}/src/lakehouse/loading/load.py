@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -154,7 +154,7 @@ def _load_landed(
     _check_part(dataset, change.file)
     table = catalog.load_table(dataset.table)
     check_declared_types(table, dataset)
-    rejected = _rejected(catalog, dataset, change)
+    rejected = _rejected(catalog, dataset, landed, change)
     held = change.held_rows(table)
     if held is not None:
         set_aside = rejected.settle() if rejected else 0
@@ -164,8 +164,7 @@ def _load_landed(
     check_no_gap(landed, dataset, table)
     with ExitStack() as stack:
         accepted = _accept(stack, catalog, landing, landed, change, table=table, rejected=rejected, progress=progress)
-        with beside(rejected, accepted.aside, table, accepted.files):
-            snapshot_id, merged = _commit(catalog, landed, change, accepted)
+        snapshot_id, merged = _commit(catalog, landed, change, accepted, table=table, rejected=rejected)
     return _result(
         change,
         dataset.table,
@@ -262,25 +261,31 @@ def _accept(
     )
 
 
-def _commit(catalog: Catalog, landed: Landed, change: Change, accepted: _Accepted) -> tuple[int | None, Merged | None]:
+def _commit(
+    catalog: Catalog, landed: Landed, change: Change, accepted: _Accepted, *, table: Table, rejected: Rejected | None
+) -> tuple[int | None, Merged | None]:
     """The one commit of a load: the staged file in place of its part's rows, or its rows merged by key.
 
     Returns:
         The snapshot's id, None if the table holds this file already; and what was merged.
     """
-    dataset, bad = dataset_named(change.file.dataset), accepted.aside.rows if accepted.aside else None
+    dataset, rows, aside = dataset_named(change.file.dataset), accepted.rows, accepted.aside
+    bad = aside.rows if aside else None
     replacement = partial(change.replacement, accepted.source_rows, synthetic=accepted.synthetic, set_aside=bad)
-    rows = accepted.rows
+    with_bad_rows = partial(beside, rejected, aside)
     if rows is None:
-        return commit(catalog, dataset.table, accepted.files, replacement(), check=accepted.check), None
-    records_unchanged = bool(bad) or not has_cursor(dataset)
+        with with_bad_rows(table, accepted.files):
+            return commit(catalog, dataset.table, accepted.files, replacement(), check=accepted.check), None
+    # An extract by a cursor mostly has rows that are here, good and bad ones: a snapshot of them would say nothing.
+    is_news = bool(rejected and aside and aside.rows and rejected.lacks(aside))
     return _merge(
         catalog,
         landed,
         rows,
         change,
         replaced_by=replacement,
-        records_unchanged=records_unchanged,
+        with_bad_rows=with_bad_rows,
+        records_unchanged=is_news or not has_cursor(dataset),
         check=accepted.check,
     )
 
@@ -301,7 +306,7 @@ def _check_part(dataset: Dataset, file: DatasetFile) -> None:
         )
 
 
-def _rejected(catalog: Catalog, dataset: Dataset, change: Change) -> Rejected | None:
+def _rejected(catalog: Catalog, dataset: Dataset, landed: Landed, change: Change) -> Rejected | None:
     """The table of the dataset's rejected rows; None if a bad row refuses its file."""
 
     def current() -> LoadedBy | None:
@@ -309,7 +314,7 @@ def _rejected(catalog: Catalog, dataset: Dataset, change: Change) -> Rejected | 
         return LoadedBy(*found[:2]) if found else None
 
     name = dataset.rejected_table
-    return Rejected(catalog, dataset, change.file, name, current) if name else None
+    return Rejected(catalog, dataset, landed, name, current) if name else None
 
 
 def _has_all(change: Change, table: Table, set_aside: int) -> bool:
@@ -325,6 +330,7 @@ def _merge(
     change: Change,
     *,
     replaced_by: Callable[..., Replacement],
+    with_bad_rows: Callable[[Table, list[DataFile]], AbstractContextManager[None]],
     records_unchanged: bool,
     check: Callable[[Table], None],
 ) -> tuple[int | None, Merged | None]:
@@ -345,7 +351,7 @@ def _merge(
         check_no_gap(landed, dataset, table)
         merge = rows.compare(table, again=change.again)
         if not records_unchanged and merge.changes_nothing:
-            return None, None  # such a file mostly has rows that the table has: a snapshot of them would say nothing
+            return None, None
 
         def unmoved(handle: Table, base: int | None = merge.snapshot_id) -> None:
             check(handle)
@@ -355,9 +361,10 @@ def _merge(
 
         batches = rows.new_rows(table, merge, change.sha256)
         file = staged(table, batches, f"{dataset.name}-{change.sha256[:8]}", None)
-        replacement = replaced_by(merge=merge)
+        files, replacement = [file] if file else [], replaced_by(merge=merge)
         try:
-            snapshot_id = commit(catalog, dataset.table, [file] if file else [], replacement, check=unmoved)
+            with with_bad_rows(table, files):
+                snapshot_id = commit(catalog, dataset.table, files, replacement, check=unmoved)
         except MovedError:
             continue
         return snapshot_id, merge.merged if snapshot_id else None

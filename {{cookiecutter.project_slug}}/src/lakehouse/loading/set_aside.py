@@ -28,7 +28,8 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 
 from lakehouse.datasets.file import DatasetFile
-from lakehouse.datasets.model import Dataset
+from lakehouse.datasets.model import Column, Dataset, normalised
+from lakehouse.datasets.sources import CursorValue, Since
 from lakehouse.errors import CommitError, RefusedError
 from lakehouse.formats.protocol import UnreadRows
 from lakehouse.iceberg.catalog import settings_of
@@ -36,6 +37,7 @@ from lakehouse.iceberg.commit import ATTEMPTS, MovedError, Replacement, commit, 
 from lakehouse.iceberg.files import batches_of, live_files, rows_of_file
 from lakehouse.iceberg.staging import staged
 from lakehouse.iceberg.tables import RUN, SOURCE, partition_of, rejected_schema
+from lakehouse.landing import Landed
 from lakehouse.loading.conform import BadRow, as_text
 
 # its stubs know no plain Python values
@@ -165,9 +167,25 @@ class Rejected:
 
     catalog: Catalog
     dataset: Dataset
-    file: DatasetFile
+    landed: Landed
     table: str
     current: Callable[[], LoadedBy | None]
+
+    @property
+    def file(self) -> DatasetFile:
+        """Which file it is."""
+        return self.landed.file
+
+    def lacks(self, rows: SetAside) -> bool:
+        """Whether some of these rows are not in the table, set aside by any load."""
+        table = self.catalog.load_table(self.table)
+        wanted: Any = pa.array([], pa.large_string())
+        for batch in rows.batches():
+            wanted = pa.concat_arrays([wanted, _as_one(*(batch[name] for name in _ROW))])
+        for file in live_files(table, self._predicate):
+            for row in batches_of(table, file, _ROW):
+                wanted = wanted.filter(pc.invert(pc.is_in(wanted, _as_one(*row))))
+        return len(wanted) > 0
 
     def add(self, rows: SetAside) -> None:
         """Add what a load has set aside, before its own commit. Nothing is removed.
@@ -185,7 +203,8 @@ class Rejected:
         """Remove the rows of all loads but the raw table's current one. Add `rows` again if another load removed them.
 
         A file of a dataset that is not complete replaces no other file: rows that other files brought stay, but not
-        those of a load that was `refused`, nor a row that the current load set aside again, for the same columns.
+        those of a load that was `refused`, nor a row that the current load set aside again, for the same columns. An
+        extract has all rows from its beginning on: of those, no row stays that it did not set aside itself.
 
         Returns:
             How many rows of the current load are here.
@@ -246,11 +265,15 @@ class Rejected:
         self, current: LoadedBy, refused: LoadedBy, again: Texts | None, hashes: Texts, runs: Texts, *row: Texts
     ) -> Mask:
         others = ~_of(current, hashes, runs)
-        if again is None:
+        is_extract = self.dataset.source is not None and current.sha256 == self.landed.sha256
+        if again is None or (is_extract and self.landed.since is None):
             return others
         comes_again: Mask = pc.is_in(_as_one(*row), again).to_numpy(zero_copy_only=False)
         same = _of(LoadedBy(current.sha256, None), hashes, runs)
-        return others & (same | _of(refused, hashes, runs) | comes_again)
+        goes: Mask = same | _of(refused, hashes, runs) | comes_again
+        if is_extract and self.landed.since is not None:
+            goes |= _reach(self.landed.since, self.dataset, row[1])
+        return others & goes
 
     def _kept(
         self, table: Table, file: DataFile, current: LoadedBy, refused: LoadedBy, again: Texts | None
@@ -291,8 +314,30 @@ class Rejected:
             if (length := len(arrays[SOURCE[0]]))
         )
         return staged(
-            table, batches, f"{self.file.part or self.dataset.name}-rejected", partition_of(table, self.file.part)
+            table,
+            batches,
+            f"{self.file.part or self.dataset.name}-rejected",
+            partition_of(table, self.file.part),
         )
+
+
+def _reach(since: Since, dataset: Dataset, values: Texts) -> Mask:
+    """Which bad rows, as JSON objects, an extract has that begins there: the others are older, or nobody can tell."""
+    column = next((column for column in dataset.columns if column.name == since.column), None)
+    if column is None:  # it is no longer the cursor
+        return np.zeros(len(values), dtype=np.bool_)
+    begin = since.read(column.kind)
+    return np.array([_reaches(begin, column, text) for text in values.to_pylist()], dtype=np.bool_)
+
+
+def _reaches(begin: CursorValue, column: Column, text: str) -> bool:
+    names = {normalised(name) for name in column.published_names(None)}
+    try:
+        (value,) = (value for name, value in json.loads(text).items() if normalised(name) in names)
+        found: Any = None if value is None else Since(column.name, value).read(column.kind)
+        return found is None or bool(found >= begin)
+    except (ValueError, TypeError, AttributeError, ArithmeticError):  # the cursor is what is bad of the row
+        return False
 
 
 def _as_one(columns: Texts, values: Texts) -> Texts:
