@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import re
 from contextlib import closing
+from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -605,6 +607,13 @@ def test_columns_have_names_that_need_no_quotes() -> None:
     ]
 
 
+@pytest.mark.parametrize("word", ["select", "qualify", "skip", "cube", "unnest", "trim", "auto"])
+def test_a_reserved_word_of_either_engine_is_no_name(word: str) -> None:
+    assert column_names([word.capitalize()]) == {word.capitalize(): f"{word}_value"}
+    with pytest.raises(SettingsError, match="is a reserved word of SQL or Python"):
+        check_name(word)
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     """Where files go: folders as the project has them."""
@@ -687,6 +696,53 @@ ORDERS = Dataset(
     ),
 )
 '''
+
+
+@pytest.mark.parametrize("name", ["first", "beginning", "load", "csv"])
+def test_a_dataset_may_be_called_as_a_word_of_its_file(project: Project, tmp_path: Path, name: str) -> None:
+    pq.write_table(pa.table({"n": [1, 2]}), tmp_path / f"{name}_2024-01.parquet")
+    pq.write_table(pa.table({"n": [3], "m": [1]}), tmp_path / f"{name}_2024-02.parquet")
+
+    write(project, found := guess(name, sorted(tmp_path.glob("*.parquet"))))
+
+    variables = re.findall(r"^(\w+) = ", project.declaration(name).read_text("utf-8"), re.MULTILINE)
+    assert variables == ["FIRST", f"{name.upper()}_" if name in ("first", "beginning") else name.upper()]
+    assert found.dataset.name == name
+
+
+@pytest.mark.parametrize("name", ["ORDERS.XLSX", "Orders.Parquet", "100% M\xe4rz {x}.CSV"])
+def test_the_name_of_a_file_may_have_capitals_blanks_and_umlauts(tmp_path: Path, name: str) -> None:
+    rows = pa.table({"a": [1, 2], "b": ["x", "y"]})
+    path = tmp_path / name
+    if name.endswith("t"):
+        pq.write_table(rows, path)
+    elif name.endswith("V"):
+        path.write_text("a,b\n1,x\n2,y\n")
+    else:
+        book = Workbook()
+        for row in (rows.column_names, *(list(row.values()) for row in rows.to_pylist())):
+            book.active.append(row)  # type: ignore[union-attr]
+        book.save(path)
+
+    found = guess("orders", [path])
+
+    assert found.dataset.file_name() == name
+    assert conformed(found, path) == rows.to_pylist()
+
+
+def test_a_name_of_a_file_with_a_star_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RefusedError, match=r"a\*b.csv has a \* in its name, which stands for any text in `files`"):
+        guess("orders", [written(tmp_path, "a,b\n1,x\n", "a*b.csv")])
+
+
+@pytest.mark.parametrize("name", ["first", "beginning"])
+def test_such_a_name_needs_no_first_part(project: Project, tmp_path: Path, name: str) -> None:
+    found = guess(name, [written(tmp_path, "a,b\n1,x\n2,y\n")])
+    columns = tuple(replace(column, required_since=None) for column in found.dataset.columns)
+
+    write(project, replace(found, dataset=replace(found.dataset, columns=columns)))
+
+    assert "= BEGINNING" not in project.declaration(name).read_text("utf-8")
 
 
 def test_a_program_that_is_installed_apart_from_the_project_writes_nothing(project: Project) -> None:

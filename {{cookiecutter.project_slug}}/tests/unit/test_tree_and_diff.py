@@ -15,6 +15,7 @@ from tests.lake import Lake
 from tests.marts import MARTS
 
 from lakehouse.datasets.file import DatasetFile
+from lakehouse.datasets.formats import Csv
 from lakehouse.datasets.model import Column, Dataset
 from lakehouse.datasets.parts import Whole
 from lakehouse.datasets.registry import DATASETS
@@ -126,6 +127,24 @@ def test_zones_are_compared_by_their_location_id(lake: Lake) -> None:
 
     assert found.months == (PartDiff(None, added=0, removed=0, changed=1, same=264),)
     assert found.changed_rows == ({"location_id": 264, "zone": ["Old name", "New name"]},)
+
+
+def test_rows_of_a_whole_file_without_a_key_are_compared_by_their_place(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    towns = Dataset("towns", "Towns", "raw.towns", "towns.csv", Whole(), (Column("town", "string"),), format=Csv())
+    monkeypatch.setitem(DATASETS, "towns", towns)
+    lake.scratch.mkdir(parents=True)
+    versions = []
+    for text in ("town\nRome\nOslo\n", "town\nRome\nBergen\nLima\n"):
+        (lake.scratch / "towns.csv").write_text(text, "utf-8")
+        lake.landing.put(DatasetFile("towns"), lake.scratch / "towns.csv", "test")
+        versions.append(str(load(lake.catalog, lake.landing, DatasetFile("towns")).snapshot_id))
+
+    found = diff(lake.engine, lake.catalog, "raw.towns", *versions)
+
+    assert (found.key, found.months) == (("file_row",), (PartDiff(None, added=1, removed=0, changed=1, same=1),))
+    assert found.added_rows == ({"file_row": 2, "town": "Lima"},)
 
 
 def test_columns_may_be_words_of_sql_and_lists(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:

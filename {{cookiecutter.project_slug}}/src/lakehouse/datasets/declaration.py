@@ -260,9 +260,9 @@ def _wrong_files(dataset: Dataset) -> Iterator[str]:
             f"{files} must have the placeholder {{{word}}} once, and no other. Write {{{word}}} where the name has the "
             f"{word}; if it is not written as {dataset.parts.example}, say how: {{{word}:{dataset.parts.form}}}."
         )
-    if isinstance(dataset.format, Parquet) and not dataset.files.endswith(".parquet"):
+    if isinstance(dataset.format, Parquet) and not dataset.files.lower().endswith(".parquet"):
         yield f"{files} does not end in .parquet. Correct the name, or declare another format, such as format=Csv(…)."
-    if isinstance(dataset.format, Excel) and not dataset.files.endswith((".xlsx", ".xlsm")):
+    if isinstance(dataset.format, Excel) and not dataset.files.lower().endswith((".xlsx", ".xlsm")):
         yield f"{files} does not end in .xlsx or .xlsm. Correct the name; Excel files of other kinds are not read."
 
 

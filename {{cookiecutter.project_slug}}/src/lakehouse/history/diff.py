@@ -102,15 +102,16 @@ def diff(engine: Engine, catalog: Catalog, table: str, from_version: str, to_ver
     old, new = version_of(found, from_version), version_of(found, to_version)
     before, after = _columns_of(found, old), _columns_of(found, new)
     column = next((name for name in PART_COLUMNS if name in before), None)
-    keys = {dataset.table: dataset.key for dataset in DATASETS.values() if dataset.key}
+    placed = (ROW,) if ROW in before and ROW in after else ()
+    keys = {dataset.table: dataset.key or placed for dataset in DATASETS.values() if dataset.key or placed}
     key = (column, ROW) if column and ROW in before else keys.get(table)
     if key is None:
         keys |= keys_of_models()
         key = keys.get(table)
     if key is None:
         raise QueryError(
-            f"The rows of {table} can't be compared: its key is not known. `lakehouse diff` compares tables with a "
-            f"column file_row, and {', '.join(sorted(keys))}. For a table of dbt, name its key in its yml file, under "
+            f"The rows of {table} can't be compared: its key is not known. `lakehouse diff` compares tables that "
+            f"datasets declare, and {', '.join(sorted(keys))}. For a table of dbt, name its key in its yml file, under "
             "`unique_together`."
         )
     compared = [name for name in before if name in after and name not in key and name not in NOT_COMPARED]

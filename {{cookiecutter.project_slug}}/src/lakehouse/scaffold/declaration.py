@@ -19,7 +19,7 @@ def declaration(guess: Guess) -> str:
     """The text of the file: imports, and one `Dataset`. A comment before each guess says why."""
     dataset = guess.dataset
     body = "\n".join(_dataset(guess))
-    first = f"\nFIRST = {_part(dataset)}\n" if "FIRST" in body else ""
+    first = f"\nFIRST = {_part(dataset)}\n" if "=FIRST" in body else ""
     return f"{_heading(guess)}\n\nfrom __future__ import annotations\n\n{_imports(dataset, body)}{first}\n{body}\n"
 
 
@@ -62,7 +62,8 @@ def _part(dataset: Dataset) -> str:
 def _dataset(guess: Guess) -> Iterator[str]:
     dataset = guess.dataset
     parts = type(dataset.parts).__name__
-    yield f"{dataset.name.upper()} = Dataset("
+    variable = dataset.name.upper()
+    yield f"{variable}{'_' * (variable in ('FIRST', 'BEGINNING'))} = Dataset("  # these two have a meaning here
     yield f"{_INDENT}name={literal(dataset.name)},"
     yield f"{_INDENT}title={literal(dataset.title)},"
     yield f"{_INDENT}table={literal(dataset.table)},"

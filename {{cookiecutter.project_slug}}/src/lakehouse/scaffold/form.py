@@ -87,7 +87,7 @@ def form_of(path: Path) -> Form:
     if not head:
         raise RefusedError(f"{path} is empty: 0 bytes. Give a sample that has rows.")
     if head[:4] == b"PAR1":
-        if path.suffix != ".parquet":
+        if path.suffix.lower() != ".parquet":
             raise RefusedError(f"{path} is a parquet file, and its name does not end in .parquet. Rename it.")
         return Form(Parquet())
     for mark, what in _OTHERS.items():

@@ -16,7 +16,7 @@ from pyarrow import compute
 
 from lakehouse.datasets.declaration import problem
 from lakehouse.datasets.formats import Csv, Format, Parquet
-from lakehouse.datasets.model import BEGINNING, Column, Dataset, Name, normalised
+from lakehouse.datasets.model import BEGINNING, STAR, Column, Dataset, Name, normalised
 from lakehouse.datasets.parts import Part, Whole
 from lakehouse.datasets.sources import Query
 from lakehouse.errors import RefusedError
@@ -84,6 +84,8 @@ def _guess(name: str, paths: Sequence[Path]) -> Guess:
             raise RefusedError(f"{path} is a folder. Name its files: {path}/*.csv.")
         if not path.is_file():
             raise RefusedError(f"There is no file {path}. Check the path.")
+        if STAR in path.name:
+            raise RefusedError(f"{path} has a {STAR} in its name, which stands for any text in `files`. Rename it.")
     series = series_of([path.name for path in paths])
     form = same_form({path: form_of(path) for path in paths})
     samples = tuple(Sample(path, part) for path, part in zip(paths, series.found, strict=True))

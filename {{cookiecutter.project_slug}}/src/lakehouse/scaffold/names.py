@@ -14,8 +14,13 @@ from lakehouse.datasets.model import normalised
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.errors import SettingsError
 
+# Trino's page "Keywords and identifiers" has these too; sqlglot does not know them.
+_OF_TRINO = (
+    "auto cube current_path current_schema grouping json_array json_exists json_object json_query json_table "
+    "json_value listagg normalize primary recursive rollup skip trim uescape unnest"
+)
 # Words that mean something in DuckDB or Trino, so that a table or column of that name must stand in quotes.
-RESERVED = frozenset(DuckDB.Generator.RESERVED_KEYWORDS | Trino.Generator.RESERVED_KEYWORDS)
+RESERVED = frozenset({*DuckDB.Generator.RESERVED_KEYWORDS, *Trino.Generator.RESERVED_KEYWORDS, *_OF_TRINO.split()})
 
 
 def check_name(name: str) -> None:
