@@ -8,12 +8,14 @@ import json
 import os
 import re
 import secrets
+import tempfile
 from pathlib import Path
 
 ANSWERS = r"""
 {{ cookiecutter | tojson }}
 """
 
+TARGET = re.compile(r"^LAKEHOUSE_TARGET=['\"]?(\w+)", re.MULTILINE)
 SECRET = re.compile(r"^([A-Z0-9_]+_(?:PASSWORD|SECRET_KEY))=$", re.MULTILINE)
 HOME = re.compile(r"^DAGSTER_HOME=$", re.MULTILINE)
 
@@ -50,6 +52,21 @@ def link_new(path: Path, target: Path) -> None:
         write_new(path, (path.parent / target).read_text(encoding="utf-8"), 0o644)
 
 
+def target_in(env: Path) -> str | None:
+    """The target that an `.env` says; None where it says none, or can't be read."""
+    try:
+        found = TARGET.search(env.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return None
+    return found[1] if found else None
+
+
+def is_for_a_comparison(project: Path) -> bool:
+    """Whether cruft makes it to compare it with a project: in a folder right inside a temporary one of Python."""
+    folder = project.parent
+    return folder.parent == Path(tempfile.gettempdir()).resolve() and bool(re.match(r"tmp[a-z0-9_]{8}$", folder.name))
+
+
 def main() -> None:
     """Prepare the project in the current folder and say what to do next."""
     answers = json.loads(ANSWERS)
@@ -60,8 +77,13 @@ def main() -> None:
     example = (project / ".env.example").read_text(encoding="utf-8")
     fresh = write_new(project / ".env", env_text(example, str(dagster_home)), 0o600)
 
-    start = "make demo" if answers["target"] == "embedded" else "make stack-up"
+    if is_for_a_comparison(project):
+        return
+    target = target_in(project / ".env") or answers["target"]
+    start = "make demo" if target == "embedded" else "make stack-up"
     print(f"\n{answers['project_slug']} is ready. {'.env has new secrets.' if fresh else '.env was left as it is.'}")
+    if target != answers["target"]:
+        print(f"The target is still {target}. For {answers['target']}, set LAKEHOUSE_TARGET in .env.")
     print(f"  cd {answers['project_slug']}")
     print(f"  {start}\n")
 

@@ -101,6 +101,15 @@ def test_the_hook_says_what_to_do_next(template: Template, tmp_path: Path) -> No
     assert len(said.stdout.splitlines()) <= 6
 
 
+def test_a_bake_over_a_project_with_another_target_says_which_one_stays(template: Template, tmp_path: Path) -> None:
+    template.bake(tmp_path / "baked", target="embedded")
+
+    said = template.try_to_bake(tmp_path / "baked", target="trino")
+
+    assert "The target is still embedded. For trino, set LAKEHOUSE_TARGET in .env.\n" in said.stdout
+    assert said.stdout.endswith("  make demo\n\n")
+
+
 @pytest.mark.parametrize("hook", ["pre_gen_project.py", "post_gen_project.py"])
 def test_hooks_need_nothing_but_the_standard_library(template: Template, hook: str) -> None:
     tree = ast.parse((template.path / "hooks" / hook).read_text())

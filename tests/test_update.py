@@ -15,12 +15,13 @@ from tests.conftest import BakedProject, Template
 GIT = ["git", "-c", "user.name=Test", "-c", "user.email=test@example.com", "-c", "init.defaultBranch=main"]
 
 
-def run(*command: str, cwd: Path) -> None:
+def run(*command: str, cwd: Path) -> str:
     result = subprocess.run(
         command, cwd=cwd, capture_output=True, text=True, check=False, env={**os.environ, "HOME": str(cwd)}
     )
     if result.returncode != 0:
         pytest.fail(f"{' '.join(command)} gave {result.returncode}\n{result.stdout}\n{result.stderr}", pytrace=False)
+    return result.stdout
 
 
 def commit_all(folder: Path, message: str) -> None:
@@ -29,8 +30,8 @@ def commit_all(folder: Path, message: str) -> None:
     run(*GIT, "commit", "--quiet", "--message", message, cwd=folder)
 
 
-def cruft(*arguments: str, cwd: Path) -> None:
-    run(sys.executable, "-m", "cruft", *arguments, cwd=cwd)
+def cruft(*arguments: str, cwd: Path) -> str:
+    return run(sys.executable, "-m", "cruft", *arguments, cwd=cwd)
 
 
 def test_an_update_brings_the_change_and_leaves_own_work(template: Template, tmp_path: Path) -> None:
@@ -49,11 +50,13 @@ def test_an_update_brings_the_change_and_leaves_own_work(template: Template, tmp
     example = upstream / PROJECT_DIR / ".env.example"
     example.write_text(example.read_text() + "\nNEW_PASSWORD=\n")
     commit_all(upstream, "second")
-    cruft("update", "--skip-apply-ask", cwd=project.path)
+    said = cruft("update", "--skip-apply-ask", cwd=project.path)
 
     assert project.read("Makefile").endswith("\n# from upstream\n")
     assert project.read(".env.example").endswith("\nNEW_PASSWORD=\n")
     assert project.read(".env") == env
     assert project.read("docs/own.md") == "mine\n"
     assert not list(project.path.rglob("*.rej"))
+    assert "is ready" not in said  # of a project that cruft makes to compare it
     cruft("check", cwd=project.path)
+    assert cruft("diff", cwd=project.path) == ""

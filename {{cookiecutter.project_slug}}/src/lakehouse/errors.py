@@ -56,6 +56,10 @@ class CommitError(LakehouseError):
     """The catalog did not take a commit, or its state could not be found out."""
 
 
+class UnconfirmedError(CommitError):
+    """The answer to a commit was lost. The same load, run again, looks first whether it was made."""
+
+
 class QueryError(LakehouseError):
     """SQL that the engine refused, or a version that does not exist."""
 

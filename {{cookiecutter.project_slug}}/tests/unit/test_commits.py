@@ -13,7 +13,7 @@ from requests import RequestException
 from tests.lake import Lake
 
 from lakehouse.datasets.file import DatasetFile
-from lakehouse.errors import CommitError, RefusedError
+from lakehouse.errors import CommitError, RefusedError, UnconfirmedError
 from lakehouse.filesystem import sha256_of
 from lakehouse.iceberg import commit as commits
 from lakehouse.iceberg import staging
@@ -73,7 +73,7 @@ def test_a_commit_that_arrives_after_a_refusal_for_its_time_finds_its_file(
 
     with monkeypatch.context() as faulty:
         faulty.setattr(SqlCatalog, "commit_table", commit_table)
-        with pytest.raises(CommitError, match="did not confirm that green 2024-01 was committed"):
+        with pytest.raises(UnconfirmedError, match="did not confirm that green 2024-01 was committed"):
             lake.load("green", "2024-01")
     real(*sent[0])
 

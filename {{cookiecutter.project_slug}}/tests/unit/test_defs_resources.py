@@ -18,12 +18,14 @@ from lakehouse.datasets.registry import DATASETS, whole
 from lakehouse.defs.failures import failures
 from lakehouse.errors import (
     ChangedError,
+    CommitError,
     LakehouseError,
     LockedError,
     NotPublishedError,
     RefusedError,
     ServiceError,
     SourceError,
+    UnconfirmedError,
     UnreachableError,
 )
 from lakehouse.settings import Settings
@@ -98,6 +100,8 @@ def test_resources_of_trino_take_secrets_when_a_run_starts(
     ("error", "attempts"),
     [
         (ServiceError("down"), 4),
+        (UnconfirmedError("no answer"), 4),
+        (CommitError("refused"), 1),
         (UnreachableError("slow"), 4),
         (ChangedError("still written"), 4),
         (LockedError("somebody lands it"), 4),

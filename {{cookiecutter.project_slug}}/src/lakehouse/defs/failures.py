@@ -10,12 +10,19 @@ import dagster as dg
 from dagster._core.errors import DagsterUserCodeProcessError
 from dagster_shared.error import SerializableErrorInfo
 
-from lakehouse.errors import ChangedError, LakehouseError, LockedError, ServiceError, UnreachableError
+from lakehouse.errors import (
+    ChangedError,
+    LakehouseError,
+    LockedError,
+    ServiceError,
+    UnconfirmedError,
+    UnreachableError,
+)
 
 ATTEMPTS = 4
 FIRST_WAIT_SECONDS = 5
 # What may pass by itself. A file that is damaged or missing, or rows that are refused, are the same the next time.
-_PASSING = (ServiceError, UnreachableError, ChangedError, LockedError)
+_PASSING = (ServiceError, UnconfirmedError, UnreachableError, ChangedError, LockedError)
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,8 @@ def failures(context: dg.AssetExecutionContext | dg.OpExecutionContext | Attempt
     """Within it, an error of the project ends the step with its message.
 
     After an error that may pass the step is repeated, with waits of 5, 10 and 20 seconds: a service or the publisher
-    did not answer, a file changed while it was read, or another process held a lock. Every other error ends the step
+    did not answer, the answer to a commit was lost, a file changed while it was read, or another process held a lock.
+    Every other error ends the step
     at once, a month that is not published too.
     """
     try:

@@ -26,7 +26,7 @@ from pyiceberg.table import Table, Transaction
 from requests import RequestException
 from sqlalchemy.exc import OperationalError
 
-from lakehouse.errors import CommitError, RefusedError
+from lakehouse.errors import CommitError, RefusedError, UnconfirmedError
 from lakehouse.iceberg.files import live_files
 from lakehouse.iceberg.writer import remove
 from lakehouse.s3_users import refused_user, s3_refuses
@@ -100,8 +100,8 @@ def commit(
 
     The unanswered commit may still arrive after the repeated one was sent. The rows are not there twice then. Each
     commit tells the catalog which snapshot the table must have (`AssertRefSnapshotId`), and the catalog refuses it if
-    the table has another one by now. So the first that arrives makes the other one stale. If that is
-    the repeated one, the next look finds the unanswered one. PyIceberg keeps a snapshot's id where it rebases it.
+    the table has another one by now. So the first that arrives makes the other one stale. If the repeated one is
+    refused for that, the next look finds the unanswered one. PyIceberg keeps a snapshot's id where it rebases it.
 
     A lost answer within `LOOK_SECONDS` of the first one means another attempt; one after that ends the commit. With the
     time that a client waits to connect and to read (catalog.py), a catalog that is away is an error within a minute.
@@ -116,7 +116,8 @@ def commit(
 
     Raises:
         RefusedError: by `check`; the staged files are removed, unless an answer was lost.
-        CommitError: the catalog or store did not take it; says whether that is certain.
+        CommitError: the catalog or store did not take it.
+        UnconfirmedError: nobody knows whether the catalog took it.
     """
     table = catalog.load_table(name)
     unanswered: set[int] = set()  # snapshots whose commit was not answered
@@ -151,7 +152,7 @@ def commit(
             reason = error
             break
     if unanswered:
-        raise CommitError(
+        raise UnconfirmedError(
             f"The catalog did not confirm that {replacement.what} was committed to {name} ({reason}). The table holds "
             "either all old rows or all new ones. Run the same command again: it looks first, and loads nothing "
             "twice. Only with `--again` it makes another snapshot, of the same rows."
