@@ -7,7 +7,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 MENTIONED = set(re.findall(r"`([^`\n]+)`", (ROOT / "AGENTS.md").read_text(encoding="utf-8")))
-FILES = [path for folder in ("src", "tests", "dbt", "docs", "examples") for path in (ROOT / folder).rglob("*.*")]
+FILES = [
+    path for folder in ("src", "tests", "dbt", "docs", "deploy", "examples") for path in (ROOT / folder).rglob("*.*")
+]
 SUFFIXES = (".py", ".sql", ".yml", ".yaml", ".md", ".toml")
 A_PLACEHOLDER = "NAME"
 
