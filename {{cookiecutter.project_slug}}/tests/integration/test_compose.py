@@ -122,6 +122,21 @@ def test_readmes_way_to_the_services_starts_loads_answers_and_stops(project: Pro
     assert volumes(project) == {f"{name}_object-store", f"{name}_postgres"}  # one without a name would stay for good
 
 
+def test_a_service_that_does_not_start_is_named_with_its_last_lines(project: Project) -> None:
+    """The object store's container gets the image of Postgres, which does not know its command."""
+    variables = {**project.environment, "OBJECT_STORE_IMAGE": project.environment["POSTGRES_IMAGE"]}
+
+    done = subprocess.run(
+        ["make", "stack-up"], cwd=project.root, env=variables, check=False, capture_output=True, text=True
+    )
+
+    assert done.returncode != 0
+    assert "error: object-store did not start. Its last lines:\n" in done.stderr
+    assert "server" in done.stderr.partition("Its last lines:\n")[2]
+    assert "error: postgres" not in done.stderr
+    assert "Mend the cause, then run make stack-up again." in done.stderr
+
+
 def has_nodes(project: Project, count: int) -> bool:
     return asked(project, "select count(*) as n from system.runtime.nodes") == count
 
