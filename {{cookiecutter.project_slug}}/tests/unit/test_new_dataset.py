@@ -274,7 +274,7 @@ def test_the_declaration_loads_the_sample_exactly(tmp_path: Path, case: str) -> 
     [
         (b"", "orders.csv is empty: 0 bytes. Give a sample that has rows"),
         (b"\n\n", "orders.csv is blank"),
-        (b"a,b,c\n", "has a line of names and no rows, so nothing tells the types"),
+        (b"a,b,c\n", "has columns and no rows, so nothing tells the types"),
         (b"a,b,A\n1,2,3\n", "has the columns 'a' and 'A', which are one name; .* Rename one in the file"),
         (
             b"1;2024-01-05;x\n2;2024-01-06;y\n",
@@ -746,7 +746,7 @@ def test_such_a_name_needs_no_first_part(project: Project, tmp_path: Path, name:
 
 
 def test_a_program_that_is_installed_apart_from_the_project_writes_nothing(project: Project) -> None:
-    with pytest.raises(SettingsError, match=r"This program is installed in .*, apart from the project's files in"):
+    with pytest.raises(SettingsError, match=r"This program runs from .*, apart from the project's files in"):
         check_free(project, "orders")
 
 

@@ -110,7 +110,7 @@ def _query(sql: str, dialect: str) -> exp.Query:
         statements = [s for s in sqlglot.parse(sql, dialect=dialect) if s is not None]
     except SqlglotError as error:
         raise QueryError(
-            "The SQL can't be parsed, so no table can be read as of a version. Correct it, or leave --as-of out. "
+            "The SQL can't be parsed, so no table can be read as of a version. Nothing was run. Correct the SQL. "
             f"{error}"
         ) from error
     if len(statements) != 1 or not isinstance(statements[0], exp.Query):

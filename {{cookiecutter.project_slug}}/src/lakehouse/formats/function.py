@@ -17,6 +17,8 @@ from lakehouse.datasets.formats import Reader
 from lakehouse.formats.compression import Kept
 from lakehouse.formats.protocol import ContentError, row_from_0
 
+_END = object()
+
 
 class FunctionReader:
     """A file, read by a function: it takes the open file, and yields record batches of one schema.
@@ -61,13 +63,17 @@ class FunctionReader:
 
     def _next(self) -> pa.RecordBatch | None:
         with self._calling():
-            batch = next(self._yielded, None)
+            batch = next(self._yielded, _END)
             if isinstance(batch, pa.RecordBatch):
                 batch.validate(full=True)
-        if batch is None or isinstance(batch, pa.RecordBatch):
+        if batch is _END:
+            return None
+        if isinstance(batch, pa.RecordBatch):
             return batch
+        of_a_table = ". Of a table, write `yield from table.to_batches()`" if isinstance(batch, pa.Table) else ""
         raise ContentError(
-            f"the reader {self._name} yields a value of the type {type(batch).__name__}; expected a pyarrow.RecordBatch"
+            f"the reader {self._name} yields a value of the type {type(batch).__name__}; expected a "
+            f"pyarrow.RecordBatch{of_a_table}"
         )
 
     @contextmanager

@@ -132,7 +132,7 @@ class _Columns:
         if len(self._kinds) > MOST_NAMES:
             raise ContentError(
                 f"the file has more than {MOST_NAMES:,} different names up to line {number}, and each name is a "
-                "column. What differs from row to row belongs into the values"
+                "column. Perhaps ids or dates are used as names: they must be written as values"
             )
 
     def _add(self, row: Row, line: int) -> None:
@@ -283,7 +283,7 @@ def _list(value: Any, name: str, place: str) -> list[str | None] | None:
         return None
     if value.__class__ is not list:
         kind = "an object" if isinstance(value, dict) else "a single value"
-        raise ContentError(f"the column {name!r} has {kind} in {place}; expected a list")
+        raise ContentError(f"the column {name!r} has {kind} in {place}; expected a list, such as [1, 2], or null")
     return [_text(one, name, place) for one in value]
 
 

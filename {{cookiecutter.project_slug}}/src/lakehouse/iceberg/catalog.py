@@ -13,7 +13,12 @@ from pyarrow.fs import AwsStandardS3RetryStrategy
 from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.rest import RestCatalog
 from pyiceberg.catalog.sql import SqlCatalog
-from pyiceberg.exceptions import NamespaceAlreadyExistsError, RESTError, ValidationError
+from pyiceberg.exceptions import (
+    CommitStateUnknownException,
+    NamespaceAlreadyExistsError,
+    RESTError,
+    ValidationError,
+)
 from pyiceberg.table import CommitTableResponse, Table
 from pyiceberg.table.update import TableRequirement, TableUpdate
 from pyiceberg.typedef import EMPTY_DICT, Identifier, Properties
@@ -234,13 +239,15 @@ def service_errors(catalog: Catalog) -> Iterator[None]:
     except (RequestException, RESTError) as error:
         uri = str(catalog.properties.get("uri"))
         what_next = "Check that it is running (`lakehouse doctor`), then run the same command again."
+        state = "The tables are as they were."
+        if isinstance(error, ReadTimeout | CommitStateUnknownException):
+            state = "What it was asked to change may be changed, or not."
         if s3_refuses(str(error)):
             what_next = refused_user("catalog")
         elif isinstance(error, ReadTimeout):
             what_next = CATALOG_WAITS
         raise ServiceError(
-            f"The Iceberg REST catalog at {way_to(uri)} failed ({type(error).__name__}: {error}). "
-            f"The tables are as they were. {what_next}"
+            f"The Iceberg REST catalog at {way_to(uri)} failed ({type(error).__name__}: {error}). {state} {what_next}"
         ) from error
     except OSError as error:
         if "AWS Error" not in str(error):

@@ -2,7 +2,7 @@
 
 The steps, in `_load_landed`: is it there already? · accept it: read and conform it in batches (reading.py, conform.py),
 write a data file beside the table's others, audit it · one commit.
-A kill at any point leaves the table as it was, and the next run puts it right.
+A kill at any point leaves the table as it was, or with the new file whole; the same command again is right in both.
 """
 
 from __future__ import annotations

@@ -262,8 +262,8 @@ class Steps:
     def _require_rows(self) -> None:
         if not self.rows:
             raise RefusedError(
-                f"{self.samples[0].path} has a line of names and no rows, so nothing tells the types. Give a sample "
-                "that has rows."
+                f"{self.samples[0].path} has columns and no rows, so nothing tells the types. Nothing was written. "
+                "Give a sample that has rows."
             )
 
     def _dataset(self, types: dict[str, Typed], called: dict[str, str]) -> Dataset:
