@@ -18,7 +18,7 @@ from lakehouse.datasets.months import Month
 from lakehouse.iceberg.refs import rollback
 from lakehouse.report import make_report
 from lakehouse.report.charts import daily, growth, nice_steps, reasons_of, rejected, short
-from lakehouse.report.collect import Day, Quality, TableHistory
+from lakehouse.report.collect import COUNTED, OPERATIONS, Day, Quality, TableHistory
 from lakehouse.report.markdown import as_markdown
 from lakehouse.report.page import last_load
 from lakehouse.report.picture import growth_png
@@ -89,6 +89,17 @@ def test_the_page_is_whole_and_fetches_nothing(two_months: Lake, tmp_path: Path)
     assert not re.findall(r"""(?:src|href)\s*=|url\(|@import|https?://""", html)
     assert "510" in " ".join(page.words)
     assert [p.name for p in path.parent.iterdir()] == ["snapshots.html"]
+
+
+def test_what_looks_odd_in_the_figures_is_explained_beside_them(two_months: Lake) -> None:
+    """Fewer trips than rows, and an overwrite that deletes nothing."""
+    report = make_report(two_months.settings)
+
+    rows = sum(month["rows"] for month in report.json["months"])
+    assert report.json["travel"]["trips_after"] < rows
+    for form in (report.html, report.markdown):
+        assert COUNTED in form
+        assert OPERATIONS in form
 
 
 def test_generated_months_are_marked_in_every_form(two_months: Lake) -> None:

@@ -19,6 +19,15 @@ MART = "gold.fct_daily_trips"
 QUALITY = "gold.fct_monthly_quality"
 # Days of the comparison that are drawn at most, and around the month that was loaded last.
 SHOWN_DAYS, AROUND_DAYS = 400, 31
+# What a reader asks first, in the page and in a terminal.
+COUNTED = (
+    "Trips are fewer than rows: those picked up outside the month of their file are not counted, and in a mart no "
+    "rejected row is."
+)
+OPERATIONS = (
+    "A load replaces the rows of its month. Iceberg calls that overwrite, also if the month had none; only the first "
+    "snapshot of a table is an append."
+)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import TypeAlias, TypeVar
 from lakehouse.history.history import HistoryRow, PartRow
 from lakehouse.history.tree import size
 from lakehouse.report.charts import ACCEPTED
-from lakehouse.report.collect import Facts, Quality
+from lakehouse.report.collect import COUNTED, OPERATIONS, Facts, Quality
 
 SHOWN = 24
 LOADED = ("rows", "bytes", "sha-256", "snapshot", "loaded (UTC)")
@@ -40,6 +40,8 @@ def as_markdown(facts: Facts) -> str:
         if found.table.startswith("raw."):
             snapshots = _newest([_snapshot(s) for s in found.snapshots])
             parts.append(f"## Growth of {found.table}\n\n" + table(SNAPSHOTS, snapshots))
+    if any(found.table.startswith("raw.") for found in facts.tables):
+        parts.append(OPERATIONS)
     if travel := facts.travel:
         parts.append(
             f"## Before and after {travel.load}\n\n"
@@ -47,7 +49,7 @@ def as_markdown(facts: Facts) -> str:
                 ("version", "trips"),
                 [(f"`{travel.before}`", f"{travel.trips_before:,}"), (f"`{travel.after}`", f"{travel.trips_after:,}")],
             )
-            + f'\n\nAsk it yourself: `lakehouse sql "{travel.sql}" --as-of {travel.before}`'
+            + f'\n\n{COUNTED}\n\nAsk it yourself: `lakehouse sql "{travel.sql}" --as-of {travel.before}`'
         )
     if facts.quality:
         rejected = _by([q for q in facts.quality if q.reason != ACCEPTED], "service_type", _rejected)

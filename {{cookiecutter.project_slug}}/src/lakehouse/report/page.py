@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from lakehouse.datasets.registry import monthly
 from lakehouse.history.tree import size
 from lakehouse.report.charts import ACCEPTED, WIDTH, daily, growth, reasons_of, rejected, short
-from lakehouse.report.collect import MART, Facts
+from lakehouse.report.collect import COUNTED, MART, OPERATIONS, Facts
 
 SHOWN_MONTHS, SHOWN_SNAPSHOTS, SHOWN_MANIFESTS, SHOWN_FILES = 120, 40, 12, 12
 
@@ -53,6 +53,8 @@ def as_page(facts: Facts) -> str:
         .get_template("page.html.j2")
         .render(
             facts=facts,
+            counted=COUNTED,
+            operations=OPERATIONS,
             mart=MART,
             width=WIDTH,
             raw=raw,
