@@ -27,6 +27,7 @@ from lakehouse.datasets.model import BEGINNING, Column, Dataset
 from lakehouse.datasets.parts import Daily, Whole
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.errors import CommitError, RefusedError, ServiceError
+from lakehouse.iceberg.commit import MovedError
 from lakehouse.iceberg.merge import Merged
 from lakehouse.landing.land import land
 from lakehouse.loading import load as loading
@@ -646,6 +647,25 @@ def test_a_run_that_is_tried_again_sets_its_rows_aside_once(lake: Lake, monkeypa
     assert (result.action, result.rows, result.set_aside) == ("loaded", 3, 3)
     assert places(lake) == [1, 2, 3]
     assert loaded(lake, *BAD).action == "unchanged"
+
+
+def test_a_merge_that_begins_again_sets_its_rows_aside_once(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DATASETS, "orders", replace(KEYED, parts=Whole(complete=False)))
+    real: Any = loading.__dict__["commit"]
+    seen: list[list[int]] = []
+
+    def commit(*args: Any, **options: Any) -> Any:
+        seen.append(places(lake))
+        if len(seen) == 1:
+            raise MovedError("others changed the table")
+        return real(*args, **options)
+
+    monkeypatch.setattr(loading, "commit", commit)
+    result = loaded(lake, "1,,1", "x,,5", "2,,2", day=None)
+
+    assert seen == [[1], [1]]
+    assert (result.action, result.set_aside, places(lake)) == ("loaded", 1, [1])
+    assert [row.set_aside for row in lake.history(TABLE)] == [1]
 
 
 def test_what_a_refused_file_of_changes_set_aside_is_removed(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
