@@ -5,8 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
+from dotenv import dotenv_values
+
+from lakehouse.errors import SettingsError
 from lakehouse.settings import project_dir, variable
 
 NAME = "dagster.yaml"
@@ -59,6 +63,42 @@ def prepare(home: Path) -> None:
 def chosen() -> Path:
     """The home that DAGSTER_HOME names, in the environment or in `.env`; without it, `.dagster` in the project."""
     return Path(variable("DAGSTER_HOME") or project_dir() / ".dagster")
+
+
+def fault(home: Path) -> str | None:
+    """Why Dagster can't keep its runs in a home; None where it can."""
+    if not home.is_absolute():
+        return f"{home} is not an absolute path"
+    if not home.exists():
+        return f"{home} does not exist; was the project moved?"
+    if not home.is_dir():
+        return f"{home} is no folder"
+    if not os.access(home, os.W_OK | os.X_OK):
+        return f"you may not write to {home}"
+    return None
+
+
+def way_out() -> str:
+    """How to get a home that Dagster can use, by where the one that is chosen now was named."""
+    expected = project_dir() / ".dagster"
+    here = os.environ.get("DAGSTER_HOME")
+    if here and here != dotenv_values(project_dir() / ".env").get("DAGSTER_HOME"):
+        return f"The environment names it, and wins over .env. Unset it there, or set DAGSTER_HOME={expected}."
+    return f"Set DAGSTER_HOME={expected} in .env."
+
+
+def ready(home: Path) -> None:
+    """Make a home ready for Dagster.
+
+    Raises:
+        SettingsError: Dagster can't keep its runs there; says why, and what to do.
+    """
+    if home == project_dir() / ".dagster":
+        with suppress(OSError):
+            home.mkdir(exist_ok=True)
+    if found := fault(home):
+        raise SettingsError(f"DAGSTER_HOME: {found}. Nothing was started. {way_out()}")
+    prepare(home)
 
 
 if __name__ == "__main__":

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from lakehouse.dagster_home import chosen, prepare
-from lakehouse.errors import LockedError
+from lakehouse.dagster_home import chosen, ready
+from lakehouse.errors import LockedError, SettingsError
 from lakehouse.locks import held
 from lakehouse.processes import is_running
 
@@ -153,7 +153,10 @@ def _processes() -> Iterator[Process]:
 def main() -> None:
     """Run Dagster for this project, with the arguments of `dg dev`."""
     home = chosen()
-    prepare(home)
+    try:
+        ready(home)
+    except SettingsError as error:
+        sys.exit(f"error: {error}")
     os.environ["DAGSTER_HOME"] = str(home)
     dev = Dev(home, sys.argv[1:])
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

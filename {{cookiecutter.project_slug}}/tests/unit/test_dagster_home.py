@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 from dagster._core.instance.config import dagster_instance_config
 
-from lakehouse.dagster_home import is_tracked, prepare, tracked_file
+from lakehouse.dagster_home import fault, is_tracked, prepare, ready, tracked_file, way_out
+from lakehouse.errors import SettingsError
 
 FORMER = """\
 # Dagster's instance on this machine. Not in version control.
@@ -84,3 +87,34 @@ def test_dagster_accepts_the_file_and_phones_nobody() -> None:
     assert config["run_retries"]["retry_on_asset_or_op_failure"] is False
     assert config["concurrency"]["pools"] == {"granularity": "run", "default_limit": 1}
     assert "storage" not in config
+
+
+def test_a_home_that_dagster_cannot_use_is_refused_with_its_reason(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    for home, reason in (
+        (Path("here"), "here is not an absolute path"),
+        (tmp_path / "gone", "gone does not exist; was the project moved?"),
+        (tmp_path / "file", "file is no folder"),
+    ):
+        with pytest.raises(SettingsError, match=rf"^DAGSTER_HOME: .*{re.escape(reason)}\. Nothing was started\. "):
+            ready(home)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_home_that_may_not_be_written_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+
+    assert fault(tmp_path) == f"you may not write to {tmp_path}"
+
+
+def test_the_way_out_of_a_wrong_home_is_where_it_was_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line in `.env` does not help against a variable of the shell."""
+    (tmp_path / ".env").write_text("DAGSTER_HOME=/of/the/file\n")
+    monkeypatch.setenv("LAKEHOUSE_PROJECT_DIR", str(tmp_path))
+    monkeypatch.setenv("DAGSTER_HOME", "/of/another/project")
+    of_the_shell = way_out()
+    monkeypatch.setenv("DAGSTER_HOME", "/of/the/file")
+
+    assert of_the_shell.startswith("The environment names it, and wins over .env. Unset it there")
+    assert way_out() == f"Set DAGSTER_HOME={tmp_path / '.dagster'} in .env."

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from lakehouse.dagster_home import NAME, is_tracked, tracked_file
+from lakehouse.dagster_home import NAME, fault, is_tracked, tracked_file, way_out
 from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.datasets.sources import Query
@@ -114,16 +114,13 @@ def _disk(settings: Settings) -> Finding:
 def _dagster_home() -> Finding:
     home = variable("DAGSTER_HOME")
     expected = project_dir() / ".dagster"
-    way_out = f"Set DAGSTER_HOME={expected} in .env."
     if not home:
-        return Finding("DAGSTER_HOME", "warn", "not set, so Dagster would forget its runs", way_out)
+        return Finding("DAGSTER_HOME", "warn", "not set, so Dagster would forget its runs", way_out())
     path = Path(home)
-    if not path.is_absolute():
-        return Finding("DAGSTER_HOME", "missing", f"{home} is not an absolute path", way_out)
-    if not path.is_dir():
-        return Finding("DAGSTER_HOME", "missing", f"{home} does not exist; was the project moved?", way_out)
+    if found := fault(path):
+        return Finding("DAGSTER_HOME", "missing", found, way_out())
     if path.resolve() != expected.resolve() and path.name == ".dagster":
-        return Finding("DAGSTER_HOME", "warn", f"{home} is not in this project; was the project moved?", way_out)
+        return Finding("DAGSTER_HOME", "warn", f"{home} is not in this project; was the project moved?", way_out())
     if not is_tracked(path):
         return Finding(
             "DAGSTER_HOME",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from lakehouse.dagster_home import prepare
+from lakehouse.dagster_home import ready
 from lakehouse.datasets.months import Month
 from lakehouse.errors import SettingsError
 from lakehouse.settings import load_settings, project_dir
@@ -59,7 +59,7 @@ def launch(months: Sequence[Month]) -> bool:
     known = MONTHS.get_partition_keys()
     if others := sorted({month for month in months if partition_key(month) not in set(known)}):
         raise SettingsError(not_offered(others, load_settings().first_month, Month.parse(known[-1]) if known else None))
-    prepare(Path(os.environ["DAGSTER_HOME"]))
+    ready(Path(os.environ["DAGSTER_HOME"]))
     found = defs()
     todo = spans(months)
     with dg.DagsterInstance.get() as instance:
