@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import gzip
 import io
+import threading
 import zipfile
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from tests.lake import Lake
 
@@ -56,7 +59,7 @@ def loaded(lake: Lake, content: bytes, tmp_path: Path) -> LoadResult:
     """Land a file as a user does, from a folder, and load it."""
     folder = tmp_path / "source"
     folder.mkdir(exist_ok=True)
-    (folder / "orders.csv").write_bytes(content)
+    (folder / DATASETS["orders"].files.replace("*", "1")).write_bytes(content)
     land(lake.landing, str(folder), ORDERS, refresh=True)
     return load(lake.catalog, lake.landing, ORDERS)
 
@@ -178,3 +181,55 @@ def test_what_is_no_such_file_does_not_land(
         loaded(lake, content, tmp_path)
 
     assert lake.landing.find(ORDERS) is None
+
+
+def lines(first: int, last: int, price: str = "1.5") -> str:
+    """Rows of `orders.csv` that are long enough for some thousands to fill a block."""
+    return "".join(f"{n},2024-01-31 23:59:00,{price},{'x' * 200}\n" for n in range(first, last))
+
+
+HEAD, SEVERAL_BLOCKS = "number,placed,price,note\n", 20_000
+TWO_BLOCKS = lines(0, 9_000)
+
+
+def test_rows_of_many_blocks_keep_their_order(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small blocks share a row group of the data file."""
+    declare(monkeypatch, Csv())
+    monkeypatch.setitem(DATASETS, "orders", replace(DATASETS["orders"], key=()))
+
+    loaded(lake, (HEAD + lines(0, SEVERAL_BLOCKS)).encode(), tmp_path)
+
+    [file] = lake.settings.warehouse_dir.rglob("raw/orders/data/*.parquet")
+    assert pq.read_table(file, columns=["file_row", "number"]).to_pydict() == {
+        "file_row": list(range(SEVERAL_BLOCKS)),
+        "number": list(range(SEVERAL_BLOCKS)),
+    }
+    assert pq.read_metadata(file).num_row_groups == 1
+
+
+@pytest.mark.parametrize("bundled", [False, True], ids=["a file", "a bundle"])
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ("9000,never,cheap,\n", r"'placed' has 'never' in row 9000 .*a local time"),
+        ("9000,,cheap,\n" + TWO_BLOCKS + "7,never,1,\n", r"'price' has 'cheap' in row 9000 .*a number"),
+        ("9000,,cheap,\n" + lines(9001, 10_000) + "too short\n", r"'price' has 'cheap' in row 9000 .*a number"),
+        ("too short\n" + TWO_BLOCKS, r"row 9000 .* has 1 values; expected 4"),
+        (lines(7, 8), r"more than one row has 'number' = 7"),
+    ],
+    ids=["two columns", "a later block", "a later row", "a short row", "a key"],
+)
+def test_the_first_error_is_reported_and_no_thread_stays(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str, message: str, *, bundled: bool
+) -> None:
+    """Of the first block with an error, the first column as they are declared; blocks are read ahead."""
+    declare(monkeypatch, Csv())
+    if bundled:
+        monkeypatch.setitem(DATASETS, "orders", replace(DATASETS["orders"], files="orders_*.csv"))
+    before = set(threading.enumerate())
+
+    with pytest.raises(RefusedError, match=message) as caught:
+        loaded(lake, (HEAD + TWO_BLOCKS + wrong).encode(), tmp_path)
+
+    assert caught.value.__traceback__  # holds what was open: that it is collected ends no thread
+    assert set(threading.enumerate()) <= before

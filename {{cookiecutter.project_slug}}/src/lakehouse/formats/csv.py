@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import chain
 from typing import Any, Literal
@@ -49,6 +50,8 @@ class CsvReader:
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Its rows in their order, with these columns."""
+        if self._unread is None:  # rows that are left out are noted as they are read, and taken with their batch
+            self._rest = _read_ahead(self._rest)
         done = 0
         for batch in chain([self._first] if self._first else [], self._rest):
             self._look_for_names(batch, done)
@@ -60,11 +63,12 @@ class CsvReader:
         return row_from_0(row)
 
     def close(self) -> None:
-        """Let go of it."""
+        """Let go of it, once a thread that still reads has ended."""
+        self._rest.close()
         if self._reader is not None:
             self._reader.close()
 
-    def _blocks(self, size: int, done: int = 0) -> Iterator[pa.RecordBatch]:
+    def _blocks(self, size: int, done: int = 0) -> Generator[pa.RecordBatch, None, None]:
         """Its rows but the first `done`, with all columns. Where rows are left out, with nulls in place of them."""
         row = 0
         try:
@@ -191,7 +195,8 @@ class CsvReader:
         """
         if len(self._names) < 2:
             return
-        begins = pc.is_in(batch.column(0), pa.array([self._names[0], MARK + self._names[0]]))
+        first_values, name = batch.column(0), self._names[0]
+        begins = pc.or_(pc.equal(first_values, name), pc.equal(first_values, MARK + name))
         if not pc.any(begins).as_py():
             return
         for position in pc.indices_nonzero(begins).to_pylist():
@@ -208,6 +213,15 @@ class CsvReader:
                     "name with a * in `files`, and put each file into the source folder"
                 )
             self._unread[first + position] = [Unread(reason, None, self._declared.delimiter.join(values))]
+
+
+def _read_ahead(batches: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch, None, None]:
+    """The same batches. A thread reads one while the caller uses the one before it; it ends when this is closed."""
+    with ThreadPoolExecutor(1, thread_name_prefix="csv") as pool:
+        coming = pool.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = pool.submit(next, batches, None)
+            yield batch
 
 
 def _first_no_text(values: pa.Array[Any]) -> int | None:

@@ -16,7 +16,7 @@ from lakehouse.formats.protocol import ContentError
 
 BLOCK = 1 << 20
 _LINE_END = re.compile(rb"\r\n|\r|\n")
-_NEWLINE = ord("\n")
+_NEWLINE, _RETURN = b"\n\r"
 
 
 class CsvText(io.RawIOBase):
@@ -58,7 +58,9 @@ class CsvText(io.RawIOBase):
         """
         if self._head:
             self._skip_head()
-        while len(self._ready) < size and not self._at_end:
+        # A block may be short. To fill each up would copy all text, because the first one lacks the line of names.
+        enough = size // 2 if size <= BLOCK else size
+        while len(self._ready) < enough and not self._at_end:
             text = self._next()
             self._check(text)
             self._ready += text
@@ -218,7 +220,8 @@ def is_utf8(encoding: str) -> bool:
 
 def _lines_in(text: bytes) -> int:
     """How many line ends; a lone carriage return is one only in a text without others."""
-    return text.count(b"\n") or text.count(b"\r")
+    signs = np.frombuffer(text, dtype=np.uint8)  # quicker than to look for one line end after the other
+    return int(np.count_nonzero(signs == _NEWLINE) or np.count_nonzero(signs == _RETURN))
 
 
 def _nothing(declared: Csv) -> re.Pattern[bytes]:

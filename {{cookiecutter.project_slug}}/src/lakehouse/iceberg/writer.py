@@ -41,6 +41,7 @@ from lakehouse.iceberg.files import FIELD_ID
 pc: Any = compute
 
 ROW_GROUP_ROWS = 1_048_576
+ROW_GROUP_BYTES = 16 << 20  # in memory; batches are written once they are so large together, or have `BATCH_ROWS` rows
 REMOVE_SECONDS = 5.0
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 
@@ -232,15 +233,21 @@ def _encode(
                 ThreadPoolExecutor(1, thread_name_prefix="totals") as pool,
             ):
                 writer: Any = None
+                group: list[pa.RecordBatch] = []
                 while (arrays := queue.get()) is not None:
                     if writer is None:
                         writer = _parquet_writer(stream, schema, arrays)
                     counted = pool.submit(totals.add, arrays)
-                    writer.write_batch(pa.RecordBatch.from_arrays(arrays, schema=writer.schema), ROW_GROUP_ROWS)
+                    group.append(pa.RecordBatch.from_arrays(arrays, schema=writer.schema))
+                    if _is_enough(group):
+                        writer.write_table(pa.Table.from_batches(group), ROW_GROUP_ROWS)
+                        group.clear()
                     counted.result()
                 ended = True
                 if writer is None:
                     writer = _parquet_writer(stream, schema, [])
+                if group:
+                    writer.write_table(pa.Table.from_batches(group), ROW_GROUP_ROWS)
                 writer.close()
                 metadata.append(writer.writer.metadata)
         except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, which raises it
@@ -264,6 +271,11 @@ def _encode(
             "Check that the disk has room and that the object store answers, then run the same command again."
         ) from failed[0]
     return metadata[0], len(io.new_input(path))
+
+
+def _is_enough(group: list[pa.RecordBatch]) -> bool:
+    """Whether batches make a row group. Each group costs time, so small batches are written together."""
+    return sum(map(len, group)) >= BATCH_ROWS or sum(batch.nbytes for batch in group) >= ROW_GROUP_BYTES
 
 
 def _parquet_writer(stream: Any, schema: pa.Schema, arrays: list[pa.Array[Any]]) -> pq.ParquetWriter:

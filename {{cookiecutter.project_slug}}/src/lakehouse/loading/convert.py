@@ -177,32 +177,47 @@ def whole_numbers(text: pa.Array[Any]) -> pa.Array[Any]:
     Raises:
         pa.ArrowInvalid: text that is none; a hexadecimal number, which the cast would take, is none either.
     """
+    if _has(text, "x") or _has(text, "X"):
+        hexadecimal = pc.match_substring(text, "x", ignore_case=True)
+        if pc.any(hexadecimal).as_py():
+            raise pa.ArrowInvalid("a hexadecimal number")
+    return _cast(text, pa.int64(), _without_point)
+
+
+def _without_point(text: pa.Array[Any]) -> pa.Array[Any]:
+    """Text without blanks around it, and 1 in place of "1.0": so do CSV files of floats spell it.
+
+    By way of a double, 2**53 + 1 would become another number.
+    """
     spelled = trimmed(text)
-    if _has(spelled, "."):
-        # "1.0" is how CSV files of floats spell 1. By way of a double, 2**53 + 1 would become another number.
-        spelled = pc.replace_substring_regex(spelled, r"^([+-]?[0-9]+)\.0*$", r"\1")
-    if _has(spelled, "x") or _has(spelled, "X"):
-        hexadecimal = pc.match_substring(spelled, "x", ignore_case=True)
-        raise pa.ArrowInvalid(f"'{pc.filter(spelled, hexadecimal)[0]}' is a hexadecimal number")
-    numbers: pa.Array[Any] = spelled.cast(pa.int64())
-    return numbers
+    return pc.replace_substring_regex(spelled, r"^([+-]?[0-9]+)\.0*$", r"\1") if _has(spelled, ".") else spelled
+
+
+def _cast(text: pa.Array[Any], target: Any, spell: Callable[[pa.Array[Any]], pa.Array[Any]] = trimmed) -> pa.Array[Any]:
+    """Text as numbers or dates: as it stands, or else as `spell` gives it.
+
+    The casts take no blank, no empty value and nothing beyond ASCII. So what they take needs no look before.
+    """
+    found: pa.Array[Any]
+    try:
+        found = text.cast(target)
+    except (pa.ArrowInvalid, UnicodeDecodeError):
+        found = spell(text).cast(target)
+    return found
 
 
 def _to_long(values: pa.Array[Any], _: Column) -> pa.Array[Any]:
-    values = _text_as_string(values)
-    if pa.types.is_string(values.type):
-        return whole_numbers(values)
+    if is_text(values.type):
+        return whole_numbers(values.cast(pa.string()))
     if pa.types.is_floating(values.type):
         values = _without_nan(values)
     return values.cast(pa.int64())
 
 
 def _to_double(values: pa.Array[Any], _: Column) -> pa.Array[Any]:
-    values = _text_as_string(values)
-    if pa.types.is_decimal(values.type):
-        values = values.cast(pa.string())  # Arrow's own cast multiplies by 0.01: 376.78 became 376.78000000000003
-    if pa.types.is_string(values.type):
-        values = trimmed(values)
+    if is_text(values.type) or pa.types.is_decimal(values.type):
+        # Arrow's own cast of a decimal multiplies by 0.01: 376.78 became 376.78000000000003
+        values = _cast(values.cast(pa.string()), pa.float64())
     return _without_nan(values if values.type == pa.float64() else values.cast(pa.float64()))
 
 
@@ -247,9 +262,8 @@ def _to_string(values: pa.Array[Any], _: Column) -> pa.Array[Any]:
 
 
 def _to_date(values: pa.Array[Any], _: Column) -> pa.Array[Any]:
-    values = _text_as_string(values)
-    if pa.types.is_string(values.type):
-        return trimmed(values).cast(pa.date32())
+    if is_text(values.type):
+        return _cast(values.cast(pa.string()), pa.date32())
     days: pa.Array[Any] = values.cast(pa.date32())
     if pa.types.is_timestamp(values.type):  # the cast cuts the time of day
         _require(pc.equal(days.cast(values.type), values), values, "no midnight")

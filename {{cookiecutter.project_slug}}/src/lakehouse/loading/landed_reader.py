@@ -107,7 +107,9 @@ class BundleReader:
         return f"{self._reader.place(row - self._first)} of {self._file}"
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Let go of the file that was read last."""
+        if self._reader is not None:
+            self._reader.close()
 
     def _as_asked(self, batch: pa.RecordBatch, columns: Sequence[str], own: Sequence[str | None]) -> pa.RecordBatch:
         """A file's batch with the columns that were asked for, by the names by which they were; null if it has none."""
