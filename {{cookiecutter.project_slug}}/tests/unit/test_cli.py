@@ -138,6 +138,16 @@ def test_sql_now_and_as_of_each_version(lake: Lake, shell: Shell) -> None:
     assert shell.run("sql", count).stdout.split()[-1] == "800"
 
 
+def test_sql_shows_values_as_they_are(shell: Shell) -> None:
+    """No year with a comma, and no time that has lost its fraction."""
+    times = "timestamp '2024-03-05 12:30:01.25' as at, timestamptz '2024-03-05 12:30:01+00' as seen"
+
+    said = shell.run("sql", f"select 2024 as year, 1234567 as number, {times}").stdout
+
+    values = "2024 1234567 2024-03-05 12:30:01.25 2024-03-05 12:30:01+00:00"
+    assert said.split()[-6:] == values.split()
+
+
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [

@@ -181,7 +181,7 @@ def show_query(statement: str, *, as_of: str | None = None, as_json: bool = Fals
         result = engine.query(statement, as_of=as_of)
     data = result.to_pylist()
     rows = [tuple(row.values()) for row in data]
-    print_rows("", result.column_names, rows, data=data, as_json=as_json, empty="No rows.")
+    print_rows("", result.column_names, rows, data=data, as_json=as_json, empty="No rows.", exact=True)
 
 
 @app.command(

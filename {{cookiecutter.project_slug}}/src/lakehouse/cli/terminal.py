@@ -75,9 +75,12 @@ def _plain(value: object) -> object:
     return str(value)
 
 
-def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: str) -> None:
+def print_table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: str, exact: bool = False
+) -> None:
     """A table for people; `empty` says what to do where there are no rows.
 
+    With `exact`, whole numbers and times stand as they are: a year is not 2,024, and no fraction of a second is lost.
     Numbers and times are never broken. Where the terminal is too narrow for them, the columns stand one below another.
     """
     if not rows:
@@ -93,7 +96,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]
         right or all(isinstance(value, date | None) for value in values)
         for right, values in zip(numeric, by_column, strict=True)
     ]
-    cells = [[shown(name, value) for name, value in zip(columns, row, strict=True)] for row in seen]
+    cells = [[shown(name, value, exact=exact) for name, value in zip(columns, row, strict=True)] for row in seen]
     widths = [
         max(map(len, (name, *texts))) if unbroken else min(LEAST_WIDTH, max(map(len, (name, *texts))))
         for name, texts, unbroken in zip(columns, zip(*cells, strict=True), whole, strict=True)
@@ -126,12 +129,13 @@ def print_rows(
     data: Sequence[object],
     as_json: bool,
     empty: str,
+    exact: bool = False,
 ) -> None:
-    """The same rows as JSON for programs (`data`) or as a table for people."""
+    """The same rows as JSON for programs (`data`) or as a table for people, as `print_table` makes it."""
     if as_json:
         print_json(data)
     else:
-        print_table(title, columns, rows, empty=empty)
+        print_table(title, columns, rows, empty=empty, exact=exact)
 
 
 def print_tree(found: Printable, *, as_json: bool) -> None:
@@ -155,10 +159,11 @@ def warn(text: str) -> None:
     err.print(f"warning: {text}", markup=False, soft_wrap=True)
 
 
-def shown(name: str, value: object) -> str:
+def shown(name: str, value: object, *, exact: bool = False) -> str:
     """A value as a person reads it: thousands apart, times to the second, ids whole, of bytes the first ones.
 
-    A time that has a zone says so with +00:00, unless the column's name does.
+    With `exact`, thousands are not apart, and times have their fractions of a second. A time that has a zone says so
+    with +00:00, unless the column's name does.
     """
     match value:
         case None:
@@ -167,12 +172,13 @@ def shown(name: str, value: object) -> str:
             text = str(value).lower()
         case datetime():
             zoned = value.tzinfo is not None and "(UTC)" not in name
-            text = f"{value:%Y-%m-%d %H:%M:%S}{value.isoformat()[-6:] if zoned else ''}"
+            fraction = f".{value:%f}".rstrip("0") if exact and value.microsecond else ""
+            text = f"{value:%Y-%m-%d %H:%M:%S}{fraction}{value.isoformat()[-6:] if zoned else ''}"
         case Decimal():
             text = f"{value:f}"
         case bytes():
             text = value[:BYTES_SHOWN].hex() + (f"… ({len(value):,} bytes)" if len(value) > BYTES_SHOWN else "")
-        case int() if not name.endswith("_id") and "snapshot" not in name:
+        case int() if not exact and not name.endswith("_id") and "snapshot" not in name:
             text = f"{value:,}"
         case _:
             text = str(value).replace("[", r"\[")
