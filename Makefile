@@ -58,7 +58,8 @@ test: install ## All that needs no Docker: the template's tests, then those of a
 	$(BIN)/python -m pytest -n $(WORKERS) $(or $(ARGS),--dist loadfile)
 	@[ -n "$(ARGS)" ] || { project=$$($(call bake,tests)) && $(MAKE) --no-print-directory -C "$$project" test; }
 
-long: install ## The tests that search, at length, in a baked project (an hour)
+long: install ## The tests that take minutes: an installation by pip, and those that search at length in a baked project
+	LAKEHOUSE_TEST_LONG=1 $(BIN)/python -m pytest tests/test_lock.py
 	@project=$$($(call bake,long)) && $(MAKE) --no-print-directory -C "$$project" long
 
 integration: install ## The stack's suites, in a baked project

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
@@ -89,6 +90,9 @@ def test_the_lock_installs_with_uv_and_brings_the_command(installed: BakedProjec
     )
 
 
+@pytest.mark.skipif(
+    not os.environ.get("LAKEHOUSE_TEST_LONG"), reason="takes minutes: LAKEHOUSE_TEST_LONG=1 runs it, as every night"
+)
 def test_the_lock_installs_with_pip_alone(template: Template, tmp_path: Path, installed: BakedProject) -> None:
     project = template.bake(tmp_path)
     tools = tmp_path / "tools"
