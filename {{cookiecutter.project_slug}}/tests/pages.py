@@ -214,6 +214,11 @@ def own_data(project: Project) -> None:
 
     assert "1 inserted, 1 updated, 4 unchanged, 0 removed" in said["4. The next file"]
     assert re.search(r"1,003 +7.25", said["4. The next file"])
+    [results] = Path(project.settings["LAKEHOUSE_HOME"], "dbt").glob("*/run_results.json")
+    ran = json.loads(results.read_text("utf-8"))["results"]
+    passed = {one["unique_id"].split(".")[-1 if one["unique_id"].startswith("unit_test") else 2] for one in ran}
+    assert {one["status"] for one in ran} == {"success", "pass"}
+    assert {"sales_are_added_up_by_day_and_shop", "no_day_of_sales_costs_money"} <= passed
     assert "4 days, 1470.85 in all" in said["6. The chart"]
     assert "iris" in said["Examples"]
     assert (project.root / "reports" / "sales.png").stat().st_size > 5_000

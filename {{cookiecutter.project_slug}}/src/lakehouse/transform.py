@@ -47,6 +47,7 @@ class BuildResult:
 
     `merged` says of each model that is merged by key how many rows came, changed and stayed. `nothing_new_since` is the
     time (UTC, ISO 8601) of the build that made silver and gold as they would be again: then dbt did not run.
+    `unit_tests_not_run` counts those of the models that were built, if unit tests were not asked for.
     """
 
     models: tuple[str, ...]
@@ -57,6 +58,7 @@ class BuildResult:
     raw_moved: tuple[str, ...]
     merged: tuple[str, ...] = ()
     nothing_new_since: str | None = None
+    unit_tests_not_run: int = 0
 
 
 def build(
@@ -84,7 +86,8 @@ def build(
             seeds changed is rebuilt without it.
         again: run dbt even if nothing is new.
         data_tests: run dbt's tests of the data.
-        unit_tests: run dbt's unit tests too. They say something about the SQL, not about the data.
+        unit_tests: run dbt's unit tests too, each before its model: if one fails, the model is not built. They say
+            something about the SQL, not about the data.
         wait: wait for another build of this lakehouse, up to two hours, instead of failing.
         progress: called with a line for each model and test that is done.
 
@@ -132,6 +135,7 @@ def build(
         raise TransformError(
             f"No model or test is called {select!r}, so nothing was built. Give a model's name, such as "
             "fct_daily_trips, or +fct_daily_trips to build its parents too."
+            + ("" if unit_tests else " Unit tests run with --unit-tests only.")
         )
     return BuildResult(
         models=tuple(_name(r) for r in results if _kind(r) in _BUILT),
@@ -141,6 +145,7 @@ def build(
         raw_snapshots=before,
         raw_moved=tuple(table for table in before if before[table] != after[table]),
         merged=tuple(f"{_name(r)}: {counts[0]}" for r in results if (counts := _MERGED.search(str(r["message"])))),
+        unit_tests_not_run=0 if unit_tests else _unit_tests(manifest, results),
     )
 
 
@@ -407,6 +412,12 @@ def _way_out(result: dict[str, Any]) -> str:
     if _kind(result) != "model" or not _NO_SUCH_TABLE.search(message):
         return ""
     return f" Build it with its parents: lakehouse build --select +{result['node'].get('name', _name(result))}"
+
+
+def _unit_tests(manifest: Mapping[str, Any], results: list[dict[str, Any]]) -> int:
+    """How many unit tests the models of these results have."""
+    ran = {result["unique_id"] for result in results}
+    return sum(not ran.isdisjoint(test["depends_on"]["nodes"]) for test in manifest["unit_tests"].values())
 
 
 def _kind(result: dict[str, Any]) -> str:

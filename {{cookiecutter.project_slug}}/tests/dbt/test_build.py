@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from tests.dbt.conftest import Build, new_lake
 from tests.dbt.raw import made_up_rows, put_month, put_zones, remove_month
 from tests.lake import Lake
 from tests.marts import MARTS
+from typer.testing import CliRunner
 
 from lakehouse import transform
+from lakehouse.cli.app import app
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.errors import TransformError
 from lakehouse.settings import project_dir
@@ -320,3 +323,17 @@ def test_the_project_s_own_unit_tests_pass(lake: Lake, run_build: Build) -> None
 
     files = [yaml.safe_load(path.read_text("utf-8")) for path in (project_dir() / "dbt" / "models").rglob("*.yml")]
     assert len(result.tests) == sum(len(file.get("unit_tests", [])) for file in files) > 30
+
+
+def test_unit_tests_run_where_the_command_asks_for_them(two_months: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lakehouse.cli.load.load_settings", lambda: two_months.settings)
+    command = ["build", "--select", "fct_monthly_quality"]
+    mart = project_dir() / "dbt" / "models" / "marts" / "fct_monthly_quality"
+    names = {test["name"] for test in yaml.safe_load(mart.with_suffix(".yml").read_text("utf-8"))["unit_tests"]}
+
+    plain = CliRunner().invoke(app, [*command, "--again"], catch_exceptions=False)
+    asked = CliRunner().invoke(app, [*command, "--unit-tests", "--json"], catch_exceptions=False)
+
+    assert f"Unit tests that did not run: {len(names)}. `lakehouse build --unit-tests` runs them.\n" in plain.stdout
+    assert names <= set(json.loads(asked.stdout)["tests"])
+    assert json.loads(asked.stdout)["unit_tests_not_run"] == 0

@@ -517,10 +517,25 @@ def test_the_command_refreshes_by_the_cursor_or_fully(lake: Lake, source: Source
         return result.output.split("  snapshot")[0].split("  no new")[0].strip()
 
     assert run() == "rentals  loaded  3 rows (3 inserted, 0 updated, 0 unchanged, 0 removed)"
-    assert run("--refresh") == "rentals  unchanged  2 rows"
+    assert run("--refresh") == "rentals  unchanged  2 rows of the extract, all there already"
     source.put(4, "too late", "2024-01-01 01:00:00")
-    assert run("--refresh") == "rentals  unchanged  2 rows"
+    assert run("--refresh") == "rentals  unchanged  2 rows of the extract, all there already"
     assert run("--full-refresh") == "rentals  loaded  4 rows (1 inserted, 0 updated, 3 unchanged, 0 removed)"
+
+
+@pytest.mark.usefixtures("source")
+def test_a_load_that_does_not_ask_the_database_says_so(lake: Lake) -> None:
+    extracted(lake)
+
+    for action in ("loaded", "unchanged"):
+        plain = CliRunner().invoke(app, ["load", "rentals"], catch_exceptions=False)
+
+        assert f"rentals  {action}  3 rows" in plain.stdout
+        assert plain.stderr == (
+            "warning: The database was not asked, as an extract of rentals is landed. --refresh asks it.\n"
+        )
+    asked = CliRunner().invoke(app, ["load", "rentals", "--refresh"], catch_exceptions=False)
+    assert asked.stderr == ""
 
 
 DECLARATION = """

@@ -190,8 +190,12 @@ def test_faults_in_sql_are_one_plain_message(catalog: Catalog, engine: DuckDBEng
 
     with pytest.raises(QueryError, match="syntax error"):
         engine.query("selec 1")
-    with pytest.raises(QueryError, match="nowhere"):
+    with pytest.raises(QueryError, match=r"^There is no table raw\.nowhere\. The tables are: raw\.trips\.$"):
         engine.query("select * from raw.nowhere")
+    with pytest.raises(QueryError, match=r"^There is no table raw\.trip\. Did you mean raw\.trips\?"):
+        engine.query("select * from raw.trips join raw.trip using (id)")
+    with pytest.raises(QueryError, match="no_such_function"):
+        engine.query("select no_such_function(id) from raw.trips")
     with pytest.raises(QueryError, match="this SQL has 2"):
         engine.query("select 1; select 2")
     with pytest.raises(QueryError, match=r"There is no table raw\.nowhere\. The tables are: raw\.trips"):

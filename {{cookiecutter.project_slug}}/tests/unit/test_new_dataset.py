@@ -337,8 +337,16 @@ def test_every_row_counts_not_only_the_first(tmp_path: Path) -> None:
     found = guess("orders", [written(tmp_path, f"id,n\n{many}300000,x\n")])
 
     assert types(found) == {"id": "long", "n": "string"}
-    assert found.why["n"] == "1 of 300,001 values is no number: 'x' in row 300000 (counted from 0)"
+    assert found.why["n"].startswith("1 of 300,001 values is no number: 'x' in row 300000 (counted from 0)")
     assert found.dataset.key == ("id",)
+
+
+def test_a_comment_says_how_a_word_among_numbers_can_mean_no_value(tmp_path: Path) -> None:
+    found = guess("orders", [written(tmp_path, "id,pieces,weight\n1,4,2\n2,k.A.,3 kg\n3,5,4\n4,6,5\n")])
+
+    word = "1 of 4 values is no number: 'k.A.' in row 1 (counted from 0)"
+    assert found.why["pieces"] == f"{word}; where that means no value, declare a type of numbers, and nulls=('k.A.',)"
+    assert found.why["weight"] == "1 of 4 values is no number: '3 kg' in row 1 (counted from 0)"
 
 
 @pytest.mark.parametrize(

@@ -167,6 +167,16 @@ REFUSED: dict[str, tuple[str | bytes, Csv, str]] = {
     "a mark within": (f"{PLAIN}\ufeff3,,1,a\n", Csv(), r"'id' has '\\ufeff3' in row 2"),
     "a total": (PLAIN + "Total,,1,\n", Csv(), "'id' has 'Total' in row 2 .* declare id as \"string\""),
     "NULL": (PLAIN + "3,NULL,NULL,\n", Csv(), r"'day' has 'NULL' in row 2 .* declare nulls=\('NULL',\)"),
+    "a supplier's own word": (
+        PLAIN + "3,,k.A.,\n",
+        Csv(nulls=("-",)),
+        r"'price' has 'k.A.' in row 2 .* 'k.A.' means .* declare nulls=\('-', 'k.A.'\): .* or in Csv .* If other words",
+    ),
+    "such a word with the quote in it": (
+        PLAIN + '3,,"k""A",\n',
+        Csv(),
+        r"has 'k\"A' in row 2 .*--refresh\. If such values may come",
+    ),
     "NA": (PLAIN + "3,,NA,\n", Csv(), r"'price' has 'NA' in row 2 .* declare nulls=\('NA',\)"),
     "another word for nothing": (PLAIN + "3,,na,\n", Csv(nulls=("NA",)), "'price' has 'na' in row 2"),
     "no total": (PLAIN + "Total,,1,\nby Ann\n", Csv(footer_rows=1), "'id' has 'Total' in row 2"),

@@ -29,7 +29,13 @@ def result(unique_id: str, status: str, message: str = "", **node: str) -> dict[
 
 
 MODEL = result("model.lakehouse.fct_daily_trips", "success", "220 rows", schema="gold", name="fct_daily_trips")
-NO_NODES: dict[str, Any] = {"nodes": {}, "sources": {}, "parent_map": {}, "child_map": {}}  # of a manifest
+NO_NODES: dict[str, Any] = {
+    "nodes": {},
+    "sources": {},
+    "parent_map": {},
+    "child_map": {},
+    "unit_tests": {},
+}  # of a manifest
 TEST = result("test.lakehouse.not_null_fct_daily_trips_trips.0a1b2c", "pass")
 
 
@@ -132,6 +138,13 @@ def test_a_table_of_one_s_own_needs_no_zones(
 def test_a_selection_of_nothing_is_no_success(lake: Lake, dbt_says: list[dict[str, Any]]) -> None:
     with pytest.raises(TransformError, match="No model or test is called 'fct_dayly_trips'"):
         build(lake.settings, "fct_dayly_trips")
+
+
+def test_a_selection_of_unit_tests_names_their_option(lake: Lake, dbt_says: list[dict[str, Any]]) -> None:
+    with pytest.raises(TransformError, match=r"Unit tests run with --unit-tests only\.$"):
+        build(lake.settings, "test_type:unit")
+    with pytest.raises(TransformError, match=r"to build its parents too\.$"):
+        build(lake.settings, "test_type:unit", unit_tests=True)
 
 
 def test_two_builds_at_once_are_refused(lake: Lake, dbt_says: list[dict[str, Any]]) -> None:

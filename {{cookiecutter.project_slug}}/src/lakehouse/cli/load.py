@@ -110,6 +110,8 @@ def load(
                 )
             if notice := notice_of_generated(landed, asked_at):
                 warn(notice)
+            if dataset_named(dataset).source and not (refresh or full_refresh) and landed.landed_at < asked_at:
+                warn(f"The database was not asked, as an extract of {file.label} is landed. --refresh asks it.")
             with rows_bar(f"loading {file.label}", quiet=as_json) as progress:
                 result = load_file(
                     catalog,
@@ -177,17 +179,23 @@ def _report_load(result: LoadResult, *, quiet: bool) -> None:
         "lakehouse build --select stg_green_trips+",
         "lakehouse build --full-refresh",
         "lakehouse build --again",
+        "lakehouse build --select fct_daily_trips --unit-tests",
     ),
 )
 def build(
     select: Annotated[
         str | None, typer.Option("--select", "-s", help="dbt's selection; everything without it.")
     ] = None,
+    *,
     full_refresh: Annotated[
         bool,
         typer.Option("--full-refresh", help="Rebuild all of silver: after `load --again`, or a rollback in silver."),
     ] = False,
     again: Annotated[bool, typer.Option("--again", help="Run dbt even if nothing is new.")] = False,
+    unit_tests: Annotated[
+        bool,
+        typer.Option("--unit-tests", help="Run dbt's unit tests too, each before its model. They need no rows."),
+    ] = False,
     wait: Wait = True,
     as_json: Json = False,
 ) -> None:
@@ -195,7 +203,9 @@ def build(
 
     Of silver, months whose bytes changed are rebuilt; all, if its SQL did.
     """
-    build_and_report(select=select, full_refresh=full_refresh, again=again, wait=wait, as_json=as_json)
+    build_and_report(
+        select=select, full_refresh=full_refresh, again=again, unit_tests=unit_tests, wait=wait, as_json=as_json
+    )
 
 
 def build_and_report(
@@ -203,6 +213,7 @@ def build_and_report(
     select: str | None = None,
     full_refresh: bool = False,
     again: bool = False,
+    unit_tests: bool = False,
     wait: bool = True,
     as_json: bool = False,
 ) -> None:
@@ -216,6 +227,7 @@ def build_and_report(
             select=select,
             full_refresh=full_refresh,
             again=again,
+            unit_tests=unit_tests,
             wait=wait,
             progress=lambda line: status.update(escaped(line)),
         )
@@ -229,7 +241,9 @@ def build_and_report(
     done = f"built {len(result.models)} models, {len(result.tests)} tests passed, {result.seconds:.1f} s"
     if result.nothing_new_since:
         done = f"Nothing new since the build of {result.nothing_new_since}: silver and gold are as they would be."
-    print_line("\n".join((*result.merged, done)), asdict(result), as_json=as_json)
+    left = result.unit_tests_not_run
+    notes = [f"Unit tests that did not run: {left}. `lakehouse build --unit-tests` runs them."] if left else []
+    print_line("\n".join((*result.merged, *notes, done)), asdict(result), as_json=as_json)
 
 
 @app.command(rich_help_panel=DATA, epilog=examples("lakehouse publish", "lakehouse publish --json"))

@@ -32,7 +32,7 @@ from pyiceberg.types import (
 )
 
 from lakehouse.duckdb_config import duckdb_config
-from lakehouse.engines.protocol import PartFiles, Ref, check_names, quoted
+from lakehouse.engines.protocol import PartFiles, Ref, check_names, no_table, quoted
 from lakehouse.errors import QueryError
 from lakehouse.iceberg.catalog import open_catalog, service_errors, table_names
 from lakehouse.iceberg.files import file_hash, local_path
@@ -220,7 +220,12 @@ class DuckDBEngine:
             with service_errors(catalog):
                 register_tables(connection, catalog, versions=moved, only=read)
                 self._register_published(connection, catalog, read)
-            return _run(connection, sql, parameters)
+            try:
+                return _run(connection, sql, parameters)
+            except QueryError as error:
+                if isinstance(error.__cause__, duckdb.CatalogException):
+                    self._refuse_unknown(catalog, read or ())
+                raise
         finally:
             connection.close()
 
@@ -283,6 +288,17 @@ class DuckDBEngine:
             if only is None or view in only:
                 register_table(connection, view, _load(catalog, name), snapshot_id)
 
+    def _refuse_unknown(self, catalog: Catalog, read: Sequence[str]) -> None:
+        """Refuse a table that does not exist. DuckDB would say that its schema does not, as only what is read is here.
+
+        Raises:
+            QueryError: names the first such table, and those that are there.
+        """
+        known = [*table_names(catalog), *published_tables(self._settings)]
+        for name in read:
+            if name not in known:
+                raise no_table(name, known)
+
     @staticmethod
     def _read_by(sql: str) -> list[str] | None:
         """The tables to register for a statement; None, for all, where it names none or asks which there are.
@@ -301,8 +317,7 @@ def _load(catalog: Catalog, name: str) -> Table:
     try:
         return catalog.load_table(name)
     except (NoSuchTableError, NoSuchNamespaceError):
-        known = ", ".join(table_names(catalog)) or "none yet; `lakehouse load` makes them"
-        raise QueryError(f"There is no table {name}. The tables are: {known}.") from None
+        raise no_table(name, table_names(catalog)) from None
 
 
 def _run(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence[Any]) -> pa.Table:

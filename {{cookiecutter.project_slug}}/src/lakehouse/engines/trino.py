@@ -20,7 +20,7 @@ from trino.dbapi import Connection, Cursor, connect
 from urllib3.util.retry import Retry
 
 from lakehouse.engines.as_of import CATALOG, travel, versions
-from lakehouse.engines.protocol import PartFiles, Ref
+from lakehouse.engines.protocol import PartFiles, Ref, no_table
 from lakehouse.engines.trino_types import arrow_table
 from lakehouse.errors import LakehouseError, QueryError, ServiceError, SettingsError
 from lakehouse.iceberg.publication import SCRATCH
@@ -182,8 +182,7 @@ class TrinoEngine:
         return self._no_table(name)
 
     def _no_table(self, name: str) -> QueryError:
-        known = ", ".join(self.tables()) or "none yet; `lakehouse load` makes them"
-        return QueryError(f"There is no table {name}. The tables are: {known}.")
+        return no_table(name, self.tables())
 
     def _loaded(self, table: str) -> Table:
         """The table's metadata, from the catalog.

@@ -54,7 +54,7 @@ def expected(column: Column, declared: Format) -> str:
     if column.largest != LARGEST_CODE:
         # The sign as text: Python's own minus rounds a decimal to 28 digits.
         kind = f"{kind} from -{column.largest:,} to {column.largest:,}"
-    return f"{kind}{example_of_a_number(declared)}"
+    return f"{kind}{example_of_a_number(declared, whole=column.kind == 'long')}"
 
 
 @dataclass(frozen=True)

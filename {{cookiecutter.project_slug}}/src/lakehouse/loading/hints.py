@@ -12,7 +12,7 @@ import pyarrow as pa
 from lakehouse.datasets.formats import Csv, Format
 from lakehouse.datasets.model import Column
 from lakehouse.loading.convert import converted, is_text
-from lakehouse.loading.spelling import WORDS_FOR_NOTHING, plain
+from lakehouse.loading.spelling import WORDS_FOR_NOTHING, may_mean_nothing, plain
 
 _DAYS = ("%Y-%m-%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%Y/%m/%d", "%Y%m%d", "%d.%m.%y")
 _CLOCKS = ("%H:%M:%S", "%H:%M", "%I:%M:%S %p", "%I:%M %p")
@@ -40,12 +40,19 @@ def hint(column: Column, value: pa.Array[Any], declared: Format) -> str:
             converted(column, plain(value, column, replace(declared, **changes)))
             says = ", ".join(f"{name}={sign!r}" for name, sign in changes.items())
             return f" If all of the file is written so, declare {says}."
-    if (word := str(value[0].as_py()).strip()) in WORDS_FOR_NOTHING:
-        return (
-            f" If {word!r} means that there is no value, declare nulls=({word!r},): in this Column, or in Csv for all "
-            "columns, also those of text."
-        )
+    word = str(value[0].as_py()).strip()
+    if word in WORDS_FOR_NOTHING:
+        return _as_null(column, word, declared)
+    is_own_word = column.kind in _OTHER_WAYS and may_mean_nothing(word, declared)
+    as_null, what = (_as_null(column, word, declared), "other words") if is_own_word else ("", "such values")
     return (
-        f' If such values may come, declare {column.name} as "string", and convert it in the staging model; or set '
+        f'{as_null} If {what} may come, declare {column.name} as "string", and convert it in the staging model; or set '
         'on_bad_rows="set aside".'
     )
+
+
+def _as_null(column: Column, word: str, declared: Csv) -> str:
+    """How to declare that a word means no value, beside the words that do already."""
+    nulls = (*(declared.nulls if column.nulls is None else column.nulls), word)
+    others = ", or in Csv for all columns, also those of text" if column.nulls is None else ""
+    return f" If {word!r} means that there is no value, declare nulls={nulls!r}: in this Column{others}."

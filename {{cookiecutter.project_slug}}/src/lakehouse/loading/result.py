@@ -6,7 +6,9 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from lakehouse.datasets.file import DatasetFile
+from lakehouse.datasets.registry import dataset_named
 from lakehouse.iceberg.merge import Merged
+from lakehouse.loading.cursor import has_cursor
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class LoadResult:
     def counts(self) -> str:
         """Its rows, as text: `266 rows (1 inserted, 2 updated, 263 unchanged, 0 removed)`."""
         aside = f", {self.set_aside:,} set aside" if self.set_aside else ""
+        if self.action == "unchanged" and has_cursor(dataset_named(self.file.dataset)):
+            return f"{self.rows:,} rows of the extract, all there already{aside}"
         if self.merged is None:
             return f"{self.rows:,} rows{aside}"
         words = ", ".join(f"{count:,} {word}" for word, count in asdict(self.merged).items() if count or word in _SAID)

@@ -65,6 +65,12 @@ def without_nulls(values: pa.Array[Any], words: Collection[str]) -> pa.Array[Any
     return found
 
 
+def may_mean_nothing(text: str, declared: Csv) -> bool:
+    """Whether text among numbers or times may be a supplier's own word for no value, and can be declared as one."""
+    is_word = text != "" and not any(sign.isdigit() for sign in text)
+    return is_word and not (declared.quote and declared.quote in text)
+
+
 def form_of_times(declared: Format) -> str:
     """How times are written, in the signs of `strptime`; nothing where that is as usual."""
     return declared.times if isinstance(declared, Csv | JsonLines) else ""
@@ -85,11 +91,11 @@ def example_of_a_date(declared: Format) -> str:
     return f"{_EXAMPLE:{form_of_dates(declared) or '%Y-%m-%d'}}"
 
 
-def example_of_a_number(declared: Format) -> str:
+def example_of_a_number(declared: Format, *, whole: bool = False) -> str:
     """How a file spells a number, for messages; nothing where it is as usual."""
     if not (isinstance(declared, Csv) and _has_other_signs(declared)):
         return ""
-    return f", written as 1{declared.thousands}234{declared.decimal}5"
+    return f", written as 1{declared.thousands}234" + ("" if whole else f"{declared.decimal}5")
 
 
 def _has_other_signs(declared: Csv) -> bool:

@@ -12,7 +12,7 @@ from pyarrow import compute
 from lakehouse.datasets.formats import Csv, Excel, JsonLines
 from lakehouse.datasets.types import MOST_DIGITS, kind_of
 from lakehouse.formats.protocol import row_from_0
-from lakehouse.loading.spelling import WORDS_FOR_NOTHING
+from lakehouse.loading.spelling import WORDS_FOR_NOTHING, may_mean_nothing
 from lakehouse.scaffold.spellings import DAYS, MIDNIGHTS, NUMBERS, PAIRS, TIMES, Numbers, Times, have_zones
 
 # its stubs know no plain Python values
@@ -236,7 +236,7 @@ def typed(texts: Texts, declared: TextFormat) -> Typed:
     """The type of a column of text, as the whole of it is spelled, and why."""
     found = Typed("string", "no value in any row")
     if texts.filled:
-        found = next(_fitting(texts, declared), None) or Typed("string", _why_text(texts, _numbers(declared)))
+        found = next(_fitting(texts, declared), None) or Typed("string", _why_text(texts, declared))
     return list_of(found) if texts.lists else found
 
 
@@ -290,7 +290,7 @@ def _all(texts: Texts, what: str) -> str:
     return f"{texts.filled:,} of {texts.filled:,} values are {what}"
 
 
-def _why_text(texts: Texts, numbers: Numbers) -> str:
+def _why_text(texts: Texts, declared: TextFormat) -> str:
     """Why a column is text: what it nearly is, or how it begins."""
     if texts.zeros:
         row, value = texts.zeros
@@ -301,7 +301,7 @@ def _why_text(texts: Texts, numbers: Numbers) -> str:
     nearly = [
         (tally.matched, tally, what)
         for tally, what in (
-            (texts.numbers.get(numbers), "numbers"),
+            (texts.numbers.get(_numbers(declared)), "numbers"),
             *((tally, "times") for tally in texts.times.values()),
             *((tally, "days") for tally in texts.days.values()),
         )
@@ -313,7 +313,10 @@ def _why_text(texts: Texts, numbers: Numbers) -> str:
     row, value = tally.first_other or (0, "")
     none = texts.filled - matched
     are = f"is no {what[:-1]}" if none == 1 else f"are no {what}"
-    return f"{none:,} of {texts.filled:,} values {are}: {shown(value)} in {row_from_0(row)}"
+    why = f"{none:,} of {texts.filled:,} values {are}: {shown(value)} in {row_from_0(row)}"
+    if isinstance(declared, Csv) and may_mean_nothing(value, declared):
+        why += f"; where that means no value, declare a type of {what}, and nulls={(*declared.nulls, value)!r}"
+    return why
 
 
 def shown(value: str) -> str:
