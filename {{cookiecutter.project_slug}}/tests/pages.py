@@ -115,7 +115,7 @@ def iceberg(project: Project) -> None:
     assert "800 trips, then 1,400" in said["7. How do I compare two states in one go?"]
     assert said["8. How do I undo a load?"].count("is at snapshot") == 2
     assert said["9. How do I keep a state?"].count("800") >= 2
-    assert "1,400" in said["10. How do readers see only what was checked?"]
+    assert "1400" in said["10. How do readers see only what was checked?"]
     assert "rows of features.daily_share" in said["From a notebook"]
 
 
@@ -134,7 +134,7 @@ def exercises(project: Project) -> None:
     assert "a reader in between sees 0 rows" in said["5"]
     assert "delete 0 rows" in said["5"]
     # raw as it was, gold of the restatement, gold built anew
-    assert re.search(r"1,600.*1,599.*1,600", said["6"], re.DOTALL)
+    assert re.search(r" 1600\b.* 1599\b.* 1600\b", said["6"], re.DOTALL)
     assert "the load was killed\nthe history is as it was" in said["7"]
     assert re.search(r"2024-02-01 *\W *0 *\W *0 *\W *0 *\W *699", said["7"])
     assert "has a column 'mood' that the dataset does not declare" in said["8"]
@@ -144,10 +144,10 @@ def exercises(project: Project) -> None:
     assert re.search(r"2024-02-01 *\W *0 *\W *0 *\W *0 *\W *699", said["8"])
     assert "daily_trips_agree_with_silver" in said["9"]
     assert "the build was refused" in said["9"]
-    numbers = re.findall(r"^ +([\d,]+) *$", said["9"], re.MULTILINE)
-    assert numbers[0] == "1,599"
+    numbers = re.findall(r"^ +(\d+) *$", said["9"], re.MULTILINE)
+    assert numbers[0] == "1599"
     assert numbers[0] != numbers[1]
-    assert re.search(r" 900 .*1,599.*expired\n", said["10"], re.DOTALL)
+    assert re.search(r" 900 .*1599.*expired\n", said["10"], re.DOTALL)
 
 
 def own_definitions(project: Project) -> None:
@@ -213,7 +213,7 @@ def own_data(project: Project) -> None:
     said = run(project, "docs/your-own-data.md")
 
     assert "1 inserted, 1 updated, 4 unchanged, 0 removed" in said["4. The next file"]
-    assert re.search(r"1,003 +7.25", said["4. The next file"])
+    assert re.search(r"1003 +7.25", said["4. The next file"])
     [results] = Path(project.settings["LAKEHOUSE_HOME"], "dbt").glob("*/run_results.json")
     ran = json.loads(results.read_text("utf-8"))["results"]
     passed = {one["unique_id"].split(".")[-1 if one["unique_id"].startswith("unit_test") else 2] for one in ran}
@@ -286,17 +286,17 @@ def five_questions(project: Project, stack: dict[str, str] | None = None) -> Non
     hashes = re.findall(r"(?<=[ ])([0-9a-f]{8})(?:[0-9a-f]{56})?\b", said[FIVE[0]])
     assert sorted(Counter(hashes).values()) == [1, 3, 3]  # the zones' file is landed and no month
     assert re.search(r"2024-02-01 *\W *700 *\W *0 *\W *0 ", said[FIVE[1]])
-    assert re.findall(r"^ +([\d,]+) *$", said[FIVE[2]], re.MULTILINE) == ["900", accepted(project)]
+    assert re.findall(r"^ +(\d+) *$", said[FIVE[2]], re.MULTILINE) == ["900", accepted(project)]
     assert said[FIVE[3]].count("no new snapshot") == 3
     if stack:
         assert said[FIVE[4]].count("  loaded  ") == 3
-        assert re.findall(r"^ +([\d,]+) *$", said[FIVE[4]], re.MULTILINE) == [accepted(project)]
+        assert re.findall(r"^ +(\d+) *$", said[FIVE[4]], re.MULTILINE) == [accepted(project)]
 
 
 def accepted(project: Project) -> str:
     """How many trips the marts count, as the command line writes it."""
     asked = project.python("-m", "lakehouse", "sql", "select sum(trips) as n from gold.fct_daily_trips", "--json")
-    return f"{json.loads(asked)[0]['n']:,}"
+    return str(json.loads(asked)[0]["n"])
 
 
 PAGES: dict[str, Callable[[Project], None]] = {

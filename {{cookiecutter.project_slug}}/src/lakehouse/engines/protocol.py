@@ -103,7 +103,7 @@ def check_names(names: Sequence[str]) -> None:
 
 def no_table(name: str, known: Sequence[str]) -> QueryError:
     """The error about a table that does not exist; it names those that do, the ones with a close name first."""
-    close = get_close_matches(name, known)
+    close = get_close_matches(name, known, cutoff=0.75)  # two names of one schema are somewhat alike in any case
     meant = f" Did you mean {' or '.join(close)}?" if close else ""
     tables = ", ".join(known) or "none yet; `lakehouse load` makes them"
     return QueryError(f"There is no table {name}.{meant} The tables are: {tables}.")
