@@ -15,7 +15,7 @@ ANSWERS = r"""
 {{ cookiecutter | tojson }}
 """
 
-TARGET = re.compile(r"^LAKEHOUSE_TARGET=['\"]?(\w+)", re.MULTILINE)
+TARGET = re.compile(r"^\s*(?:export\s+)?LAKEHOUSE_TARGET\s*=\s*['\"]?(\w+)", re.MULTILINE)
 SECRET = re.compile(r"^([A-Z0-9_]+_(?:PASSWORD|SECRET_KEY))=$", re.MULTILINE)
 HOME = re.compile(r"^DAGSTER_HOME=$", re.MULTILINE)
 
@@ -55,10 +55,10 @@ def link_new(path: Path, target: Path) -> None:
 def target_in(env: Path) -> str | None:
     """The target that an `.env` says; None where it says none, or can't be read."""
     try:
-        found = TARGET.search(env.read_text(encoding="utf-8"))
+        found = TARGET.findall(env.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError):
         return None
-    return found[1] if found else None
+    return found[-1] if found else None  # the last line of a name counts
 
 
 def is_for_a_comparison(project: Path) -> bool:

@@ -22,6 +22,7 @@ from lakehouse.datasets.model import BEGINNING, Column, Dataset
 from lakehouse.datasets.parts import Whole
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.errors import RefusedError, SourceError
+from lakehouse.formats.text import CsvText
 from lakehouse.landing.land import land
 from lakehouse.loading.load import load
 from lakehouse.loading.result import LoadResult
@@ -205,6 +206,28 @@ def test_rows_of_many_blocks_keep_their_order(lake: Lake, tmp_path: Path, monkey
         "number": list(range(SEVERAL_BLOCKS)),
     }
     assert pq.read_metadata(file).num_row_groups == 1
+
+
+def test_rows_behind_a_very_long_one_are_all_there(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arrow reads on in a thread of its own; what it has read ahead is read again in larger blocks."""
+    declare(monkeypatch, Csv())
+    monkeypatch.setitem(DATASETS, "orders", replace(DATASETS["orders"], key=()))
+    texts: list[CsvText] = []
+
+    class Kept(CsvText):
+        def __init__(self, *given: Any, **more: Any) -> None:
+            super().__init__(*given, **more)
+            texts.append(self)
+
+    monkeypatch.setattr("lakehouse.formats.csv.CsvText", Kept)
+    long, last = f"0,2024-01-31 23:59:00,1.5,{'x' * 1_500_000}\n", 160_000
+
+    loaded(lake, (HEAD + long + lines(1, last)).encode(), tmp_path)
+
+    found = lake.rows("select count(*) as n, max(number) as last, sum(length(note)) as length from raw.orders")
+    assert found == [{"n": last, "last": last - 1, "length": 1_500_000 + 200 * (last - 1)}]
+    assert len(texts) >= 2
+    assert {text.read(1) for text in texts[:-1]} == {b""}  # the earlier ones have ended, and touch the file no more
 
 
 @pytest.mark.parametrize("bundled", [False, True], ids=["a file", "a bundle"])

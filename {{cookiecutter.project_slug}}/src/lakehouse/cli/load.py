@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -28,6 +27,7 @@ from lakehouse.datasets.registry import DATASETS, dataset_named
 # ruff: noqa: PLC0415
 
 if TYPE_CHECKING:
+    from lakehouse.landing import Landed
     from lakehouse.loading.result import LoadResult
 
 
@@ -97,18 +97,18 @@ def load(
     try:
         for file in files:
             begin = None if full_refresh else since(catalog, dataset_named(dataset))
-            asked_at = datetime.now(UTC)
+            kept: list[Landed] = []
             with download_bar(f"landing {file.label}", quiet=as_json) as progress:
                 landed = land(
                     landing,
                     settings.tlc_source,
                     file,
                     refresh=refresh or full_refresh,
-                    keep_generated=True,
+                    when_unreachable=kept.append,
                     since=begin,
                     progress=progress,
                 )
-            if notice := notice_of_generated(landed, asked_at):
+            if notice := notice_of_generated(landed, unreachable=bool(kept)):
                 warn(notice)
             if dataset_named(dataset).source and not (refresh or full_refresh) and landed.landed_at < asked_at:
                 warn(f"The database was not asked, as an extract of {file.label} is landed. --refresh asks it.")

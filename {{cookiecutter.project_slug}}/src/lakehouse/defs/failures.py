@@ -58,7 +58,10 @@ def failures(context: dg.AssetExecutionContext | dg.OpExecutionContext | Attempt
     try:
         yield
     except LakehouseError as error:
-        if isinstance(error, _PASSING) and context.retry_number < ATTEMPTS - 1:
+        # A load looks first whether its commit was made. A data frame has nothing to look for: to write it again would
+        # replace what others have written since.
+        is_open = isinstance(error, UnconfirmedError) and isinstance(context, Attempt)
+        if isinstance(error, _PASSING) and not is_open and context.retry_number < ATTEMPTS - 1:
             wait = FIRST_WAIT_SECONDS * 2**context.retry_number
             context.log.warning(f"{error} (attempt {context.retry_number + 1} of {ATTEMPTS})")
             raise dg.RetryRequested(max_retries=ATTEMPTS - 1, seconds_to_wait=wait) from dg.Failure(str(error))

@@ -44,6 +44,7 @@ class CsvReader:
         self._declared, self._source, self._unread = declared, source, unread
         self._ahead: dict[int, Unread] = {}  # rows that Arrow has left out and that are not in a batch yet
         self._reader: Any = None
+        self._text: CsvText | None = None
         self._rest = self._blocks(BLOCK)
         # Arrow reads a first block, so what is no such file is known as it is opened.
         self._first = next(self._rest, None)
@@ -97,11 +98,13 @@ class CsvReader:
     def _opened(self, size: int, leave_out: Callable[[Any], Literal["skip", "error"]] | None, kind: Any = None) -> Any:
         """Arrow's reader from the first row on."""
         self._ahead.clear()
+        if self._text is not None:
+            self._text.end()
         self._source.seek(0)
         content = decompressed(self._source, self._declared.compression)
         # Arrow hands a row over as text, and prints a traceback if it is none.
-        rows = CsvText(self._declared, content, self._head, checked=leave_out is not None)
-        text: Any = pa.PythonFile(rows, "r")  # not in the stub
+        self._text = CsvText(self._declared, content, self._head, checked=leave_out is not None)
+        text: Any = pa.PythonFile(self._text, "r")  # not in the stub
         return arrow.open_csv(
             text,
             read_options=arrow.ReadOptions(

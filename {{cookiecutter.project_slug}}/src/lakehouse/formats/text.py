@@ -6,6 +6,7 @@ import codecs
 import io
 import re
 from itertools import islice
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,7 @@ class CsvText(io.RawIOBase):
         self._held = b""  # quotes at the end of a block: what they mean is decided by the sign after them
         self._before = _NEWLINE
         self._inside, self._opened = False, 0  # whether a value in quotes is not closed yet, and in which line it began
+        self._reading, self._ended = Lock(), False
         self._ends = np.zeros(256, dtype=np.bool_)
         self._ends[[ord(declared.delimiter), *b"\r\n"]] = True
 
@@ -56,6 +58,15 @@ class CsvText(io.RawIOBase):
         Raises:
             ContentError: bytes of another encoding, or a quote where none may stand; names the line.
         """
+        with self._reading:
+            return b"" if self._ended else self._read(size)
+
+    def end(self) -> None:
+        """Read no more: Arrow reads ahead in a thread of its own, and would move the file's position under another."""
+        with self._reading:
+            self._ended = True
+
+    def _read(self, size: int) -> bytes:
         if self._head:
             self._skip_head()
         # A block may be short. To fill each up would copy all text, because the first one lacks the line of names.
@@ -232,9 +243,10 @@ def _nothing(declared: Csv) -> re.Pattern[bytes]:
 
 def _last_lines(text: bytes, count: int, nothing: re.Pattern[bytes]) -> int:
     """Where the last lines with a value begin; 0 if there are fewer, or just as many."""
-    end = len(text)
+    end, has_newlines = len(text), b"\n" in text
     while end > 0:
-        start = max(text.rfind(b"\n", 0, end), text.rfind(b"\r", 0, end)) + 1
+        newline = text.rfind(b"\n", 0, end) if has_newlines else -1
+        start = max(newline, text.rfind(b"\r", newline + 1, end)) + 1
         count -= not nothing.fullmatch(text, start, end)
         if not count:
             return start

@@ -42,6 +42,7 @@ pc: Any = compute
 
 ROW_GROUP_ROWS = 1_048_576
 ROW_GROUP_BYTES = 16 << 20  # in memory; batches are written once they are so large together, or have `BATCH_ROWS` rows
+BATCH_BYTES = 16 << 10  # what a batch takes beside its values, about; so thousands of tiny ones are not gathered
 REMOVE_SECONDS = 5.0
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 
@@ -233,21 +234,20 @@ def _encode(
                 ThreadPoolExecutor(1, thread_name_prefix="totals") as pool,
             ):
                 writer: Any = None
-                group: list[pa.RecordBatch] = []
+                group = _Group()
                 while (arrays := queue.get()) is not None:
                     if writer is None:
                         writer = _parquet_writer(stream, schema, arrays)
                     counted = pool.submit(totals.add, arrays)
-                    group.append(pa.RecordBatch.from_arrays(arrays, schema=writer.schema))
-                    if _is_enough(group):
-                        writer.write_table(pa.Table.from_batches(group), ROW_GROUP_ROWS)
-                        group.clear()
+                    group.add(pa.RecordBatch.from_arrays(arrays, schema=writer.schema))
+                    if group.is_enough:
+                        writer.write_table(group.taken(), ROW_GROUP_ROWS)
                     counted.result()
                 ended = True
                 if writer is None:
                     writer = _parquet_writer(stream, schema, [])
-                if group:
-                    writer.write_table(pa.Table.from_batches(group), ROW_GROUP_ROWS)
+                if group.batches:
+                    writer.write_table(group.taken(), ROW_GROUP_ROWS)
                 writer.close()
                 metadata.append(writer.writer.metadata)
         except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, which raises it
@@ -273,9 +273,29 @@ def _encode(
     return metadata[0], len(io.new_input(path))
 
 
-def _is_enough(group: list[pa.RecordBatch]) -> bool:
-    """Whether batches make a row group. Each group costs time, so small batches are written together."""
-    return sum(map(len, group)) >= BATCH_ROWS or sum(batch.nbytes for batch in group) >= ROW_GROUP_BYTES
+class _Group:
+    """Batches that make a row group together. Each group costs time, so small batches are not written alone."""
+
+    def __init__(self) -> None:
+        self.batches: list[pa.RecordBatch] = []
+        self._rows = self._bytes = 0
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Add the next one."""
+        self.batches.append(batch)
+        self._rows += len(batch)
+        self._bytes += batch.nbytes + BATCH_BYTES
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether they are to be written."""
+        return self._rows >= BATCH_ROWS or self._bytes >= ROW_GROUP_BYTES
+
+    def taken(self) -> pa.Table:
+        """All of them; the group is empty then."""
+        table = pa.Table.from_batches(self.batches)
+        self.batches, self._rows, self._bytes = [], 0, 0
+        return table
 
 
 def _parquet_writer(stream: Any, schema: pa.Schema, arrays: list[pa.Array[Any]]) -> pq.ParquetWriter:

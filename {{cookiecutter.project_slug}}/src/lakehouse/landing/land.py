@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -33,7 +32,7 @@ def land(
     file: DatasetFile,
     *,
     refresh: bool = False,
-    keep_generated: bool = False,
+    when_unreachable: Callable[[Landed], object] | None = None,
     since: Since | None = None,
     together: Collection[DatasetFile] = (),
     progress: Progress | None = None,
@@ -49,7 +48,8 @@ def land(
             own.
         file: which file.
         refresh: ask the source even if the file is landed: published files are replaced in place at times.
-        keep_generated: where the source can't be asked, a generated file that is landed is good enough.
+        when_unreachable: called with the generated file that is landed, where the source can't be asked: that file is
+            good enough then. Without this it is an error.
         since: where the rows of a declared database begin, if its dataset has a cursor; all rows if None. The table
             must have the rows before. See `since` of loading/cursor.py.
         together: files that the caller lands in the same go; a generated month among them gives way, like this one.
@@ -81,9 +81,11 @@ def land(
                     landing, source, file, together, refresh=refresh, since=since, progress=progress, patience=patience
                 )
             except UnreachableError:
-                if keep_generated and not refresh and (made := landing.find(file)):
-                    return made
-                raise
+                made = landing.find(file) if when_unreachable and not refresh else None
+                if not when_unreachable or not made:
+                    raise
+                when_unreachable(made)
+                return made
     except OSError as error:
         raise LandingError(
             f"{file.name} can't be copied to {landing.staging}: {error.strerror or error}. Nothing was landed. "
@@ -91,13 +93,12 @@ def land(
         ) from error
 
 
-def notice_of_generated(landed: Landed, asked_at: datetime) -> str | None:
-    """What to say of a generated file that `land` gave when it was called at `asked_at`; None of a published one."""
+def notice_of_generated(landed: Landed, *, unreachable: bool) -> str | None:
+    """What to say of a generated file that `land` gave; None of a published one."""
     if not is_generated(landed):
         return None
-    if landed.landed_at >= asked_at:  # the source has generated files
-        return f"{landed.file.label} is a generated file."
-    return f"{landed.file.label} is a generated file: the publisher can't be reached, so it could not be replaced."
+    why = ": the publisher can't be reached, so it could not be replaced" if unreachable else ""
+    return f"{landed.file.label} is a generated file{why}."
 
 
 def generated(landing: Landing) -> list[Landed]:

@@ -277,7 +277,7 @@ def _commit(
         with with_bad_rows(table, accepted.files):
             return commit(catalog, dataset.table, accepted.files, replacement(), check=accepted.check), None
     # An extract by a cursor mostly has rows that are here, good and bad ones: a snapshot of them would say nothing.
-    is_news = bool(rejected and aside and aside.rows and rejected.lacks(aside))
+    news = rejected and aside and aside.rows and has_cursor(dataset) and rejected.lacks(aside)
     return _merge(
         catalog,
         landed,
@@ -285,7 +285,7 @@ def _commit(
         change,
         replaced_by=replacement,
         with_bad_rows=with_bad_rows,
-        records_unchanged=is_news or not has_cursor(dataset),
+        records_unchanged=bool(news) or not has_cursor(dataset),
         check=accepted.check,
     )
 

@@ -58,17 +58,17 @@ def check_installed(project: Project) -> None:
         SettingsError: the program is installed apart from the project's files, or these lack a folder.
     """
     folder = project.declaration("x").parent
-    models = project.model("x", "sql").parent
-    if not models.is_dir():
-        raise SettingsError(
-            f"The folder {models} of the staging models is missing. Nothing was written. Make it, then run the same "
-            "command again."
-        )
     if not (folder.is_dir() and folder.samefile(FOLDER)):
         raise SettingsError(
             f"This program runs from {FOLDER.parent}, apart from the project's files in {project.root}, so a new "
             f"dataset would not be found. Nothing was written. Run `make install` in {project.root}, then its own "
             "`.venv/bin/lakehouse`."
+        )
+    models = project.model("x", "sql").parent
+    if not models.is_dir():
+        raise SettingsError(
+            f"The folder {models} of the staging models is missing. Nothing was written. Make it, then run the same "
+            "command again."
         )
 
 

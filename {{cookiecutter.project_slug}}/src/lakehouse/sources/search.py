@@ -229,7 +229,9 @@ def _only_part(folder: AnyPath, wanted: DatasetFile) -> AnyPath:
         SourceError: none or several.
     """
     suffix = Path(wanted.name).suffix
-    found = (p for p in folder.iterdir() if p.suffix.lower() == suffix and p.name[0] not in "_." and p.is_file())
+    found = (
+        p for p in folder.iterdir() if p.suffix.lower() == suffix.lower() and p.name[0] not in "_." and p.is_file()
+    )
     parts = sorted(found, key=str)
     if len(parts) == 1:
         return parts[0]

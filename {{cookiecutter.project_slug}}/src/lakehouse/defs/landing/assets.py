@@ -3,7 +3,6 @@
 # No postponed annotations here: Dagster reads them while it decorates.
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
@@ -129,9 +128,9 @@ def landing_asset(dataset: Dataset) -> dg.AssetsDefinition:
             is_asked = refresh or (found := zone.find(file)) is None or is_generated(found)
             version = before().get(file) if is_asked else None
             begin = since(catalog.open(), dataset) if has_cursor(dataset) and not config.full_refresh else None
-            asked_at = datetime.now(UTC)
-            landed = land(zone, publisher.source, file, refresh=refresh, keep_generated=True, since=begin)
-            if notice := notice_of_generated(landed, asked_at):
+            kept: list[Landed] = []
+            landed = land(zone, publisher.source, file, refresh=refresh, when_unreachable=kept.append, since=begin)
+            if notice := notice_of_generated(landed, unreachable=bool(kept)):
                 context.log.warning(notice)
             context.log.info(
                 f"{landed.file.name}: {landed.size:,} bytes from {landed.origin}, sha256 {landed.sha256[:12]}"
