@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from openpyxl import Workbook
+from openpyxl import Workbook, load_workbook
 from tests.lake import Lake
 
 from lakehouse.datasets.file import DatasetFile
@@ -20,6 +20,7 @@ from lakehouse.datasets.parts import Whole
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.errors import RefusedError, SourceError
 from lakehouse.formats import excel
+from lakehouse.formats.excel import Header, header_of
 from lakehouse.landing.land import land
 from lakehouse.loading.load import load
 from lakehouse.loading.result import LoadResult
@@ -181,6 +182,49 @@ def test_a_merged_header_covers_its_columns(lake: Lake, tmp_path: Path) -> None:
         loaded(lake, book([[*HEADER, None], [1, None, None, "a", "b"]], merged="D1:E1"), tmp_path)
 
 
+def names_of(rows: list[list[Any]], *merged: str, header_row: int) -> Header:
+    made = load_workbook(io.BytesIO(book(rows)))
+    for cells in merged:
+        made["Data"].merge_cells(cells)
+    out = io.BytesIO()
+    made.save(out)
+    return header_of(Excel(header_row=header_row), out)
+
+
+def test_a_merged_header_covers_its_columns_and_its_rows() -> None:
+    made: list[list[Any]] = [
+        ["Export"],
+        ["Store", "Product", None, "Sold on", None],
+        [None, "code", "name", None, None],
+        ["Rome", "P1"],
+    ]
+    merged = ("A1:E1", "A2:A3", "B2:C2", "D2:E3", "A4:A5")
+
+    upper = names_of(made, *merged, header_row=2)
+    lower = names_of(made, *merged, header_row=3)
+
+    assert upper == Header(("Store", "Product", "Product", "Sold on", "Sold on"), frozenset({1, 2, 3, 4}))
+    assert lower == Header(("Store", "code", "name", "Sold on", "Sold on"), frozenset({3, 4}))
+
+
+def test_a_date_as_text_is_midnight_as_a_date_of_excel_is(lake: Lake, tmp_path: Path) -> None:
+    day = datetime.fromisoformat("2024-01-31")
+
+    loaded(lake, book([HEADER, [1, day], [2, " 2024-01-31 "], [3, LATE]]), tmp_path)
+
+    assert [row["placed"] for row in rows(lake)] == [day, day, LATE]
+
+
+def test_rows_below_a_header_of_two_rows_are_loaded(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declare(monkeypatch, Excel(header_row=2))
+
+    loaded(lake, book([["ID", "Order"], [None, *HEADER[1:]], *CELLS], merged="A1:A2"), tmp_path)
+
+    assert rows(lake) == ROWS
+
+
 def test_more_rows_than_a_sheet_has_are_refused(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(excel, "MOST_ROWS", 4)
 
@@ -213,7 +257,11 @@ def test_rows_of_several_batches_keep_their_numbers(
             r'it has only hidden sheets \(Lists, Data\)\. Nothing was landed\. Declare the one to read, as sheet="Lis',
         ),
         (Excel(header_row=9), book([HEADER]), r"row 9 of the sheet 'Data' has no names .* Correct `header_row` in "),
-        (Excel(), book([["other"]]), "not with a line that names the column id"),
+        (
+            Excel(header_row=2),
+            book([HEADER, [7, "other", None, "x" * 500]]),
+            r"has in row 2 the names '7', 'other', …, and not the column id\. .* correct `header_row`, `sheet` or the ",
+        ),
     ],
     ids=["a page", "cut short", "no such sheet", "hidden sheets", "no such row", "other names"],
 )

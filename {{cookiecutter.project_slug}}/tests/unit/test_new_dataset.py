@@ -534,6 +534,140 @@ def test_a_sheet_of_an_excel_file_is_read_below_its_names(tmp_path: Path) -> Non
     assert 'format=Excel(sheet="Sheet", header_row=3)' in declaration(found)
 
 
+def sheet_of(folder: Path, rows: list[list[Any]], *merged: str, name: str = "orders.xlsx") -> Path:
+    """An Excel file with these rows and merged cells."""
+    book = Workbook()
+    sheet: Any = book.active
+    for row in rows:
+        sheet.append(row)
+    for cells in merged:
+        sheet.merge_cells(cells)
+    book.save(folder / name)
+    return folder / name
+
+
+ABOVE: list[list[Any]] = [["Export"], [], ["Store", "Product", None, "Sold on"]]
+SALES: list[list[Any]] = [
+    ["Rome", "P1", "Lamp", date(2024, 1, 1)],
+    ["Oslo", "P2", "Chair", "2024-01-02"],
+    ["Oslo", "P1", "Lamp", date(2024, 1, 3)],
+    ["Total", None, None, None],
+]
+
+
+def test_names_in_two_rows_of_a_sheet_are_read_from_the_lower(project: Project, tmp_path: Path) -> None:
+    path = sheet_of(tmp_path, [*ABOVE, [None, "code", "name"], *SALES], "A3:A4", "B3:C3", "D3:D4")
+
+    found = guess("orders", [path])
+    write(project, found)
+
+    assert found.dataset.format == Excel(header_row=4, footer_rows=1)
+    assert conformed(found, path) == [
+        {"store": "Rome", "code": "P1", "name": "Lamp", "sold_on": date(2024, 1, 1)},
+        {"store": "Oslo", "code": "P2", "name": "Chair", "sold_on": date(2024, 1, 2)},
+        {"store": "Oslo", "code": "P1", "name": "Lamp", "sold_on": date(2024, 1, 3)},
+    ]
+    text = " ".join(project.declaration("orders").read_text("utf-8").replace("#", "").split())
+    assert "in row 3, a merged cell names several columns at once. The lowest is taken, " in text
+    assert found.why["sold_on"] == "3 of 3 values are days: 2 dates of Excel, and 1 texts such as 2024-01-31"
+
+
+def test_names_in_three_rows_of_a_sheet_are_read_from_the_lowest(tmp_path: Path) -> None:
+    rows: list[list[Any]] = [["Shop", "Day", "Sales"], [None, None, "Goods", None, "Note"]]
+    rows += [[None, None, "units", "amount"], ["Rome", 7, 1, 2, "x"]]
+
+    found = guess("orders", [sheet_of(tmp_path, rows, "A1:A3", "B1:B3", "C1:E1", "C2:D2", "E2:E3")])
+
+    assert found.dataset.format == Excel(header_row=3)
+    assert list(types(found)) == ["shop", "day", "units", "amount", "note"]
+
+
+@pytest.mark.parametrize(
+    ("below", "merged"),
+    [
+        ([None, "code", "name"], ("B3:C3",)),  # Store and Sold on would have no name
+        ([None, "code", None], ("A3:A4", "B3:C3", "D3:D4")),
+        ([None, "code", 7], ("A3:A4", "B3:C3", "D3:D4")),
+        (["Rome", "P1", "Lamp", "now"], ("B3:C3",)),
+        ([], ("B3:C3",)),
+        ([], ("A3:A4", "B3:C4", "D3:D4")),
+    ],
+    ids=["other columns without names", "a name is missing", "a value", "texts", "blank", "one cell over both rows"],
+)
+def test_names_in_two_rows_that_do_not_fit_are_refused_with_the_row_to_try(
+    tmp_path: Path, below: list[Any], merged: tuple[str, ...]
+) -> None:
+    path = sheet_of(tmp_path, [*ABOVE, below, *SALES], *merged)
+
+    with pytest.raises(RefusedError) as refused:
+        guess("orders", [path])
+
+    assert f"{path}: the names of the columns seem to stand in two rows of the sheet 'Sheet'. Row 3 has one " in str(
+        refused.value
+    )
+    assert "name for several columns: 'Product'. Row 4 does not name each column." in str(refused.value)
+    assert "try header_row=4 by hand" in str(refused.value)
+
+
+MIDNIGHT = date(2024, 1, 31)
+MIXED: dict[str, tuple[list[Any], str, str]] = {
+    "dates": ([MIDNIGHT, MIDNIGHT], "date", "2 of 2 values are days, written as 2024-01-31 00:00:00"),
+    "texts": (["2024-01-31", "2024-02-01"], "date", "2 of 2 values are days, written as 2024-01-31"),
+    "most are text": (
+        [*["2024-01-31"] * 4, MIDNIGHT],
+        "date",
+        "5 of 5 values are days: 1 dates of Excel, and 4 texts such as 2024-01-31",
+    ),
+    "a time of day": (
+        [MIDNIGHT, "2024-01-31", at("2024-01-31T10:00:01")],
+        "timestamp",
+        "3 of 3 values are times, written as 2024-01-31 00:00:00; 1 are text such as 2024-01-31, which means midnight",
+    ),
+    "times": ([at("2024-01-31T10:00:01")], "timestamp", "1 of 1 values are times, written as 2024-01-31 10:00:01"),
+    "no such day": (
+        [MIDNIGHT, MIDNIGHT, "2024-02-30"],
+        "string",
+        "the column 'sold' has '2024-02-30' in row 4 of the sheet 'Sheet'; expected a date such as 2024-01-31",
+    ),
+    "another form": (
+        [MIDNIGHT, MIDNIGHT, "31.01.2024"],
+        "string",
+        "1 of 3 values is no day: '31.01.2024' in row 4 of the sheet 'Sheet'",
+    ),
+    "only another form": (
+        ["31.01.2024"],
+        "string",
+        "days such as '31.01.2024'; in Excel, only text such as 2024-01-31 is read as a date",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MIXED)
+def test_dates_of_excel_and_dates_as_text_are_one_column(tmp_path: Path, case: str) -> None:
+    values, kind, why = MIXED[case]
+
+    found = guess("orders", [sheet_of(tmp_path, [["number", "sold"], *([7, value] for value in values)])])
+
+    assert types(found)["sold"] == kind
+    assert found.why["sold"].startswith(why)
+
+
+def test_rows_are_named_as_their_format_and_file_name_them(tmp_path: Path) -> None:
+    sheet: list[list[Any]] = [["Export"], ["id", "n", "zip"], [1, 2, 4000], [], [2, "x", "0400"]]
+    lines = '{"n": [1, 2, 3], "m": 1}\n\n{"n": [4, "x"], "m": "y"}\n{"m": 1}\n'
+    days = [f"a\n{rows}\n" for rows in ("1\n2\n3", "4\nx")]
+
+    of_excel = guess("orders", [sheet_of(tmp_path, sheet)]).why
+    of_json = guess("orders", [written(tmp_path, lines, "orders.jsonl")]).why
+    of_two = guess("orders", [written(tmp_path, t, f"o_2024-01-0{n}.csv") for n, t in enumerate(days, 1)]).why
+
+    assert of_excel["n"] == "1 of 2 values is no number: 'x' in row 5 of the sheet 'Sheet'"
+    assert of_excel["zip"] == "'0400' in row 5 of the sheet 'Sheet' begins with 0, which a number would lose"
+    assert of_json["n"] == "a list; 1 of 5 values is no number: 'x' in line 3"
+    assert of_json["m"] == "1 of 3 values is no number: 'y' in line 3"
+    assert of_two["a"].startswith("1 of 5 values is no number: 'x' in row 1 (counted from 0) of o_2024-01-02.csv;")
+
+
 def test_a_word_for_null_is_declared_as_the_formatter_writes_it(tmp_path: Path) -> None:
     (tmp_path / "own.csv").write_text("a,b\n1,x\nNA,y\n")
 

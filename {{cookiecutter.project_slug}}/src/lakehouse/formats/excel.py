@@ -6,9 +6,10 @@ import math
 import re
 import warnings
 import zipfile
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from itertools import islice, repeat
 from typing import Any
@@ -31,6 +32,18 @@ _MERGED = re.compile(rb'<(?:\w+:)?mergeCell\s+ref="([A-Z]+[0-9]+:[A-Z]+[0-9]+)"'
 warnings.filterwarnings("ignore", category=UserWarning, module="openpyxl")
 
 Cells = tuple[Any, ...]
+Place = tuple[int, int]  # of a cell: its row, counted from 1 as Excel does, and its column, from 0
+
+
+@dataclass(frozen=True)
+class Header:
+    """The name of each column of a sheet, in their order; empty where it has none.
+
+    `shared` are the places, from 0, of names that one merged cell gives to several columns.
+    """
+
+    names: tuple[str, ...]
+    shared: frozenset[int]
 
 
 class SheetReader:
@@ -50,6 +63,9 @@ class SheetReader:
             paths = {sheet.name: relation.target for sheet, relation in opened.parser.find_sheets()}
             self._has_formulas, merged = _marks(source, paths[self._sheet.title], declared.header_row)
             self._names = self._header(merged)
+        covered = Counter(merged.values())
+        shared = (place for place, origin in merged.items() if covered[origin] > 1 and self._names[place])
+        self.header = Header(tuple(self._names), frozenset(shared))
         if not any(self._names):
             raise ContentError(
                 f"row {declared.header_row} of the sheet {self._sheet.title!r} has no names of columns",
@@ -90,15 +106,17 @@ class SheetReader:
     def _at(self, number: int) -> str:
         return f"row {number} of the sheet {self._sheet.title!r}"
 
-    def _header(self, merged: dict[int, int]) -> list[str]:
-        """The name of each column; empty where it has none. `merged` is the place of the text that covers a cell."""
+    def _header(self, merged: dict[int, Place]) -> list[str]:
+        """The name of each column; empty where it has none. `merged`: where the text stands that covers a cell."""
         wanted = self._declared.header_row
-        cells = next((cells for number, cells in _numbered(self._sheet) if number == wanted), ())
-        self._names = [f"column {place + 1}" for place in range(len(cells))]
-        texts = [self._text(wanted, cells, (), place) or "" for place in range(len(cells))]
-        last = max([len(texts) - 1, *merged])
-        texts += [""] * (last + 1 - len(texts))
-        return [" ".join(texts[merged.get(place, place)].split()) for place in range(len(texts))]
+        rows = {wanted, *(row for row, _ in merged.values())}
+        above = islice(_numbered(self._sheet), wanted)
+        found = {number: cells for number, cells in above if number in rows}
+        width = max([len(found.get(wanted, ())), *(place + 1 for place in merged)])
+        self._names = [f"column {place + 1}" for place in range(width)]
+        origins = [merged.get(place, (wanted, place)) for place in range(width)]
+        texts = [self._text(row, found.get(row, ()), (), column) or "" for row, column in origins]
+        return [" ".join(text.split()) for text in texts]
 
     def _below_the_header(self) -> Iterator[tuple[int, Cells, Cells]]:
         """Rows with a value, without those of the footer: the number, the cells, and the cells with their formulas."""
@@ -162,6 +180,16 @@ def names_in(declared: Excel, source: Any) -> list[str]:
         return reader.schema.names
 
 
+def header_of(declared: Excel, source: Any) -> Header:
+    """The names of the columns, also of those without one; no rows are read.
+
+    Raises:
+        pa.ArrowInvalid, OSError: it is no such file, or has no such sheet or no names.
+    """
+    with closing(SheetReader(declared, source)) as reader:
+        return reader.header
+
+
 def _sheet(book: Any, name: str) -> Any:
     """The sheet of this name; without a name, the first that is not hidden."""
     sheets = {sheet.title: sheet for sheet in book.worksheets}
@@ -195,12 +223,12 @@ def _numbered(sheet: Any) -> Iterator[tuple[int, Cells]]:
         yield number, cells
 
 
-def _marks(source: Any, path: str, header_row: int) -> tuple[bool, dict[int, int]]:
-    """Whether a sheet has formulas; and of the header's merged cells, the place of the one that has the text.
+def _marks(source: Any, path: str, header_row: int) -> tuple[bool, dict[int, Place]]:
+    """Whether a sheet has formulas; and for each column of a merged header cell, where its text stands: top left.
 
     openpyxl tells neither without loading the whole sheet.
     """
-    formulas, merged = False, dict[int, int]()
+    formulas, merged = False, dict[int, Place]()
     with zipfile.ZipFile(source) as archive, archive.open(path) as part:
         before = b""
         while chunk := part.read(1 << 20):
@@ -210,7 +238,7 @@ def _marks(source: Any, path: str, header_row: int) -> tuple[bool, dict[int, int
                 boundaries: Any = range_boundaries(found.decode())  # its stub allows whole columns
                 left, top, right, bottom = boundaries
                 if top <= header_row <= bottom:
-                    merged |= dict.fromkeys(range(left - 1, right), left - 1)
+                    merged |= dict.fromkeys(range(left - 1, right), (top, left - 1))
             before = text[-100:]
     return formulas, merged
 

@@ -28,6 +28,11 @@ _LOOKS = {
     "%S": r"[0-5]?\d",
     **dict.fromkeys(("%d", "%m", "%H", "%I", "%M"), r"\d{1,2}"),
 }
+# A date in a cell of Excel is a time at midnight, and so is one that is text: what to replace, and by what.
+_OF_CELLS = {
+    "date": (r"^(\d{4}-\d{2}-\d{2}) 00:00:00$", r"\1"),
+    "timestamp": (r"^\s*(\d{4}-\d{2}-\d{2})\s*$", r"\1 00:00:00"),
+}
 _EXAMPLE = datetime(2024, 1, 31, 23, 59, 59, tzinfo=UTC)
 
 
@@ -50,9 +55,9 @@ def plain(values: pa.Array[Any], column: Column, declared: Format) -> pa.Array[A
         return _times(values, times)
     if column.type == "date" and dates:
         return _each(values, dates, pa.date32(), _day)
-    if column.type == "date" and isinstance(declared, Excel):  # a date in a cell is a time at midnight
-        days: pa.Array[Any] = pc.replace_substring_regex(values, r"^(\d{4}-\d{2}-\d{2}) 00:00:00$", r"\1")
-        return days
+    if isinstance(declared, Excel) and column.type in _OF_CELLS:
+        cells: pa.Array[Any] = pc.replace_substring_regex(values, *_OF_CELLS[column.type])
+        return cells
     return values
 
 

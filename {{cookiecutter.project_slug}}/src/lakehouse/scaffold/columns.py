@@ -11,9 +11,19 @@ from pyarrow import compute
 
 from lakehouse.datasets.formats import Csv, Excel, JsonLines
 from lakehouse.datasets.types import MOST_DIGITS, kind_of
-from lakehouse.formats.protocol import row_from_0
 from lakehouse.loading.spelling import WORDS_FOR_NOTHING, may_mean_nothing
-from lakehouse.scaffold.spellings import DAYS, MIDNIGHTS, NUMBERS, PAIRS, TIMES, Numbers, Times, have_zones
+from lakehouse.scaffold.spellings import (
+    CELL_DAYS,
+    CELL_TIMES,
+    DAYS,
+    DAYS_AS_TEXT,
+    NUMBERS,
+    PAIRS,
+    TIMES,
+    Numbers,
+    Times,
+    have_zones,
+)
 
 # its stubs know no plain Python values
 pc: Any = compute
@@ -30,10 +40,10 @@ MOST_SPELLINGS = 50
 
 @dataclass
 class Tally:
-    """How many values are spelled in one way, and the first that is not, with its row (from 0)."""
+    """How many values are spelled in one way, and the first that is not: where it is, and the value."""
 
     matched: int = 0
-    first_other: tuple[int, str] | None = None
+    first_other: tuple[str, str] | None = None
 
 
 @dataclass
@@ -48,11 +58,14 @@ class Texts:
     signed: dict[Numbers, Tally] = field(default_factory=lambda: {form: Tally() for form in NUMBERS})
     money: dict[Numbers, Tally] = field(default_factory=lambda: {form: Tally() for form in NUMBERS})
     times: dict[Times, Tally] = field(default_factory=lambda: {form: Tally() for form in TIMES})
-    days: dict[Times, Tally] = field(default_factory=lambda: {form: Tally() for form in (*DAYS, MIDNIGHTS)})
+    days: dict[Times, Tally] = field(default_factory=lambda: {form: Tally() for form in DAYS})
+    cells: dict[Times, Tally] = field(  # of Excel
+        default_factory=lambda: {form: Tally() for form in (CELL_DAYS, CELL_TIMES, DAYS_AS_TEXT)}
+    )
     zoned: Tally | None = field(default_factory=Tally)
     words: set[str] | None = field(default_factory=set)
     digits: int = 0
-    zeros: tuple[int, str] | None = None
+    zeros: tuple[str, str] | None = None
     first: str = ""
     nothing: set[str] = field(default_factory=set)  # words among them that mean no value in other columns
 
@@ -61,11 +74,17 @@ class Texts:
         """How many values are not empty."""
         return self.rows - self.empty
 
-    def add(self, values: pa.Array[Any]) -> None:
-        """Look at one batch of the column."""
+    def add(self, values: pa.Array[Any], place: Callable[[int], str]) -> None:
+        """Look at one batch of the column. `place` names a row of it, counted from 0."""
+        named = place
         if pa.types.is_list(values.type):
             held: Any = values
+            rows = pc.list_parent_indices(held)
             self.lists, values = True, held.flatten()
+
+            def named(value: int) -> str:
+                return place(rows[value].as_py())
+
         texts = pc.utf8_trim_whitespace(values)
         counted = texts.value_counts()
         found, counts = counted.field("values"), counted.field("counts")
@@ -77,7 +96,7 @@ class Texts:
                 self.first = found[0].as_py()
                 self._drop(found.slice(0, ENOUGH))
             self.nothing |= set(found.filter(pc.is_in(found, pa.array(WORDS_FOR_NOTHING))).to_pylist())
-            self._tally(texts, found, counts)
+            self._tally(texts, found, counts, named)
             self._measure(found)
         self.rows += len(values)
         self.empty += len(values) - filled
@@ -97,16 +116,24 @@ class Texts:
                 del self.money[form]
         if few(have_zones):
             self.zoned = None
+        if few(CELL_TIMES.are_times):  # the others are among them
+            self.cells = {}
         for tallies in (self.times, self.days):
             for time in [time for time in tallies if few(time.are_times)]:
                 del tallies[time]
 
-    def _tally(self, texts: pa.Array[Any], found: pa.Array[Any], counts: pa.Array[Any]) -> None:
+    def _tally(
+        self, texts: pa.Array[Any], found: pa.Array[Any], counts: pa.Array[Any], place: Callable[[int], str]
+    ) -> None:
         tests: list[tuple[Tally, Callable[[pa.Array[Any]], pa.Array[Any]]]] = [
             *((tally, form.are_whole) for form, tally in self.whole.items()),
             *((tally, form.are_numbers) for form, tally in self.numbers.items()),
             *((tally, form.are_money) for form, tally in self.money.items()),
-            *((tally, form.are_times) for form, tally in (*self.times.items(), *self.days.items())),
+            *(
+                (tally, form.are_times)
+                for tallies in (self.times, self.days, self.cells)
+                for form, tally in tallies.items()
+            ),
             *([(self.zoned, have_zones)] if self.zoned else []),
             *((self.signed[form], form.have_signs) for form in self.numbers),
         ]
@@ -114,11 +141,11 @@ class Texts:
             good = test(found)
             tally.matched += pc.sum(counts.filter(good)).as_py() or 0
             if tally.first_other is None and not pc.all(good).as_py():
-                tally.first_other = self._place(texts, found, pc.invert(good))
+                tally.first_other = _first(texts, found.filter(pc.invert(good)), place)
         if self.zeros is None:
             zeros = pc.match_substring_regex(found, r"^0\d+$")
             if pc.any(zeros).as_py():
-                self.zeros = self._place(texts, found, zeros)
+                self.zeros = _first(texts, found.filter(zeros), place)
 
     def _measure(self, found: pa.Array[Any]) -> None:
         """Note the words of a column that has two of them only, and the digits of the longest amount of money."""
@@ -129,14 +156,15 @@ class Texts:
             digits = pc.utf8_length(pc.replace_substring_regex(found, r"\D", ""))
             self.digits = max(self.digits, pc.max(digits).as_py())
 
-    def _place(self, texts: pa.Array[Any], found: pa.Array[Any], wanted: pa.Array[Any]) -> tuple[int, str]:
-        """The first of these values, and its row."""
-        place = pc.index(pc.is_in(texts, found.filter(wanted)), True).as_py()
-        return self.rows + place, texts[place].as_py()
-
     def all_in(self, tally: Tally | None) -> bool:
         """Whether every value is spelled so, and there is one."""
         return tally is not None and 0 < self.filled == tally.matched
+
+
+def _first(texts: pa.Array[Any], wanted: pa.Array[Any], place: Callable[[int], str]) -> tuple[str, str]:
+    """Where the first of these values is, and which it is."""
+    position = pc.index(pc.is_in(texts, wanted), True).as_py()
+    return place(position), texts[position].as_py()
 
 
 @dataclass(frozen=True)
@@ -252,7 +280,7 @@ def widest(kind: str) -> str:
 
 def _fitting(texts: Texts, declared: TextFormat) -> Iterator[Typed]:
     """The types that all values have, the narrowest first."""
-    numbers, times = _numbers(declared), Times("" if isinstance(declared, Excel) else declared.times)
+    numbers = _numbers(declared)
     if texts.words in PAIRS or texts.words in ({"true"}, {"false"}):
         yield Typed("boolean", _all(texts, " or ".join(sorted(texts.words or (), reverse=True))))
     if texts.all_in(texts.whole.get(numbers)):
@@ -261,11 +289,14 @@ def _fitting(texts: Texts, declared: TextFormat) -> Iterator[Typed]:
         yield _money(texts)
     if texts.all_in(texts.numbers.get(numbers)):
         yield Typed("double", f"{texts.signed[numbers].matched:,} of {texts.filled:,} values have decimals")
-    if texts.all_in(texts.days.get(_day_of(declared))):
-        yield Typed("date", f"{_all(texts, 'days')}, written as {texts.first}")
-    if texts.all_in(texts.times.get(times)):
-        yield Typed("timestamp", f"{_all(texts, 'times')}, written as {texts.first}")
-    if texts.all_in(texts.zoned) and not times.form:
+    if isinstance(declared, Excel):
+        yield from _fitting_cells(texts)
+    else:
+        if texts.all_in(texts.days.get(Times(declared.dates) if declared.dates else _USUAL_DAY)):
+            yield Typed("date", f"{_all(texts, 'days')}, written as {texts.first}")
+        if texts.all_in(texts.times.get(Times(declared.times))):
+            yield Typed("timestamp", f"{_all(texts, 'times')}, written as {texts.first}")
+    if texts.all_in(texts.zoned) and (isinstance(declared, Excel) or not declared.times):
         yield Typed("timestamptz", f"{_all(texts, 'times with a zone')}, written as {texts.first}")
 
 
@@ -279,11 +310,18 @@ def _money(texts: Texts) -> Typed:
     )
 
 
-def _day_of(declared: TextFormat) -> Times:
-    """How a day is written in it."""
-    if isinstance(declared, Excel):
-        return MIDNIGHTS
-    return Times(declared.dates) if declared.dates else _USUAL_DAY
+def _fitting_cells(texts: Texts) -> Iterator[Typed]:
+    """The types of dates and times in cells of Excel, of which some may be text."""
+    if not texts.cells:
+        return
+    days = texts.cells[DAYS_AS_TEXT].matched
+    as_text = 0 < days < texts.filled
+    if texts.all_in(texts.cells[CELL_DAYS]):
+        mixed = f": {texts.filled - days:,} dates of Excel, and {days:,} texts such as 2024-01-31"
+        yield Typed("date", f"{_all(texts, 'days')}{mixed if as_text else f', written as {texts.first}'}")
+    if texts.all_in(texts.cells[CELL_TIMES]):
+        mixed = f"; {days:,} are text such as 2024-01-31, which means midnight" if as_text else ""
+        yield Typed("timestamp", f"{_all(texts, 'times')}, written as {texts.first}{mixed}")
 
 
 def _all(texts: Texts, what: str) -> str:
@@ -293,15 +331,19 @@ def _all(texts: Texts, what: str) -> str:
 def _why_text(texts: Texts, declared: TextFormat) -> str:
     """Why a column is text: what it nearly is, or how it begins."""
     if texts.zeros:
-        row, value = texts.zeros
-        return f"{shown(value)} in {row_from_0(row)} begins with 0, which a number would lose"
+        place, value = texts.zeros
+        return f"{shown(value)} in {place} begins with 0, which a number would lose"
+    of_excel = isinstance(declared, Excel)
     for forms, what in ((texts.times, "times"), (texts.days, "days"), ({None: texts.zoned}, "times with a zone")):
         if any(texts.all_in(tally) for tally in forms.values()):
+            if of_excel:
+                return f"{what} such as {shown(texts.first)}; in Excel, only text such as 2024-01-31 is read as a date"
             return f"{what} such as {shown(texts.first)}; a file has one form of {what}, and most columns have another"
     nearly = [
         (tally.matched, tally, what)
         for tally, what in (
             (texts.numbers.get(_numbers(declared)), "numbers"),
+            *(((texts.cells.get(CELL_DAYS), "days"), (texts.cells.get(CELL_TIMES), "times")) if of_excel else ()),
             *((tally, "times") for tally in texts.times.values()),
             *((tally, "days") for tally in texts.days.values()),
         )
@@ -310,10 +352,10 @@ def _why_text(texts: Texts, declared: TextFormat) -> str:
     if not nearly:
         return f"text such as {shown(texts.first)}"
     matched, tally, what = max(nearly, key=lambda one: one[0])
-    row, value = tally.first_other or (0, "")
+    place, value = tally.first_other or ("", "")
     none = texts.filled - matched
     are = f"is no {what[:-1]}" if none == 1 else f"are no {what}"
-    why = f"{none:,} of {texts.filled:,} values {are}: {shown(value)} in {row_from_0(row)}"
+    why = f"{none:,} of {texts.filled:,} values {are}: {shown(value)} in {place}"
     if isinstance(declared, Csv) and may_mean_nothing(value, declared):
         why += f"; where that means no value, declare a type of {what}, and nulls={(*declared.nulls, value)!r}"
     return why

@@ -26,6 +26,8 @@ from lakehouse.datasets.parts import Daily, Monthly, Whole
 from lakehouse.datasets.sources import Query
 from lakehouse.errors import RefusedError
 from lakehouse.formats.compression import decompressed
+from lakehouse.formats.excel import Header, header_of
+from lakehouse.formats.protocol import ContentError
 
 HEAD = 256 << 10  # bytes that the delimiter is guessed from
 LONG_HEAD = 32 << 20  # where a row is longer than that
@@ -208,15 +210,61 @@ def _workbook(path: Path) -> Form:
         raise RefusedError(_no_header(path, names, most))
     others = ", ".join(map(repr, names[1:]))
     notes = [f"The sheet {names[0]!r} was taken. For another, declare sheet=…: {others}."] if others else []
-    footer = _footer([row for number, row in tail if number > header], most)
+    form = Excel(sheet=names[0] if others else "", header_row=header)
+    lower = _row_of_names(path, form, names[0])
+    if lower > header:
+        notes.append(
+            f"The names of columns stand in more than one row: in row {header}, a merged cell names several columns at "
+            f"once. The lowest is taken, as its names differ: header_row={lower}."
+        )
+    footer = _footer([row for number, row in tail if number > lower], most)
     if footer:
         what = f"the last {len(footer)} rows are" if len(footer) > 1 else "the last row is"
         notes.append(
             f"It is a guess that {what} no row of the table: {footer[0]!r}. Every file loses as many rows; if others "
             "have none such, correct footer_rows."
         )
-    form = Excel(sheet=names[0] if others else "", header_row=header, footer_rows=len(footer))
-    return Form(form, notes=tuple(notes))
+    return Form(replace(form, header_row=lower, footer_rows=len(footer)), notes=tuple(notes))
+
+
+def _row_of_names(path: Path, declared: Excel, sheet: str) -> int:
+    """The row of names. Where a merged cell names several columns, it is the row below, which has other names.
+
+    Raises:
+        RefusedError: the row below does not.
+    """
+    row = declared.header_row
+    with pa.OSFile(str(path), "r") as source:
+        try:
+            upper = header_of(declared, source)
+        except ContentError as error:
+            raise RefusedError(f"{path}: {error}. Correct the names of the columns.") from error
+        while upper.shared:
+            try:
+                lower = header_of(replace(declared, header_row=row + 1), source)
+            except ContentError:  # a blank row, or one with an error in a cell
+                lower = None
+            if lower is None or not _completes(lower, upper):
+                twice = ", ".join(dict.fromkeys(repr(upper.names[place]) for place in sorted(upper.shared)))
+                raise RefusedError(
+                    f"{path}: the names of the columns seem to stand in two rows of the sheet {sheet!r}. Row {row} has "
+                    f"one name for several columns: {twice}. Row {row + 1} does not name each column. Write each name "
+                    f"into row {row + 1}, or merge its cell down to there, and run the same command again. If it is "
+                    f"the row of names, try header_row={row + 1} by hand, as docs/your-own-dataset.md says."
+                )
+            upper, row = lower, row + 1
+    return row
+
+
+def _completes(lower: Header, upper: Header) -> bool:
+    """Whether a row has a name for each column of merged cells above it, and the names above it of other columns."""
+    names = dict(enumerate(lower.names))
+    return all(
+        names.get(place, "") not in ("", name) and not _is_value(names[place])
+        if place in upper.shared
+        else not name or names.get(place) == name
+        for place, name in enumerate(upper.names)
+    )
 
 
 def _no_header(path: Path, sheets: Sequence[str], most: int) -> str:

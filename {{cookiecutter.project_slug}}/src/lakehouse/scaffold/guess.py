@@ -5,9 +5,10 @@ Samples are read whole, batch by batch, by the reader and the conformer of a loa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -177,9 +178,17 @@ class Steps:
             self._blank = names.count("")
         return present
 
-    def _batches(self, sample: Sample, wanted: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    def _batches(self, sample: Sample, wanted: Sequence[str]) -> Iterator[tuple[pa.RecordBatch, Callable[[int], str]]]:
+        """Batches with rows, and how messages name a row of the sample, counted from 0."""
         with reading(self.declared, sample.path) as reader:
-            yield from (b for b in reader.batches([n for n in wanted if n in reader.schema.names]) if len(b))
+
+            def place(row: int) -> str:
+                of_which = f" of {sample.path.name}" if len(self.samples) > 1 else ""
+                return f"{reader.place(row)}{of_which}"
+
+            for batch in reader.batches([n for n in wanted if n in reader.schema.names]):
+                if len(batch):
+                    yield batch, place
 
     def _types_of_text(self) -> tuple[dict[str, Typed], tuple[str, ...]]:
         seen, ends = self._texts()
@@ -220,11 +229,14 @@ class Steps:
         nulls = self.declared.nulls if isinstance(self.declared, Csv) else ()
         self.rows = 0
         for sample in self.samples:
-            for batch in self._batches(sample, list(seen)):
-                self.rows += len(batch)
+            rows = 0
+            for batch, place in self._batches(sample, list(seen)):
                 ends.add(batch)
+                within = partial(_place_after, rows, place)
                 for name in batch.schema.names:
-                    seen[name].add(without_nulls(batch.column(name), nulls))
+                    seen[name].add(without_nulls(batch.column(name), nulls), within)
+                rows += len(batch)
+            self.rows += rows
             ends.end()
         return seen, ends
 
@@ -315,7 +327,7 @@ class Steps:
         alone = {column.published_name(None): replace(dataset, columns=(column,)) for column in dataset.columns}
         for sample in self.samples:
             conformers: dict[str, Conformer] = {}
-            for batch in self._batches(sample, list(alone)):
+            for batch, place in self._batches(sample, list(alone)):
                 for name in batch.schema.names:
                     if name in found:
                         continue
@@ -323,7 +335,7 @@ class Steps:
                     try:
                         if name not in conformers:
                             match = plan(own, sample.part, pa.schema([batch.schema.field(name)]), sample.path.name)
-                            conformers[name] = Conformer(own, sample.part, match, sample.path.name)
+                            conformers[name] = Conformer(own, sample.part, match, sample.path.name, place)
                         conformers[name].conform(batch.select([name]))
                     except RefusedError as error:
                         found[name] = str(error).partition(". Nothing was loaded")[0].partition(": ")[2]
@@ -487,6 +499,11 @@ class Ends:
                 f"{self._empty:,} rows have no value at all, and are loaded. Leave them out in the staging model."
             )
         return tuple(found)
+
+
+def _place_after(rows: int, place: Callable[[int], str], row: int) -> str:
+    """How messages name a row of a batch that comes after so many rows."""
+    return place(rows + row)
 
 
 def _kept(texts: Texts, declared: TextFormat, nulls: tuple[str, ...]) -> Typed:

@@ -89,7 +89,9 @@ NUMBERS = tuple(
 )
 
 
-_USUAL = r"^\d{4}-\d{2}-\d{2}[ T]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,6})?)?"
+_DAY = r"^\d{4}-\d{2}-\d{2}"
+_CLOCK = r"[ T]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,6})?)?"
+_USUAL = _DAY + _CLOCK
 
 
 def have_zones(texts: Array) -> Array:
@@ -106,10 +108,11 @@ class Times:
     """A form of times or days, in the signs of `strptime`; "" is 2024-01-31 23:59:59."""
 
     form: str
+    pattern: str = ""  # of such texts, where the form does not say it
 
     def are_times(self, texts: Array) -> Array:
         """Which texts are spelled so. A day that no month has is found by conforming."""
-        return pc.match_substring_regex(texts, self._pattern)
+        return pc.match_substring_regex(texts, self.pattern or self._pattern)
 
     @cached_property
     def _pattern(self) -> str:
@@ -135,5 +138,7 @@ def _times() -> Iterator[Times]:
 TIMES = tuple(_times())
 # 20240131 is a whole number.
 DAYS = tuple(Times(form) for form in _DAYS if form != "%Y%m%d")
-# A day in a cell of Excel is a time at midnight.
-MIDNIGHTS = Times("%Y-%m-%d 00:00:00")
+# A date in a cell of Excel is a time at midnight. Text such as 2024-01-31 may stand beside it.
+CELL_DAYS = Times("%Y-%m-%d", _DAY + "( 00:00:00)?$")
+CELL_TIMES = Times("", f"{_DAY}({_CLOCK})?$")
+DAYS_AS_TEXT = Times("%Y-%m-%d", _DAY + "$")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -12,7 +13,7 @@ from urllib.request import url2pathname
 import pyarrow as pa
 
 from lakehouse.datasets.file import DatasetFile
-from lakehouse.datasets.formats import JsonLines, Parquet
+from lakehouse.datasets.formats import Excel, JsonLines, Parquet
 from lakehouse.datasets.model import normalised
 from lakehouse.datasets.registry import dataset_named, declaration_of
 from lakehouse.datasets.sources import Since
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from lakehouse.sources.search import AnyPath
 
 PARQUET = b"PAR1"
+MOST_SHOWN = 400  # characters of the names that a message shows
 
 
 @dataclass(frozen=True)
@@ -204,7 +206,7 @@ def _check(content: Any, wanted: DatasetFile, origin: str, what: str) -> None:
         names = [name for column in required[:1] or dataset.columns for name in column.published_names(wanted.part)]
         bad = dataset.rejected_table is not None
         try:
-            found = {normalised(name) for name in names_at_the_head(dataset.format, content, with_bad_rows=bad)}
+            found = names_at_the_head(dataset.format, content, with_bad_rows=bad)
         except ContentError as error:
             declare = error.declare or "If the file is right, correct `format`"
             raise SourceError(
@@ -212,11 +214,16 @@ def _check(content: Any, wanted: DatasetFile, origin: str, what: str) -> None:
                 "put the right one there, and run the same command again."
             ) from error
         except (OSError, pa.ArrowException):
-            found = set()
-        if not found & {normalised(name) for name in names}:
+            found = []
+        if not {normalised(name) for name in found} & {normalised(name) for name in names}:
+            begins = f"begins with {head[:40]!r}, not with a line that names the column {names[0]}"
+            wrong = "`format`"
+            if isinstance(dataset.format, Excel):  # its first bytes are those of any zip file
+                shown = shorten(", ".join(map(repr, found)), MOST_SHOWN, placeholder=" …")
+                begins = f"has in row {dataset.format.header_row} the names {shown}, and not the column {names[0]}"
+                wrong = "`header_row`, `sheet`"
             raise SourceError(
-                f"{origin} begins with {head[:40]!r}, not with a line that names the "
-                f"column {names[0]}. Nothing was landed. If it is the right file, correct `format` or the names of the "
+                f"{origin} {begins}. Nothing was landed. If it is the right file, correct {wrong} or the names of the "
                 f"columns in {declaration_of(dataset)}. If it is another one, check the setting TLC_SOURCE."
             )
         return
