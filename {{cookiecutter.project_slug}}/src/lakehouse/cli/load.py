@@ -98,6 +98,7 @@ def load(
         for file in files:
             begin = None if full_refresh else since(catalog, dataset_named(dataset))
             kept: list[Landed] = []
+            was_landed = dataset_named(dataset).source is not None and landing.find(file) is not None
             with download_bar(f"landing {file.label}", quiet=as_json) as progress:
                 landed = land(
                     landing,
@@ -110,7 +111,7 @@ def load(
                 )
             if notice := notice_of_generated(landed, unreachable=bool(kept)):
                 warn(notice)
-            if dataset_named(dataset).source and not (refresh or full_refresh) and landed.landed_at < asked_at:
+            if was_landed and not (refresh or full_refresh):
                 warn(f"The database was not asked, as an extract of {file.label} is landed. --refresh asks it.")
             with rows_bar(f"loading {file.label}", quiet=as_json) as progress:
                 result = load_file(
