@@ -227,7 +227,7 @@ def test_rows_behind_a_very_long_one_are_all_there(lake: Lake, tmp_path: Path, m
     found = lake.rows("select count(*) as n, max(number) as last, sum(length(note)) as length from raw.orders")
     assert found == [{"n": last, "last": last - 1, "length": 3_000_000 + 200 * (last - 1)}]
     assert len(texts) >= 2
-    assert {text.read(1 << 20) for text in texts[:-1]} == {b""}  # the earlier ones have ended, and touch the file no more
+    assert {text.read(1 << 20) for text in texts[:-1]} == {b""}  # they have ended, and touch the file no more
 
 
 @pytest.mark.parametrize("bundled", [False, True], ids=["a file", "a bundle"])
