@@ -10,7 +10,7 @@ from tests.marks import takes_minutes
 from tests.pages import PAGES, five_questions
 from tests.unit.dagster_project import Project
 
-EVERY_RUN = {"iceberg.md", "your-own-dataset.md"}
+EVERY_RUN = {"iceberg.md"}
 
 
 @pytest.mark.slow
@@ -27,6 +27,7 @@ def test_every_command_of_the_page_runs_on_the_services_too(lake: Lake, tmp_path
 
 
 @pytest.mark.slow
+@takes_minutes  # what README says of the services runs each time in test_compose.py
 def test_readme_moves_what_embedded_has_landed_to_the_services(lake: Lake, tmp_path: Path) -> None:
     five_questions(Project(tmp_path, {"LAKEHOUSE_FIRST_MONTH": "2024-01"}), lake.stack.environment)
 
