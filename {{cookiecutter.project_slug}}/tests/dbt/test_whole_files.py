@@ -115,7 +115,7 @@ def test_a_file_that_is_wrong_as_a_whole_is_what_the_page_says(lake: Lake, run_b
     assert said.startswith("loaded exactly")
     assert lake.load("green", MONTH).action == "loaded"
     assert read(lake, "green", MONTH) == values("green", MONTH, made)
-    warnings = run_build(lake, "+stg_green_trips", data_tests=True).warnings
+    warnings = run_build(lake, data_tests=True).warnings
     wanted = re.findall(r"`(few_\w+)`", said)
     named = [
         name for name in ("few_rows_of_other_months", "few_repeated_rows") if any(w.startswith(name) for w in warnings)

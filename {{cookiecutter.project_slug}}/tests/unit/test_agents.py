@@ -28,7 +28,7 @@ def test_every_test_function_and_class_that_it_names_is_there() -> None:
     code = [path for path in FILES if path.suffix in CODE and path.name != own]
     text = "\n".join(path.read_text(encoding="utf-8") for path in code)
     named = {name for name in MENTIONED if re.fullmatch(r"\w+(\.\w+)?", name) and not name.endswith(SUFFIXES)}
-    words = {word for name in named for word in name.split(".") if A_PLACEHOLDER not in word}
+    parts = {part for name in named for part in name.split(".") if A_PLACEHOLDER not in part}
 
-    assert {"Conformer", "finish", "still_current"} <= words
-    assert sorted(word for word in words if not re.search(rf"\b{word}\b", text)) == []
+    assert {"Conformer", "finish", "still_current"} <= parts
+    assert sorted(part for part in parts if not re.search(rf"\b{part}\b", text)) == []

@@ -15,6 +15,7 @@ from tests.lake import Lake
 from tests.pages import code_on_page
 
 import lakehouse
+from lakehouse.errors import UnconfirmedError
 from lakehouse.settings import Settings
 
 # Outside of Dagster's own loading, which keeps quiet about the first; the second is Dagster's own, of resources that
@@ -250,6 +251,22 @@ def test_an_asset_that_fails_while_its_rows_are_written_commits_nothing(lake: La
 
     assert lakehouse.read(TABLE)["kind"].to_pylist() == ["a", "a"]
     assert len(lake.history(TABLE)) == 1
+
+
+def test_a_frame_is_not_written_again_after_a_lost_answer(
+    lake: Lake, daily: dg.AssetsDefinition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing tells whether the table has it, and others may have written since."""
+    asked = []
+
+    def lost(*_: Any, **__: Any) -> int:
+        asked.append(1)
+        raise UnconfirmedError("The answer was lost.")
+
+    monkeypatch.setattr("lakehouse.frames.writing.commit", lost)
+
+    assert "The answer was lost." in error_of(run(lake, [daily], "2024-01-05", success=False))
+    assert asked == [1]
 
 
 @pytest.mark.parametrize(

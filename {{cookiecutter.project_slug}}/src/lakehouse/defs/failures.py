@@ -47,21 +47,23 @@ class StepFailedError(DagsterUserCodeProcessError, dg.Failure):
 
 
 @contextmanager
-def failures(context: dg.AssetExecutionContext | dg.OpExecutionContext | Attempt) -> Iterator[None]:
+def failures(
+    context: dg.AssetExecutionContext | dg.OpExecutionContext | Attempt, *, looks_first: bool = True
+) -> Iterator[None]:
     """Within it, an error of the project ends the step with its message.
 
     After an error that may pass the step is repeated, with waits of 5, 10 and 20 seconds: a service or the publisher
     did not answer, the answer to a commit was lost, a file changed while it was read, or another process held a lock.
-    Every other error ends the step
-    at once, a month that is not published too.
+    Every other error ends the step at once, a month that is not published too.
+
+    `looks_first`: whether the step, run again, finds out that its commit was made. One that does not would replace what
+    others have written since, so it is not repeated after a lost answer.
     """
     try:
         yield
     except LakehouseError as error:
-        # A load looks first whether its commit was made. A data frame has nothing to look for: to write it again would
-        # replace what others have written since.
-        is_open = isinstance(error, UnconfirmedError) and isinstance(context, Attempt)
-        if isinstance(error, _PASSING) and not is_open and context.retry_number < ATTEMPTS - 1:
+        passes = isinstance(error, _PASSING) and (looks_first or not isinstance(error, UnconfirmedError))
+        if passes and context.retry_number < ATTEMPTS - 1:
             wait = FIRST_WAIT_SECONDS * 2**context.retry_number
             context.log.warning(f"{error} (attempt {context.retry_number + 1} of {ATTEMPTS})")
             raise dg.RetryRequested(max_retries=ATTEMPTS - 1, seconds_to_wait=wait) from dg.Failure(str(error))

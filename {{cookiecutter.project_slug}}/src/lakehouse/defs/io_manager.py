@@ -42,7 +42,7 @@ class IcebergIOManager(dg.ConfigurableIOManager):
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Write what the asset returned, in one commit, and record rows, snapshot, columns and first rows."""
-        with failures(_attempt(context)):
+        with failures(_attempt(context), looks_first=False):
             if not context.has_asset_key:
                 raise RefusedError(
                     f"Only assets are written to tables, and {context.op_def.name!r}, whose output {context.name!r} "

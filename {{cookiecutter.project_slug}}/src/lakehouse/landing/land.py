@@ -81,11 +81,10 @@ def land(
                     landing, source, file, together, refresh=refresh, since=since, progress=progress, patience=patience
                 )
             except UnreachableError:
-                made = landing.find(file) if when_unreachable and not refresh else None
-                if not when_unreachable or not made:
-                    raise
-                when_unreachable(made)
-                return made
+                if when_unreachable and not refresh and (made := landing.find(file)):
+                    when_unreachable(made)
+                    return made
+                raise
     except OSError as error:
         raise LandingError(
             f"{file.name} can't be copied to {landing.staging}: {error.strerror or error}. Nothing was landed. "

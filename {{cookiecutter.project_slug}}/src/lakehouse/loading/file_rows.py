@@ -27,8 +27,8 @@ from lakehouse.settings import Settings
 pc: Any = compute
 
 _ONE = (
-    "so only one may have it. A file with several versions of a row needs an "
-    "`order` in its declaration; or declare no key, and choose the rows in silver"
+    "so only one may have it. A file with several versions of a row needs an `order` in its declaration; or declare no "
+    "key, and choose the rows in silver"
 )
 MEMORY = "256MB"  # of DuckDB; what it holds beyond that is on disk
 

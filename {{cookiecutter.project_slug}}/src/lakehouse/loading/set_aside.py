@@ -313,12 +313,8 @@ class Rejected:
             for arrays in rows
             if (length := len(arrays[SOURCE[0]]))
         )
-        return staged(
-            table,
-            batches,
-            f"{self.file.part or self.dataset.name}-rejected",
-            partition_of(table, self.file.part),
-        )
+        part = self.file.part
+        return staged(table, batches, f"{part or self.dataset.name}-rejected", partition_of(table, part))
 
 
 def _reach(since: Since, dataset: Dataset, values: Texts) -> Mask:

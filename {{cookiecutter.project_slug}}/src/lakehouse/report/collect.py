@@ -21,12 +21,12 @@ QUALITY = "gold.fct_monthly_quality"
 SHOWN_DAYS, AROUND_DAYS = 400, 31
 # What a reader asks first, in the page and in a terminal.
 COUNTED = (
-    "Trips are fewer than rows: those picked up outside the month of their file are not counted, and in a mart no "
+    "Trips may be fewer than rows: those picked up outside the month of their file are not counted, and in a mart no "
     "rejected row is."
 )
 OPERATIONS = (
     "A load replaces the rows of its month. Iceberg calls that overwrite, also if the month had none; only the first "
-    "snapshot of a table is an append."
+    "load of a table is an append."
 )
 
 

@@ -219,7 +219,7 @@ def _check(content: Any, wanted: DatasetFile, origin: str, what: str) -> None:
             begins = f"begins with {head[:40]!r}, not with a line that names the column {names[0]}"
             wrong = "`format`"
             if isinstance(dataset.format, Excel):  # its first bytes are those of any zip file
-                shown = shorten(", ".join(map(repr, found)), MOST_SHOWN, placeholder=" …")
+                shown = shorten(", ".join(map(repr, found)) or "none", MOST_SHOWN, placeholder=" …")
                 begins = f"has in row {dataset.format.header_row} the names {shown}, and not the column {names[0]}"
                 wrong = "`header_row`, `sheet`"
             raise SourceError(
