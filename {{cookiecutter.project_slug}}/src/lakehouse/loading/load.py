@@ -61,7 +61,7 @@ def load(
     run_id: str | None = None,
     progress: Progress | None = None,
 ) -> LoadResult:
-    """Load a landed file in one snapshot, or in none if the table holds it.
+    """Load a landed file in one snapshot, or none if the table holds it; one more if another version lands meanwhile.
 
     Args:
         catalog: where the tables are.
