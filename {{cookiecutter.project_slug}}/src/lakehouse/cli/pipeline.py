@@ -35,7 +35,7 @@ def demo(
 def run(
     months: Annotated[list[str], typer.Argument(metavar="MONTH", help="2024-01, or a span 2024-01..2024-06.")],
 ) -> None:
-    """Run the full pipeline by Dagster: land and load all datasets, then dbt and the report once."""
+    """Run the full pipeline by Dagster: land and load all datasets but those of days, then dbt and the report once."""
     from dotenv import load_dotenv
 
     from lakehouse.settings import project_dir

@@ -114,7 +114,8 @@ class Dataset:
     rows of a file may have the same, unless `order` names a column: then the row with the greatest value of it counts.
     Rows with a key are merged into the table: new ones are added, changed ones replaced.
     With a `source`, the file is made from the rows that a database has. Dagster shows its assets with `owner`, which is
-    `team:NAME` or an e-mail address, and in `group`; without one, they are in the groups `landing` and `bronze`.
+    `team:NAME` or an e-mail address, and in `group`; without one, they are in the groups `source`, `landing` and
+    `bronze`.
     `on_bad_rows` says what happens to a row with a value that can't be converted: it refuses the file, or it is set
     aside in `rejected_table`, up to `bad_share` of the file's rows.
     """

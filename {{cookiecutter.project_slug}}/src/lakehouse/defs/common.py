@@ -33,7 +33,7 @@ def source_key(dataset: Dataset) -> dg.AssetKey:
 
 
 def asset_keys(dataset: Dataset) -> tuple[dg.AssetKey, dg.AssetKey]:
-    """The keys of a dataset's two assets: its landed files, and its raw table."""
+    """The keys of the two assets of a dataset that a run makes: its landed files, and its raw table."""
     return dg.AssetKey(["landing", dataset.landing_key]), dg.AssetKey(dataset.table.split("."))
 
 

@@ -22,7 +22,8 @@ def _first_day() -> str:
 # Shared by all monthly assets, and by all daily ones.
 MONTHS = dg.MonthlyPartitionsDefinition(start_date=load_settings().first_month.first_day.isoformat())
 DAYS = dg.DailyPartitionsDefinition(start_date=_first_day())
-# On every asset, those without partitions too: one without it would cut a range of months into a run each.
+# One asset of a job without it would cut a range of months into a run each. An asset with partitions says it itself;
+# one without gets it in definitions.py.
 ONE_RUN = dg.BackfillPolicy.single_run()
 
 

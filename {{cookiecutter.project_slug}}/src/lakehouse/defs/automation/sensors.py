@@ -30,7 +30,8 @@ def new_files(
     jobs=[vars(jobs)[name] for name in ("bronze_only", "bronze_days", "bronze_whole") if name in vars(jobs)],
     minimum_interval_seconds=SECONDS,
     default_status=SENSOR_STATUS,
-    description="Loads files of the site of TLC_SOURCE that were observed in a version that is not landed, in one run.",
+    description="Loads files of the site of TLC_SOURCE that were observed in a version that is not landed: in one run, "
+    "days in one of their own.",
 )
 def new_versions(
     context: dg.SensorEvaluationContext, publisher: Publisher, object_store: ObjectStore

@@ -43,7 +43,7 @@ def start_from_parsed(settings: Settings, target_path: Path) -> None:
 
 
 def tidy(target_path: Path) -> None:
-    """Keep a dbt run's results and log; drop the megabytes that it shares with every other run."""
+    """Keep the log of a dbt run and its SQL; drop the megabytes that it shares with every other run."""
     for name in (PARTIAL_PARSE, "manifest.json", "graph.gpickle", "graph_summary.json", "semantic_manifest.json"):
         (target_path / name).unlink(missing_ok=True)
 
