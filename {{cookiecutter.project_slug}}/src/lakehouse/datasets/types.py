@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from functools import cache
 
 # As a declaration writes them.
 TYPES = ("long", "double", "decimal(P,S)", "boolean", "date", "timestamp", "timestamptz", "string", "binary", "list(…)")
@@ -14,6 +15,7 @@ _LIST = re.compile(r"list\((.+)\)")
 TRUE, FALSE = ("true", "yes", "t", "y", "1"), ("false", "no", "f", "n", "0")
 
 
+@cache
 def kind_of(type_: str) -> str:
     """The type without what it has in brackets: `decimal` for `decimal(12,2)`, `list` for `list(long)`."""
     if _LIST.fullmatch(type_):

@@ -59,15 +59,16 @@ class Totals:
         self.dictionaries: set[str] = set()
         self.rows = 0
         self._sums = [_Checksum() for _ in columns]
+        self._weights = _Weights()
 
     def add(self, arrays: list[pa.Array[Any]]) -> None:
         """Count one batch, its arrays in the order of `columns`."""
-        weights = _weights(self.rows, len(arrays[0]))
+        self._weights.begin(self.rows, len(arrays[0]))
         for name, total, array in zip(self.columns, self._sums, arrays, strict=True):
             if pa.types.is_dictionary(array.type):
                 self.dictionaries.add(name)
-            total.add(array, weights)
-        self.rows += len(weights)
+            total.add(array, self._weights)
+        self.rows += len(arrays[0])
 
     def differences(self, other: Totals) -> list[str]:
         """List as text where two runs differ; empty when they hold the same rows."""
@@ -78,6 +79,47 @@ class Totals:
             for name, one, another in zip(self.columns, self._sums, other._sums, strict=True)
             if one.result != another.result
         ]
+
+
+class _Weights:
+    """The weights of a run of rows, one row after the other, and their sums with numbers.
+
+    The arrays are kept from batch to batch: to get new memory for each costs more than to fill it.
+    """
+
+    def __init__(self) -> None:
+        self._places = self._weights = self._room = np.zeros(0, dtype=np.uint64)
+        self._rows = 0
+
+    def begin(self, first: int, rows: int) -> None:
+        """Take the rows from `first` on.
+
+        Their weights are scattered: by plain numbers, rows 1 and 5 weigh as much as rows 2 and 4.
+        """
+        if rows > len(self._places):
+            self._places = np.arange(1, rows + 1, dtype=np.uint64)
+            self._weights, self._room = np.empty_like(self._places), np.empty_like(self._places)
+        self._rows = rows
+        weights, room = self._weights[:rows], self._room[:rows]
+        np.add(self._places[:rows], np.uint64(first), out=weights)
+        weights *= _ODD
+        weights ^= np.right_shift(weights, np.uint64(29), out=room)
+        weights *= _ODD
+        weights ^= np.right_shift(weights, np.uint64(32), out=room)
+        weights |= np.uint64(1)
+
+    def of_nulls(self) -> int:
+        """The sum where all values are null."""
+        return int(_ODD) * int(self._weights[: self._rows].sum())
+
+    def of(self, bits: npt.NDArray[np.uint64], nulls: npt.NDArray[np.bool_] | None) -> int:
+        """The sum of values, 64 bits each; `nulls` says which of them are null."""
+        room = self._room[: self._rows]
+        # so that the uppermost bit, a double's sign, counts more than once
+        np.bitwise_xor(bits, np.right_shift(bits, np.uint64(32), out=room), out=room)
+        if nulls is not None:
+            np.putmask(room, nulls, _ODD)
+        return int(np.dot(room, self._weights[: self._rows]))
 
 
 class _Checksum:
@@ -92,24 +134,21 @@ class _Checksum:
         self._sum = 0
         self._content = hashlib.blake2b(digest_size=16)
         self._held: _Checksum | None = None
-        self._held_rows = 0
+        self._held_rows, self._held_weights = 0, _Weights()
 
     @property
     def result(self) -> tuple[Any, ...]:
         """What is compared."""
         return self.nulls, self._sum, self._content.digest(), self._held and self._held.result
 
-    def add(self, array: Any, weights: npt.NDArray[np.uint64]) -> None:
+    def add(self, array: Any, weights: _Weights) -> None:
         """Count one batch."""
         self.nulls += array.null_count
         if array.null_count == len(array):
-            self._sum = (self._sum + int(_ODD) * int(weights.sum())) % 2**64
-            return
-        bits = self._bits(array)
-        bits = bits ^ (bits >> np.uint64(32))  # so that the uppermost bit, a double's sign, counts more than once
-        if array.null_count:
-            np.putmask(bits, array.is_null().to_numpy(zero_copy_only=False), _ODD)
-        self._sum = (self._sum + int(np.dot(bits, weights))) % 2**64
+            found = weights.of_nulls()
+        else:
+            found = weights.of(self._bits(array), _nulls(array) if array.null_count else None)
+        self._sum = (self._sum + found) % 2**64
 
     def _bits(self, array: Any) -> npt.NDArray[np.uint64]:
         """64 bits a value; anything in place of a null."""
@@ -126,7 +165,8 @@ class _Checksum:
         if pa.types.is_list(kind) or pa.types.is_large_list(kind):
             held = array.flatten()
             self._held = self._held or _Checksum()
-            self._held.add(held, _weights(self._held_rows, len(held)))
+            self._held_weights.begin(self._held_rows, len(held))
+            self._held.add(held, self._held_weights)
             self._held_rows += len(held)
             lengths: npt.NDArray[np.uint64] = pc.list_value_length(array).fill_null(0).to_numpy().astype(np.uint64)
             return lengths
@@ -139,13 +179,10 @@ class _Checksum:
         return plain[array.offset :][: len(array)].astype(np.uint64, copy=False)
 
 
-def _weights(first: int, rows: int) -> npt.NDArray[np.uint64]:
-    """The weights of rows from `first` on, scattered: by plain numbers, rows 1 and 5 weigh as much as rows 2 and 4."""
-    weights = np.arange(first + 1, first + rows + 1, dtype=np.uint64) * _ODD
-    weights ^= weights >> np.uint64(29)
-    weights *= _ODD
-    weights ^= weights >> np.uint64(32)
-    return weights | np.uint64(1)
+def _nulls(array: Any) -> npt.NDArray[np.bool_]:
+    """Which values are null. Arrow has a bit for each."""
+    bits = np.frombuffer(array.is_null().buffers()[1], dtype=np.uint8)
+    return np.unpackbits(bits, count=len(array), bitorder="little").view(np.bool_)
 
 
 def _has_bytes(kind: pa.DataType) -> bool:

@@ -172,6 +172,7 @@ class Conformer:
     _unknown_zones: dict[str, int] = field(default_factory=dict)
     _zones: dict[str, int] = field(default_factory=dict)
     _values: dict[str, int] = field(default_factory=dict)
+    _nulls: dict[str, pa.Array[Any]] = field(default_factory=dict)
 
     def conform(self, batch: pa.RecordBatch) -> list[pa.Array[Any]]:
         """One array a declared column, in declared order, of the declared type; as many rows as `batch`.
@@ -183,7 +184,7 @@ class Conformer:
         for column in self.dataset.columns:
             source = self.match.sources[column.name]
             if source is None:
-                arrays[column.name] = pa.nulls(len(batch), arrow_type(column))
+                arrays[column.name] = self._missing(column, len(batch))
             else:
                 arrays[column.name] = self._convert(column, source, batch.column(source))
         self._count(arrays)
@@ -286,6 +287,12 @@ class Conformer:
             pa.concat_arrays(values) if values else pa.array([], arrow_type(columns[name]))
             for name, values in found.items()
         ]
+
+    def _missing(self, column: Column, rows: int) -> pa.Array[Any]:
+        """Nulls for a column that the file does not have; the longest are kept, since new memory costs time."""
+        if len(self._nulls.get(column.name, ())) < rows:
+            self._nulls[column.name] = pa.nulls(rows, arrow_type(column))
+        return self._nulls[column.name].slice(0, rows)
 
     def _convert(self, column: Column, source: str, values: pa.Array[Any]) -> pa.Array[Any]:
         try:

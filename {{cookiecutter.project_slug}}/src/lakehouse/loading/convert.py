@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import compute
 
 from lakehouse.datasets.model import Column
 from lakehouse.datasets.types import FALSE, TRUE, digits_of
-from lakehouse.formats.buffers import ends_and_bytes
+from lakehouse.formats.buffers import doubles, ends_and_bytes
 
 # its stubs know no plain Python values
 pc: Any = compute
@@ -161,6 +162,8 @@ def trimmed(values: pa.Array[Any]) -> pa.Array[Any]:
 
 def _without_nan(values: pa.Array[Any]) -> pa.Array[Any]:
     """NaN is how pandas spells null."""
+    if values.type == pa.float64() and not np.isnan(doubles(values).min(initial=0)):
+        return values
     nan = pc.is_nan(values)
     return pc.if_else(nan, pa.scalar(None, values.type), values) if pc.any(nan).as_py() else values
 
@@ -271,19 +274,28 @@ def _to_date(values: pa.Array[Any], _: Column) -> pa.Array[Any]:
 
 
 def _to_timestamp(values: pa.Array[Any], _: Column) -> pa.Array[Any]:
-    values = _text_as_string(values)
-    if pa.types.is_string(values.type):
-        values = trimmed(values)
-        days = pc.equal(pc.binary_length(values), 10)
-        if pc.any(days).as_py():  # the cast would make midnight of 2024-01-31, and takes nothing else so short
-            raise pa.ArrowInvalid(f"{pc.filter(values, days)[0]} has no time of day")
-    return values.cast(_LOCAL)
+    if not is_text(values.type):
+        return values.cast(_LOCAL)
+    text = values.cast(pa.string())
+    return _with_time_of_day(text).cast(_LOCAL) if _has_days(text) else _cast(text, _LOCAL, _with_time_of_day)
+
+
+def _with_time_of_day(text: pa.Array[Any]) -> pa.Array[Any]:
+    """Text without blanks around it. The cast would make midnight of 2024-01-31, and takes nothing else so short."""
+    spelled = trimmed(text)
+    if _has_days(spelled):
+        raise pa.ArrowInvalid("a date has no time of day")
+    return spelled
+
+
+def _has_days(text: pa.Array[Any]) -> bool:
+    """Whether a value is as long as 2024-01-31."""
+    return bool(pc.any(pc.equal(pc.binary_length(text), 10)).as_py())
 
 
 def _to_timestamptz(values: pa.Array[Any], column: Column) -> pa.Array[Any]:
-    values = _text_as_string(values)
-    if pa.types.is_string(values.type) and not column.zone:
-        return trimmed(values).cast(_UTC)  # this cast demands an offset or a Z
+    if is_text(values.type) and not column.zone:
+        return _cast(values.cast(pa.string()), _UTC)  # this cast demands an offset or a Z
     if pa.types.is_timestamp(values.type) and values.type.tz is not None:
         return values.cast(_UTC)
     # An hour that the clocks show twice, or never, is an error.
@@ -327,6 +339,8 @@ def first_out_of_range(column: Column, values: pa.Array[Any]) -> int | None:
         low, high = (time.cast(_LOCAL).cast(values.type, safe=False) for time in (_FIRST, _LAST))
     else:
         return None
+    if column.type == "double" and _all_inside(doubles(values), low, high):
+        return None
     extremes = pc.min_max(values)
     smallest, largest = extremes["min"], extremes["max"]
     if not smallest.is_valid:
@@ -336,3 +350,8 @@ def first_out_of_range(column: Column, values: pa.Array[Any]) -> int | None:
         return None
     outside = pc.or_(pc.less(values, low), pc.greater(values, high))
     return int(pc.index(outside, True).as_py())
+
+
+def _all_inside(values: npt.NDArray[np.float64], low: float, high: float) -> bool:
+    """Whether all are in a range, and none is NaN. False proves nothing: what stands in place of nulls counts too."""
+    return bool(values.min(initial=0) >= low and values.max(initial=0) <= high)
