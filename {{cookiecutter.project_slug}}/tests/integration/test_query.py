@@ -394,7 +394,7 @@ def test_a_cursor_that_postgres_has_as_text_is_refused(
 
     assert refusal(lake) == (
         "rentals: the query of its `sql` in the database of RENTALS_URL has the cursor 'last_update', which is of "
-        "another type there than timestamptz. Nothing was landed. CAST it in the `sql` of its declaration."
+        "another type there than timestamptz. Nothing was landed. In the declaration, CAST the column in `sql`."
     )
 
 

@@ -80,6 +80,7 @@ def zipped(*files: str) -> bytes:
 
 
 PLAIN = "number,placed,price,note\r\n1,2024-01-31 23:59:00,1234.5,a;b\r\n2,2024-03-01 00:00:00,-.25,caf\xe9\r\n3,,,\r\n"
+QUOTES_BEHIND = PLAIN.replace("placed", '"placed" ', 1)
 GERMAN = (
     "Orders of Smith & Co\n\nnumber;placed;price;note\n"
     "1;31.01.2024 23:59;1.234,50;'a;b'\n2;1.3.2024 00:00;-0,25;caf\xe9\n3;;;\n"
@@ -162,26 +163,70 @@ def test_a_compressed_file_that_is_cut_short_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("declared", "content"),
+    ("declared", "content", "message"),
     [
-        (Csv(), b""),
-        (Csv(), b"<html><body>Not found</body></html>"),
-        (Csv(delimiter=";"), PLAIN.encode()),
-        (Csv(compression="gzip"), PLAIN.encode()),
-        (Csv(compression="zip"), PLAIN.encode()),
-        (Csv(compression="zip"), zipped(PLAIN, PLAIN)),
+        (Csv(), b"", "line 1 is blank, or the file ends before it.* declare `junk_rows`"),
+        (Csv(), b"<html><body>Not found</body></html>", r"has no column number\. Its names are: '<html>.* b'<html>"),
+        (
+            Csv(delimiter=";"),
+            PLAIN.encode(),
+            r"no column number\. Its names are: 'number,.*correct `format` or the names",
+        ),
+        (Csv(), QUOTES_BEHIND.encode(), "column names, line 1, can't be read: .* Correct `delimiter`, `quote` or"),
+        (
+            Csv(),
+            b"\n" + PLAIN.encode(),
+            "no line of column names: line 1 is blank, .* If the names stand in another line",
+        ),
+        (
+            Csv(compression="gzip"),
+            PLAIN.encode(),
+            r"can't be read as CSV: .*\. Nothing .* right file, correct `format` in",
+        ),
+        (
+            Csv(compression="zip"),
+            PLAIN.encode(),
+            r"it can't be read as a zip file: .*\. Nothing .* Correct `compression`",
+        ),
+        (Csv(compression="zip"), zipped(PLAIN, PLAIN), "must hold one file, and it holds 2.* a function of your own"),
     ],
-    ids=["nothing", "a page", "another delimiter", "no gzip", "no zip", "two files"],
+    ids=["nothing", "a page", "another delimiter", "a quote", "a blank line", "no gzip", "no zip", "two files"],
 )
 def test_what_is_no_such_file_does_not_land(
-    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, declared: Csv, content: bytes
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, declared: Csv, content: bytes, message: str
 ) -> None:
     declare(monkeypatch, declared)
+    lake.scratch.mkdir()
 
-    with pytest.raises(SourceError, match=r"orders\.csv begins with .* names the column number"):
-        loaded(lake, content, tmp_path)
+    with pytest.raises(SourceError, match=rf"orders\.csv.* {message}") as caught:
+        loaded(lake, content, lake.scratch)
 
+    assert "Nothing of orders was landed." in str(caught.value)
+    assert "in the declaration of orders." in str(caught.value)
     assert lake.landing.find(ORDERS) is None
+
+
+@pytest.mark.parametrize(
+    ("declared", "content", "message"),
+    [
+        (Csv(quote="'"), QUOTES_BEHIND.encode(), "Correct `delimiter`, `quote` or `junk_rows`"),
+        (Csv(junk_rows=1), b"\n" + PLAIN.encode(), "If the names stand in another line, declare `junk_rows`"),
+        (Csv(), PLAIN.encode(), "Correct `compression`"),
+    ],
+    ids=["a quote", "a blank line", "a zip file"],
+)
+def test_a_wrong_declaration_is_no_damage_of_a_landed_file(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, declared: Csv, content: bytes, message: str
+) -> None:
+    declare(monkeypatch, declared)
+    lake.scratch.mkdir()
+    loaded(lake, content, lake.scratch)
+    declare(monkeypatch, Csv(compression="zip") if declared == Csv() else Csv())
+
+    with pytest.raises(RefusedError, match=message) as caught:
+        load(lake.catalog, lake.landing, ORDERS, again=True)
+
+    assert "damaged" not in str(caught.value)
 
 
 def lines(first: int, last: int, price: str = "1.5") -> str:

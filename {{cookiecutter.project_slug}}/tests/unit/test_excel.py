@@ -249,18 +249,18 @@ def test_rows_of_several_batches_keep_their_numbers(
         (
             Excel(sheet="Plan"),
             book([HEADER]),
-            r"it has no sheet 'Plan'; it has: Lists, Data\. Nothing was landed\. Correct `sheet` in ",
+            r"it has no sheet 'Plan'; it has: Lists, Data\. Nothing of budget was landed\. Correct `sheet` in ",
         ),
         (
             Excel(),
             edited(book([HEADER]), r'(name="Data" sheetId="\d+" state=")visible"', r'\1hidden"', "xl/workbook.xml"),
-            r'it has only hidden sheets \(Lists, Data\)\. Nothing was landed\. Declare the one to read, as sheet="Lis',
+            r"it has only hidden sheets \(Lists, Data\)\. Nothing of budget .*\. Declare the one to read, as sheet=",
         ),
         (Excel(header_row=9), book([HEADER]), r"row 9 of the sheet 'Data' has no names .* Correct `header_row` in "),
         (
             Excel(header_row=2),
             book([HEADER, [7, "other", None, "x" * 500]]),
-            r"has in row 2 the names '7', 'other', …, and not the column id\. .* correct `header_row`, `sheet` or the ",
+            r"no column id\. Its names, in row 2, are: '7', 'other', …\. .* correct `header_row`, `sheet` or the ",
         ),
     ],
     ids=["a page", "cut short", "no such sheet", "hidden sheets", "no such row", "other names"],

@@ -207,10 +207,10 @@ def test_a_column_that_first_stands_in_the_last_line_is_loaded(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "not with a line that names the column id"),
+        (b"", "none of the columns id, .* Its names are: none; it begins with b''"),
         (b"<html><body>Not found</body></html>", "line 1 is not one whole JSON object: Expecting value at character 1"),
         (b'[{"id": 1}]', "line 1 has a list, .* expected an object"),
-        (b'{"other": 1}\n', "not with a line that names the column id"),
+        (b'{"other": 1}\n', "none of the columns id, .* Its names are: 'other'; it begins with b'{"),
     ],
     ids=["nothing", "a page", "a list", "other names"],
 )

@@ -263,14 +263,16 @@ def test_a_publisher_that_resumes_with_another_version_is_not_believed(
         (status(200, b""), SourceError, "no parquet file"),
         (short_length(40_000), SourceError, "cut short"),
         (status(401), SourceError, "401"),
-        (status(500), UnreachableError, "500"),
-        (status(429, Retry_After="86400"), UnreachableError, "429"),
-        (cut_after(0), UnreachableError, "cut"),
+        (status(500), UnreachableError, r"answers 500 .* \(the last of 4 attempts\).* overloaded: try again later"),
+        (status(408), UnreachableError, r"answers 408 .* Check the network and the setting TLC_SOURCE"),
+        (status(429, Retry_After="86400"), UnreachableError, "429 .* overloaded: try again later"),
+        (cut_after(0), UnreachableError, "cut .* Check the network and the setting TLC_SOURCE"),
         (drip(50, 0.05, 3.0), UnreachableError, r"is too slow|cut"),
         (status(302, Location="/" + PATH), UnreachableError, "redirects"),
     ],
     ids=[
-        "page", "page as bytes", "text", "empty", "wrong length", "401", "500", "429", "always cut", "drip", "redirects"
+        "page", "page as bytes", "text", "empty", "wrong length", "401", "500", "408", "429", "always cut", "drip",
+        "redirects",
     ],
 )  # fmt: skip
 def test_what_is_not_the_file_never_lands_and_the_reason_is_told(
@@ -345,7 +347,7 @@ def test_the_zone_lookup_lands_and_a_page_in_its_place_does_not(
     publisher.publish(path, write_zones(tmp_path / "zones.csv").read_bytes())
 
     publisher.faults[path] = [web_page("text/csv")]
-    with pytest.raises(SourceError, match=r"taxi_zone_lookup.csv begins with .* names the column LocationID"):
+    with pytest.raises(SourceError, match=r"lookup.csv has no column LocationID\. Its names are: '<!DOC"):
         land(landing, publisher.url, DatasetFile("zones"), patience=HASTE)
     landed = land(landing, publisher.url, DatasetFile("zones"), patience=HASTE)
 

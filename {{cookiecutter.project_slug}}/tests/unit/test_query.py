@@ -199,8 +199,8 @@ def test_bytes_among_text_are_refused_by_column(lake: Lake, database: Path) -> N
 
     assert refusal(lake) == (
         "rentals: the table rental in the database of RENTALS_URL: the column 'title' has a value of Python's type "
-        f"bytes in row {FETCH_ROWS} (counted from 0), which has no exact form as string. Nothing was landed. CAST the "
-        "column in the `sql` of its declaration."
+        f"bytes in row {FETCH_ROWS} (counted from 0), which has no exact form as string. Nothing was landed. In the "
+        'declaration, write `sql="SELECT … CAST(…) …"` in place of `table`.'
     )
 
 
@@ -208,7 +208,10 @@ def test_a_value_of_another_type_is_refused_with_a_fix_for_databases(lake: Lake,
     write(database, [("seven", None, None, None)])
     landed_from(lake)
 
-    with pytest.raises(LakehouseError, match=r"'rental_id' has 'seven' in row 0 .*CAST the column in the `sql`"):
+    with pytest.raises(
+        LakehouseError,
+        match=r"'rental_id' has 'seven' in row 0 .* in the database\. Or write `sql=.* in place of `table`",
+    ):
         loaded(lake)
 
 
@@ -290,7 +293,17 @@ def test_nothing_is_changed_in_the_database(lake: Lake, database: Path, monkeypa
             UnreachableError,
             "rentals: the database of RENTALS_URL could not be asked: ",
         ),
-        ("sqlite:////no/such/secret", SourceError, "rentals: RENTALS_URL names the SQLite file /no/such/secret, "),
+        (
+            "sqlite:////no/such/secret",
+            SourceError,
+            "rentals: RENTALS_URL names the SQLite file /no/such/secret, which does not exist. Nothing was landed. ",
+        ),
+        ("sqlite:////", SourceError, "rentals: RENTALS_URL names the SQLite file /, which is a folder. "),
+        (
+            "sqlite://",
+            SourceError,
+            "rentals: RENTALS_URL names no SQLite file. Nothing was landed. Correct RENTALS_URL",
+        ),
     ],
 )
 @pytest.mark.usefixtures("database")

@@ -412,7 +412,7 @@ def test_a_file_of_another_kind_does_not_land(lake: Lake, folder: Path, content:
     put(folder, a="number,shop\n1,a\n", b=content)
 
     with pytest.raises(
-        SourceError, match=r"orders_2024-01-05_b.csv of 2 files of .* (begins with|has) .*Nothing was landed"
+        SourceError, match=r"orders_2024-01-05_b.csv of 2 files of .* has no .*Nothing of orders 2024-01-05 was landed"
     ):
         land(lake.landing, str(folder), ORDERS)
 
@@ -465,7 +465,9 @@ def test_a_second_download_of_a_file_counts_once_and_must_be_equal(lake: Lake, f
     assert load_from(lake, folder).action == "unchanged"
     put(folder, **{"a (1)": "number,shop\n9,a\n"})
 
-    with pytest.raises(SourceError, match=r"twice, and the two files differ: .*_a.csv, .*_a \(1\).csv"):
+    with pytest.raises(
+        SourceError, match=r"Two files of orders .*_a.csv, .*_a \(1\).csv\. .* must still match .*\*\.csv"
+    ):
         load_from(lake, folder)
 
     found = lake.landing.find(ORDERS)
@@ -497,11 +499,11 @@ def test_what_is_no_file_is_refused(lake: Lake, folder: Path) -> None:
     put(folder, a="number,shop\n1,a\n")
     (folder / "orders_2024-01-05_b.csv").mkdir()
 
-    with pytest.raises(SourceError, match=r"orders_2024-01-05_b.csv is no file, and orders_2024-01-05_\*.csv must be"):
+    with pytest.raises(SourceError, match=r"_b.csv is a folder, but its name matches orders_2024-01-05_\*.csv,"):
         land(lake.landing, str(folder), ORDERS)
     (folder / "orders_2024-01-05_b.csv").rmdir()
     os.mkfifo(folder / "orders_2024-01-05_b.csv")
-    with pytest.raises(SourceError, match=r"orders_2024-01-05_b.csv is no file"):
+    with pytest.raises(SourceError, match=r"orders_2024-01-05_b.csv is no regular file\. Nothing of orders 2024-01-05"):
         land(lake.landing, str(folder), ORDERS)
     (folder / "orders_2024-01-05_b.csv").unlink()
     (folder / "orders_2024-01-05_b.csv").symlink_to(folder / "nowhere")
@@ -538,7 +540,7 @@ def test_files_that_change_while_they_are_copied_do_not_land(lake: Lake, folder:
                 put(folder, new="number,shop\n9,b\n")
                 (folder / "orders_2024-01-05_new.csv").replace(path)
 
-    with pytest.raises(SourceError, match=r"Nothing was landed"):
+    with pytest.raises(SourceError, match=r"Nothing of it was landed"):
         land(lake.landing, str(folder), ORDERS, progress=happen)
 
     assert happened

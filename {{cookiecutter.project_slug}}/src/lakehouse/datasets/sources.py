@@ -46,6 +46,11 @@ class Query:
         return f"the table {self.table}" if self.table else "the query of its `sql`"
 
     @property
+    def casting(self) -> str:
+        """How the declaration gives a column another type, for messages."""
+        return 'write `sql="SELECT … CAST(…) …"` in place of `table`' if self.table else "CAST the column in `sql`"
+
+    @property
     def origin(self) -> str:
         """Where the rows come from, as the record of a landed file says it. The address is no part of it."""
         return f"database {self.database}, " + (f"table {self.table}" if self.table else f"query {self.sql.strip()}")

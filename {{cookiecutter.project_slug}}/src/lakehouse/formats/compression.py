@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
+from lakehouse.formats.protocol import ContentError
+
 Compression = Literal["", "gzip", "zip", "zstd"]
 
 
@@ -16,7 +18,7 @@ def decompressed(source: Any, compression: Compression) -> Any:
     """Open what a file holds, for reading. `source` is an open file, and stays open.
 
     Raises:
-        pa.ArrowInvalid: it is no such compressed file, or a zip file that does not hold exactly one file.
+        ContentError: it is no zip file, or one that does not hold exactly one file.
     """
     match compression:
         case "":
@@ -32,12 +34,15 @@ def _unzipped(source: Any) -> Any:
         archive = zipfile.ZipFile(source)
         names = [name for name in archive.namelist() if not name.endswith("/")]
         if len(names) != 1:
-            raise pa.ArrowInvalid(f"the zip file must hold one file, and it holds {len(names)}")
+            raise ContentError(
+                f"the zip file must hold one file, and it holds {len(names)}",
+                'If the file is right, read it by a function of your own: write `format=Reader("module:function")`',
+            )
         return _Unzipped(archive.open(names[0]))
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, ValueError, EOFError) as error:
-        if isinstance(error, pa.ArrowInvalid):
+        if isinstance(error, ContentError):
             raise
-        raise pa.ArrowInvalid(f"it can't be read as a zip file: {error}") from error
+        raise ContentError(f"it can't be read as a zip file: {error}", "Correct `compression`") from error
 
 
 class Kept(io.RawIOBase):

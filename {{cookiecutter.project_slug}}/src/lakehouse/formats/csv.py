@@ -244,8 +244,8 @@ def names_in(declared: Csv, source: Any) -> list[str]:
     """The names of the columns; nothing after them is read.
 
     Raises:
-        pa.ArrowInvalid: there is no such line, or it is not written as declared.
-        OSError: it can't be decompressed.
+        ContentError: there is no such line, or it is not written as declared.
+        pa.ArrowInvalid, OSError: it can't be decompressed.
     """
     return _names_and_lines(declared, source)[0]
 
@@ -268,11 +268,14 @@ def _names_and_lines(declared: Csv, source: Any) -> tuple[list[str], int]:
         )
         names = next(lines, [])
     except csv.Error as error:
-        raise pa.ArrowInvalid(f"its line of column names can't be read: {error}") from error
+        raise ContentError(
+            f"its line of column names, line {declared.junk_rows + 1}, can't be read: {error}",
+            "Correct `delimiter`, `quote` or `junk_rows`",
+        ) from error
     if not names:
-        raise pa.ArrowInvalid(
-            f"it has no line of column names: line {declared.junk_rows + 1} is blank. If the names stand further down, "
-            "declare junk_rows with the number of lines above them"
+        raise ContentError(
+            f"it has no line of column names: line {declared.junk_rows + 1} is blank, or the file ends before it",
+            "If the names stand in another line, declare `junk_rows` with the number of lines above them",
         )
     if no_text := next((name for name in names if REPLACED in name), None):
         raise ContentError(

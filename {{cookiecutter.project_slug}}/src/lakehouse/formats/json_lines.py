@@ -283,7 +283,10 @@ def _list(value: Any, name: str, place: str) -> list[str | None] | None:
         return None
     if value.__class__ is not list:
         kind = "an object" if isinstance(value, dict) else "a single value"
-        raise ContentError(f"the column {name!r} has {kind} in {place}; expected a list, such as [1, 2], or null")
+        raise ContentError(
+            f"the column {name!r} has {kind} in {place}; expected a list, such as [1, 2], or null",
+            "If it is no list, correct the column's type",
+        )
     return [_text(one, name, place) for one in value]
 
 

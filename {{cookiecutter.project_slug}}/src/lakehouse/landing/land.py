@@ -87,7 +87,7 @@ def land(
                 raise
     except OSError as error:
         raise LandingError(
-            f"{file.name} can't be copied to {landing.staging}: {error.strerror or error}. Nothing was landed. "
+            f"{file.name} can't be copied to {landing.staging}: {error.strerror or error}. Nothing of it was landed. "
             "See that you may write there and that the disk has room, then run the same command again."
         ) from error
 
@@ -214,14 +214,14 @@ def _carried(version: Version, copy: Path) -> Version:
             landed = from_json(content.read(), str(found))
     except (LandingError, OSError) as error:
         raise SourceError(
-            f"The record {record}, which says where {found.name} came from, can't be read. Nothing was landed. Restore "
-            "the record, or remove it to accept the file as it is."
+            f"The record {record}, which says where {found.name} came from, can't be read. Nothing of it was landed. "
+            "Restore the record, or remove it to accept the file as it is."
         ) from error
     if landed.sha256 != sha256_of(copy):
         raise SourceError(
             f"{found} was changed after it was landed there: its SHA-256 is not {landed.sha256[:12]}…, which its "
-            f"record {record.name} has. Nothing was landed. Restore the file, or remove the record to accept the file "
-            "as it is."
+            f"record {record.name} has. Nothing of it was landed. Restore the file, or remove the record to accept "
+            "the file as it is."
         )
     return Version(landed.origin, landed.etag, landed.last_modified)
 

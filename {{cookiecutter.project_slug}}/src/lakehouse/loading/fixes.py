@@ -11,8 +11,8 @@ def fix(dataset: Dataset) -> str:
     """What to do where a file's rows are wrong."""
     if dataset.source:
         return (
-            "Nothing was loaded. Correct the rows in the database, or CAST the column in the `sql` of the declaration, "
-            "and read the rows again with --refresh."
+            f"Nothing was loaded. Correct the rows in the database. Or {dataset.source.casting} in "
+            f"{declaration_of(dataset)}. Then read the rows again with --refresh."
         )
     if dataset.bundled:
         return "Nothing was loaded. Correct that file in the source folder, and load all of them again with --refresh."
@@ -25,7 +25,10 @@ def fix(dataset: Dataset) -> str:
 def fix_or_declare(dataset: Dataset, change: str) -> str:
     """What to do where a file or its declaration may be wrong. `change` says what to do in the declaration."""
     if dataset.source:
-        others = "If not, correct the column in the database or in `sql`, and read the rows again with --refresh."
+        others = (
+            f"If not, correct the column in the database, or {dataset.source.casting}. Then read the rows again with "
+            "--refresh."
+        )
     elif dataset.bundled:
         others = "If the file is wrong, correct it in the source folder, and load all of them again with --refresh."
     else:

@@ -56,7 +56,7 @@ def guess_table(name: str, database: str, table: str) -> Guess:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="sample-", dir=folder, ignore_cleanup_errors=True) as scratch:
         sample = Path(scratch) / file
-        found = QuerySource(empty, query).sample(sample, ROWS)
+        found = QuerySource(empty, query, nothing="No dataset was made.").sample(sample, ROWS)
         try:
             return _Table(name, sample, query, found).guess(())
         except RefusedError as error:

@@ -68,7 +68,7 @@ def reading(path: AnyPath) -> Iterator[None]:
         yield
     except OSError as error:
         raise SourceError(
-            f"{error.filename or path} can't be read: {error.strerror or error}. Nothing was landed. See that it "
+            f"{error.filename or path} can't be read: {error.strerror or error}. Nothing of it was landed. See that it "
             "exists, that it is no broken link, and that you may read it; or set TLC_SOURCE to another folder."
         ) from error
 
@@ -114,7 +114,7 @@ def _entry(path: AnyPath, size: int) -> zipfile.ZipInfo:
         path.name.encode()
     except UnicodeEncodeError as error:
         raise SourceError(
-            f"The file {str(path)!a} has a name that is no text in UTF-8. Nothing was landed. Rename it."
+            f"The file {str(path)!a} has a name that is no text in UTF-8. Nothing of it was landed. Rename it."
         ) from error
     return entry(path.name, size)
 
@@ -128,8 +128,8 @@ def _state(path: AnyPath) -> _State:
 
 def _changed(path: AnyPath) -> ChangedError:
     return ChangedError(
-        f"{path} changed while it was copied. Nothing was landed. Wait until it is written completely, then run the "
-        "same command again."
+        f"{path} changed while it was copied. Nothing of it was landed. Wait until it is written completely, then run "
+        "the same command again."
     )
 
 

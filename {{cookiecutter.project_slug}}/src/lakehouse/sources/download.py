@@ -24,18 +24,20 @@ from lakehouse.sources.patience import Patience
 
 NOT_THERE = frozenset({403, 404, 410})  # the TLC's storage answers 403 for a file that does not exist
 ASK_LATER = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 522, 524})
+TOO_MANY = httpx.codes.TOO_MANY_REQUESTS
 # What httpx takes from the environment.
 _ENVIRONMENT = frozenset({"ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"})
 WORTH = 1 << 20  # bytes that make an attempt worth while, even if it was cut
 
 
 class _AgainError(Exception):
-    """This attempt failed in a way that another may not."""
+    """This attempt failed in a way that another may not. `busy`: the server says that it can't answer just now."""
 
-    def __init__(self, cause: str, *, wait: float | None = None, connected: bool = True) -> None:
+    def __init__(self, cause: str, *, wait: float | None = None, connected: bool = True, busy: bool = False) -> None:
         super().__init__(cause)
         self.wait = wait
         self.connected = connected
+        self.busy = busy
 
 
 @dataclass
@@ -78,16 +80,20 @@ class Download:
                 "which it is made from."
             ) from error
         except _AgainError as error:
+            tries = retrying.statistics["attempt_number"]
+            what_next = "Check the network and the setting TLC_SOURCE, then run the same command again."
+            if error.busy:
+                what_next = "It may be overloaded: try again later. If it goes on, check the setting TLC_SOURCE."
             raise UnreachableError(
-                f"{self.words} could not be downloaded from {self.url}: {error}. Nothing was landed. "
-                "Check the network and the setting TLC_SOURCE, then run the same command again"
-                f"{' (it goes on where this download stopped)' if self._part.exists() else ''}. "
+                f"{self.words} could not be downloaded from {self.url}: {error}"
+                f"{f' (the last of {tries} attempts)' if tries > 1 else ''}. Nothing of it was landed. {what_next}"
+                f"{' The next command goes on where this download stopped.' if self._part.exists() else ''} "
                 "Or set TLC_SOURCE to a folder that holds the file."
             ) from error
         except OSError as error:
             raise LandingError(
-                f"{self.name} can't be written to {self.target.parent}: {error.strerror or error}. Nothing was landed. "
-                "See that you may write there and that the disk has room, then run the same command again."
+                f"{self.name} can't be written to {self.target.parent}: {error.strerror or error}. Nothing of it was "
+                "landed. See that you may write there and that the disk has room, then run the same command again."
             ) from error
 
     def _stop(self, state: RetryCallState) -> bool:
@@ -150,28 +156,30 @@ class Download:
         status = response.status_code
         if status in NOT_THERE:
             raise NotPublishedError(
-                f"{self.words} is not published at {self.url} (yet): the server answers {status}. Nothing was landed. "
-                "The TLC publishes a month about two months after its end. Check the month and the setting TLC_SOURCE."
+                f"{self.words} is not published at {self.url} (yet): the server answers {status}. Nothing of it was "
+                "landed. The TLC publishes a month about two months after its end. Check the month, and the setting "
+                "TLC_SOURCE."
             )
         if status == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
             self._forget()
             raise _AgainError("the server's file ends before the place where an earlier download stopped")
         if status in ASK_LATER:
-            raise _AgainError(f"the server answers {status} {response.reason_phrase}", wait=retry_after(response))
+            said = f"the server answers {status} {response.reason_phrase}"
+            raise _AgainError(said, wait=retry_after(response), busy=status == TOO_MANY or response.is_server_error)
         if status not in (httpx.codes.OK, httpx.codes.PARTIAL_CONTENT):
             raise SourceError(
                 f"{self.words} could not be downloaded from {self.url}: the server answers {status} "
-                f"{response.reason_phrase}. Nothing was landed. Check the setting TLC_SOURCE."
+                f"{response.reason_phrase}. Nothing of it was landed. Check the setting TLC_SOURCE."
             )
         if response.headers.get("content-type", "").startswith(("text/html", "application/xhtml")):
             raise UnreachableError(
-                f"{self.url} gave a web page instead of the file {self.name}. Nothing was landed. Check the setting "
-                "TLC_SOURCE, and whether a proxy or a login page answers in the server's place."
+                f"{self.url} gave a web page instead of the file {self.name}. Nothing of it was landed. Check the "
+                "setting TLC_SOURCE, and whether a proxy or a login page answers in the server's place."
             )
         if response.headers.get("content-encoding", "identity") != "identity":
             raise SourceError(
                 f"The server sends {self.url} compressed ({response.headers['content-encoding']}), though it was asked "
-                "not to. Nothing was landed. Set TLC_SOURCE to a server that sends files without compressing them."
+                "not to. Nothing of it was landed. Set TLC_SOURCE to a server that sends files as they are."
             )
 
     def _receive(self, response: httpx.Response, marks: tuple[str, str], have: int) -> int | None:

@@ -34,7 +34,11 @@ PIPE_BYTES = 1 << 20
 
 
 class UnfitError(Exception):
-    """A value that can't be written exactly; the text names its column."""
+    """A value that can't be written exactly; `column` is its name, and None where nothing tells it."""
+
+    def __init__(self, said: str, column: str | None) -> None:
+        super().__init__(said)
+        self.column = column
 
 
 @dataclass(frozen=True)
@@ -180,16 +184,16 @@ def _parsed(source: Any, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
                     columns[i] = pa.array([None if v is None else bytes.fromhex(v[2:]) for v in values], pa.binary())
                 yield pa.RecordBatch.from_arrays(columns, schema=schema)
     except pa.ArrowInvalid as error:
-        raise UnfitError(_named(str(error).splitlines()[0], schema)) from None
+        raise _unfit(str(error).splitlines()[0], schema) from None
 
 
-def _named(said: str, schema: pa.Schema) -> str:
+def _unfit(said: str, schema: pa.Schema) -> UnfitError:
     """Arrow's message, with the name of the column in place of its number."""
     found = re.search(r"In CSV column #(\d+): (?:Row #(\d+): )?(?:CSV conversion error to )?(.*)", said)
     if not found:
-        return said
+        return UnfitError(said, None)
     field = schema.field(int(found[1]))
-    return f"the column {field.name!r} has a value that is no {field.type} ({found[3]})"
+    return UnfitError(f"the column {field.name!r} has a value that is no {field.type} ({found[3]})", field.name)
 
 
 # Every other database: rows in Python. Their drivers don't agree on what a type is, so a column is text or bytes.
@@ -239,7 +243,8 @@ def _array(name: str, values: Sequence[Any], kind: pa.DataType, start: int) -> p
         position = next(i for i, value in enumerate(values) if type(value) in unfit)
         raise UnfitError(
             f"the column {name!r} has a value of Python's type {type(values[position]).__name__} in row "
-            f"{start + position} (counted from 0), which has no exact form as {kind}"
+            f"{start + position} (counted from 0), which has no exact form as {kind}",
+            name,
         )
     if types <= {str} or pa.types.is_binary(kind):
         return pa.array(values, kind)

@@ -278,8 +278,8 @@ class _Reading(io.RawIOBase):
             except ClientError as error:
                 if code_of(error) in _REPLACED:
                     raise ChangedError(
-                        f"{self._path} was replaced or removed while it was copied. Nothing was landed. Run the same "
-                        "command again."
+                        f"{self._path} was replaced or removed while it was copied. Nothing of it was landed. Run the "
+                        "same command again."
                     ) from error
                 raise
             except BotoCoreError:

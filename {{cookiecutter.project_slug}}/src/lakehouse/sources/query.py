@@ -21,6 +21,7 @@ from sqlalchemy.pool import NullPool
 
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.model import Column, Dataset, normalised
+from lakehouse.datasets.registry import declaration_of
 from lakehouse.datasets.sources import CursorValue, Query, Since
 from lakehouse.errors import SettingsError, SourceError, UnreachableError
 from lakehouse.progress import Progress
@@ -74,11 +75,15 @@ class TableOfDatabase:
 
 @dataclass(frozen=True)
 class QuerySource:
-    """The database that a declaration names. `since` is where the rows begin; all rows if None."""
+    """The database that a declaration names. `since` is where the rows begin; all rows if None.
+
+    `nothing` is what a message says of the command that failed: that it has changed nothing.
+    """
 
     dataset: Dataset
     query: Query
     since: Since | None = None
+    nothing: str = "Nothing was landed."
 
     def fetch(
         self,
@@ -97,9 +102,10 @@ class QuerySource:
                 with self._reading(connection):
                     extract(connection, statement, fields, target, progress, binary=binary)
             except UnfitError as error:
-                raise SourceError(
-                    f"{self._name}: {error}. Nothing was landed. CAST the column in the `sql` of its declaration."
-                ) from None
+                what_next = "Correct the rows in the database, then run the same command again"
+                if error.column is not None:
+                    what_next = f"In the declaration, {self.query.casting}"
+                raise SourceError(f"{self._name}: {error}. {self.nothing} {what_next}.") from None
         origin = f"{self.query.origin}, {self.since}" if self.since else self.query.origin
         return Version(origin, since=self.since)
 
@@ -139,7 +145,7 @@ class QuerySource:
                     extract(connection, statement, fields, target, None, binary=binary)
                 except UnfitError as error:
                     raise SourceError(
-                        f"{self._name}: {error}. Nothing was written. Declare the dataset in a file of datasets/ "
+                        f"{self._name}: {error}. {self.nothing} Declare the dataset in a file of datasets/ "
                         "yourself, with a query that casts it: docs/your-own-dataset.md, 'A table of a database'."
                     ) from None
         return TableOfDatabase(columns, tuple(key), pq.read_metadata(target).num_rows)
@@ -159,7 +165,7 @@ class QuerySource:
         except SQLAlchemyError as error:
             raise UnreachableError(
                 f"{self.dataset.name}: the database of {self.query.database} could not be asked: "
-                f"{_first_line(error, url)}. Nothing was landed. Check that the server runs, and user, password and "
+                f"{_first_line(error, url)}. {self.nothing} Check that the server runs, and user, password and "
                 f"address in {self.query.database}. Then run the same command again."
             ) from None
         with connection:
@@ -181,22 +187,24 @@ class QuerySource:
         text = variable(name)
         if not text:
             raise SettingsError(
-                f"{name} is not set, and {self.dataset.name} reads its rows from the database that it names. Nothing "
-                f"was landed. Write the address into .env: {name}=postgresql+psycopg2://USER:PASSWORD@HOST:5432/DATABASE"
+                f"{name} is not set, and {self.dataset.name} reads its rows from the database that it names. "
+                f"{self.nothing} Write the address into .env: {name}=postgresql+psycopg2://USER:PASSWORD@HOST:5432/DATABASE"
             )
         try:
             url = sa.make_url(text)
         except (ArgumentError, ValueError):  # what they say may have the password in it
             raise SettingsError(
-                f"{name}, the database of {self.dataset.name}, is no address of a database. Nothing was landed. Write "
+                f"{name}, the database of {self.dataset.name}, is no address of a database. {self.nothing} Write "
                 "it as postgresql+psycopg2://USER:PASSWORD@HOST:5432/DATABASE or sqlite:////PATH/OF/FILE, with "
                 "%40 for @ and %2F for / in a password."
             ) from None
         file = url.database or ""
         if url.get_backend_name() == "sqlite" and not file.startswith("file:") and not Path(file).is_file():
+            wrong = "is a folder" if Path(file).is_dir() else "does not exist"
+            names = f"names the SQLite file {Path(file).absolute()}, which {wrong}" if file else "names no SQLite file"
             raise SourceError(
-                f"{self.dataset.name}: {name} names the SQLite file {Path(file).absolute()}, which does not exist. "
-                f"Nothing was landed. Correct {name} in .env or the environment: sqlite:////PATH/OF/FILE."
+                f"{self.dataset.name}: {name} {names}. {self.nothing} Correct {name} in .env or the environment: "
+                "sqlite:////PATH/OF/FILE."
             )
         return url
 
@@ -207,20 +215,20 @@ class QuerySource:
         except NoSuchModuleError:
             raise SettingsError(
                 f"{self.query.database}, the database of {self.dataset.name}, begins with {url.drivername!r}, which "
-                "SQLAlchemy does not know. Nothing was landed. Correct it (postgresql+psycopg2, sqlite, "
-                "mysql+pymysql, …), or install the dialect: add its package to pyproject.toml, then run `make lock` "
-                "and `make install`."
+                f"SQLAlchemy does not know. {self.nothing} Correct the address in .env or the environment, for example "
+                "postgresql+psycopg2://USER:PASSWORD@HOST:5432/DATABASE. Or add the package of this database to "
+                "pyproject.toml, then run `make lock` and `make install`."
             ) from None
         except ModuleNotFoundError as error:
             raise SettingsError(
                 f"{self.query.database}, the database of {self.dataset.name}, needs the driver {error.name!r}, which "
-                "is not installed. Nothing was landed. Add its package to pyproject.toml, then run `make lock` and "
+                f"is not installed. {self.nothing} Add its package to pyproject.toml, then run `make lock` and "
                 "`make install`."
             ) from None
         except ImportError as error:
             raise SettingsError(
                 f"{self.query.database}, the database of {self.dataset.name}: its driver can't be loaded ({error}). "
-                "Nothing was landed. Install what it lacks, then run the same command again."
+                f"{self.nothing} Install what it lacks, then run the same command again."
             ) from None
 
     @contextmanager
@@ -232,7 +240,7 @@ class QuerySource:
         except (SQLAlchemyError, driver.Error) as error:
             lost = isinstance(error, DBAPIError) and error.connection_invalidated
             raise (UnreachableError if lost else SourceError)(
-                f"{self._name} could not be read: {_first_line(error, connection.engine.url)}. Nothing was landed. "
+                f"{self._name} could not be read: {_first_line(error, connection.engine.url)}. {self.nothing} "
                 "Correct the declaration or the rights of the user, or run the same command again if the connection "
                 "was lost."
             ) from None
@@ -252,14 +260,14 @@ class QuerySource:
         names = [field.name for field in fields]
         if twice := [name for name in names if names.count(name) > 1]:
             raise SourceError(
-                f"{self._name} gives two columns the name {twice[0]!r}. Nothing was landed. Rename one in `sql`: "
-                f"`AS other_name`."
+                f"{self._name} gives two columns the name {twice[0]!r}. {self.nothing} Rename one in `sql`: "
+                "`AS other_name`."
             )
         for column in self.dataset.columns:
             if self._column(column.name, names) is None:
                 raise SourceError(
                     f"{self._name} has no column {column.published_name(None)!r}, which is declared. It has: "
-                    f"{', '.join(names)}. Nothing was landed. Correct the declaration or its `sql`."
+                    f"{', '.join(names)}. {self.nothing} Correct {declaration_of(self.dataset)}."
                 )
         self._check_cursor(connection, fields)
         return fields
@@ -273,8 +281,8 @@ class QuerySource:
         declared = self._declared(self.query.cursor)
         if code not in (POSTGRES_NUMBERS if declared.kind in ("long", "decimal") else POSTGRES_TIMES):
             raise SourceError(
-                f"{self._name} has the cursor {name!r}, which is of another type there than {declared.type}. Nothing "
-                f"was landed. CAST it in the `sql` of its declaration."
+                f"{self._name} has the cursor {name!r}, which is of another type there than {declared.type}. "
+                f"{self.nothing} In the declaration, {self.query.casting}."
             )
 
     def _declared(self, name: str) -> Column:

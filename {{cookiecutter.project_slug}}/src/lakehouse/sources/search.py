@@ -63,11 +63,11 @@ def find(folder: AnyPath, wanted: DatasetFile) -> AnyPath:
     if seen.folders:
         return _one_of([_only_part(found, wanted) for found in seen.folders], wanted)
     if seen.unread:
-        raise SourceError(_unread(f"{wanted.label} was not found", folder, seen.unread))
+        raise SourceError(_unread(f"{wanted.label} was not found", folder, seen.unread, wanted.label))
     raise NotPublishedError(
         f"{wanted.label} is not in the source folder {folder.absolute()}: no file {wanted.name} is there or in a "
-        f"subfolder. Nothing was landed.{_instead(seen.similar, wanted.name)} Put the file there, or set TLC_SOURCE to "
-        "another folder or to the publisher's address."
+        f"subfolder. Nothing of {wanted.label} was landed.{_instead(seen.similar, wanted.name)} Put the file there, or "
+        "set TLC_SOURCE to another folder or to the publisher's address."
     )
 
 
@@ -85,24 +85,31 @@ def find_all(folder: AnyPath, wanted: DatasetFile) -> list[AnyPath]:
     pattern = dataset_named(wanted.dataset).pattern(wanted.part)
     seen = _look(folder, wanted)
     if seen.unread:
-        raise SourceError(_unread(f"{pattern} may be in more folders than were read", folder, seen.unread))
-    for path in (*seen.folders, *(path for path in seen.members if path.exists() and not path.is_file())):
+        what = f"{pattern} may be in more folders than were read"
+        raise SourceError(_unread(what, folder, seen.unread, wanted.label))
+    for path in seen.folders:
         raise SourceError(
-            f"{path} is no file, and {pattern} must be files. Nothing was landed. Rename it, or put its files in its "
-            "place."
+            f"{path} is a folder, but its name matches {pattern}, which is for files. Nothing of {wanted.label} was "
+            f"landed. Rename the folder. Files in it are taken only if their own names match {pattern}."
         )
+    for path in seen.members:
+        if path.exists() and not path.is_file():
+            raise SourceError(
+                f"{path} is no regular file. Nothing of {wanted.label} was landed. Move it out of the source folder."
+            )
     bundles = [*seen.exact, *seen.near]
     if bundles and seen.members:
         raise SourceError(
             f"{folder.absolute()} may have rows of {wanted.label} twice: in {bundles[0]}, which has all its files in "
-            f"one, and in {named(seen.members)}. Nothing was landed. Move the single files to another folder. Or move "
-            "the file with all of them, if no single file is missing. Then run the same command again."
+            f"one, and in {named(seen.members)}. Nothing of {wanted.label} was landed. Move the single files to "
+            "another folder. Or move the file with all of them, if no single file is missing. Then run the same "
+            "command again."
         )
     if not seen.members and not bundles:
         raise NotPublishedError(
             f"{wanted.label} is not in the source folder {folder.absolute()}: no file {pattern} is there or in a "
-            f"subfolder. Nothing was landed.{_instead(seen.similar, pattern)} Put the files there, or set TLC_SOURCE "
-            "to another folder."
+            f"subfolder. Nothing of {wanted.label} was landed.{_instead(seen.similar, pattern)} Put the files there, "
+            "or set TLC_SOURCE to another folder."
         )
     downloads: dict[str, list[AnyPath]] = {}
     for path in sorted(seen.members, key=lambda path: (len(path.name), str(path))):
@@ -145,11 +152,11 @@ def listing(folder: AnyPath) -> tuple[dict[DatasetFile, list[AnyPath]], list[OSE
     return found, unread
 
 
-def _unread(what: str, folder: AnyPath, unread: list[OSError]) -> str:
+def _unread(what: str, folder: AnyPath, unread: list[OSError], label: str) -> str:
     where = ", ".join(f"{error.filename} ({error.strerror})" for error in unread[:NAMES_SHOWN])
     return (
-        f"{what} in {folder.absolute()}: these folders in it can't be read: {where}. Nothing was landed. Let the user "
-        "that runs this command read them, or set TLC_SOURCE to another folder."
+        f"{what} in {folder.absolute()}: these folders in it can't be read: {where}. Nothing of {label} was "
+        "landed. Let the user that runs this command read them, or set TLC_SOURCE to another folder."
     )
 
 
@@ -237,8 +244,8 @@ def _only_part(folder: AnyPath, wanted: DatasetFile) -> AnyPath:
         return parts[0]
     what = f"{len(parts)} part files ({named(parts)})" if parts else f"no {suffix} file"
     raise SourceError(
-        f"{folder} is a folder with {what}, and {wanted.label} must be one file. Nothing was landed. Write it as one "
-        f"file (in Spark: `coalesce(1)`), or put the published file {wanted.name} in the folder's place."
+        f"{folder} is a folder with {what}, and {wanted.label} must be one file. Nothing of {wanted.label} was landed. "
+        f"Write it as one file (in Spark: `coalesce(1)`), or put the file {wanted.name} in the folder's place."
     )
 
 
@@ -248,12 +255,20 @@ def _one_of(found: list[AnyPath], wanted: DatasetFile) -> AnyPath:
     Raises:
         SourceError: two of them differ.
     """
+    dataset = dataset_named(wanted.dataset)
     for other in found[1:]:
-        if not _same_bytes(found[0], other):
+        if _same_bytes(found[0], other):
+            continue
+        if dataset.bundled:
             raise SourceError(
-                f"{wanted.label} is in the source folder twice, and the two files differ: {found[0]}, {other}. "
-                "Nothing was landed. Remove one of them."
+                f"Two files of {wanted.label} have one name, and they differ: {found[0]}, {other}. Nothing of "
+                f"{wanted.label} was landed. If one is outdated, move it out of the source folder. If both are needed, "
+                f"rename one; the name must still match {dataset.pattern(wanted.part)}."
             )
+        raise SourceError(
+            f"{wanted.label} is in the source folder twice, and the two files differ: {found[0]}, {other}. Nothing of "
+            f"{wanted.label} was landed. Move the wrong one out of the source folder, then run the same command again."
+        )
     return found[0]
 
 

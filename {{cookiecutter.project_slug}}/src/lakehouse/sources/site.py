@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
@@ -13,8 +14,8 @@ from urllib.request import url2pathname
 import pyarrow as pa
 
 from lakehouse.datasets.file import DatasetFile
-from lakehouse.datasets.formats import Excel, JsonLines, Parquet
-from lakehouse.datasets.model import normalised
+from lakehouse.datasets.formats import Csv, Excel, Format, JsonLines, Parquet
+from lakehouse.datasets.model import Column, normalised
 from lakehouse.datasets.registry import dataset_named, declaration_of
 from lakehouse.datasets.sources import Since
 from lakehouse.errors import SourceError
@@ -117,8 +118,8 @@ class SiteSource:
         if dataset_named(wanted.dataset).bundled:
             raise SourceError(
                 f"{wanted.label} is all files {dataset_named(wanted.dataset).pattern(wanted.part)}, and a site such as "
-                f"{self.base} can't list its files. Nothing was landed. Set TLC_SOURCE to a folder or bucket that "
-                "holds the files."
+                f"{self.base} can't list its files. Nothing of {wanted.label} was landed. Set TLC_SOURCE to a folder "
+                "or bucket that holds the files."
             )
         from lakehouse.sources.download import Download  # noqa: PLC0415 - its client of the web is slow to import
 
@@ -182,7 +183,7 @@ def check(file: Path, wanted: DatasetFile, origin: str) -> None:
             found = members(source)
         except (OSError, pa.ArrowException) as error:
             raise SourceError(
-                f"{origin} is not {what}: {error}. Nothing was landed. Check the setting TLC_SOURCE."
+                f"{origin} is not {what}: {error}. Nothing of {wanted.label} was landed. Check the setting TLC_SOURCE."
             ) from error
         for member in found:
             with member.open() as content:
@@ -198,44 +199,65 @@ def _check(content: Any, wanted: DatasetFile, origin: str, what: str) -> None:
     tail = content.read()
     content.seek(0)
     page = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<"
+    nothing = f"Nothing of {wanted.label} was landed."
     dataset = dataset_named(wanted.dataset)
     if not isinstance(dataset.format, Parquet):
         # A line of JSON may lack what others have.
         of_json = isinstance(dataset.format, JsonLines)
         required = [column for column in dataset.columns if column.required_in(wanted.part) and not of_json]
-        names = [name for column in required[:1] or dataset.columns for name in column.published_names(wanted.part)]
+        asked = required[:1] or dataset.columns
+        names = {normalised(name) for column in asked for name in column.published_names(wanted.part)}
         bad = dataset.rejected_table is not None
+        declaration = declaration_of(dataset)
         try:
             found = names_at_the_head(dataset.format, content, with_bad_rows=bad)
         except ContentError as error:
             declare = error.declare or "If the file is right, correct `format`"
             raise SourceError(
-                f"{origin}: {error}. Nothing was landed. {declare} in {declaration_of(dataset)}. If the file is wrong, "
-                "put the right one there, and run the same command again."
+                f"{origin}: {error}. {nothing} {declare} in {declaration}. If the file is wrong, put the right one "
+                "there, or check the setting TLC_SOURCE."
             ) from error
-        except (OSError, pa.ArrowException):
-            found = []
-        if not {normalised(name) for name in found} & {normalised(name) for name in names}:
-            begins = f"begins with {head[:40]!r}, not with a line that names the column {names[0]}"
-            wrong = "`format`"
-            if isinstance(dataset.format, Excel):  # its first bytes are those of any zip file
-                shown = shorten(", ".join(map(repr, found)) or "none", MOST_SHOWN, placeholder=" …")
-                begins = f"has in row {dataset.format.header_row} the names {shown}, and not the column {names[0]}"
-                wrong = "`header_row`, `sheet`"
+        except (OSError, pa.ArrowException) as error:
+            said = (str(error) or type(error).__name__).splitlines()[0][:200]
             raise SourceError(
-                f"{origin} {begins}. Nothing was landed. If it is the right file, correct {wrong} or the names of the "
-                f"columns in {declaration_of(dataset)}. If it is another one, check the setting TLC_SOURCE."
+                f"{origin} can't be read as {dataset.format.title.removesuffix(' file')}: {said}. {nothing} If it is "
+                f"the right file, correct `format` in {declaration}. If not, put the right one there, or check the "
+                "setting TLC_SOURCE."
+            ) from error
+        if names.isdisjoint(map(normalised, found)):
+            wrong = "`header_row`, `sheet`" if isinstance(dataset.format, Excel) else "`format`"
+            raise SourceError(
+                f"{origin} has {_lacking(asked, wanted)}. {_found(dataset.format, found, head)}. {nothing} If it is "
+                f"the right file, correct {wrong} or the names of the columns in {declaration}. If not, put the right "
+                "one there, or check the setting TLC_SOURCE."
             )
         return
     if head[:4] != PARQUET:
         what = "a web page" if page else "no parquet file"
         raise SourceError(
-            f"{origin} is {what}: its {size:,} bytes begin with {head[:24]!r}. Nothing was landed. Check the setting "
+            f"{origin} is {what}: its {size:,} bytes begin with {head[:24]!r}. {nothing} Check the setting "
             "TLC_SOURCE, and whether a proxy or a login page answers in the server's place."
         )
     footer = int.from_bytes(tail[:4], "little")
     if size < 12 or tail[4:] != PARQUET or footer > size - 12:
         raise SourceError(
-            f"{origin} is cut short: its {size:,} bytes begin as a parquet file and do not end as one. Nothing was "
-            "landed. Run the same command again; if TLC_SOURCE is a folder, first put a whole copy of the file there."
+            f"{origin} is cut short: its {size:,} bytes begin as a parquet file and do not end as one. {nothing} "
+            "Run the same command again; if TLC_SOURCE is a folder, first put a whole copy of the file there."
         )
+
+
+def _lacking(asked: Sequence[Column], wanted: DatasetFile) -> str:
+    """The column that a file must have; where it may lack any of them, all, of which it has none."""
+    names = [column.published_name(wanted.part) for column in asked]
+    if len(names) == 1:
+        return f"no column {names[0]}"
+    return f"none of the columns {shorten(', '.join(names), MOST_SHOWN, placeholder=' …')}"
+
+
+def _found(declared: Format, names: Sequence[str], head: bytes) -> str:
+    """The names that a file has in place of those that are declared, and its first bytes if they are text."""
+    shown = shorten(", ".join(map(repr, names)) or "none", MOST_SHOWN, placeholder=" …")
+    if isinstance(declared, Excel):
+        return f"Its names, in row {declared.header_row}, are: {shown}"
+    is_text = isinstance(declared, Csv | JsonLines) and not declared.compression
+    return f"Its names are: {shown}{f'; it begins with {head[:40]!r}' if is_text else ''}"
