@@ -23,6 +23,7 @@ from tenacity import (
 from tests.integration.lake import GREEN, Lake
 from tests.integration.stack import within
 from tests.loads import at_once
+from tests.marks import takes_minutes
 
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
@@ -239,6 +240,7 @@ def test_a_merge_that_loses_is_retried_whole(lake: Lake) -> None:
 
 
 @pytest.mark.slow
+@takes_minutes  # on `embedded` each time, in test_transform.py
 def test_a_build_during_which_raw_moved_says_so(lake: Lake) -> None:
     lake.load("zones", None)
     lake.load("green", "2023-01", 300)

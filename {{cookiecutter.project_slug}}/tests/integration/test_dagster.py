@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 from tests.integration.lake import Lake
 from tests.integration.stack import within
+from tests.marks import takes_minutes
 from tests.unit.dagster_project import Project
 
 from lakehouse.datasets.months import Month
@@ -49,6 +50,7 @@ def test_the_full_job_for_two_months(lake: Lake, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@takes_minutes  # without Dagster each time, in test_faults.py
 def test_a_build_that_loses_trino_is_made_again_when_trino_is_back(lake: Lake, tmp_path: Path) -> None:
     lake.load("zones", None)
     lake.load("green", "2023-01", 2000)

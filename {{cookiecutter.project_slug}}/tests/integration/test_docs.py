@@ -10,18 +10,10 @@ from tests.marks import takes_minutes
 from tests.pages import PAGES, five_questions
 from tests.unit.dagster_project import Project
 
-EVERY_RUN = {"iceberg.md"}
-
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "page",
-    [
-        pytest.param(page, marks=() if page in EVERY_RUN else takes_minutes)
-        for page in PAGES
-        if page != "README.md"  # below
-    ],
-)
+@takes_minutes
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "README.md"])  # below
 def test_every_command_of_the_page_runs_on_the_services_too(lake: Lake, tmp_path: Path, page: str) -> None:
     PAGES[page](Project(tmp_path, lake.stack.environment | {"LAKEHOUSE_FIRST_MONTH": "2024-01"}))
 

@@ -12,6 +12,7 @@ import pytest
 from tests import lake as embedded
 from tests.dbt.raw import made_up_rows, put_month, put_zones, remove_month, silver_row
 from tests.integration.lake import GREEN, Lake
+from tests.marks import takes_minutes
 from tests.marts import MARTS
 
 from lakehouse.datasets.file import DatasetFile
@@ -84,6 +85,7 @@ def test_every_row_of_silver_and_gold_is_the_same_on_both_targets(lake: Lake, sm
     assert_same(small, lake)
 
 
+@takes_minutes
 def test_real_months_of_different_eras_are_the_same_on_both_targets(
     lake: Lake, small: embedded.Lake, tlc_data: Path
 ) -> None:
@@ -189,6 +191,7 @@ def test_on_trino_a_mart_is_replaced_in_one_snapshot_and_its_refs_stay(lake: Lak
     assert lake.value(trips, as_of="audited") == 60
 
 
+@takes_minutes
 def test_dbt_trinos_default_would_lose_a_marts_history(
     lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

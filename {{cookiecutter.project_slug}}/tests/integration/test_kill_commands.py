@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from tests.integration.lake import GREEN, Lake
 from tests.kills import Kills, gold
+from tests.marks import takes_minutes
 from tests.marts import MARTS
 
 from lakehouse.errors import QueryError
@@ -102,6 +103,7 @@ def test_a_killed_build_leaves_whole_tables_and_the_next_is_right(states: Lake) 
         assert gold(rows(states)) == wholes[new]
 
 
+@takes_minutes  # a killed build runs each time
 def test_a_killed_publish_shows_one_publication_and_the_next_is_right(states: Lake) -> None:
     publish, wholes = killing(states, "publish"), []
     for version in (0, 1):

@@ -9,8 +9,8 @@ from tests.marks import takes_minutes
 from tests.pages import PAGES
 from tests.unit.dagster_project import Project
 
-# A newcomer's pages. `iceberg.md` runs on the services every time, and every night all of them run on both.
-EVERY_RUN = {"README.md", "your-own-dataset.md", "your-own-data.md"}
+# A newcomer's pages. Every night all pages run, on `embedded` and on the services.
+EVERY_RUN = {"README.md", "iceberg.md", "your-own-dataset.md", "your-own-data.md"}
 
 
 @pytest.mark.slow
