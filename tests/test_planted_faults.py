@@ -149,8 +149,8 @@ FAULTS = (
         REFS,
         (
             (
-                '        raise QueryError(\n            f"{name} already has {tag_name!r}',
-                '        str(\n            f"{name} already has {tag_name!r}',
+                '        raise QueryError(\n            f"{name} already has a {taken',
+                '        str(\n            f"{name} already has a {taken',
             ),
         ),
         "test_refs.py::test_a_tag_does_not_move",

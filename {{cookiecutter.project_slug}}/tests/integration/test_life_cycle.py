@@ -63,7 +63,7 @@ def test_a_tag_does_not_move_and_can_be_rolled_back_to(lake: Lake) -> None:
     one, two = loads(lake, 2)
     tag(lake.catalog, GREEN, "audited", one)
 
-    with pytest.raises(QueryError, match="already has 'audited'"):
+    with pytest.raises(QueryError, match="already has a tag 'audited'"):
         tag(lake.catalog, GREEN, "audited", two)
 
     assert rollback(lake.catalog, GREEN, parse_as_of("audited")) == one

@@ -244,7 +244,7 @@ def test_a_tag_that_finds_no_room_is_one_message(lake: Lake, shell: Shell) -> No
 
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("error: ")
-    assert "The tables are as they were" in done.stderr
+    assert "What this command had finished before stays. Its last change was made whole or not at all." in done.stderr
     assert shell.json("history", "raw.green_trips")[0]["refs"] == ["main"]
 
 

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitStateUnknownException, ServerError, ValidationException
 from requests import RequestException
 from tests.lake import Lake
 
+import lakehouse
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.errors import CommitError, RefusedError, UnconfirmedError
 from lakehouse.filesystem import sha256_of
@@ -96,6 +98,22 @@ def test_a_load_again_is_made_once_a_run_also_if_its_answer_is_lost(
 
     assert (repeated.action, repeated.rows, another.action) == ("unchanged", 500, "loaded")
     assert [row.total_rows for row in lake.history(TABLE)] == [500, 500, 500]
+
+
+def test_a_write_that_is_not_confirmed_is_looked_at_before_it_is_repeated(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A repeated write of a frame does not look first: it would replace what others wrote since."""
+    lakehouse.write("features.numbers", pa.table({"n": [1]}))
+
+    with monkeypatch.context() as faulty:
+        faulty.setattr(SqlCatalog, "commit_table", lost_once(SqlCatalog.commit_table, arrives=True))
+        faulty.setattr(commits, "reloaded", _away)
+        with pytest.raises(UnconfirmedError, match=r"`lakehouse history features\.numbers` before you write") as caught:
+            lakehouse.write("features.numbers", pa.table({"n": [2]}))
+
+    assert "looks first" not in str(caught.value)
+    assert lake.rows("select n from features.numbers") == [{"n": 2}]
 
 
 def _away(*_arguments: object) -> None:

@@ -246,9 +246,35 @@ def test_a_table_without_partitions_takes_none(lake: Lake) -> None:
     lakehouse.write(TABLE, pa.table(ROWS))
 
     with pytest.raises(
-        RefusedError, match="is partitioned by nothing, but the partition that was given is one of month"
+        RefusedError, match=r"no partitions\. The given partition names month\. Write all its rows without a partition"
     ):
         lakehouse.write(TABLE, pa.table(ROWS), partition=JANUARY)
+
+
+def test_a_partition_names_the_columns_that_the_table_has(lake: Lake) -> None:
+    lakehouse.write(TABLE, pa.table(ROWS), partition=JANUARY)
+
+    with pytest.raises(
+        RefusedError, match=r"partitioned by month\. The given partition names day\. .* ALL rows of the"
+    ):
+        lakehouse.write(TABLE, pa.table(ROWS), partition={"day": Day(2024, 1, 5)})
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pd.DataFrame({"kind": ["a", 1]}),
+        pd.DataFrame([[1, 2]], columns=["id", "id"]),
+        pd.DataFrame({"id": [2**70]}),
+        pd.DataFrame({"id": [1]}, index=pd.Index([1], name="id")),
+    ],
+    ids=["several types", "two of one name", "a large number", "an index of that name"],
+)
+def test_a_frame_of_pandas_that_is_no_arrow_table_is_refused(lake: Lake, frame: Any) -> None:
+    with pytest.raises(RefusedError, match=r"DataFrame can't be made an Arrow table: .*\. Nothing was written\. If"):
+        lakehouse.write(TABLE, frame)
+
+    assert TABLE not in lake.engine.tables()
 
 
 @pytest.mark.parametrize(

@@ -13,17 +13,20 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from pyiceberg.schema import Schema
 from pyiceberg.table.update import SetLocationUpdate
+from pyiceberg.types import NestedField, StringType
 from tests.lake import Lake
 
 from lakehouse.cli.doctor import examine
-from lakehouse.errors import BoundaryError, LakehouseError
+from lakehouse.errors import BoundaryError, LakehouseError, QueryError
 from lakehouse.history import adopt as adopting
 from lakehouse.history.adopt import adopt
 from lakehouse.history.history import history, loaded
 from lakehouse.history.maintenance import maintain
 from lakehouse.iceberg.files import referenced
 from lakehouse.iceberg.identity import FILE, ID, NAMESPACE, PLACE, beside_files, in_catalog
+from lakehouse.iceberg.publication import write_manifest
 from lakehouse.iceberg.refs import rollback, tag
 from lakehouse.iceberg.tables import ensure_raw_tables
 from lakehouse.settings import Settings
@@ -198,7 +201,9 @@ def test_a_catalog_that_is_gone_is_no_new_lakehouse(lake: Lake) -> None:
     lake.settings.catalog_file.unlink()
 
     for way in EVERY_WAY_IN.values():
-        with pytest.raises(BoundaryError, match=r"is incomplete: .*catalog.db` names no table.*Restore"):
+        with pytest.raises(
+            BoundaryError, match=r"is incomplete: .*names no table.*the newer `catalog.db`, put it back"
+        ):
             way(lake)
 
 
@@ -213,6 +218,20 @@ def test_a_lakehouse_begins_again_from_what_is_landed(lake: Lake) -> None:
     assert lake.rows(f"select count(*) as n from {TABLE}") == [{"n": 250}]
 
 
+def test_a_publication_whose_tables_are_gone_keeps_no_other_query_out(lake: Lake) -> None:
+    """As after a new beginning that left `published.json`: a build asks the engine before it makes the tables."""
+    filled(lake)
+    lake.catalog.create_table("gold.dim_zones", Schema(NestedField(1, "zone", StringType())))
+    write_manifest(lake.settings, json.dumps({"snapshots": {"gold.dim_zones": 1, "gold.fct_gone": 2}}))
+
+    assert lake.rows("select 1 as n") == [{"n": 1}]
+    assert {"table_name": "dim_zones"} in lake.rows("select table_name from information_schema.tables")
+    with pytest.raises(QueryError, match=r"gold\.dim_zones has no snapshot 1"):
+        lake.rows("select * from published.dim_zones")
+    with pytest.raises(QueryError, match=r"There is no table gold\.fct_gone"):
+        lake.rows("select * from published.fct_gone")
+
+
 def test_a_catalog_older_than_its_files_is_refused(lake: Lake) -> None:
     filled(lake)
     old = lake.settings.catalog_file.read_bytes()
@@ -223,7 +242,7 @@ def test_a_catalog_older_than_its_files_is_refused(lake: Lake) -> None:
 
     for way in (EVERY_WAY_IN["load"], EVERY_WAY_IN["maintain"], EVERY_WAY_IN["tag"]):
         with pytest.raises(
-            BoundaryError, match=r"catalog.db` in .* is older than the files of the table raw.green_trips"
+            BoundaryError, match=r"is older than the files of the table raw.green_trips.* `lakehouse restore FOLDER`: "
         ):
             way(lake)
 

@@ -192,9 +192,7 @@ def test_what_cannot_be_asked_is_said_without_a_password(monkeypatch: pytest.Mon
     with pytest.raises(SourceError, match="no such table: absent"):
         guessed("absent")
     monkeypatch.delenv("RENTALS_URL")
-    with pytest.raises(
-        LakehouseError, match=r"RENTALS_URL is not set, .* No dataset was made\. Write the address"
-    ):
+    with pytest.raises(LakehouseError, match=r"RENTALS_URL is not set, .* No dataset was made\. Write the address"):
         guessed()
 
     assert "secret" not in str(refused.value)

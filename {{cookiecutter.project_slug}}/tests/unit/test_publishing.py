@@ -15,6 +15,11 @@ from tests.lake import Lake
 from tests.unit.servers import Quiet, serving
 
 from lakehouse.datasets.file import DatasetFile
+from lakehouse.datasets.formats import Csv
+from lakehouse.datasets.model import Column, Dataset
+from lakehouse.datasets.months import Month
+from lakehouse.datasets.parts import Monthly
+from lakehouse.datasets.registry import DATASETS
 from lakehouse.errors import CommitError, QueryError, TransformError
 from lakehouse.history import publish as publishing
 from lakehouse.history.publish import Publication, publish
@@ -184,10 +189,32 @@ def test_empty_marts_are_never_published(built: Lake, monkeypatch: pytest.Monkey
     built.load("green", "2024-02", built.generate("green", "2024-02", 300))
     built.catalog.load_table("gold.fct_monthly_quality").delete()
 
-    with pytest.raises(TransformError, match=r"counts 0 trips of green 2024-01, but its raw table has 400 rows"):
+    with pytest.raises(TransformError, match=r"counts 0 trips of green 2024-01, but the raw table has 400 rows"):
         publishing._refuse_miscounted(built.engine)
 
     assert built.rows(COUNT.format("published")) == before
+
+
+@pytest.mark.slow
+def test_gold_need_not_count_months_that_are_no_trips(built: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    sales = Dataset(
+        name="sales",
+        title="Sales",
+        table="raw.sales",
+        files="sales_{month}.csv",
+        parts=Monthly(Month(2024, 1)),
+        columns=(Column("price", "double"),),
+        format=Csv(),
+    )
+    monkeypatch.setitem(DATASETS, "sales", sales)
+    file = DatasetFile("sales", Month(2024, 1))
+    (built.scratch / file.name).write_text("price\n1.5\n", encoding="utf-8")
+    built.landing.put(file, built.scratch / file.name, "test")
+    load(built.catalog, built.landing, file)
+
+    published = publish(built.settings)
+
+    assert "raw.sales" in published.snapshots
 
 
 @pytest.mark.slow

@@ -51,8 +51,11 @@ def test_a_tag_does_not_move(lake: Lake, versions: list[int]) -> None:
     tag(lake.catalog, TABLE, "audited", first)
 
     assert tag(lake.catalog, TABLE, "audited", first) == first
-    with pytest.raises(QueryError, match=f"already has 'audited', for snapshot {first}"):
+    with pytest.raises(QueryError, match=f"already has a tag 'audited', at snapshot {first}. Nothing was tagged"):
         tag(lake.catalog, TABLE, "audited", second)
+    lake.table(TABLE).manage_snapshots().create_branch(second, "theirs").commit()
+    with pytest.raises(QueryError, match=f"already has a branch 'theirs', at snapshot {second}"):
+        tag(lake.catalog, TABLE, "theirs", first)
 
     assert lake.table(TABLE).metadata.refs["audited"].snapshot_id == first
 

@@ -18,6 +18,7 @@ from lakehouse.datasets.months import Month
 from lakehouse.datasets.parts import Monthly
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.dbt_environment import dbt_environment
+from lakehouse.defs.dbt.manifest import manifest
 from lakehouse.errors import TransformError
 from lakehouse.iceberg.tables import ensure_raw_tables
 from lakehouse.settings import Settings
@@ -186,6 +187,17 @@ def test_dbt_that_does_not_come_to_results_is_quoted(lake: Lake, monkeypatch: py
 
     with pytest.raises(TransformError, match=r"dbt stopped before it built anything.*:\n(.|\n)*dbt"):
         build(lake.settings)
+
+
+def test_a_parse_that_fails_names_the_project_and_what_dbt_says(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAKEHOUSE_PROJECT_DIR", str(tmp_path))
+
+    with pytest.raises(TransformError, match=r"can't read its project in .*/dbt\. No model was built\.") as caught:
+        manifest(lake.settings)
+
+    assert len(str(caught.value).splitlines()) > 1
 
 
 def test_progress_is_told_for_each_model_and_test_only() -> None:

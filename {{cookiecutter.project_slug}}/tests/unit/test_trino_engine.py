@@ -43,7 +43,7 @@ def test_a_statement_is_sent_until_it_is_taken_and_then_never_again(tmp_path: Pa
     with serving(Busy) as url:
         engine = TrinoEngine(Settings(LAKEHOUSE_TARGET="trino", LAKEHOUSE_HOME=tmp_path, TRINO_URL=url))
 
-        with pytest.raises(ServiceError, match=f"Trino at {url} did not run the statement, it answered"):
+        with pytest.raises(ServiceError, match=f"Trino at {url} answered .* was sent may have taken effect, or not"):
             engine.query(statement)
 
         engine.close()

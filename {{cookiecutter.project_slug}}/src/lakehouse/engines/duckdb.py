@@ -283,10 +283,19 @@ class DuckDBEngine:
     def _register_published(
         self, connection: duckdb.DuckDBPyConnection, catalog: Catalog, only: Sequence[str] | None
     ) -> None:
-        """The views of schema `published`: gold as of the last publication, all tables of the same one."""
+        """The views of schema `published`: gold as of the last publication, all tables of the same one.
+
+        A view whose table or snapshot is gone is an error of the queries that name it, and of no others: a build that
+        makes the table again asks too.
+        """
         for view, (name, snapshot_id) in published_tables(self._settings).items():
-            if only is None or view in only:
+            if only is not None and view not in only:
+                continue
+            try:
                 register_table(connection, view, _load(catalog, name), snapshot_id)
+            except QueryError:
+                if only is not None:
+                    raise
 
     def _refuse_unknown(self, catalog: Catalog, read: Sequence[str]) -> None:
         """Refuse a table that does not exist. DuckDB would say that its schema does not, as only what is read is here.

@@ -260,8 +260,9 @@ class TrinoEngine:
                     "Correct TRINO_USER and TRINO_PASSWORD."
                 ) from error
             raise ServiceError(
-                f"Trino at {way_to(self.url)} did not run the statement, it answered {error}. Look at its log "
-                "(`docker compose logs trino` for the project's own stack), then run the same command again."
+                f"Trino at {way_to(self.url)} answered {error}. A statement that was sent may have taken effect, or "
+                "not. Look at the log of Trino, or of a proxy before it (`docker compose logs trino` for the project's "
+                "own stack). Then run the same command again."
             ) from error
         except (exceptions.Error, requests.RequestException) as error:
             raise ServiceError(

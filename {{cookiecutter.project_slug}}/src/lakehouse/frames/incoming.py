@@ -54,7 +54,7 @@ def incoming(data: Any, scratch: Path) -> Iterator[Incoming]:
     pandas and Polars are not imported: a value of theirs can only be given where they are.
 
     Raises:
-        RefusedError: the value is of no kind that can be written, or pandas' columns are of no one type.
+        RefusedError: the value is of no kind that can be written, or pandas' columns can't be Arrow's.
     """
     pandas, polars = sys.modules.get("pandas"), sys.modules.get("polars")
     if polars and isinstance(data, polars.LazyFrame):
@@ -78,13 +78,14 @@ def incoming(data: Any, scratch: Path) -> Iterator[Incoming]:
 
 def _from_pandas(frame: Any) -> pa.Table:
     """Columns as pandas has them. An index with a name is a column too; one without is only a number of each row."""
-    if any(name is not None for name in frame.index.names):
-        frame = frame.reset_index()
     try:
+        if any(name is not None for name in frame.index.names):
+            frame = frame.reset_index()
         return pa.Table.from_pandas(frame, preserve_index=False)
-    except (pa.ArrowException, TypeError, ValueError) as error:
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         said = ": ".join(str(word) for word in error.args)
         raise RefusedError(
-            f"A column of the pandas DataFrame has values of several types, or of one that Arrow lacks ({said}). "
-            "Convert the column with `astype`. Nothing was written."
+            f"The pandas DataFrame can't be made an Arrow table: {said}. Nothing was written. If a column has values "
+            "of several types, or numbers that are too large, convert it with `astype`. If two columns, or a column "
+            "and the index, have one name, rename one."
         ) from error

@@ -153,9 +153,8 @@ class _Write:
         self.columns = partition_columns(found) if found else list(cells[0]) if cells else []
         if cells and set(self.columns) != set(cells[0]):
             raise RefusedError(
-                f"{name} was not written: the table is partitioned by {', '.join(self.columns) or 'nothing'}, but the "
-                f"partition that was given is one of {', '.join(cells[0])}. Give a partition of the table, or none: "
-                "then the whole table is replaced."
+                f"{name} was not written. {self._partitions()} The given partition names {', '.join(cells[0])}. "
+                f"{self._other_partition()}"
             )
         self.wanted = self._wanted()
 
@@ -195,7 +194,26 @@ class _Write:
             predicate=rows_of(self.cells) if self.cells else AlwaysTrue(),
             summary=words,
             is_held=_is_never_held,
+            if_unconfirmed=(
+                f"Look at `lakehouse history {self.name}` before you write again: a repeat replaces what others have "
+                "written since."
+            ),
             prepare=self._change_columns if self.found else None,
+        )
+
+    def _partitions(self) -> str:
+        """Which partitions the table has."""
+        if not self.columns:
+            return "The table has no partitions."
+        return f"The table is partitioned by {', '.join(self.columns)}."
+
+    def _other_partition(self) -> str:
+        """What to do about a partition that is none of the table's."""
+        if not self.columns:
+            return "Write all its rows without a partition, or write to a new table."
+        return (
+            "Name exactly the table's columns; in Dagster, correct `partition_expr`. Without a partition, ALL rows of "
+            "the table are replaced."
         )
 
     def _wanted(self) -> list[NestedField]:

@@ -159,6 +159,7 @@ def _refuse_miscounted(engine: Engine) -> None:
     raw = {
         (dataset.name, month.first_day): month.rows
         for dataset in monthly()
+        if dataset.is_trips
         for month in engine.part_files(dataset.table)
         if month.rows
     }
@@ -166,9 +167,10 @@ def _refuse_miscounted(engine: Engine) -> None:
         rows, trips = raw.get((name, month), 0), gold.get((name, month), 0)
         if rows != trips:
             raise TransformError(
-                f"gold.fct_monthly_quality counts {trips:,} trips of {name} {month:%Y-%m}, but its raw table has "
-                f"{rows:,} rows. Nothing was published. If a load is running, wait until it ends. Run `lakehouse "
-                "build --full-refresh`, then `lakehouse publish` again."
+                f"gold.fct_monthly_quality counts {trips:,} trips of {name} {month:%Y-%m}, but the raw table has "
+                f"{rows:,} rows of that month. Nothing was published. If a load is running, wait until it ends. Then "
+                "run `lakehouse build --full-refresh --select +fct_monthly_quality`, and publish again. If the numbers "
+                f"still differ, a model leaves rows out, or `services` in dbt_project.yml lacks {name}."
             )
 
 

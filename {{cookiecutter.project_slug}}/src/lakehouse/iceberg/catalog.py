@@ -14,7 +14,6 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.rest import RestCatalog
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import (
-    CommitStateUnknownException,
     NamespaceAlreadyExistsError,
     RESTError,
     ValidationError,
@@ -227,6 +226,10 @@ def settings_of(catalog: Catalog) -> Settings:
     return catalog.settings
 
 
+# A command may commit to several tables, and a lost connection may hide that the last commit was made.
+_STATE = "What this command had finished before stays. Its last change was made whole or not at all."
+
+
 @contextmanager
 def service_errors(catalog: Catalog) -> Iterator[None]:
     """Catalog and store that fail underneath, as errors of ours that name them."""
@@ -239,15 +242,12 @@ def service_errors(catalog: Catalog) -> Iterator[None]:
     except (RequestException, RESTError) as error:
         uri = str(catalog.properties.get("uri"))
         what_next = "Check that it is running (`lakehouse doctor`), then run the same command again."
-        state = "The tables are as they were."
-        if isinstance(error, ReadTimeout | CommitStateUnknownException):
-            state = "What it was asked to change may be changed, or not."
         if s3_refuses(str(error)):
             what_next = refused_user("catalog")
         elif isinstance(error, ReadTimeout):
             what_next = CATALOG_WAITS
         raise ServiceError(
-            f"The Iceberg REST catalog at {way_to(uri)} failed ({type(error).__name__}: {error}). {state} {what_next}"
+            f"The Iceberg REST catalog at {way_to(uri)} failed ({type(error).__name__}: {error}). {_STATE} {what_next}"
         ) from error
     except OSError as error:
         if "AWS Error" not in str(error):
@@ -259,8 +259,7 @@ def service_errors(catalog: Catalog) -> Iterator[None]:
         if s3_refuses(str(error)):
             what_next = refused_user("loader")
         raise ServiceError(
-            f"The object store at {catalog.properties.get('s3.endpoint')} failed ({error}). The tables are as they "
-            f"were. {what_next}"
+            f"The object store at {catalog.properties.get('s3.endpoint')} failed ({error}). {_STATE} {what_next}"
         ) from error
 
 
@@ -273,14 +272,14 @@ def _home_errors(home: Path, kinds: tuple[type[Exception], ...] = (DBAPIError, *
         raise BoundaryError(
             f"The lakehouse in {home} is incomplete: a file of a table is missing ({error}). The rows of this "
             "table are as they were.",
-            RESTORE,
+            f"If you have a copy of this file, put it back: nothing is lost. {RESTORE}",
         ) from error
     except kinds as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
         what = "catalog (`catalog.db`)" if isinstance(error, DBAPIError) else "files"
         raise ServiceError(
-            f"The {what} of the lakehouse in {home} can't be used ({type(cause).__name__}: {cause}). The tables are as "
-            f"they were. {_home_fix(home, cause)}"
+            f"The {what} of the lakehouse in {home} can't be used ({type(cause).__name__}: {cause}). {_STATE} "
+            f"{_home_fix(home, cause)}"
         ) from error
 
 
@@ -313,7 +312,10 @@ def _home_fix(home: Path, cause: object) -> str:
         return "Another process has locked the catalog. Run the same command again when that process has ended."
     if number == errno.EIO or "I/O" in words:
         return f"The disk of {home} failed to read or write. Check the disk, then run the same command again."
-    return f"The file is damaged, or is not what its name says. {RESTORE}"
+    return (
+        "The file is damaged, or is not what its name says. If you have a whole copy of it, as new, put it back: "
+        f"nothing is lost. {RESTORE}"
+    )
 
 
 def _rest_properties(settings: Settings) -> dict[str, str]:

@@ -58,6 +58,10 @@ class Replacement:
     is_held: Callable[[Table], bool]
     prepare: Callable[[Transaction], None] | None = None
     paths: frozenset[str] | None = None
+    if_unconfirmed: str = (
+        "Run the same command again: it looks first, and loads nothing twice. Only with `--again` it makes another "
+        "snapshot, of the same rows."
+    )
 
     def files(self, table: Table) -> list[DataFile]:
         """The data files that go."""
@@ -154,8 +158,7 @@ def commit(
     if unanswered:
         raise UnconfirmedError(
             f"The catalog did not confirm that {replacement.what} was committed to {name} ({reason}). The table holds "
-            "either all old rows or all new ones. Run the same command again: it looks first, and loads nothing "
-            "twice. Only with `--again` it makes another snapshot, of the same rows."
+            f"either all old rows or all new ones. {replacement.if_unconfirmed}"
         ) from reason
     for file in files:
         remove(table.io, file.file_path)

@@ -36,11 +36,15 @@ FIRST_LOADS = 2.0  # seconds in which first loads at once agree on an identity
 ADOPT = "Run `lakehouse adopt` once: it makes this folder a whole lakehouse of its own."
 # What to do where there is no backup; for messages of a home.
 BEGIN_AGAIN = (
-    "Or begin again: move `catalog.db` and `warehouse` out of the lakehouse's folder, run `lakehouse load` for each "
-    "dataset with its months or days, then `lakehouse build`. The history, the tags and the tables that were written "
-    "from data frames are lost then."
+    "Or begin again: move `catalog.db`, `warehouse` and `published.json` out of the lakehouse's folder. Run `lakehouse "
+    "load` for each dataset with its months or days, then `lakehouse build`. The history, the tags and the tables that "
+    "were written from data frames are lost then."
 )
-RESTORE = f"Restore `catalog.db` and the folder `warehouse` together, from one backup. {BEGIN_AGAIN}"
+RESTORE = (
+    "Or move LAKEHOUSE_HOME away and run `lakehouse restore FOLDER`: what is newer than the backup in FOLDER is lost. "
+    f"{BEGIN_AGAIN}"
+)
+_NEWER_CATALOG = f"If you still have the newer `catalog.db`, put it back: nothing is lost. {RESTORE}"
 _VERSION = re.compile(r"(\d+)-[0-9a-f-]{36}\.metadata\.json")
 
 
@@ -164,7 +168,7 @@ def check_home(settings: Settings, locations: dict[str, str]) -> None:
         raise BoundaryError(
             f"The lakehouse in {home} is incomplete: {left} holds files of a table, but `catalog.db` names no table. "
             "Nothing was read or changed.",
-            RESTORE,
+            _NEWER_CATALOG,
         )
 
 
@@ -286,7 +290,7 @@ def check_not_behind(settings: Settings, table: Table, newest: tuple[int, Path] 
         raise BoundaryError(
             f"`catalog.db` in {settings.home} is older than the files of the table {'.'.join(table.name())}: it names "
             f"the metadata file {known[0]}, but the newer {newest[1].name} exists. This table was not changed.",
-            RESTORE,
+            _NEWER_CATALOG,
         )
 
 

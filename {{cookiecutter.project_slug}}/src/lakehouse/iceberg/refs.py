@@ -167,7 +167,8 @@ def tag(catalog: Catalog, name: str, tag_name: str, version: AsOf | int | str | 
         if taken.snapshot_id == target:
             return target
         raise QueryError(
-            f"{name} already has {tag_name!r}, for snapshot {taken.snapshot_id}; it stays there. Choose another name."
+            f"{name} already has a {taken.snapshot_ref_type.value} {tag_name!r}, at snapshot {taken.snapshot_id}. "
+            "Nothing was tagged. Choose another name."
         )
     change = table.manage_snapshots().create_tag(target, tag_name)
     _commit(catalog, name, change.commit, lambda found: tag_name in found.metadata.refs)

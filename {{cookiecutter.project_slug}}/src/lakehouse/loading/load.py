@@ -79,7 +79,7 @@ def load(
         RefusedError: the file can't be loaded as it is, or its bytes are not those recorded at landing.
         CommitError: the catalog or store did not take it, or did not answer. If it did not answer, the table holds the
             old rows or the new ones, whole, and the message says so.
-        ServiceError: the catalog or store does not answer. The table is as it was.
+        ServiceError: the catalog or store does not answer. The last change was made whole or not at all.
     """
     with service_errors(catalog):
         return _load(

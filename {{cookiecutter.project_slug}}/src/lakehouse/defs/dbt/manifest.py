@@ -65,8 +65,11 @@ def _parse(settings: Settings, path: Path) -> dict[str, Any]:
         )
         made = Path(scratch, "manifest.json")
         if done.returncode or not made.exists():
-            said = (done.stdout + done.stderr).strip()
-            raise TransformError(f"dbt can't read the models in {dbt}. Correct what it names, and start again.\n{said}")
+            said = (done.stdout + done.stderr).strip() or f"dbt ended with code {done.returncode} and said nothing."
+            raise TransformError(
+                f"dbt can't read its project in {dbt}. No model was built. Correct what dbt says below; then start the "
+                f"same command or Dagster run again.\n{said}"
+            )
         Path(scratch, PARTIAL_PARSE).replace(path.with_suffix(_PARSED))
         made.replace(path)
         found = _read(path)
