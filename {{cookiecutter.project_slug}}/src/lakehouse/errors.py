@@ -57,7 +57,7 @@ class CommitError(LakehouseError):
 
 
 class UnconfirmedError(CommitError):
-    """The answer to a commit was lost. The same load, run again, looks first whether it was made."""
+    """The answer to a commit was lost. A load, run again, looks first whether it was made; a frame's write does not."""
 
 
 class QueryError(LakehouseError):

@@ -345,8 +345,9 @@ def _run(
                 raise lost
     if not run_results.exists():
         raise TransformError(
-            "dbt stopped before it built anything. The tables are as they were. "
-            "Correct what dbt reports, and build again:\n" + "\n".join((errors or said)[-_LINES_SHOWN:])
+            f"dbt ended with code {process.returncode} and left no results. Each table holds all that its model made, "
+            "or is as it was. Correct what dbt reports, and build again:\n"
+            + "\n".join((errors or said)[-_LINES_SHOWN:])
         )
     found: list[dict[str, Any]] = json.loads(run_results.read_text(encoding="utf-8"))["results"]
     manifest: dict[str, Any] = json.loads((target_path / "manifest.json").read_text(encoding="utf-8"))

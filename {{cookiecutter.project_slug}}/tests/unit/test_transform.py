@@ -185,7 +185,7 @@ def test_dbt_that_does_not_come_to_results_is_quoted(lake: Lake, monkeypatch: py
     ensure_raw_tables(lake.catalog)
     monkeypatch.setenv("LAKEHOUSE_PROJECT_DIR", str(lake.scratch))  # where there is no dbt project
 
-    with pytest.raises(TransformError, match=r"dbt stopped before it built anything.*:\n(.|\n)*dbt"):
+    with pytest.raises(TransformError, match=r"dbt ended with code 2 and left no results\. Each table .*:\n(.|\n)*dbt"):
         build(lake.settings)
 
 

@@ -144,8 +144,8 @@ def _could_be_published(file: DatasetFile, reason: Exception) -> None:
     if not first.first_day <= file.part.first_day <= newest.first_day:
         raise NotPublishedError(
             f"{reason} And {file.label} can't be generated: {dataset_named(file.dataset).title} "
-            f"are published from {first} to {newest}, as far as is known. Nothing was landed. Choose other months, "
-            'such as `make demo MONTHS="2024-01 2024-02"`.'
+            f"are published from {first} to {newest}, as far as is known. Nothing of it was landed. Choose other "
+            'months, such as `make demo MONTHS="2024-01 2024-02"`.'
         )
 
 

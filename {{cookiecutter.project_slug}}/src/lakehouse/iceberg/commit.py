@@ -50,6 +50,7 @@ class Replacement:
         is_held: whether a state of the table holds the new rows already.
         prepare: what else the commit changes, before the rows: the table's columns.
         paths: which of the data files with such rows go; all of them if None.
+        if_unconfirmed: what the error says next if nobody knows whether the commit was made.
     """
 
     what: str
@@ -109,8 +110,9 @@ def commit(
 
     A lost answer within `LOOK_SECONDS` of the first one means another attempt; one after that ends the commit. With the
     time that a client waits to connect and to read (catalog.py), a catalog that is away is an error within a minute.
-    Nobody may know then whether the commit was made, and the error says so. The same command, run again, looks first.
-    The staged files are left, because a late commit may still need them; `lakehouse maintain` removes them if none did.
+    Nobody may know then whether the commit was made, and the error says so, and what to do. The same load, run again,
+    looks first. The staged files are left, because a late commit may still need them; `lakehouse maintain` removes them
+    if none did.
 
     `check` is asked of each state that a commit is prepared on, also of one that PyIceberg takes to rebase. If others
     commit between the check and ours, the catalog refuses ours, and `check` is asked again.

@@ -24,7 +24,7 @@ from lakehouse.sources.patience import Patience
 
 NOT_THERE = frozenset({403, 404, 410})  # the TLC's storage answers 403 for a file that does not exist
 ASK_LATER = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 522, 524})
-TOO_MANY = httpx.codes.TOO_MANY_REQUESTS
+OVERLOADED = "It may be overloaded: try again later. If it goes on, check the setting TLC_SOURCE."
 # What httpx takes from the environment.
 _ENVIRONMENT = frozenset({"ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"})
 WORTH = 1 << 20  # bytes that make an attempt worth while, even if it was cut
@@ -83,7 +83,7 @@ class Download:
             tries = retrying.statistics["attempt_number"]
             what_next = "Check the network and the setting TLC_SOURCE, then run the same command again."
             if error.busy:
-                what_next = "It may be overloaded: try again later. If it goes on, check the setting TLC_SOURCE."
+                what_next = OVERLOADED
             raise UnreachableError(
                 f"{self.words} could not be downloaded from {self.url}: {error}"
                 f"{f' (the last of {tries} attempts)' if tries > 1 else ''}. Nothing of it was landed. {what_next}"
@@ -165,7 +165,7 @@ class Download:
             raise _AgainError("the server's file ends before the place where an earlier download stopped")
         if status in ASK_LATER:
             said = f"the server answers {status} {response.reason_phrase}"
-            raise _AgainError(said, wait=retry_after(response), busy=status == TOO_MANY or response.is_server_error)
+            raise _AgainError(said, wait=retry_after(response), busy=is_busy(status))
         if status not in (httpx.codes.OK, httpx.codes.PARTIAL_CONTENT):
             raise SourceError(
                 f"{self.words} could not be downloaded from {self.url}: the server answers {status} "
@@ -286,6 +286,11 @@ def _ends_at(response: httpx.Response, have: int) -> bool:
         response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE
         and response.headers.get("content-range", "") == f"bytes */{have}"
     )
+
+
+def is_busy(status: int) -> bool:
+    """Whether an answer says that the server can't give one just now: 429 or 5xx."""
+    return status == httpx.codes.TOO_MANY_REQUESTS or status >= httpx.codes.INTERNAL_SERVER_ERROR
 
 
 def retry_after(response: httpx.Response) -> float | None:

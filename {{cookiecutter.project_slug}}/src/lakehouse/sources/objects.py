@@ -116,7 +116,7 @@ class ObjectPath:
             SourceError: it is no object.
         """
         if self.facts is None:
-            raise SourceError(f"{self} is no file in the bucket. Nothing was landed. Run the same command again.")
+            raise SourceError(f"{self} is no file in the bucket. Nothing of it was landed. Run the same command again.")
         return self.facts
 
     def open(self, mode: str = "rb") -> io.BufferedReader:  # noqa: ARG002 - nothing is written to a source

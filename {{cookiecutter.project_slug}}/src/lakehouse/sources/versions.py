@@ -16,7 +16,15 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.errors import SourceError, UnreachableError
-from lakehouse.sources.download import ASK_LATER, NOT_THERE, marks_of, open_client, retry_after
+from lakehouse.sources.download import (
+    ASK_LATER,
+    NOT_THERE,
+    OVERLOADED,
+    is_busy,
+    marks_of,
+    open_client,
+    retry_after,
+)
 from lakehouse.sources.patience import PATIENCE, Patience
 from lakehouse.sources.watch import look
 
@@ -85,11 +93,12 @@ def version_of(etag: str, last_modified: str, sha256: str) -> str:
 
 
 class _LaterError(Exception):
-    """This attempt failed in a way that another may not."""
+    """This attempt failed in a way that another may not. `busy`: the server says that it can't answer just now."""
 
-    def __init__(self, cause: str, wait: float = 0.0) -> None:
+    def __init__(self, cause: str, wait: float = 0.0, *, busy: bool = False) -> None:
         super().__init__(cause)
         self.wait = wait
+        self.busy = busy
 
 
 def _ask(client: httpx.Client, url: str, file: DatasetFile, known: str, patience: Patience) -> str | None:
@@ -108,9 +117,9 @@ def _ask(client: httpx.Client, url: str, file: DatasetFile, known: str, patience
     try:
         return retrying(_answer, client, url, file, known)
     except (_LaterError, httpx.InvalidURL) as error:
-        raise UnreachableError(
-            f"{url} could not be asked for {file.label}: {error}. Check the network and the setting TLC_SOURCE."
-        ) from error
+        busy = isinstance(error, _LaterError) and error.busy
+        what_next = OVERLOADED if busy else "Check the network and the setting TLC_SOURCE."
+        raise UnreachableError(f"{url} could not be asked for {file.label}: {error}. {what_next}") from error
 
 
 def _answer(client: httpx.Client, url: str, file: DatasetFile, known: str) -> str | None:
@@ -127,7 +136,9 @@ def _answer(client: httpx.Client, url: str, file: DatasetFile, known: str) -> st
             return None
         if response.status_code in ASK_LATER:
             raise _LaterError(
-                f"the server answers {response.status_code} {response.reason_phrase}", retry_after(response) or 0.0
+                f"the server answers {response.status_code} {response.reason_phrase}",
+                retry_after(response) or 0.0,
+                busy=is_busy(response.status_code),
             )
         if response.status_code != httpx.codes.OK or response.headers.get("content-type", "").startswith("text/html"):
             raise SourceError(
