@@ -29,7 +29,7 @@ from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.formats import Csv, Parquet
 from lakehouse.datasets.model import normalised
 from lakehouse.datasets.registry import DATASETS
-from lakehouse.errors import RefusedError
+from lakehouse.errors import RefusedError, SourceError
 from lakehouse.formats.bundle import entry
 from lakehouse.landing.land import land
 from lakehouse.loading.load import load
@@ -225,7 +225,12 @@ def test_a_changed_file_of_several_is_loaded_exactly_or_refused(
     for _ in range(FILES):
         content = changed(as_csv(ROWS), chance)
         (folder / "odd_b.csv").write_bytes(content)
-        land(lake.landing, str(folder), FILE, refresh=True)
+        try:
+            land(lake.landing, str(folder), FILE, refresh=True)
+        except SourceError as error:  # it does not even begin as such a file
+            assert "odd_b.csv" in str(error)  # noqa: PT017 - one of many
+            loads.refused += 1
+            continue
         found, written = loads.load(), rows_of_csv(content, PLAIN)
         if found is not None:
             assert written is not None
