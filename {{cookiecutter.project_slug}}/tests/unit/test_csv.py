@@ -156,7 +156,9 @@ def test_a_compressed_file_that_is_cut_short_is_refused(
     declare(monkeypatch, Csv(compression="gzip"))
     many = "".join(f"{number},,{number / 7},\n" for number in range(4, 100_000))
 
-    with pytest.raises(RefusedError, match=r"orders.csv can't be read as a CSV file .*Truncated"):
+    with pytest.raises(
+        RefusedError, match=r"orders.csv can't be read as a CSV file .*Truncated.* If it is whole, correct `comp"
+    ):
         loaded(lake, gzip.compress((PLAIN + many).encode())[:-100], tmp_path)
 
     assert lake.history("raw.orders") == []
@@ -188,9 +190,10 @@ def test_a_compressed_file_that_is_cut_short_is_refused(
             PLAIN.encode(),
             r"it can't be read as a zip file: .*\. Nothing .* Correct `compression`",
         ),
+        (Csv(), gzip.compress(PLAIN.encode()), r'begins as a gzip file; .*\. Declare `compression="gzip"` in'),
         (Csv(compression="zip"), zipped(PLAIN, PLAIN), "must hold one file, and it holds 2.* a function of your own"),
     ],
-    ids=["nothing", "a page", "another delimiter", "a quote", "a blank line", "no gzip", "no zip", "two files"],
+    ids=["nothing", "a page", "another delimiter", "a quote", "a blank line", "no gzip", "no zip", "gzip", "two files"],
 )
 def test_what_is_no_such_file_does_not_land(
     lake: Lake, monkeypatch: pytest.MonkeyPatch, declared: Csv, content: bytes, message: str
@@ -212,8 +215,9 @@ def test_what_is_no_such_file_does_not_land(
         (Csv(quote="'"), QUOTES_BEHIND.encode(), "Correct `delimiter`, `quote` or `junk_rows`"),
         (Csv(junk_rows=1), b"\n" + PLAIN.encode(), "If the names stand in another line, declare `junk_rows`"),
         (Csv(), PLAIN.encode(), "Correct `compression`"),
+        (Csv(compression="zip"), zipped(PLAIN), 'Declare `compression="zip"`, or `format=Excel'),
     ],
-    ids=["a quote", "a blank line", "a zip file"],
+    ids=["a quote", "a blank line", "no zip file", "a zip file"],
 )
 def test_a_wrong_declaration_is_no_damage_of_a_landed_file(
     lake: Lake, monkeypatch: pytest.MonkeyPatch, declared: Csv, content: bytes, message: str

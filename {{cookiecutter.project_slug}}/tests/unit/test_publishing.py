@@ -196,6 +196,20 @@ def test_empty_marts_are_never_published(built: Lake, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.slow
+def test_a_new_beginning_beside_an_old_publication_is_built_and_published(built: Lake) -> None:
+    """As the message of an incomplete home says, but `published.json` was left behind."""
+    publish(built.settings)
+    shutil.rmtree(built.settings.warehouse_dir)
+    built.settings.catalog_file.unlink()
+    built.load("green", "2024-01")
+    load(built.catalog, built.landing, DatasetFile("zones"))
+
+    publish(built.settings)
+
+    assert built.rows(COUNT.format("published")) == built.rows(COUNT.format("gold")) != [{"n": None}]
+
+
+@pytest.mark.slow
 def test_gold_need_not_count_months_that_are_no_trips(built: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     sales = Dataset(
         name="sales",

@@ -12,21 +12,39 @@ import pyarrow as pa
 from lakehouse.formats.protocol import ContentError
 
 Compression = Literal["", "gzip", "zip", "zstd"]
+# By the first bytes of a file.
+MARKS: dict[bytes, Literal["gzip", "zip", "zstd"]] = {
+    b"\x1f\x8b": "gzip",
+    b"PK\x03\x04": "zip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+}
 
 
 def decompressed(source: Any, compression: Compression) -> Any:
-    """Open what a file holds, for reading. `source` is an open file, and stays open.
+    """Open what a file holds, for reading. `source` is an open file at its beginning that can seek, and stays open.
 
     Raises:
-        ContentError: it is no zip file, or one that does not hold exactly one file.
+        ContentError: it is compressed and must not be, or is no zip file, or one that does not hold exactly one file.
     """
     match compression:
         case "":
+            head = source.read(4)
+            source.seek(0)
+            if kind := compression_of(head):
+                or_excel = ", or `format=Excel()` for an xlsx file," if kind == "zip" else ""
+                raise ContentError(
+                    f"it begins as a {kind} file; expected plain text", f'Declare `compression="{kind}"`{or_excel}'
+                )
             return source
         case "zip":
             return _unzipped(source)
-        case kind:
-            return pa.CompressedInputStream(pa.PythonFile(Kept(source), "r"), kind)
+        case other:
+            return pa.CompressedInputStream(pa.PythonFile(Kept(source), "r"), other)
+
+
+def compression_of(head: bytes) -> Compression:
+    """How a file is compressed that begins with these bytes."""
+    return next((kind for mark, kind in MARKS.items() if head.startswith(mark)), "")
 
 
 def _unzipped(source: Any) -> Any:

@@ -269,7 +269,8 @@ def _text(value: Any, name: str, place: str) -> str | None:
         case _:
             kind = "an object" if isinstance(value, dict) else "a list"
             raise ContentError(
-                f"the column {name!r} has {kind} in {place}; expected a single value (text, number, true, false, null)"
+                f"the column {name!r} has {kind} in {place}; expected a single value (text, number, true, false, null)",
+                "If it is a list of single values, correct the column's type" if kind == "a list" else "",
             )
 
 

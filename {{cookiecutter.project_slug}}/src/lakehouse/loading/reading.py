@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.parts import Part
-from lakehouse.datasets.registry import dataset_named
+from lakehouse.datasets.registry import dataset_named, declaration_of
 from lakehouse.errors import LandingError, RefusedError
 from lakehouse.filesystem import sha256_of
 from lakehouse.formats.bundle import rows_of
@@ -93,9 +93,13 @@ class Check:
             line = (str(error) or type(error).__name__).splitlines()[0][:200]
             kind = self._dataset.format.title
             article = "an" if kind[0] in "AEIOU" else "a"
+            compressed = getattr(self._dataset.format, "compression", "")
+            declare = (
+                f" If it is whole, correct `compression` in {declaration_of(self._dataset)}." if compressed else ""
+            )
             raise RefusedError(
                 f"The landed file {self.landed.file.name} can't be read as {article} {kind} ({line}). "
-                f"{get_again(self.landed.file)}"
+                f"{get_again(self.landed.file)}{declare}"
             ) from error
 
 

@@ -16,7 +16,7 @@ from contextlib import closing
 from dataclasses import dataclass, fields, replace
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 from openpyxl import load_workbook
@@ -25,7 +25,7 @@ from lakehouse.datasets.formats import Csv, Excel, Format, JsonLines, Parquet
 from lakehouse.datasets.parts import Daily, Monthly, Whole
 from lakehouse.datasets.sources import Query
 from lakehouse.errors import RefusedError
-from lakehouse.formats.compression import decompressed
+from lakehouse.formats.compression import compression_of, decompressed
 from lakehouse.formats.excel import Header, header_of
 from lakehouse.formats.protocol import ContentError
 
@@ -42,11 +42,6 @@ TOTAL = re.compile(
 )
 DELIMITERS = (",", ";", "\t", "|")
 QUOTES = ('"', "'", "")
-_COMPRESSIONS: dict[bytes, Literal["gzip", "zip", "zstd"]] = {
-    b"\x1f\x8b": "gzip",
-    b"PK\x03\x04": "zip",
-    b"\x28\xb5\x2f\xfd": "zstd",
-}
 # What can't be read, by its first bytes.
 _OTHERS = {
     b"\xd0\xcf\x11\xe0": "an old Excel file (.xls)",
@@ -97,7 +92,7 @@ def form_of(path: Path) -> Form:
             raise RefusedError(f"{path} is {what}, which is not read. Save it as CSV or xlsx, and give that file.")
     if head[:2] == b"PK" and _is_workbook(path):
         return _workbook(path)
-    declared = Csv(compression=next((kind for mark, kind in _COMPRESSIONS.items() if head.startswith(mark)), ""))
+    declared = Csv(compression=compression_of(head))
     try:
         return _text(path, declared)
     except (pa.ArrowException, OSError, EOFError) as error:
