@@ -24,6 +24,7 @@ from lakehouse.history import adopt as adopting
 from lakehouse.history.adopt import adopt
 from lakehouse.history.history import history, loaded
 from lakehouse.history.maintenance import maintain
+from lakehouse.iceberg.catalog import SqliteCatalog, open_catalog
 from lakehouse.iceberg.files import referenced
 from lakehouse.iceberg.identity import FILE, ID, NAMESPACE, PLACE, beside_files, in_catalog
 from lakehouse.iceberg.publication import write_manifest
@@ -205,6 +206,25 @@ def test_a_catalog_that_is_gone_is_no_new_lakehouse(lake: Lake) -> None:
             BoundaryError, match=r"is incomplete: .*names no table.*the newer `catalog.db`, put it back"
         ):
             way(lake)
+
+
+def test_the_first_load_of_another_process_is_no_lost_catalog(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends after the catalog was asked for its tables, and before their folders are looked for."""
+    asked: list[dict[str, str]] = []
+    ask = SqliteCatalog.table_files
+
+    def table_files(catalog: SqliteCatalog) -> dict[str, str]:
+        asked.append(ask(catalog))
+        if len(asked) == 1:
+            filled(lake)
+        return asked[0] if len(asked) == 1 else ask(catalog)
+
+    monkeypatch.setattr(SqliteCatalog, "table_files", table_files)
+
+    catalog = open_catalog(lake.settings)
+
+    assert asked[0] == {}
+    assert catalog.table_exists(TABLE)
 
 
 def test_a_lakehouse_begins_again_from_what_is_landed(lake: Lake) -> None:

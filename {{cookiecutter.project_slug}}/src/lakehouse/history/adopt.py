@@ -88,7 +88,7 @@ def _adopt_home(settings: Settings) -> Adopted:
     with service_errors(catalog):
         files = catalog.table_files()
         if not files:
-            check_home(settings, files)
+            check_home(settings, catalog.table_files)
         rewriting = _Rewriting(settings)
         new = {name: rewriting.table(location) for name, location in files.items()}
         if new != files:

@@ -193,7 +193,7 @@ def open_catalog(settings: Settings, *, check: bool = True) -> Catalog:
         with _home_errors(settings.home):
             catalog = open_sqlite(settings)
             if check:
-                check_home(settings, catalog.table_files())
+                check_home(settings, catalog.table_files)
             return catalog
     try:
         return _RestCatalog(settings, **_rest_properties(settings))

@@ -13,7 +13,7 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -136,17 +136,17 @@ def _object(settings: Settings) -> str:
     return f"s3://{settings.s3_bucket}/iceberg/{FILE}"
 
 
-def check_home(settings: Settings, locations: dict[str, str]) -> None:
+def check_home(settings: Settings, table_files: Callable[[], dict[str, str]]) -> None:
     """Refuse a home on `embedded` that was copied, moved or restored in part. Reads names of files, and one small file.
 
     Args:
         settings: of the target `embedded`.
-        locations: the catalog's tables, `schema.table`, each with its metadata file.
+        table_files: asks the catalog for its tables, `schema.table`, each with its metadata file.
 
     Raises:
         BoundaryError: says what this folder is instead, and what to do.
     """
-    home = settings.home
+    home, locations = settings.home, table_files()
     own = _address(settings.warehouse_dir)
     # a path without `warehouse` is no home's: such a table is refused when it is opened
     foreign = {name: path for name, path in locations.items() if not _inside(path, own) and WAREHOUSE in path}
@@ -164,7 +164,10 @@ def check_home(settings: Settings, locations: dict[str, str]) -> None:
             f"({name}: {path}). Nothing was read or changed.",
             ADOPT,
         )
-    if not locations and (left := next(_tables_in(settings.warehouse_dir), None)):
+    if locations:
+        return
+    # The catalog is asked once more: another process may have loaded for the first time since it was.
+    if (left := next(_tables_in(settings.warehouse_dir), None)) and not table_files():
         raise BoundaryError(
             f"The lakehouse in {home} is incomplete: {left} holds files of a table, but `catalog.db` names no table. "
             "Nothing was read or changed.",
