@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import zipfile
 from contextlib import closing
 from dataclasses import replace
 from datetime import date, datetime
@@ -298,6 +299,10 @@ def test_the_declaration_loads_the_sample_exactly(tmp_path: Path, case: str) -> 
         ),
         (b"a,b\n1,\x00\n2,x\n", "has a zero byte, so it is no text"),
         (gzip.compress(b"a,b\n" + b"1,x\n" * 9, mtime=0)[:-9], "can't be read"),
+        (
+            b"\xef\xbb\xbfa;b\n1;M\xfcller\n",
+            r"begins with the mark of utf-8, and other bytes are not written in it: b'.*M.xfcller",
+        ),
     ],
 )
 def test_a_sample_that_can_t_be_loaded_is_refused_with_a_reason(tmp_path: Path, content: bytes, message: str) -> None:
@@ -322,6 +327,36 @@ def test_a_sheet_without_names_is_refused(tmp_path: Path, rows: list[list[int]],
 
     with pytest.raises(RefusedError, match=message):
         guess("orders", [tmp_path / "orders.xlsx"])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("orders.xls", r"orders\.xls: it can't be read as an xlsx file: .*\.xls.*Save it again as xlsx, and give that"),
+        ("orders.xlsb", r"orders\.xlsb: it can't be read as an xlsx file: .*binary format.*Save it again as xlsx"),
+        (
+            "orders.docx",
+            r"orders\.docx: it can't be read as an xlsx file: .*Save it again as xlsx, and give that file\.",
+        ),
+    ],
+)
+def test_a_workbook_of_another_name_is_refused(tmp_path: Path, name: str, message: str) -> None:
+    path = sheet_of(tmp_path, [["a", "b"], [1, 2]])
+
+    with pytest.raises(RefusedError, match=message):
+        guess("orders", [path.rename(tmp_path / name)])
+
+
+def test_a_workbook_with_damaged_xml_is_refused(tmp_path: Path) -> None:
+    path = sheet_of(tmp_path, [["a", "b"], [1, 2]])
+    with zipfile.ZipFile(path) as whole:
+        parts = {name: whole.read(name) for name in whole.namelist()}
+    with zipfile.ZipFile(path, "w") as damaged:
+        for name, content in parts.items():
+            damaged.writestr(name, content[:-20] if name.endswith("sheet1.xml") else content)
+
+    with pytest.raises(RefusedError, match=r"orders\.xlsx: it can't be read as an xlsx file: .*Save it again as xlsx"):
+        guess("orders", [path])
 
 
 def test_a_folder_and_a_file_that_is_not_there_are_refused(tmp_path: Path) -> None:
@@ -374,6 +409,15 @@ def test_a_key_that_stands_twice_far_apart_is_none(tmp_path: Path) -> None:
     many = "".join(f"{number},x{number}\n" for number in range(300_000))
 
     assert guess("orders", [written(tmp_path, f"id,code\n{many}7,y\n")]).dataset.key == ("code",)
+
+
+def test_keys_that_no_memory_holds_are_refused_without_a_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DUCKDB_MEMORY_LIMIT", "1KB")
+
+    with pytest.raises(RefusedError, match=r"Whether id can be the key could not be found out: .* DUCKDB_MEMORY_LIMIT"):
+        guess("orders", [written(tmp_path, "id,name\n1,a\n2,b\n")])
 
 
 def test_what_the_samples_do_not_decide_is_told(tmp_path: Path) -> None:
@@ -795,7 +839,7 @@ def test_a_page_of_tables_that_can_t_be_made_leaves_nothing_either(project: Proj
     found = guess("orders", [written(tmp_path, "id,name\n1,a\n2,b\n")])
     project.page.write_text("no marks", encoding="utf-8")
 
-    with pytest.raises(SettingsError, match=r"lacks the marks .* Nothing was written"):
+    with pytest.raises(SettingsError, match=r"data.md lacks the lines .* Nothing was written\. Put both lines back: "):
         write(project, found)
 
     assert files(project) == ["data.md"]
@@ -901,7 +945,7 @@ def test_a_file_of_the_name_is_found_before_samples_are_read(tmp_path: Path) -> 
     check_free(Project(tmp_path), "sales")
     with pytest.raises(SettingsError, match=r"stg_orders.sql exists already. Nothing was written. Choose another name"):
         check_free(Project(tmp_path), "orders")
-    with pytest.raises(SettingsError, match=r"registry.py exists already"):
+    with pytest.raises(SettingsError, match=r"registry.py exists already\. .* Choose another name for the dataset\.$"):
         check_free(Project(tmp_path), "registry")
 
 

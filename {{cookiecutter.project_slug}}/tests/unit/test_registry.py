@@ -20,6 +20,7 @@ from lakehouse.datasets.days import Day
 from lakehouse.datasets.declaration import problem
 from lakehouse.datasets.formats import Csv, Excel, JsonLines, Reader
 from lakehouse.datasets.model import Column, Dataset, Name
+from lakehouse.datasets.months import Month
 from lakehouse.datasets.parts import Daily, Monthly, Whole
 from lakehouse.datasets.registry import DATASETS, declared
 from lakehouse.datasets.sources import Query
@@ -292,12 +293,57 @@ def test_the_projects_declarations_break_no_rule(dataset: Any) -> None:
         ({"group": "shops/"}, "the group 'shops/' is invalid."),
         ({"group": None}, 'group is of the type NoneType. Write group="sales".'),
         ({"name": None}, 'name is of the type NoneType. Write name="…".'),
+        (
+            {"parts": Monthly(since=Month(1, 2024))},
+            "parts: since is Month(1, 2024), which is no month. Write Month(2024, 1).",
+        ),
+        (
+            {"parts": Daily(since=Day(2024, 2, 30))},
+            "parts: since is Day(2024, 2, 30), which is no day. Write Day(2024,",
+        ),
+        (
+            {"columns": (Column("n", "long", (Name("N", since=Month(1, 2024)),)),)},
+            "the column 'n': names: since is Month(1, 2024), which is no month. Write Month(2024, 1).",
+        ),
+        (
+            {"columns": (Column("n", "long", required_since=Month("2024", 1)),)},  # type: ignore[arg-type]
+            "the column 'n': required_since is Month('2024', 1), which is no month.",
+        ),
+        (
+            {"columns": (Column("n", "long", role=["time"]),)},  # type: ignore[arg-type]
+            "the column 'n': role is of the type list. Write role=\"time\".",
+        ),
+        (
+            {"files": "fhv_{month.foo}.parquet"},
+            "files='fhv_{month.foo}.parquet' must have the placeholder {month} once",
+        ),
+        ({"files": "fhv_{month[0]}.parquet"}, "files='fhv_{month[0]}.parquet' must have the placeholder {month} once"),
     ],
 )
 def test_a_declaration_that_breaks_a_rule_is_refused(changes: dict[str, Any], message: str) -> None:
     wrong = replace(declared_on_page("FHV"), **changes)
 
     assert (problem(wrong) or "").startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x = (\n", "can't be imported: SyntaxError: '(' was never closed."),
+        ("import no_such_library\n", "can't be imported: ModuleNotFoundError: No module named 'no_such_library'."),
+        ("1 / 0\n", "can't be imported: ZeroDivisionError: division by zero."),
+    ],
+)
+def test_a_reader_whose_package_can_t_be_imported_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, message: str
+) -> None:
+    (tmp_path / "broken_package").mkdir()
+    (tmp_path / "broken_package" / "__init__.py").write_text(text, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    said = problem(replace(declared_on_page("FHV"), format=Reader("broken_package.files:read")))
+
+    assert said == f"format: the package of Reader('broken_package.files:read') {message}"
 
 
 @pytest.mark.parametrize("owner", ["team:data", "team:Data & Co", "ann.b+c@mail.example.com", "_@a.de"])
@@ -323,6 +369,7 @@ def test_a_raw_table_is_not_stale_for_another_owner_or_group() -> None:
             "source: database is no name of a variable. Write a name such as RENTALS_URL (upper-case letters, digits ",
         ),
         ({"source": Query("RENTALS_URL")}, "source: it must have either a table or sql. Write "),
+        ({"source": Query("RENTALS_URL", sql="\n")}, "source: it must have either a table or sql. Write "),
         ({"source": Query("RENTALS_URL", table="a", sql="select 1")}, "source: it must have either a table or sql. "),
         ({"source": Query("RENTALS_URL", table="a.b.c")}, "source: the table 'a.b.c' is invalid. Write NAME or "),
         (
@@ -387,6 +434,14 @@ def _payments(**changes: Any) -> Dataset:
         (
             {"overlap": Decimal("0.5"), "type": "long"},
             "source: overlap=Decimal('0.5') does not fit 'last_update', a long. Write a whole number.",
+        ),
+        (
+            {"overlap": Decimal("NaN"), "type": "long"},
+            "source: overlap=Decimal('NaN') does not fit 'last_update', a long. Write a whole number.",
+        ),
+        (
+            {"overlap": Decimal("-Infinity"), "type": "decimal(12,2)"},
+            "source: overlap=Decimal('-Infinity') does not fit 'last_update', a decimal(12,2). Write a number.",
         ),
         ({"overlap": -1, "type": "decimal(12,2)"}, "source: overlap=-1 is less than 0. Write how far an extract goes "),
         ({"overlap": timedelta(hours=-1)}, "source: overlap=datetime.timedelta(days=-1, seconds=82800) is less than 0"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterator
+from dataclasses import astuple
 from datetime import timedelta
 from decimal import Decimal
 from importlib.util import find_spec
@@ -69,6 +70,7 @@ _FIELDS: dict[type, dict[str, tuple[type | UnionType, str]]] = {
         "required_until": _PART,
         "zone": (str, '"Europe/Berlin"'),
         "nulls": (tuple | None, '("NA",)'),
+        "role": (str, '"time"'),
     },
     Name: {"text": _TEXT, "since": _PART, "until": _PART},
     Csv: dict.fromkeys(
@@ -125,6 +127,18 @@ def _fields_of(owner: object, where: str) -> Iterator[str]:
         value = getattr(owner, field)
         if not isinstance(value, wanted):
             yield f"{where}{field} is {_kind(value)}. Write {field}={example}."
+        elif isinstance(value, Month | Day) and not _is_there(value):
+            numbers = ", ".join(map(repr, astuple(value)))
+            word, right = ("month", _MONTH[1]) if isinstance(value, Month) else ("day", _DAY[1])
+            yield f"{where}{field} is {type(value).__name__}({numbers}), which is no {word}. Write {right}."
+
+
+def _is_there(part: Month | Day) -> bool:
+    """Whether a calendar has this month or day."""
+    try:
+        return part.first_day <= part.last_day
+    except (ValueError, TypeError, OverflowError):
+        return False
 
 
 def _entry(where: str, value: object, wanted: type) -> Iterator[str]:
@@ -349,10 +363,13 @@ def _wrong_function(function: str) -> Iterator[str]:
         yield f'format: Reader({function!r}) names no function. Write Reader("module:function").'
         return
     module = function.partition(":")[0]
+    found = None
     try:
         found = find_spec(module)
-    except ImportError:
-        found = None
+    except Exception as error:  # noqa: BLE001 - it imports the module's package, which may raise anything
+        if not isinstance(error, ModuleNotFoundError) or not f"{module}.".startswith(f"{error.name}."):
+            said = error.msg if isinstance(error, SyntaxError) else error
+            yield f"format: the package of Reader({function!r}) can't be imported: {type(error).__name__}: {said}."
     if found is None:
         yield f"format: there is no module {module} for Reader({function!r}). Correct the name, or add the module."
 
@@ -380,7 +397,7 @@ def _names_its_part(dataset: Dataset, parts: Monthly | Daily) -> bool:
     part = parts.kind.parse(parts.example)
     try:
         return dataset.part_in(dataset.file_name(part)) == part
-    except (KeyError, IndexError, ValueError):
+    except (LookupError, ValueError, AttributeError, TypeError):
         return False
 
 
@@ -391,11 +408,11 @@ def _wrong_query(dataset: Dataset, query: Query) -> Iterator[str]:
             "source: database is no name of a variable. Write a name such as RENTALS_URL (upper-case letters, digits "
             "and underscores), and the address itself into .env."
         )
-    if bool(query.table) == bool(query.sql):
+    if bool(query.table) == bool(query.sql.strip()):
         yield 'source: it must have either a table or sql. Write table="public.rental" or sql="select …".'
     if query.table and not re.fullmatch(r"[^.]+(\.[^.]+)?", query.table):
         yield f"source: the table {query.table!r} is invalid. Write NAME or SCHEMA.NAME."
-    if query.sql and not _SELECT.match(query.sql):
+    if query.sql.strip() and not _SELECT.match(query.sql):
         yield f"source: the sql begins with {query.sql.split()[0]!r}. Write one SELECT: a source is only read."
     if not isinstance(dataset.parts, Whole):
         yield f"it has a source, and comes by the {dataset.parts.word}. Declare parts=Whole()."
@@ -436,8 +453,9 @@ def _wrong_overlap(column: Column, value: timedelta | int | Decimal | None, over
         fits = column.kind in ("timestamp", "timestamptz") or (column.kind == "date" and not value % timedelta(days=1))
         negative = value < timedelta()
     elif value is not None:
-        fits = column.kind == "decimal" or (column.kind == "long" and value == int(value))
-        negative = value < 0
+        is_number = Decimal(value).is_finite()
+        fits = is_number and (column.kind == "decimal" or (column.kind == "long" and value == int(value)))
+        negative = is_number and value < 0
     else:
         return
     if not fits:

@@ -116,13 +116,24 @@ def write(page: Path, datasets: Iterable[Dataset] | None = None) -> bool:
     """Put the tables (of every dataset, or of those given) between the page's two marks; whether that changed it.
 
     Raises:
-        SettingsError: the page has no such marks.
+        SettingsError: the page can't be read, or has no such marks.
+        OSError: it can't be written.
     """
-    text = page.read_text(encoding="utf-8")
+    try:
+        text = page.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        said = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
+        raise SettingsError(
+            f"{page} can't be read: {said}. Nothing was written. Get the page back from your repository, and run the "
+            "same command again."
+        ) from error
     head, begin, rest = text.partition(BEGIN)
     _, finish, tail = rest.partition(FINISH)
     if not (begin and finish):
-        raise SettingsError(f"{page} lacks the marks {BEGIN} and {FINISH}, between which the tables go.")
+        raise SettingsError(
+            f"{page} lacks the lines {BEGIN} and {FINISH}. Nothing was written. Put both lines back: what stands "
+            "between them is replaced by the tables. Then run the same command again."
+        )
     made = f"{head}{BEGIN}\n\n{tables(datasets)}\n\n{FINISH}{tail}"
     if made != text:
         page.write_text(made, encoding="utf-8")

@@ -55,7 +55,7 @@ class SheetReader:
 
     def __init__(self, declared: Excel, source: Any, unread: UnreadRows | None = None) -> None:
         self._declared, self._source, self._unread = declared, source, unread
-        with _damage():
+        with damage():
             opened: Any = ExcelReader(source, read_only=True, data_only=True, keep_links=False)
             opened.read()
             self._book = opened.wb
@@ -121,7 +121,7 @@ class SheetReader:
     def _below_the_header(self) -> Iterator[tuple[int, Cells, Cells]]:
         """Rows with a value, without those of the footer: the number, the cells, and the cells with their formulas."""
         waiting: deque[tuple[int, Cells, Cells]] = deque()
-        with _damage():
+        with damage():
             with_formulas: Iterable[tuple[int, Cells]] = repeat((0, ()))
             if self._has_formulas:
                 book = load_workbook(self._source, read_only=True, keep_links=False)
@@ -244,7 +244,7 @@ def _marks(source: Any, path: str, header_row: int) -> tuple[bool, dict[int, Pla
 
 
 @contextmanager
-def _damage() -> Iterator[None]:
+def damage() -> Iterator[None]:
     """Tell what is no such file. openpyxl has no errors of its own for it: anything can be raised."""
     try:
         yield

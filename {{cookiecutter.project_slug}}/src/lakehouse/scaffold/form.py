@@ -26,7 +26,7 @@ from lakehouse.datasets.parts import Daily, Monthly, Whole
 from lakehouse.datasets.sources import Query
 from lakehouse.errors import RefusedError
 from lakehouse.formats.compression import compression_of, decompressed
-from lakehouse.formats.excel import Header, header_of
+from lakehouse.formats.excel import Header, damage, header_of
 from lakehouse.formats.protocol import ContentError
 
 HEAD = 256 << 10  # bytes that the delimiter is guessed from
@@ -158,7 +158,14 @@ def _text(path: Path, declared: Csv) -> Form:
     if len(head) == HEAD and head.count(b"\n") + head.count(b"\r") < 3:
         with _opened(path, declared) as source:
             head = source.read(LONG_HEAD)
-    text = codecs.getincrementaldecoder(_reads(encoding))().decode(head)
+    try:
+        text = codecs.getincrementaldecoder(_reads(encoding))().decode(head)
+    except UnicodeDecodeError as error:  # where a mark says the encoding, its bytes were not read before
+        found = error.object[max(0, error.start - 15) : error.start + 15]
+        raise RefusedError(
+            f"{path} begins with the mark of {encoding}, and other bytes are not written in it: {found!r}. Save all of "
+            "it as UTF-8, and give that file."
+        ) from error
     table = _table(path, text, is_cut=len(head) in (HEAD, LONG_HEAD))
     if table.blank:
         blank = (
@@ -183,15 +190,15 @@ def _is_workbook(path: Path) -> bool:
 def _workbook(path: Path) -> Form:
     """The first sheet that is not hidden, and its first row that has only names, as many as the widest rows have."""
     try:
-        with closing(load_workbook(path, read_only=True, data_only=True)) as book:
+        with damage(), closing(load_workbook(path, read_only=True, data_only=True)) as book:
             sheets = [sheet for sheet in book.worksheets if sheet.sheet_state == "visible"]
             found = sheets[0].iter_rows(values_only=True) if sheets else iter(())
             head = [_filled(row) for row in islice(found, MOST_JUNK * 2)]
             tail = deque(enumerate(head, 1), MOST_FOOTER)
             tail.extend(enumerate(map(_filled, found), len(head) + 1))
             names = [sheet.title for sheet in sheets]
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
-        raise RefusedError(f"{path} is no Excel file that can be read: {error}. Save it again as xlsx.") from error
+    except ContentError as error:
+        raise RefusedError(f"{path}: {error}, and give that file.") from error
     most = max(map(len, head), default=0)
     header = next(
         (

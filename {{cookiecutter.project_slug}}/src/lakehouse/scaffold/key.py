@@ -13,6 +13,7 @@ from pyarrow import compute
 
 from lakehouse.datasets.model import Column
 from lakehouse.duckdb_config import duckdb_config
+from lakehouse.errors import RefusedError
 from lakehouse.settings import load_settings
 
 # its stubs know no plain Python values
@@ -39,6 +40,9 @@ def key_of(
     """The first candidate by which no two rows are the same; none if there is none.
 
     `batches` reads the rows again, as one array a name. Text is compared without blanks around it, as silver has it.
+
+    Raises:
+        RefusedError: the disk, or the memory, does not hold the keys.
     """
     left = [key for key in found if not _repeated(next(batches()), names, key)]
     for key in left:
@@ -64,10 +68,18 @@ def _stands_twice(batches: Iterator[list[pa.Array[Any]]], names: Sequence[str], 
     rows = (batch for table in _chained(first, batches, names, key) for batch in table.to_batches())
     reader = pa.RecordBatchReader.from_batches(first.schema, rows)
     columns = ", ".join(f'"{name}"' for name in key)
-    with duckdb.connect(config=duckdb_config(load_settings())) as connection:
-        connection.register("rows", reader)
-        asked = f"select 1 from (select {columns} from rows group by all having count(*) > 1) limit 1"
-        return connection.execute(asked).fetchone() is not None
+    asked = f"select 1 from (select {columns} from rows group by all having count(*) > 1) limit 1"
+    settings = load_settings()
+    try:
+        with duckdb.connect(config=duckdb_config(settings)) as connection:
+            connection.register("rows", reader)
+            return connection.execute(asked).fetchone() is not None
+    except duckdb.Error as error:
+        raise RefusedError(
+            f"Whether {' and '.join(key)} can be the key could not be found out: {str(error).splitlines()[0]}. Nothing "
+            f"was written. See that DUCKDB_MEMORY_LIMIT is right and that the disk of {settings.home} has room, or "
+            "give smaller samples. Then run the same command again."
+        ) from error
 
 
 def _chained(

@@ -11,7 +11,7 @@ from lakehouse.datasets import describe
 from lakehouse.datasets.declaration import problem
 from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.registry import DATASETS, FOLDER, in_order
-from lakehouse.errors import LakehouseError, SettingsError
+from lakehouse.errors import SettingsError
 from lakehouse.scaffold.dbt import model_name, staging_sql, staging_yml
 from lakehouse.scaffold.declaration import declaration
 from lakehouse.scaffold.guess import Guess
@@ -48,7 +48,7 @@ def check_free(project: Project, name: str) -> None:
     check_installed(project)
     for path in (project.declaration(name), project.model(f"stg_{name}", "sql"), project.model(f"stg_{name}", "yml")):
         if path.exists():
-            raise SettingsError(f"{path} exists already. Nothing was written. Choose another name, or remove it.")
+            raise SettingsError(f"{path} exists already. Nothing was written. Choose another name for the dataset.")
 
 
 def check_installed(project: Project) -> None:
@@ -96,12 +96,12 @@ def write(project: Project, guess: Guess) -> list[Path]:
         where = project.page
         if page is not None and describe.write(project.page, in_order([*DATASETS.values(), guess.dataset])):
             written.append(project.page)
-    except (OSError, LakehouseError) as error:
+    except OSError as error:
         _undo(written, project.page, page)
-        said = error.strerror if isinstance(error, OSError) else str(error)
+        free = "" if where == project.page else "no such file is there, that "
         raise SettingsError(
-            f"{where} can't be written: {said}. Nothing was written. See that no such file is there, that you may "
-            "write there and that the disk has room. Then run the same command again."
+            f"{where} can't be written: {error.strerror}. Nothing was written. See that {free}you may write there and "
+            "that the disk has room. Then run the same command again."
         ) from error
     except BaseException:
         _undo(written, project.page, page)
