@@ -538,6 +538,19 @@ def test_a_load_that_does_not_ask_the_database_says_so(lake: Lake) -> None:
     assert asked.stderr == ""
 
 
+@pytest.mark.usefixtures("source")
+def test_an_extract_with_a_damaged_record_is_refreshed(lake: Lake) -> None:
+    extracted(lake)
+    record = lake.settings.landing_dir / f"{FILE.key}.json"
+    record.write_text("{", encoding="utf-8")
+
+    plain = CliRunner().invoke(app, ["load", "rentals"])
+    asked = CliRunner().invoke(app, ["load", "rentals", "--refresh"], catch_exceptions=False)
+
+    assert "`lakehouse load rentals --refresh`" in str(plain.exception)
+    assert "rentals  loaded  3 rows" in asked.stdout
+
+
 DECLARATION = """
 from datetime import timedelta
 

@@ -13,7 +13,11 @@ from typer.testing import CliRunner
 from lakehouse.cli import app
 from lakehouse.cli.demo import bring
 from lakehouse.datasets.file import DatasetFile
+from lakehouse.datasets.formats import Csv
+from lakehouse.datasets.model import Column, Dataset
 from lakehouse.datasets.months import Month
+from lakehouse.datasets.parts import Monthly
+from lakehouse.datasets.registry import DATASETS
 from lakehouse.engines import open_engine
 from lakehouse.errors import LandingError, NotPublishedError, SourceError, UnreachableError
 from lakehouse.history.history import history, loaded
@@ -173,6 +177,24 @@ def test_nothing_is_generated_beside_published_months(lake: DemoLake, nowhere: s
 
     assert lake.loaded() == {"2023-01": 500}
     assert lake.landing.find(DatasetFile("green", Month(2023, 2))) is None
+
+
+def test_months_that_are_no_trips_lie_beside_generated_ones(
+    lake: DemoLake, nowhere: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts, columns = Monthly(since=Month(2023, 1)), (Column("price", "double"),)
+    sales = Dataset("sales", "Sales", "raw.sales", "sales_{month}.csv", parts, columns, format=Csv())
+    monkeypatch.setitem(DATASETS, "sales", sales)
+    first, second = (DatasetFile("sales", month) for month in MONTHS[:2])
+    for file in (first, second):
+        (tmp_path / file.name).write_text("price\n1.5\n", encoding="utf-8")
+    land(lake.landing, str(tmp_path), first)
+    load(open_catalog(lake.settings(nowhere)), lake.landing, first)
+
+    lake.demo(nowhere, JANUARY)
+
+    assert land(lake.landing, str(tmp_path), second).file == second
+    assert lake.generated() == {JANUARY.name, "taxi_zone_lookup.csv"}
 
 
 def test_a_network_that_fails_half_way_mixes_nothing(lake: DemoLake, publisher: Publisher) -> None:

@@ -152,6 +152,23 @@ def test_a_broken_record_of_an_earlier_version_says_what_to_do(landing: Landing,
         landing.versions(DatasetFile("green", JANUARY))
 
 
+def test_earlier_versions_of_what_is_declared_no_more_are_removed(
+    landing: Landing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, _ = [
+        landing.put(DatasetFile("green", JANUARY), given(tmp_path, content), "o")
+        for content in (b"first", b"second", b"third")
+    ]
+    monkeypatch.delitem(DATASETS, "green")
+
+    assert [one.sha256 for one in landing.prune(keep=1)] == [first.sha256]
+
+    left = landing.store.listed()
+    assert not [key for key in left if first.sha256 in key]
+    assert len([key for key in left if second.sha256 in key]) == 2
+    assert {KEY, RECORD} < set(left)
+
+
 @pytest.mark.parametrize("damage", [b"", b"trip", b"tripss"])
 def test_a_landed_file_of_another_length_is_refused(landing: Landing, tmp_path: Path, damage: bytes) -> None:
     landed = landing.put(DatasetFile("green", JANUARY), given(tmp_path, b"trips"), "o")

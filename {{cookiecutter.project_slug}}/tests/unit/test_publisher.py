@@ -444,14 +444,15 @@ class TestFolder:
         with pytest.raises(SourceError, match="changed after it was landed there"):
             land(FolderLanding(tmp_path / "other"), str(landing.store.root), DatasetFile("green", JANUARY))
 
+    @pytest.mark.parametrize(("content", "cause"), [("", "JSONDecodeError"), ('{"rows": 5}', "'landed_at'")])
     def test_a_record_there_that_cannot_be_read_is_told(
-        self, landing: FolderLanding, publisher: Publisher, tmp_path: Path
+        self, landing: FolderLanding, publisher: Publisher, tmp_path: Path, content: str, cause: str
     ) -> None:
         land_january(landing, publisher)
         record = next(landing.store.root.rglob("*.parquet.json"))
-        record.write_text("")
+        record.write_text(content)
 
-        with pytest.raises(SourceError, match=rf"{record.name}.*Restore the record, or remove it"):
+        with pytest.raises(SourceError, match=rf"{record.name}.*{cause}.*If it is a file of your own, rename it"):
             land(FolderLanding(tmp_path / "other"), str(landing.store.root), DatasetFile("green", JANUARY))
 
     def test_a_link_to_nowhere_is_the_sources_fault(self, landing: FolderLanding, tmp_path: Path) -> None:

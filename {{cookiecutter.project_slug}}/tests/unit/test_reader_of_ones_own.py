@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,6 +59,23 @@ def nothing(file: BinaryIO) -> list[pa.RecordBatch]:
     return [] if file.readable() else [pa.record_batch({"number": [1]})]
 
 
+def forgets(file: BinaryIO) -> None:
+    file.read()
+
+
+def parses(file: BinaryIO) -> Iterator[pa.RecordBatch]:
+    """The error comes from another file."""
+    yield pa.record_batch({"number": [json.loads(file.readline())]})
+
+
+def closes_badly(file: BinaryIO) -> Iterator[pa.RecordBatch]:
+    """The load refuses the first batch, and ends the function."""
+    try:
+        yield pa.record_batch({"number": [float(len(file.read())) + 0.5]})
+    finally:
+        raise OSError("can't be closed")
+
+
 def a_number(file: BinaryIO) -> int:
     return len(file.read())
 
@@ -70,7 +88,8 @@ def fractions(file: BinaryIO) -> list[pa.RecordBatch]:
 def depots(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lake:
     """A lake in which a file of depots has landed."""
     module = ModuleType("readers")
-    vars(module).update({f.__name__: f for f in (whole, fails, changes, tables, gap, nothing, a_number, fractions)})
+    functions = (whole, fails, changes, tables, gap, nothing, a_number, forgets, parses, closes_badly, fractions)
+    vars(module).update({f.__name__: f for f in functions})
     monkeypatch.setitem(sys.modules, "readers", module)
     (tmp_path / "depots.txt").write_bytes(b"1 x\n2 y\n3 z\n")
     declare(monkeypatch, "whole")
@@ -114,8 +133,17 @@ def test_all_batches_are_loaded(depots: Lake, monkeypatch: pytest.MonkeyPatch) -
         ),
         ("gap", r"the reader readers:gap yields a value of the type NoneType; expected a pyarrow.RecordBatch"),
         ("nothing", r"the reader readers:nothing yields nothing; expected at least one batch"),
-        ("a_number", r"the reader readers:a_number failed in line \d+ of .*TypeError: 'int' object is not iterable"),
-        ("missing", r"the reader readers:missing failed .*AttributeError: module 'readers' has no attribute 'missing'"),
+        ("a_number", r"the reader readers:a_number returns a value of the type int; expected that it yields record"),
+        ("forgets", r"the reader readers:forgets returns None; expected that it yields record batches"),
+        (
+            "parses",
+            r"the reader readers:parses failed in line \d+ of test_reader_of_ones_own.py: JSONDecodeError: ",
+        ),
+        (
+            "closes_badly",
+            r"the reader readers:closes_badly failed in line \d+ of test_reader_of_ones_own.py: OSError: ",
+        ),
+        ("missing", r"the reader readers:missing can't be called: there is no function missing in the module readers"),
         ("fractions", r"the column 'number' has 2.5 in row 1 \(counted from 0\); expected a whole number"),
     ],
 )
@@ -124,5 +152,9 @@ def test_a_fault_of_the_function_is_one_refusal(
 ) -> None:
     declare(monkeypatch, function)
 
-    with pytest.raises(RefusedError, match=rf"^depots\.txt: {message}"):
+    with pytest.raises(RefusedError, match=rf"^depots\.txt: {message}") as refused:
         load(depots.catalog, depots.landing, DEPOTS)
+
+    if function != "fractions":
+        assert "Correct the function, or its name in `format` in the declaration" in str(refused.value)
+        assert "the published file" not in str(refused.value)

@@ -26,7 +26,7 @@ from lakehouse.errors import NotPublishedError, UnreachableError
 from lakehouse.history.history import loaded as loaded_months
 from lakehouse.iceberg.catalog import open_catalog
 from lakehouse.landing import Landing, landing_aside, open_landing
-from lakehouse.landing.land import generated, land
+from lakehouse.landing.land import generated, is_trips, land
 from lakehouse.landing.record import GENERATED, is_generated
 from lakehouse.landing.store import LOCK
 from lakehouse.leftovers import remove_staged
@@ -153,13 +153,13 @@ def _real_months(settings: Settings, landing: Landing) -> list[str]:
     """The published months that are landed or loaded here."""
     listed = landing.listing()
     made = {landed.sha256 for landed in listed if is_generated(landed)}
-    real = {x.file.label for x in listed if isinstance(x.file.part, Month) and not is_generated(x)}
+    real = {x.file.label for x in listed if is_trips(x.file) and not is_generated(x)}
     engine = open_engine(settings)
     try:
         loaded = loaded_months(engine)
     finally:
         engine.close()
-    months = [row for row in loaded if isinstance(row.file.part, Month)]
+    months = [row for row in loaded if is_trips(row.file)]
     real |= {row.file.label for row in months if not row.synthetic and row.source_sha256 not in made}
     return sorted(real)
 

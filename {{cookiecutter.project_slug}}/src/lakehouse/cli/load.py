@@ -98,7 +98,9 @@ def load(
         for file in files:
             begin = None if full_refresh else since(catalog, dataset_named(dataset))
             kept: list[Landed] = []
-            was_landed = dataset_named(dataset).source is not None and landing.find(file) is not None
+            # With --refresh, nobody looks: a record that is damaged must not stop what replaces it.
+            asks = refresh or full_refresh or dataset_named(dataset).source is None
+            was_landed = not asks and landing.find(file) is not None
             with download_bar(f"landing {file.label}", quiet=as_json) as progress:
                 landed = land(
                     landing,
@@ -111,7 +113,7 @@ def load(
                 )
             if notice := notice_of_generated(landed, unreachable=bool(kept)):
                 warn(notice)
-            if was_landed and not (refresh or full_refresh):
+            if was_landed:
                 warn(f"The database was not asked, as an extract of {file.label} is landed. --refresh asks it.")
             with rows_bar(f"loading {file.label}", quiet=as_json) as progress:
                 result = load_file(

@@ -88,8 +88,9 @@ class CsvReader:
                 raise self._named(error) from error
             if size == LONGEST_ROW:
                 raise ContentError(
-                    f"a row after {row_from_0(row)} is longer than {LONGEST_ROW:,} bytes. Look for a quote there that "
-                    "is never closed; if the row is as it should be, read the file by a function of your own"
+                    f"{row_from_0(row)}, or one after it, is longer than {LONGEST_ROW:,} bytes. Look for a quote there "
+                    "that is never closed",
+                    'If the row is right, read the file by a function of your own: write `format=Reader("module:f")`',
                 ) from error
         else:
             return
@@ -172,7 +173,7 @@ class CsvReader:
             return other
         except pa.ArrowInvalid:
             if reasons:
-                return ContentError(reasons[0])
+                return ContentError(reasons[0], "If the file is right, correct `delimiter`, `quote` or `footer_rows`")
         return error
 
     def _no_text(self) -> ContentError | None:
@@ -185,7 +186,8 @@ class CsvReader:
                         found: bytes = values[position].as_py()
                         return ContentError(
                             f"the column {name!r} has {found[:80]!r} in {self.place(row + position)}; expected text in "
-                            f"{self._declared.encoding}. {declare_encoding(self._declared)}"
+                            f"{self._declared.encoding}",
+                            declare_encoding(self._declared),
                         )
                 row += len(batch)
         return None
@@ -212,8 +214,9 @@ class CsvReader:
             )
             if self._unread is None:
                 raise ContentError(
-                    f"{reason}. If several files were put one behind the other, leave this line out; or declare a "
-                    "name with a * in `files`, and put each file into the source folder"
+                    reason,
+                    "If several files were put one behind the other, leave this line out. Or put each into the source "
+                    "folder, and declare a name with a * in `files`",
                 )
             self._unread[first + position] = [Unread(reason, None, self._declared.delimiter.join(values))]
 
@@ -279,7 +282,7 @@ def _names_and_lines(declared: Csv, source: Any) -> tuple[list[str], int]:
         )
     if no_text := next((name for name in names if REPLACED in name), None):
         raise ContentError(
-            f"its line of column names has {no_text[:80]!r}, which is not text in {declared.encoding}. "
-            f"{declare_encoding(declared)}"
+            f"its line of column names has {no_text[:80]!r}, which is not text in {declared.encoding}",
+            declare_encoding(declared),
         )
     return names, declared.junk_rows + lines.line_num

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from importlib import import_module
 from itertools import chain
@@ -29,14 +29,14 @@ class FunctionReader:
     def __init__(self, declared: Reader, source: Any) -> None:
         self._name = declared.function
         source.seek(0)
-        with self._calling():
-            module, _, function = declared.function.partition(":")
-            self._yielded = iter(getattr(import_module(module), function)(io.BufferedReader(_Seekable(source))))
+        yielded = self._begun(source)
+        if not isinstance(yielded, Iterable):
+            kind = "None" if yielded is None else f"a value of the type {type(yielded).__name__}"
+            raise self._fault(f"returns {kind}; expected that it yields record batches")
+        self._yielded = iter(yielded)
         first = self._next()
         if first is None:
-            raise ContentError(
-                f"the reader {self._name} yields nothing; expected at least one batch, empty if the file has no rows"
-            )
+            raise self._fault("yields nothing; expected at least one batch, empty if the file has no rows")
         self._first = first
         self.schema = first.schema
         self.rows: int | None = None
@@ -46,9 +46,9 @@ class FunctionReader:
         """Its rows in their order, with these columns."""
         for batch in chain([self._first], iter(self._next, None)):
             if batch.schema != self.schema:
-                raise ContentError(
-                    f"the reader {self._name} yields a batch of other columns: {_columns(batch.schema)}; expected "
-                    f"those of its first batch: {_columns(self.schema)}"
+                raise self._fault(
+                    f"yields a batch of other columns: {_columns(batch.schema)}; expected those of its first batch: "
+                    f"{_columns(self.schema)}"
                 )
             yield batch.select(list(columns))
 
@@ -61,33 +61,46 @@ class FunctionReader:
         with self._calling():
             getattr(self._yielded, "close", lambda: None)()
 
+    def _begun(self, source: Any) -> Any:
+        """What the function returns."""
+        name, _, function = self._name.partition(":")
+        with self._calling():
+            module = import_module(name)
+        if not hasattr(module, function):
+            raise self._fault(f"can't be called: there is no function {function} in the module {name}")
+        with self._calling():
+            return getattr(module, function)(io.BufferedReader(_Seekable(source)))
+
     def _next(self) -> pa.RecordBatch | None:
         with self._calling():
             batch = next(self._yielded, _END)
-            if isinstance(batch, pa.RecordBatch):
-                batch.validate(full=True)
         if batch is _END:
             return None
-        if isinstance(batch, pa.RecordBatch):
-            return batch
-        of_a_table = ". Of a table, write `yield from table.to_batches()`" if isinstance(batch, pa.Table) else ""
-        raise ContentError(
-            f"the reader {self._name} yields a value of the type {type(batch).__name__}; expected a "
-            f"pyarrow.RecordBatch{of_a_table}"
-        )
+        if not isinstance(batch, pa.RecordBatch):
+            of_a_table = ". Of a table, write `yield from table.to_batches()`" if isinstance(batch, pa.Table) else ""
+            kind = type(batch).__name__
+            raise self._fault(f"yields a value of the type {kind}; expected a pyarrow.RecordBatch{of_a_table}")
+        try:
+            batch.validate(full=True)
+        except pa.ArrowInvalid as error:
+            raise self._fault(f"yields a batch with values that are not valid: {error}") from error
+        return batch
 
     @contextmanager
     def _calling(self) -> Iterator[None]:
-        """Any error of the function is one refusal, with the line where it was raised."""
+        """Any error of the function is one refusal, with the last line of its own file that ran."""
         try:
             yield
         except Exception as error:
-            last = extract_tb(error.__traceback__)[-1]
+            # What is frozen is Python's own import.
+            frames = [f for f in extract_tb(error.__traceback__) if not f.filename.startswith((__file__, "<frozen"))]
+            own = [frame for frame in frames if frame.filename == frames[0].filename]
+            place = f" in line {own[-1].lineno} of {Path(own[-1].filename).name}" if own else ""
             said = " ".join(str(error).split())[:300]
-            raise ContentError(
-                f"the reader {self._name} failed in line {last.lineno} of {Path(last.filename).name}: "
-                f"{type(error).__name__}: {said}"
-            ) from error
+            raise self._fault(f"failed{place}: {type(error).__name__}: {said}") from error
+
+    def _fault(self, what: str) -> ContentError:
+        return ContentError(f"the reader {self._name} {what}", "Correct the function, or its name in `format`")
 
 
 class _Seekable(Kept):

@@ -169,7 +169,10 @@ def _lines(declared: JsonLines, source: Any) -> Iterator[tuple[int, str]]:
                 line = line.removeprefix(MARK)
             text = line.decode(encoding)
         except UnicodeError as error:
-            raise ContentError(f"line {number} is not text in {declared.encoding}: {error}") from error
+            raise ContentError(
+                f"line {number} is not text in {declared.encoding}: {error}",
+                "Declare the encoding that the file has",
+            ) from error
         if not line:
             return
         if len(line) > LONGEST_LINE:

@@ -125,7 +125,7 @@ class CsvText(io.RawIOBase):
             good = error.object[: error.start].decode(self._declared.encoding, errors="replace")
             place = f"line {self._line + _lines_in(good.encode(errors='replace'))}"
         return ContentError(
-            f"{place} is not text in {self._declared.encoding}: {error}. {declare_encoding(self._declared)}"
+            f"{place} is not text in {self._declared.encoding}: {error}", declare_encoding(self._declared)
         )
 
     def _check(self, block: bytes) -> None:
@@ -155,8 +155,8 @@ class CsvText(io.RawIOBase):
         if self._at_end and self._inside:
             raise ContentError(
                 f"line {self._opened} has a value that begins with {self._declared.quote} and does not end: no "
-                f"{self._declared.quote} closes it up to the end of the file. Close it; or declare another quote, and "
-                'quote="" if values have none around them'
+                f"{self._declared.quote} closes it up to the end of the file",
+                'Declare another quote, or quote="" if values have none around them,',
             )
 
     def _all_as_usual(self, text: bytes, data: npt.NDArray[np.uint8], places: npt.NDArray[np.intp]) -> bool:
@@ -200,8 +200,8 @@ class CsvText(io.RawIOBase):
                 if start < place:
                     raise ContentError(
                         f"line {line} has a blank before the {self._declared.quote} of "
-                        f"{_excerpt(text, place)}; expected the quote right after {self._declared.delimiter!r}. Remove "
-                        'the blank; or declare quote="", if quotes are a part of the values'
+                        f"{_excerpt(text, place)}; expected the quote right after {self._declared.delimiter!r}",
+                        'If quotes are a part of the values, declare quote=""',
                     )
                 self._inside, self._opened = True, line
 
@@ -211,7 +211,8 @@ class CsvText(io.RawIOBase):
         return ContentError(
             f"line {line} has {_excerpt(text, place)} where a {self._declared.quote} ends the value{began}; expected "
             f"{self._declared.delimiter!r} or the end of the line after it. A quote within a value in quotes must "
-            'stand twice, without a backslash; declare quote="" if values have no quotes around them'
+            "stand twice, without a backslash",
+            'If values have no quotes around them, declare quote=""',
         )
 
 

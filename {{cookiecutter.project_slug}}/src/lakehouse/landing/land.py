@@ -111,26 +111,31 @@ def _refuse_to_mix(landing: Landing, file: DatasetFile, origin: str, together: C
     Raises:
         LandingError: the message says how to replace them.
     """
-    if not isinstance(file.part, Month):
+    if not is_trips(file):
         return
     # A record that can't be read says nothing of its month, and must not keep the others out: the month itself is
     # refused until it is landed again.
     listed = landing.listing(skip_broken=True)
-    others = [x for x in listed if isinstance(x.file.part, Month) and x.file not in {file, *together}]
+    others = [x for x in listed if is_trips(x.file) and x.file not in {file, *together}]
     made = origin.startswith(GENERATED)
     stays = ", ".join(x.file.label for x in others if is_generated(x) != made)
     if stays and made:
         raise LandingError(
             f"{file.label} is a generated month ({origin}), and this lakehouse holds published months ({stays}). The "
-            "two kinds are never mixed, so nothing was landed. Load the published month, or set LAKEHOUSE_HOME to "
-            "another folder for generated months."
+            f"two kinds are never mixed, so nothing of {file.label} was landed. Load the published month. Generated "
+            "months need a lakehouse of their own: on `embedded`, set LAKEHOUSE_HOME to another folder."
         )
     if stays:
         raise LandingError(
             f"{file.label} is a published month, and this lakehouse holds generated months ({stays}). The two kinds "
-            "are never mixed, so nothing was landed. Run `make demo` again: as soon as all of these months can be "
-            "downloaded, it replaces the generated ones together."
+            f"are never mixed, so nothing of {file.label} was landed. Run `make demo` again: as soon as all of these "
+            "months can be downloaded, it replaces the generated ones together."
         )
+
+
+def is_trips(file: DatasetFile) -> bool:
+    """Whether it is a month of trips: only such months are generated."""
+    return isinstance(file.part, Month) and dataset_named(file.dataset).is_trips
 
 
 def _published(landing: Landing, file: DatasetFile) -> Landed | None:
@@ -214,8 +219,9 @@ def _carried(version: Version, copy: Path) -> Version:
             landed = from_json(content.read(), str(found))
     except (LandingError, OSError) as error:
         raise SourceError(
-            f"The record {record}, which says where {found.name} came from, can't be read. Nothing of it was landed. "
-            "Restore the record, or remove it to accept the file as it is."
+            f"{record} can't be read as the record of where {found.name} came from ({error.__cause__ or error!r}). "
+            "Nothing of it was landed. If it is a file of your own, rename it. If it is a record, restore it, or move "
+            "it away to accept the file as it is."
         ) from error
     if landed.sha256 != sha256_of(copy):
         raise SourceError(

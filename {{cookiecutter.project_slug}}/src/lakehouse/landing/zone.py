@@ -168,9 +168,10 @@ class Landing:
             for keys in by_file.values():
                 if len(keys) <= keep:
                     continue
-                kept = [one for key in keys if (one := self._read(key, broken_is_none=True))]
-                for old in sorted(kept, key=lambda one: one.landed_at)[:-keep]:
-                    self._drop_version(old.file.key, old.sha256)
+                kept = [(one, key) for key in keys if (one := self._read(key, broken_is_none=True))]
+                for old, key in sorted(kept, key=lambda pair: pair[0].landed_at)[:-keep]:
+                    self.store.delete(key)  # the data first: see `_keep`
+                    self.store.delete(key + SUFFIX)
                     removed.append(old)
         return removed
 

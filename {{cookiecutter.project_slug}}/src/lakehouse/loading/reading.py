@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from io import BufferedReader
@@ -43,8 +43,11 @@ def opened(path: Path, landed: Landed, unread: UnreadRows | None) -> Iterator[tu
         try:
             with check.reading():
                 reader = open_landed(landed, source, unread)
-            with closing(reader):
+            try:
                 yield reader, check
+            finally:
+                with check.reading():
+                    reader.close()
         except RefusedError:
             check.check_hash()
             raise
