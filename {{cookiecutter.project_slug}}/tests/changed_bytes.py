@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import random
 import re
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
+
+from openpyxl import Workbook
 
 from lakehouse.datasets.formats import Csv
 from lakehouse.datasets.model import Column, Dataset, normalised
@@ -122,3 +125,28 @@ def agree(found: Rows, written: Rows) -> bool:
         for loaded, row in zip(found, written, strict=True)
         for name, value in loaded.items()
     )
+
+
+def rows_of_json(content: bytes) -> Rows:
+    """What Python reads, with numbers as decimals."""
+
+    def number(text: str) -> Decimal:
+        return Decimal(text)
+
+    rows: Rows = []
+    for line in content.split(b"\n"):
+        if line.strip():
+            row = json.loads(line, parse_float=number, parse_int=number)
+            rows.append({normalised(name): value for name, value in row.items()})
+    return rows
+
+
+def workbook() -> bytes:
+    """The rows as an Excel file."""
+    book, out = Workbook(), io.BytesIO()
+    sheet = book.worksheets[0]
+    sheet.append(list(ROWS[0]))
+    for row in ROWS:
+        sheet.append(list(row.values()))
+    book.save(out)
+    return out.getvalue()

@@ -11,20 +11,17 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
-from decimal import Decimal
 from pathlib import Path
 from types import ModuleType
 from typing import BinaryIO
 
 import pyarrow as pa
 import pytest
-from openpyxl import Workbook
-from tests.changed_bytes import ODD, ROWS, Rows, agree, changed
+from tests.changed_bytes import ODD, ROWS, Rows, agree, changed, rows_of_json, workbook
 from tests.lake import Lake
 
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.formats import Excel, Format, JsonLines, Reader
-from lakehouse.datasets.model import normalised
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.errors import RefusedError
 from lakehouse.formats import open_reader
@@ -54,20 +51,6 @@ def read(content: bytes, declared: Format) -> Rows | None:
     return found
 
 
-def expected_of_json(content: bytes) -> Rows:
-    """What Python reads, with numbers as decimals."""
-
-    def number(text: str) -> Decimal:
-        return Decimal(text)
-
-    rows: Rows = []
-    for line in content.split(b"\n"):
-        if line.strip():
-            row = json.loads(line, parse_float=number, parse_int=number)
-            rows.append({normalised(name): value for name, value in row.items()})
-    return rows
-
-
 def test_changed_json_lines_are_read_exactly_or_refused() -> None:
     chance = random.Random(4)  # noqa: S311 - places to damage
     whole = "".join(json.dumps(row, default=str) + "\n" for row in ROWS).encode()
@@ -79,7 +62,7 @@ def test_changed_json_lines_are_read_exactly_or_refused() -> None:
         found = read(content, JsonLines())
         outcomes[found is None] += 1
         if found is not None:
-            written = expected_of_json(content)
+            written = rows_of_json(content)
             assert agree(found, written), (content, found)
 
     assert min(outcomes.values()) > FILES // 20, outcomes
@@ -107,17 +90,6 @@ def test_a_changed_file_of_ones_own_reader_is_read_exactly_or_refused(monkeypatc
             assert [row["id"] for row in found] == [int(line) for line in io.BytesIO(content)]
 
     assert min(outcomes.values()) > FILES // 20, outcomes
-
-
-def workbook() -> bytes:
-    """The rows as an Excel file."""
-    book, out = Workbook(), io.BytesIO()
-    sheet = book.worksheets[0]
-    sheet.append(list(ROWS[0]))
-    for row in ROWS:
-        sheet.append(list(row.values()))
-    book.save(out)
-    return out.getvalue()
 
 
 def test_a_changed_excel_file_is_read_exactly_or_refused() -> None:
