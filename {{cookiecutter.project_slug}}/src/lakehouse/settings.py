@@ -23,6 +23,9 @@ Target = Literal["embedded", "trino"]
 PUBLISHER = "https://d37ci6vzurychx.cloudfront.net"
 # What a file's address can't hold as it is: the catalog would write beside such a home, or not at all.
 _NO_ADDRESS = re.compile(r"[#?]|%[0-9A-Fa-f]{2}")
+# What its clients take.
+_HOST = re.compile(r"((?!-)[A-Za-z0-9-]{1,63}(?<!-)\.)*(?!-)[A-Za-z0-9-]{1,63}(?<!-)\.?")
+_REGION = re.compile(r"(?![0-9]+$)(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _BUCKET_RULE = (
     "the name of a bucket must be 3 to 63 lowercase letters, digits, '-' or '.', and must start and end with a letter "
@@ -149,6 +152,24 @@ class Settings(BaseSettings):
         address.port  # noqa: B018 - says what is wrong with a port that is none
         if value and (address.scheme not in ("http", "https") or not address.hostname):
             raise ValueError("this is no address of a service; write it as http://host:port or https://host:port")
+        return value
+
+    @field_validator("s3_url", "source_s3_url", mode="after")
+    @classmethod
+    def _store_address(cls, value: str) -> str:
+        host = urlsplit(value).hostname or ""
+        if host and ":" not in host and not _HOST.fullmatch(host):
+            raise ValueError(
+                f"the name {host!r} can't be used for an object store; write a name of letters, digits and '-', with "
+                "'.' between its parts, such as http://my-store:9000"
+            )
+        return value
+
+    @field_validator("s3_region", "source_s3_region", mode="after")
+    @classmethod
+    def _region(cls, value: str) -> str:
+        if value and not _REGION.fullmatch(value):
+            raise ValueError("this is no name of a region; write it with letters, digits and '-', such as us-east-1")
         return value
 
     @field_validator("webhook", mode="after")

@@ -5,6 +5,7 @@ Here on SQLite; tests/integration/test_query.py has PostgreSQL.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tests.lake import Lake
@@ -32,7 +34,7 @@ from lakehouse.landing.land import land
 from lakehouse.loading.load import load
 from lakehouse.loading.result import LoadResult
 from lakehouse.settings import project_dir
-from lakehouse.sources.extract import FETCH_ROWS, GROUP_ROWS
+from lakehouse.sources.extract import BLOCK_BYTES, FETCH_ROWS, GROUP_ROWS, UnfitError, _parsed
 
 RENTALS = Dataset(
     name="rentals",
@@ -304,19 +306,46 @@ def test_nothing_is_changed_in_the_database(lake: Lake, database: Path, monkeypa
             SourceError,
             "rentals: RENTALS_URL names no SQLite file. Nothing was landed. Correct RENTALS_URL",
         ),
+        ("sqlite://./secret", SettingsError, "RENTALS_URL, the database of rentals, is no address of a database. "),
+        (
+            "{database}?timeout=abc",
+            SettingsError,
+            "RENTALS_URL, the database of rentals, is no address that sqlite takes: could not convert string to float",
+        ),
+        (
+            "{database}?detect_types=99999999999",
+            UnreachableError,
+            "rentals: the database of RENTALS_URL could not be asked: Python int too large",
+        ),
     ],
 )
 @pytest.mark.usefixtures("database")
 def test_a_database_that_cannot_be_asked_is_named_without_its_password(
     lake: Lake, monkeypatch: pytest.MonkeyPatch, address: str, kind: type[LakehouseError], said: str
 ) -> None:
-    monkeypatch.setenv("RENTALS_URL", address)
+    monkeypatch.setenv("RENTALS_URL", address.format(database=os.environ["RENTALS_URL"]))
 
     message = refusal(lake, kind)
 
     assert message.startswith(said)
     assert "secret" not in message.replace("/no/such/secret", "")
     assert "cret@" not in message
+
+
+def test_a_file_that_is_no_sqlite_database_is_named(lake: Lake, database: Path) -> None:
+    database.write_bytes(b"rental_id,title\n" * 500)
+
+    assert f"RENTALS_URL names the file {database}, which is no SQLite database. Nothing was" in refusal(lake)
+
+
+def test_a_row_that_is_too_long_says_what_to_select() -> None:
+    """As PostgreSQL sends it."""
+    text = io.BytesIO(b'1,"' + b"x" * 3 * BLOCK_BYTES + b'"\n')
+
+    with pytest.raises(UnfitError, match="a row is longer than 16,777,216 bytes") as unfit:
+        list(_parsed(text, pa.schema([("id", pa.int64()), ("note", pa.string())])))
+
+    assert unfit.value.fix.startswith("write `sql` without the long column")
 
 
 def test_the_address_may_come_from_the_env_file(lake: Lake, monkeypatch: pytest.MonkeyPatch, database: Path) -> None:

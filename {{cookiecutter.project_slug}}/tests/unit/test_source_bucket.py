@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import boto3
 import pytest
 from tests.buckets import KEYS, Inbox, forget_buckets, s3_server, use_store
 from tests.lake import Lake
@@ -213,8 +214,26 @@ def test_without_any_keys_the_settings_are_named(lake: Lake, monkeypatch: pytest
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     use_store(monkeypatch, "http://127.0.0.1:1", SOURCE_S3_ACCESS_KEY="", SOURCE_S3_SECRET_KEY="")
 
-    with pytest.raises(SourceError, match=r"source bucket 'inbox' needs a user and a password.*SOURCE_S3_ACCESS_KEY"):
+    with pytest.raises(SourceError, match=r"No complete login for the source bucket 'inbox' was.*SOURCE_S3_ACCESS_KEY"):
         land(lake.landing, "s3://inbox", GREEN)
+
+
+def test_an_expired_login_says_to_log_in_again(lake: Lake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    config = (
+        "[default]\nsso_account_id = 1\nsso_role_name = reader\nsso_region = us-east-1\nsso_start_url = https://x\n"
+    )
+    (tmp_path / "config").write_text(config, encoding="utf-8")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("HOME", str(tmp_path))  # where AWS's tools keep logins
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # what it has read before stays
+    use_store(monkeypatch, "http://127.0.0.1:1", SOURCE_S3_ACCESS_KEY="", SOURCE_S3_SECRET_KEY="")
+
+    with pytest.raises(SourceError, match=r"login for the source bucket 'inbox' has expired.*Log in again") as caught:
+        land(lake.landing, "s3://inbox", GREEN)
+
+    assert not isinstance(caught.value, UnreachableError)
 
 
 LISTED = """<?xml version="1.0"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Contents>
@@ -257,8 +276,11 @@ class Refusing(Quiet):
         ((403, "AccessDenied"), "refuses the user 'reader' at the bucket 'inbox' .AccessDenied.*may list"),
         ((400, "AuthorizationHeaderMalformed"), "Not for you. Nothing was landed. Check SOURCE_S3_URL and"),
         ((503, "SlowDown"), "answered SlowDown .*Run the same command again"),
+        ((400, "ExpiredToken"), "refuses the login at the bucket 'inbox', which has expired .*Log in again"),
+        ((403, "RequestTimeTooSkewed"), "because its clock .* UTC. is far from the store's own.* Set the clock"),
+        ((403, "InvalidObjectState"), "has a file of the bucket 'inbox' in an archive.*Restore the file there first"),
     ],
-    ids=["keys", "region", "busy"],
+    ids=["keys", "region", "busy", "expired", "clock", "archive"],
 )
 def test_a_refusal_says_what_to_set(
     lake: Lake, monkeypatch: pytest.MonkeyPatch, answer: tuple[int, str], says: str
@@ -280,6 +302,7 @@ class Cutting(Quiet):
 
     content = LOOKUP * 40_000
     cuts = 0
+    checksum = ""
     asked: list[tuple[int, str]]
 
     def do_GET(self) -> None:  # noqa: N802 - its base class names it
@@ -295,6 +318,8 @@ class Cutting(Quiet):
         self.send_response(206 if begin else 200)
         self.send_header("Content-Length", str(len(rest)))
         self.send_header("ETag", '"one"')
+        if kind.checksum:
+            self.send_header("x-amz-checksum-crc32", kind.checksum)
         self.end_headers()
         self.wfile.write(rest[: len(rest) // 2] if kind.cuts >= 0 else rest)
         self.close_connection = True
@@ -335,6 +360,19 @@ def test_a_connection_that_is_always_cut_is_an_error(
             land(lake.landing, "s3://inbox", ZONES)
 
     assert len(cutting.asked) < 30
+    assert lake.landing.find(ZONES) is None
+
+
+def test_bytes_with_a_wrong_checksum_do_not_land(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, cutting: type[Cutting]
+) -> None:
+    monkeypatch.setattr(cutting, "checksum", "AAAAAA==")
+
+    with serving(cutting) as url:
+        use_store(monkeypatch, url)
+        with pytest.raises(UnreachableError, match=r"What the object store at .* sent .* has a wrong checksum"):
+            land(lake.landing, "s3://inbox", ZONES)
+
     assert lake.landing.find(ZONES) is None
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from boto3.exceptions import Boto3Error
 from boto3.s3.transfer import TransferConfig
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, FlexibleChecksumError
 
 from lakehouse.errors import LakehouseError, LandingError, ServiceError
 from lakehouse.landing.store import LOCK, Incoming
@@ -236,6 +236,11 @@ class BucketStore:
             raise
         except ClientError as error:
             raise self._translated(error) from error
+        except FlexibleChecksumError as error:
+            raise ServiceError(
+                f"What the object store at {way_to(self.endpoint)} sent has a wrong checksum ({error}). Files that "
+                "were landed before are unchanged. Run the same command again."
+            ) from error
         except (BotoCoreError, Boto3Error) as error:
             cause = error.__cause__ or error.__context__
             if isinstance(error, Boto3Error) and isinstance(cause, ClientError):
@@ -250,8 +255,8 @@ class BucketStore:
         if code in LOGIN:
             return LandingError(
                 f"The object store at {way_to(self.endpoint)} refuses the user {self.access_key!r} ({code}). Files "
-                "that were landed before are unchanged. Correct S3_ACCESS_KEY and S3_SECRET_KEY, or give that user "
-                f"rights on {self.bucket}/{PREFIX}."
+                "that were landed before are unchanged. Correct S3_ACCESS_KEY, S3_SECRET_KEY or S3_BUCKET, or give "
+                f"that user rights on the bucket {self.bucket}."
             )
         if code == "RequestTimeTooSkewed":
             return LandingError(

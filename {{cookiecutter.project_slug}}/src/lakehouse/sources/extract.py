@@ -34,11 +34,14 @@ PIPE_BYTES = 1 << 20
 
 
 class UnfitError(Exception):
-    """A value that can't be written exactly; `column` is its name, and None where nothing tells it."""
+    """A value that can't be written exactly; `column` is its name, and None where nothing tells it.
 
-    def __init__(self, said: str, column: str | None) -> None:
+    `fix` says what to write in the declaration, where that is known.
+    """
+
+    def __init__(self, said: str, column: str | None, fix: str = "") -> None:
         super().__init__(said)
-        self.column = column
+        self.column, self.fix = column, fix
 
 
 @dataclass(frozen=True)
@@ -189,6 +192,12 @@ def _parsed(source: Any, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
 
 def _unfit(said: str, schema: pa.Schema) -> UnfitError:
     """Arrow's message, with the name of the column in place of its number."""
+    if "straddling" in said:
+        return UnfitError(
+            f"a row is longer than {BLOCK_BYTES:,} bytes",
+            None,
+            "write `sql` without the long column, or with a part of it: left(NAME, 1000000)",
+        )
     found = re.search(r"In CSV column #(\d+): (?:Row #(\d+): )?(?:CSV conversion error to )?(.*)", said)
     if not found:
         return UnfitError(said, None)

@@ -21,9 +21,12 @@ from botocore.exceptions import (
     ClientError,
     CredentialRetrievalError,
     FlexibleChecksumError,
+    LoginError,
     NoCredentialsError,
     PartialCredentialsError,
     ProfileNotFound,
+    SSOError,
+    TokenRetrievalError,
 )
 
 from lakehouse.errors import ChangedError, SourceError, UnreachableError
@@ -39,6 +42,7 @@ BUFFER = 1 << 20
 MOST_OBJECTS = 100_000
 
 _NO_KEYS = (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, ProfileNotFound)
+_EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
 _REPLACED = frozenset({"PreconditionFailed", "412", "NoSuchKey", "404"})
 
 
@@ -211,6 +215,19 @@ class Bucket:
                     f"{store} has no bucket {self.name!r}. Nothing was landed. TLC_SOURCE names the bucket, and "
                     "SOURCE_S3_URL the store. Correct the one that is wrong, then run the same command again."
                 ) from error
+            if code in _EXPIRED:
+                what = f"{store} refuses the login at the bucket {self.name!r}, which has expired"
+                raise self._expired(what, code) from error
+            if code == "RequestTimeTooSkewed":
+                raise SourceError(
+                    f"{store} refuses requests from this machine, because its clock ({datetime.now(UTC):%H:%M:%S} UTC) "
+                    "is far from the store's own. Nothing was landed. Set the clock, then run the same command again."
+                ) from error
+            if code == "InvalidObjectState":
+                raise SourceError(
+                    f"{store} has a file of the bucket {self.name!r} in an archive, where it can't be read ({code}). "
+                    "Nothing of it was landed. Restore the file there first, then run the same command again."
+                ) from error
             if code in LOGIN:
                 key = self.settings.source_s3_access_key
                 found_keys = "the keys that AWS's own tools find on this machine"
@@ -231,15 +248,29 @@ class Bucket:
             ) from error
         except _NO_KEYS as error:
             raise SourceError(
-                f"The source bucket {self.name!r} needs a user and a password, and none are set "
-                f"({str(error).rstrip('.')}). Nothing was landed. Set SOURCE_S3_ACCESS_KEY and SOURCE_S3_SECRET_KEY in "
-                ".env, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Then run the same command again."
+                f"No complete login for the source bucket {self.name!r} was found ({str(error).rstrip('.')}). Nothing "
+                "was landed. Set SOURCE_S3_ACCESS_KEY and SOURCE_S3_SECRET_KEY in .env, or AWS_ACCESS_KEY_ID and "
+                "AWS_SECRET_ACCESS_KEY. Then run the same command again."
+            ) from error
+        except (SSOError, LoginError, TokenRetrievalError) as error:
+            what = f"The login for the source bucket {self.name!r} has expired, or can't be read"
+            raise self._expired(what, str(error).strip(" .")) from error
+        except FlexibleChecksumError as error:
+            raise UnreachableError(
+                f"What {store[0].lower()}{store[1:]} sent of the bucket {self.name!r} has a wrong checksum "
+                f"({str(error).rstrip('.')}). Nothing of it was landed. Run the same command again."
             ) from error
         except BotoCoreError as error:
             raise UnreachableError(
                 f"{store} does not answer for the bucket {self.name!r} ({str(error).rstrip('.')}). Nothing was landed. "
                 "Start the store, or correct its address in SOURCE_S3_URL. Then run the same command again."
             ) from error
+
+    def _expired(self, what: str, said: str) -> SourceError:
+        return SourceError(
+            f"{what} ({said}). Nothing was landed. Log in again, for example with `aws sso login`, or set "
+            "SOURCE_S3_ACCESS_KEY and SOURCE_S3_SECRET_KEY. Then run the same command again."
+        )
 
 
 class _Reading(io.RawIOBase):

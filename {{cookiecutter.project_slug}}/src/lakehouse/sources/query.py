@@ -103,8 +103,8 @@ class QuerySource:
                     extract(connection, statement, fields, target, progress, binary=binary)
             except UnfitError as error:
                 what_next = "Correct the rows in the database, then run the same command again"
-                if error.column is not None:
-                    what_next = f"In the declaration, {self.query.casting}"
+                if error.fix or error.column is not None:
+                    what_next = f"In the declaration, {error.fix or self.query.casting}"
                 raise SourceError(f"{self._name}: {error}. {self.nothing} {what_next}.") from None
         origin = f"{self.query.origin}, {self.since}" if self.since else self.query.origin
         return Version(origin, since=self.since)
@@ -162,7 +162,7 @@ class QuerySource:
         engine = self._engine(url)
         try:
             connection = engine.connect()
-        except SQLAlchemyError as error:
+        except Exception as error:  # noqa: BLE001 - drivers raise errors of any kind for what they can't use
             raise UnreachableError(
                 f"{self.dataset.name}: the database of {self.query.database} could not be asked: "
                 f"{_first_line(error, url)}. {self.nothing} Check that the server runs, and user, password and "
@@ -193,11 +193,13 @@ class QuerySource:
         try:
             url = sa.make_url(text)
         except (ArgumentError, ValueError):  # what they say may have the password in it
+            url = None
+        if url is None or (url.get_backend_name() == "sqlite" and url.host):
             raise SettingsError(
                 f"{name}, the database of {self.dataset.name}, is no address of a database. {self.nothing} Write "
                 "it as postgresql+psycopg2://USER:PASSWORD@HOST:5432/DATABASE or sqlite:////PATH/OF/FILE, with "
                 "%40 for @ and %2F for / in a password."
-            ) from None
+            )
         file = url.database or ""
         if url.get_backend_name() == "sqlite" and not file.startswith("file:") and not Path(file).is_file():
             wrong = "is a folder" if Path(file).is_dir() else "does not exist"
@@ -230,6 +232,12 @@ class QuerySource:
                 f"{self.query.database}, the database of {self.dataset.name}: its driver can't be loaded ({error}). "
                 f"{self.nothing} Install what it lacks, then run the same command again."
             ) from None
+        except (ArgumentError, TypeError, ValueError) as error:
+            raise SettingsError(
+                f"{self.query.database}, the database of {self.dataset.name}, is no address that {url.drivername} "
+                f"takes: {_first_line(error, url)}. {self.nothing} Correct {self.query.database} in .env or the "
+                "environment."
+            ) from None
 
     @contextmanager
     def _reading(self, connection: sa.Connection) -> Iterator[None]:
@@ -238,6 +246,12 @@ class QuerySource:
         try:
             yield
         except (SQLAlchemyError, driver.Error) as error:
+            if getattr(getattr(error, "orig", error), "sqlite_errorname", "") == "SQLITE_NOTADB":
+                file = connection.engine.url.database
+                raise SourceError(
+                    f"{self.dataset.name}: {self.query.database} names the file {file}, which is no SQLite database. "
+                    f"{self.nothing} Correct {self.query.database} in .env or the environment."
+                ) from None
             lost = isinstance(error, DBAPIError) and error.connection_invalidated
             raise (UnreachableError if lost else SourceError)(
                 f"{self._name} could not be read: {_first_line(error, connection.engine.url)}. {self.nothing} "
