@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,8 @@ def test_a_file_of_another_month_is_refused_by_name(lake: Lake) -> None:
     assert "'lpep_pickup_datetime' is more than a day outside 2024-01 in 11 of 20" in said
     assert "8 rows (40.0 %) are of 2023-12" in said
     assert "lakehouse load green 2024-01 --refresh" in said
-    assert "--allow-strays" in said
+    assert "--allow-strays (in Dagster: `allow_strays: true`)" in said
+    assert "wrong order" not in said
     assert lake.history(TABLE) == []
     assert not list(lake.settings.warehouse_dir.rglob("*.parquet"))
 
@@ -87,13 +89,25 @@ def test_a_day_around_the_month_is_no_other_month(lake: Lake, pickup: datetime, 
 def test_an_empty_or_shrunken_month_is_refused_unless_meant(lake: Lake) -> None:
     lake.load("green", "2024-01", lake.generate("green", "2024-01", 500))
 
-    with pytest.raises(RefusedError, match=r"249 rows, fewer than 50% of the 500 .*--allow-shrink"):
+    with pytest.raises(
+        RefusedError, match=r"249 rows, fewer than 50% of the 500 .*--allow-shrink .*allow_shrink: true"
+    ):
         lake.load("green", "2024-01", lake.generate("green", "2024-01", 249, seed=1))
     empty = pq.read_table(lake.generate("green", "2024-02", 10)).slice(0, 0)
     with pytest.raises(RefusedError, match="has 0 rows"):
         lake.load("green", "2024-02", lake.write("green", "2024-02", empty))
 
     assert lake.load("green", "2024-01", allow_shrink=True).rows == 249
+
+
+def test_a_damaged_generated_month_is_not_told_to_refresh(lake: Lake) -> None:
+    """`--refresh` is refused while other generated months are here."""
+    landed = lake.land("green", "2024-01", lake.generate("green", "2024-01", 10))
+
+    with pytest.raises(RefusedError, match=r"Run `lakehouse load green 2024-01 --refresh`, which gets the published"):
+        acceptance.check_bytes(replace(landed, origin="https://example.com/green"), "0" * 64)
+    with pytest.raises(RefusedError, match=r"loaded\. It is a generated file\. `make demo` replaces it by the"):
+        acceptance.check_bytes(replace(landed, origin="generated://green"), "0" * 64)
 
 
 def test_the_same_bytes_as_another_month_are_refused(lake: Lake) -> None:

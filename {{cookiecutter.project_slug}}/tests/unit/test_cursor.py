@@ -232,8 +232,8 @@ def test_after_a_roll_back_the_missing_rows_are_extracted_again(lake: Lake, sour
 
     assert str(refusal.value) == (
         "rentals.parquet has only the rows with last_update from 2024-01-02 09:00:00 on, and raw.rentals does not have "
-        "all rows before them. Nothing was loaded. Run `lakehouse load rentals --refresh`, which extracts the rows "
-        "that are missing."
+        "all rows before them. Nothing of rentals was loaded. Run `lakehouse load rentals --refresh`, which extracts "
+        "the rows that are missing."
     )
     assert (ids, list(notes(lake))) == ([2, 3, 4, 5], [1, 2, 3, 4, 5])
 

@@ -16,7 +16,7 @@ from lakehouse.defs.automation import alarms
 from lakehouse.errors import RefusedError, SettingsError
 from lakehouse.settings import settings_with
 
-SENTENCE = "green_tripdata_2024-01.parquet has 0 rows. Nothing was loaded."
+SENTENCE = "green_tripdata_2024-01.parquet has 0 rows. Nothing of this file was loaded."
 
 
 @pytest.fixture

@@ -15,13 +15,14 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from lakehouse.datasets.formats import Csv
+from lakehouse.datasets.formats import Csv, JsonLines
 from lakehouse.datasets.model import Column, Dataset
 from lakehouse.datasets.parts import Whole
 from lakehouse.errors import RefusedError
 from lakehouse.formats.csv import CsvReader
 from lakehouse.formats.protocol import ContentError, UnreadRows
 from lakehouse.loading.conform import Conformer, plan
+from lakehouse.loading.hints import hint
 from lakehouse.loading.spelling import plain
 from lakehouse.scaffold.guess import guess
 
@@ -195,9 +196,9 @@ REFUSED: dict[str, tuple[str | bytes, Csv, str]] = {
     "another decimal sign": (
         SEMICOLONS + "3;;1,5;\n",
         Csv(delimiter=";"),
-        "written so, declare decimal=',', thousands=''",
+        r"written so, declare decimal=','\.$",
     ),
-    "thousands": (PLAIN + '3,,"1,234.50",\n', Csv(), "'1,234.50' .* declare decimal='.', thousands=','"),
+    "thousands": (PLAIN + '3,,"1,234.50",\n', Csv(), r"'1,234.50' .* declare thousands=','\.$"),
     "days first": (PLAIN + "3,31.01.2024,1,\n", Csv(), r"'31.01.2024' .* declare dates='%d.%m.%Y'"),
     "days in two orders": (
         HEAD + "1,31/01/2024,1,\n2,02/28/2024,1,\n",
@@ -219,6 +220,57 @@ def test_an_odd_file_is_refused_with_the_place_and_what_to_do(case: str) -> None
         assert refused.value.declare  # else the load only advises to get the file again, which brings the same bytes
         said += f". {refused.value.declare}"
     assert re.search(message, said), said
+
+
+DOUBLE, DATE, COUNT = Column("x", "double"), Column("x", "date"), Column("x", "long", role="count")
+
+
+ALL = " If all of the file is written so, declare"
+RIGHT = " If such numbers are right,"
+
+
+def readings(value: str, field: str, ways: dict[str, str]) -> str:
+    """What a hint says of a value that may be read in more than one way."""
+    return "".join(f" If {value!r} means {meaning}, declare {field}={form!r}." for meaning, form in ways.items())
+
+
+@pytest.mark.parametrize(
+    ("column", "form", "value", "said"),
+    [
+        (
+            DOUBLE,
+            Csv(),
+            "1,234",
+            " If '1,234' means 1.234, declare decimal=','. If '1,234' means 1234, declare thousands=','.",
+        ),
+        (DOUBLE, Csv(thousands="'"), "1.234,5", f"{ALL} decimal=',', thousands='.'."),
+        (Column("x", "long"), Csv(), "1,234", f"{ALL} thousands=','."),
+        (
+            DATE,
+            Csv(),
+            "01/02/2024",
+            readings("01/02/2024", "dates", {"2024-02-01": "%d/%m/%Y", "2024-01-02": "%m/%d/%Y"}),
+        ),
+        (
+            Column("x", "timestamp"),
+            Csv(),
+            "01/02/2024 10:00",
+            readings(
+                "01/02/2024 10:00",
+                "times",
+                {"2024-02-01 10:00:00": "%d/%m/%Y %H:%M", "2024-01-02 10:00:00": "%m/%d/%Y %H:%M"},
+            ),
+        ),
+        (DOUBLE, Csv(), "100000000.5", f'{RIGHT} declare x as "decimal(18,2)", also in its staging model.'),
+        (COUNT, Csv(), "3000000000", f'{RIGHT} remove role="count" from x.'),
+        (COUNT, JsonLines(), "3000000000", f'{RIGHT} remove role="count" from x.'),
+        (DOUBLE, JsonLines(), "inf", ""),
+    ],
+)
+def test_a_hint_names_each_reading_of_a_value_and_none_that_is_declared(
+    column: Column, form: Csv | JsonLines, value: str, said: str
+) -> None:
+    assert hint(column, pa.array([value]), form) == said
 
 
 @pytest.mark.parametrize(

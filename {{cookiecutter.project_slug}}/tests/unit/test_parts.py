@@ -246,6 +246,22 @@ def test_a_file_of_another_day_is_refused(lake: Lake, folder: Path, monkeypatch:
         load_day(lake, folder, "2024-01-07")
 
 
+def test_a_day_that_is_read_as_a_month_points_to_the_declared_order(
+    lake: Lake, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declare_orders(monkeypatch, format=Csv(times="%d/%m/%Y"), columns=(Column("date", "timestamp", role="time"),))
+    (folder / "orders_2024-01-05.csv").write_text("date\n01/05/2024\n", encoding="utf-8")
+
+    with pytest.raises(RefusedError) as refused:
+        load_day(lake, folder, "2024-01-05")
+
+    assert str(refused.value).partition(" of 2024-05-01. ")[2] == (
+        "Nothing of this file was loaded. If times='%d/%m/%Y' puts day and month in the wrong order, correct it in the "
+        "declaration of orders. If not, get the file of 2024-01-05 with `lakehouse load orders 2024-01-05 --refresh`. "
+        "If this file really is the one of 2024-01-05, load it with --allow-strays (in Dagster: `allow_strays: true`)."
+    )
+
+
 def test_a_column_may_be_required_from_a_day_on(lake: Lake, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     declare_orders(monkeypatch)
     for day in ("2024-01-05", "2024-01-06"):

@@ -132,6 +132,9 @@ def test_above_the_share_the_file_is_refused_and_nothing_changes(lake: Lake) -> 
         loaded(lake, "1,,", "x,,", "y,,", "z,,")
 
     assert "The first: the column 'number' has 'x' in row 1" in str(refused.value)
+    assert "Nothing of this file was loaded. If these rows are right, correct the columns or `bad_share` in the" in str(
+        refused.value
+    )
     assert places(lake) == [1, 2, 3]
     assert len(numbers(lake)) == 3
 

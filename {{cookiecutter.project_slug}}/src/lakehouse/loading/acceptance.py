@@ -26,19 +26,21 @@ from pyiceberg.utils.concurrent import ExecutorFactory
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.model import Column, Dataset
 from lakehouse.datasets.parts import Part, Whole
-from lakehouse.datasets.registry import dataset_named
+from lakehouse.datasets.registry import dataset_named, declaration_of
 from lakehouse.errors import RefusedError
 from lakehouse.iceberg.commit import Replacement
 from lakehouse.iceberg.files import file_hash, live_files, prefix_of_hash, rows_of_file
 from lakehouse.iceberg.merge import Merge
 from lakehouse.landing import Landed, Landing
-from lakehouse.loading.fixes import get_again
+from lakehouse.loading.fixes import NOTHING, get_again
+from lakehouse.loading.spelling import form_of_dates, form_of_times
 
 # its stubs know no plain Python values
 pc: Any = compute
 
 SET_ASIDE = "lakehouse.rows-set-aside"
 EPOCH = date(1970, 1, 1)
+_ALLOW_STRAYS = "--allow-strays (in Dagster: `allow_strays: true`)"
 
 
 @dataclass(frozen=True)
@@ -151,8 +153,8 @@ class Change:
         if rows == 0 or rows < share * held:
             than = f", fewer than {share:.0%} of the {held:,} it would replace" if held else ""
             raise RefusedError(
-                f"{file} has {rows:,} rows{than}. Nothing was loaded, and the table is as it was. The file is perhaps "
-                "incomplete: look at it first. If it is right, add --allow-shrink to the command."
+                f"{file} has {rows:,} rows{than}. {NOTHING} The file is perhaps incomplete: look at it first. If it "
+                "is right, add --allow-shrink to the command (in Dagster: `allow_shrink: true`)."
             )
 
 
@@ -170,7 +172,7 @@ def check_bytes(landed: Landed, found: str) -> None:
     if found != landed.sha256:
         raise RefusedError(
             f"The landed file {landed.file.name} was changed after it was landed on {landed.landed_at:%Y-%m-%d}: its "
-            f"SHA-256 is {found[:12]}… instead of {landed.sha256[:12]}…. {get_again(landed.file)}"
+            f"SHA-256 is {found[:12]}… instead of {landed.sha256[:12]}…. {get_again(landed)}"
         )
 
 
@@ -192,8 +194,8 @@ def still_current(landing: Landing, landed: Landed, change: Change, rows: int) -
     def check(table: Table) -> None:
         if superseded(landing, landed):
             raise RefusedError(
-                f"Another version of {landed.file.name} was landed while this one was being loaded. Nothing was "
-                "loaded. Run the same command again."
+                f"Another version of {landed.file.name} was landed while this one was being loaded. {NOTHING} Run "
+                "the same command again."
             )
         change.check_size(table, rows, landed.file.name)
 
@@ -248,13 +250,23 @@ class RowTimes:
             return
         most, rows = self._seen.most_common(1)[0]
         name = self._dataset.name
+        first = self._form()
         outside = f"more than a day outside {part}" if parts.tolerance else f"outside {part}"
         raise RefusedError(
             f"{file} seems to be of {most}, not of {part}: {sources[self._dataset.time or '']!r} is {outside} in "
             f"{self._strays:,} of {self._known:,} rows, and {rows:,} rows ({_percent(rows, self._known)}) are of "
-            f"{most}. Nothing was loaded. Get the file of {part} with `lakehouse load {name} {part} --refresh`. If "
-            f"this file really is the one of {part}, load it with --allow-strays."
+            f"{most}. {NOTHING} {first}{'get' if first else 'Get'} the file of {part} with `lakehouse load {name} {part} "
+            f"--refresh`. If this file really is the one of {part}, load it with {_ALLOW_STRAYS}."
         )
+
+    def _form(self) -> str:
+        """What to do first where the declaration says how times are written: a day read as a month is a stray."""
+        dataset, of_dates = self._dataset, self._column.type == "date"
+        form = form_of_dates(dataset.format) if of_dates else form_of_times(dataset.format)
+        if not form:
+            return ""
+        named = f"{'dates' if of_dates else 'times'}={form!r}"
+        return f"If {named} puts day and month in the wrong order, correct it in {declaration_of(dataset)}. If not, "
 
 
 class OtherParts:
@@ -316,9 +328,9 @@ class OtherParts:
         other = parts.kind.of(first_day)
         return RefusedError(
             f"{self._file} has the same bytes as the file from which {name} {other} was loaded (SHA-256 "
-            f"{self._change.sha256[:12]}…), and one file can't be that of two {parts.word}s. Nothing was loaded. Get "
+            f"{self._change.sha256[:12]}…), and one file can't be that of two {parts.word}s. {NOTHING} Get "
             f"the file of {wanted} with `lakehouse load {name} {wanted} --refresh`. If {other} is the wrong one, "
-            f"first run `lakehouse load {name} {other} --refresh`. If both are right, load it with --allow-strays."
+            f"first run `lakehouse load {name} {other} --refresh`. If both are right, load it with {_ALLOW_STRAYS}."
         )
 
 

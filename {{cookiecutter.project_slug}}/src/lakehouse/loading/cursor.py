@@ -69,8 +69,8 @@ def check_no_gap(landed: Landed, dataset: Dataset, table: Table) -> None:
             return
     raise RefusedError(
         f"{landed.file.name} has only the rows with {landed.since} on, and {dataset.table} does not have all rows "
-        f"before them. Nothing was loaded. Run `lakehouse load {dataset.name} --refresh`, which extracts the rows that "
-        "are missing."
+        f"before them. Nothing of {dataset.name} was loaded. Run `lakehouse load {dataset.name} --refresh`, which "
+        "extracts the rows that are missing."
     )
 
 

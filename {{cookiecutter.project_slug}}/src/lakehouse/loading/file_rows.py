@@ -20,7 +20,7 @@ from lakehouse.duckdb_config import duckdb_config
 from lakehouse.errors import CommitError, RefusedError
 from lakehouse.iceberg.merge import Incoming, Merge
 from lakehouse.iceberg.tables import SOURCE
-from lakehouse.loading.fixes import fix
+from lakehouse.loading.fixes import NOTHING, fix
 from lakehouse.settings import Settings
 
 # its stubs know no plain Python values
@@ -145,7 +145,7 @@ class FileRows:
         if merge.repeated and not again:
             raise RefusedError(
                 f"{self._file}: {self._dataset.table} has two rows with the same {' and '.join(self._dataset.key)}, so "
-                f"rows can't be merged by it. Nothing was loaded. `lakehouse load {self._dataset.name} --again` "
+                f"rows can't be merged by it. {NOTHING} `lakehouse load {self._dataset.name} --again` "
                 "writes the file's rows again."
             )
         return merge

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.registry import dataset_named, declaration_of
+from lakehouse.landing.record import Landed, again, is_generated
+
+# Other files of the same command may have been loaded before.
+NOTHING = "Nothing of this file was loaded."
 
 
 def fix(dataset: Dataset) -> str:
     """What to do where a file's rows are wrong."""
     if dataset.source:
         return (
-            f"Nothing was loaded. Correct the rows in the database. Or {dataset.source.casting} in "
+            f"{NOTHING} Correct the rows in the database. Or {dataset.source.casting} in "
             f"{declaration_of(dataset)}. Then read the rows again with --refresh."
         )
     if dataset.bundled:
-        return "Nothing was loaded. Correct that file in the source folder, and load all of them again with --refresh."
+        return f"{NOTHING} Correct the files in the source folder, and load all of them again with --refresh."
     return (
-        "Nothing was loaded. Load it again with --refresh, which gets the published file again. If that file is wrong "
-        "too, correct a copy of it, set TLC_SOURCE to the folder of the copy, and land that with --refresh."
+        f"{NOTHING} Load it again with --refresh, which gets the published file again. If that file is wrong too, "
+        "correct a copy of it, set TLC_SOURCE to the folder of the copy, and land that with --refresh."
     )
 
 
@@ -36,13 +39,15 @@ def fix_or_declare(dataset: Dataset, change: str) -> str:
             "If the file is wrong, correct a copy of it, set TLC_SOURCE to the folder of the copy, and load it with "
             "--refresh."
         )
-    return f"Nothing was loaded. {change} in {declaration_of(dataset)}. {others}"
+    return f"{NOTHING} {change} in {declaration_of(dataset)}. {others}"
 
 
-def get_again(file: DatasetFile) -> str:
+def get_again(landed: Landed) -> str:
     """What to do where the landed bytes are damaged, or not the ones that were landed."""
-    command = f"Nothing was loaded. Run `lakehouse load {file.label} --refresh`"
-    dataset = dataset_named(file.dataset)
+    if is_generated(landed):  # --refresh is refused while other generated months are here
+        return f"{NOTHING} It is a generated file. `make demo` replaces it by the published one, if it can get that."
+    command = f"{NOTHING} Run `{again(landed)}`"
+    dataset = dataset_named(landed.file.dataset)
     if dataset.source:
         return f"{command}, which reads the rows from the database again."
     if dataset.bundled:

@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from lakehouse.datasets.formats import Csv, Format
 from lakehouse.datasets.model import Column
-from lakehouse.loading.convert import converted, is_text
+from lakehouse.datasets.types import largest_decimal
+from lakehouse.loading.convert import converted, first_out_of_range, is_text
 from lakehouse.loading.spelling import WORDS_FOR_NOTHING, may_mean_nothing, plain
 
 _DAYS = ("%Y-%m-%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%Y/%m/%d", "%Y%m%d", "%d.%m.%y")
@@ -32,15 +33,26 @@ _OTHER_WAYS: dict[str, tuple[_Changes, ...]] = {
 
 
 def hint(column: Column, value: pa.Array[Any], declared: Format) -> str:
-    """What to declare so that a refused value of a CSV file is read, as a sentence; empty for other formats."""
+    """What to declare so that a refused value is loaded, as sentences; empty where nothing is known that helps.
+
+    `value` is an array of one value. How values are written can be declared of a CSV file only.
+    """
+    found = _read(column, value, declared)
+    if found is not None and (larger := _larger(column, found[0].as_py())):
+        return larger
     if not isinstance(declared, Csv) or not is_text(value.type):
         return ""
-    for changes in _OTHER_WAYS.get(column.kind, ()):
-        with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError):
-            converted(column, plain(value, column, replace(declared, **changes)))
-            says = ", ".join(f"{name}={sign!r}" for name, sign in changes.items())
-            return f" If all of the file is written so, declare {says}."
     word = str(value[0].as_py()).strip()
+    ways: dict[str, str] = {}  # what the value means, and what to declare for it
+    for changes in _OTHER_WAYS.get(column.kind, ()):
+        found = _read(column, value, replace(declared, **changes))
+        if found is not None and first_out_of_range(column, found) is None:
+            says = [f"{name}={sign!r}" for name, sign in changes.items() if sign != getattr(declared, name)]
+            ways.setdefault(_meaning(found[0].as_py()), ", ".join(says))
+    if len(ways) == 1:
+        return f" If all of the file is written so, declare {next(iter(ways.values()))}."
+    if ways:
+        return "".join(f" If {word!r} means {meaning}, declare {says}." for meaning, says in ways.items())
     if word in WORDS_FOR_NOTHING:
         return _as_null(column, word, declared)
     is_own_word = column.kind in _OTHER_WAYS and may_mean_nothing(word, declared)
@@ -49,6 +61,26 @@ def hint(column: Column, value: pa.Array[Any], declared: Format) -> str:
         f'{as_null} If {what} may come, declare {column.name} as "string", and convert it in the staging model; or set '
         'on_bad_rows="set aside".'
     )
+
+
+def _read(column: Column, value: pa.Array[Any], declared: Format) -> pa.Array[Any] | None:
+    """The value in the column's type, if it is written as declared; it may be out of range."""
+    with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError):
+        return converted(column, plain(value, column, declared))
+    return None
+
+
+def _larger(column: Column, value: object) -> str:
+    """How to take a number that is too large, if another declaration takes it; else empty."""
+    if column.role == "count":
+        return f' If such numbers are right, remove role="count" from {column.name}.'
+    if isinstance(value, float) and abs(value) <= largest_decimal("decimal(18,2)"):
+        return f' If such numbers are right, declare {column.name} as "decimal(18,2)", also in its staging model.'
+    return ""
+
+
+def _meaning(value: object) -> str:
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
 def _as_null(column: Column, word: str, declared: Csv) -> str:

@@ -110,8 +110,8 @@ def _load(
         landed = landing.find(file)
         if landed is None:
             raise LandingError(
-                f"No file of {file.label} is landed, so nothing was loaded. Run `lakehouse load {file.label}`, which "
-                "lands it first."
+                f"No file of {file.label} is landed, so nothing of it was loaded. Run `lakehouse load {file.label}`, "
+                "which lands it first."
             )
         change = Change(
             file=file,

@@ -26,7 +26,7 @@ from lakehouse.formats.protocol import BatchReader, ContentError, UnreadRows
 from lakehouse.landing import Landed
 from lakehouse.loading.acceptance import Change, RowTimes, check_bytes
 from lakehouse.loading.conform import BadValueError, Conformer
-from lakehouse.loading.fixes import fix, fix_or_declare, get_again
+from lakehouse.loading.fixes import NOTHING, fix, fix_or_declare, get_again
 from lakehouse.loading.landed_reader import open_landed
 from lakehouse.loading.set_aside import SetAside
 from lakehouse.progress import Progress
@@ -63,8 +63,8 @@ def _both(path: Path, landed: Landed) -> Iterator[tuple[BufferedReader, Any]]:
     with path.open("rb") as file, pa.OSFile(str(path), "r") as source:
         if not os.path.sameopenfile(file.fileno(), source.fileno()):
             raise LandingError(
-                f"Another version of {landed.file.name} was landed while this one was being opened. Nothing was "
-                "loaded. Run the same command again."
+                f"Another version of {landed.file.name} was landed while this one was being opened. {NOTHING} Run "
+                "the same command again."
             )
         yield file, source
 
@@ -102,7 +102,7 @@ class Check:
             )
             raise RefusedError(
                 f"The landed file {self.landed.file.name} can't be read as {article} {kind} ({line}). "
-                f"{get_again(self.landed.file)}{declare}"
+                f"{get_again(self.landed)}{declare}"
             ) from error
 
 
@@ -158,7 +158,7 @@ class Reading:
         if total is not None and self.rows != total:
             raise RefusedError(
                 f"{self.conformer.file}: only {self.rows:,} of its {total:,} rows could be read. "
-                f"{get_again(self.check.landed.file)}"
+                f"{get_again(self.check.landed)}"
             )
 
     def _conformed(self, batch: pa.RecordBatch) -> list[pa.Array[Any]]:

@@ -39,6 +39,7 @@ from lakehouse.iceberg.staging import staged
 from lakehouse.iceberg.tables import RUN, SOURCE, partition_of, rejected_schema
 from lakehouse.landing import Landed
 from lakehouse.loading.conform import BadRow, as_text
+from lakehouse.loading.fixes import fix_or_declare
 
 # its stubs know no plain Python values
 pc: Any = compute
@@ -107,8 +108,8 @@ class SetAside:
         if len(bad) > left:
             raise RefusedError(
                 f"{self._file}: at least {self.rows:,} of its {self._of:,} rows are bad, and at most "
-                f"{self._most:,} may be (bad_share={self._dataset.bad_share}). The first: {self._first}. Nothing was "
-                "loaded. Correct the file or the declaration, then load it again with --refresh."
+                f"{self._most:,} may be (bad_share={self._dataset.bad_share}). The first: {self._first}. "
+                f"{fix_or_declare(self._dataset, 'If these rows are right, correct the columns or `bad_share`')}"
             )
         if self._folder is None:
             self._tmp.mkdir(parents=True, exist_ok=True)

@@ -24,6 +24,7 @@ from lakehouse.errors import RefusedError
 from lakehouse.formats import open_reader
 from lakehouse.formats.protocol import BatchReader
 from lakehouse.loading.conform import Conformer, plan
+from lakehouse.loading.fixes import NOTHING
 from lakehouse.loading.spelling import without_nulls
 from lakehouse.scaffold.columns import TextFormat, Texts, Typed, spelled, typed, typed_by_file, wider, widest
 from lakehouse.scaffold.form import TOTAL, as_declared, form_of, same_form
@@ -338,7 +339,7 @@ class Steps:
                             conformers[name] = Conformer(own, sample.part, match, sample.path.name, place)
                         conformers[name].conform(batch.select([name]))
                     except RefusedError as error:
-                        found[name] = str(error).partition(". Nothing was loaded")[0].partition(": ")[2]
+                        found[name] = str(error).partition(f". {NOTHING}")[0].partition(": ")[2]
         return found
 
     def _look(self, dataset: Dataset) -> Seen:
