@@ -255,12 +255,12 @@ class RowTimes:
         raise RefusedError(
             f"{file} seems to be of {most}, not of {part}: {sources[self._dataset.time or '']!r} is {outside} in "
             f"{self._strays:,} of {self._known:,} rows, and {rows:,} rows ({_percent(rows, self._known)}) are of "
-            f"{most}. {NOTHING} {first}{'get' if first else 'Get'} the file of {part} with `lakehouse load {name} {part} "
-            f"--refresh`. If this file really is the one of {part}, load it with {_ALLOW_STRAYS}."
+            f"{most}. {NOTHING} {first}{'get' if first else 'Get'} the file of {part} with `lakehouse load {name} "
+            f"{part} --refresh`. If this file really is the one of {part}, load it with {_ALLOW_STRAYS}."
         )
 
     def _form(self) -> str:
-        """What to do first where the declaration says how times are written: a day read as a month is a stray."""
+        """What to do first where the declaration says how times are written: there a day may be read as a month."""
         dataset, of_dates = self._dataset, self._column.type == "date"
         form = form_of_dates(dataset.format) if of_dates else form_of_times(dataset.format)
         if not form:
