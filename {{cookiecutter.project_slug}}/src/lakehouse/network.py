@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from ipaddress import ip_address
 from urllib.parse import urlsplit
@@ -38,8 +39,12 @@ def proxy_for(url: str) -> str | None:
     proxy = proxies.get(address.scheme) or proxies.get("all")
     if not proxy or proxy_bypass(address.hostname or ""):
         return None
-    way = urlsplit(proxy if "//" in proxy else f"//{proxy}")
-    return f"{way.hostname}:{way.port}" if way.port else way.hostname
+    return without_login(proxy).rpartition("//")[2].partition("/")[0]
+
+
+def without_login(proxy: str) -> str:
+    """The address of a proxy as messages may show it. A password that has / or # in it is left out too."""
+    return re.sub(r"^(\w+://)?.*@", r"\1", proxy)
 
 
 def way_to(url: str) -> str:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
-import requests
+from dagster._utils.error import serializable_error_info_from_exc_info
 from tests.unit.dagster_project import Project
 from tests.unit.servers import Quiet, serving
 
 from lakehouse.defs.automation import alarms
-from lakehouse.errors import RefusedError, SettingsError
+from lakehouse.errors import RefusedError, ServiceError, SettingsError
 from lakehouse.settings import settings_with
 
 SENTENCE = "green_tripdata_2024-01.parquet has 0 rows. Nothing of this file was loaded."
@@ -78,19 +80,42 @@ def test_a_webhook_that_is_busy_is_asked_again(posted: tuple[str, list[dict[str,
     address, texts, answers = posted
     answers += [503, 429]
 
-    alarms.send(address, SENTENCE)
+    alarms.send(address, SENTENCE, "0a1b2c3d")
 
     assert texts == [{"text": SENTENCE}] * 3
 
 
+@pytest.mark.parametrize(("status", "asked"), [(404, 1), (503, 3)])
 def test_a_webhook_that_refuses_is_an_error_of_the_tick(
-    posted: tuple[str, list[dict[str, str]], list[int]],
+    posted: tuple[str, list[dict[str, str]], list[int]], status: int, asked: int
 ) -> None:
-    address, _, answers = posted
-    answers.append(404)
+    address, texts, answers = posted
+    answers += [status] * asked
 
-    with pytest.raises(requests.HTTPError, match="404"):
-        alarms.send(address, SENTENCE)
+    with pytest.raises(ServiceError) as caught:
+        alarms.send(address, SENTENCE, "0a1b2c3d")
+
+    assert str(caught.value).startswith(
+        f"The failed run 0a1b2c3d was not reported: the webhook of LAKEHOUSE_WEBHOOK answered {status}. "
+    )
+    assert len(texts) == asked
+
+
+def test_a_webhook_that_does_not_answer_is_not_shown(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        nobody = f"http://127.0.0.1:{server.getsockname()[1]}/T000/secret"
+    tick = None
+
+    try:
+        alarms.send(nobody, SENTENCE, "0a1b2c3d")
+    except ServiceError:
+        tick = serializable_error_info_from_exc_info(sys.exc_info())  # what Dagster keeps of a tick that failed
+
+    assert tick
+    assert "LAKEHOUSE_WEBHOOK did not answer (ConnectionError). " in tick.message
+    assert "secret" not in f"{tick}{caplog.text}"
 
 
 @pytest.mark.slow

@@ -12,8 +12,10 @@ import pytest
 import requests
 from botocore.config import Config
 from tests.recorder import PROXIES, Recorder
+from tests.unit.servers import Quiet, serving
 
 from lakehouse import children
+from lakehouse.cli.doctor import Finding, examine
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
 from lakehouse.engines.trino import TrinoEngine
@@ -88,14 +90,52 @@ def test_what_the_user_says_of_proxies_stays(monkeypatch: pytest.MonkeyPatch) ->
     assert os.environ["no_proxy"] == "*"
 
 
-def test_a_proxys_login_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("login", ["user:secret@", "user:s/ecret@", "user:s#ecret@", "user:s?e@cret@", ""])
+@pytest.mark.parametrize("scheme", ["http://", ""])
+def test_a_proxys_login_is_not_told(monkeypatch: pytest.MonkeyPatch, scheme: str, login: str) -> None:
     monkeypatch.setenv("no_proxy", "")
-    monkeypatch.setenv("http_proxy", "http://user:secret@proxy.example:3128")
+    monkeypatch.setenv("http_proxy", f"{scheme}{login}proxy.example:3128")
 
     assert way_to("http://services.invalid") == (
         "http://services.invalid (through the proxy proxy.example:3128; "
         "the variable NO_PROXY names hosts to reach without it)"
     )
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (200, "answers"),
+        (503, "answers 503"),
+        (403, "does not give the zone lookup, it answers 403"),
+        (404, "has no zone lookup, it answers 404"),
+    ],
+)
+def test_the_doctor_says_what_a_site_answers(answer: int, said: str) -> None:
+    class Site(Quiet):
+        def do_HEAD(self) -> None:  # noqa: N802 - http.server calls it so
+            self.answer(answer, {})
+
+    with serving(Site) as address:
+        found = of_source(settings_with({"TLC_SOURCE": address}))
+
+    assert found.found == f"{address} {said}"
+    assert ("overloaded" in found.way_out) == (answer == 503)
+
+
+def test_the_doctor_shows_no_password_of_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://someone:pass/word@127.0.0.1:1")
+
+    found = of_source(settings_with({"TLC_SOURCE": "http://files.invalid"}))
+
+    assert found.state == "warn"
+    assert "HTTP_PROXY=http://127.0.0.1:1" in found.found
+    assert "someone" not in repr(found)
+
+
+def of_source(settings: Settings) -> Finding:
+    """What the doctor says of the source."""
+    return next(finding for finding in examine(settings) if finding.what == "TLC_SOURCE")
 
 
 def test_requests_and_botocore_agree_on_what_is_direct(proxy: Recorder) -> None:

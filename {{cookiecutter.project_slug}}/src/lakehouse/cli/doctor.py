@@ -20,9 +20,11 @@ from lakehouse.dagster_home import NAME, fault, is_tracked, tracked_file, way_ou
 from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.datasets.sources import Query
-from lakehouse.errors import BoundaryError, LakehouseError, SourceError, UnreachableError
+from lakehouse.errors import BoundaryError, LakehouseError, SettingsError, SourceError, UnreachableError
 from lakehouse.network import proxy_for
 from lakehouse.settings import BUCKET_SCHEME, Settings, project_dir, variable
+from lakehouse.sources.download import OVERLOADED, is_busy, open_client
+from lakehouse.sources.patience import Patience
 from lakehouse.sources.search import contents
 from lakehouse.sources.site import source_folder
 
@@ -168,9 +170,16 @@ def _source(settings: Settings) -> Finding:
             f"{source} is not a folder",
             "Set TLC_SOURCE to a folder or bucket that holds published files, or to a base URL.",
         )
+    return _site(source)
+
+
+def _site(source: str) -> Finding:
     try:
-        answer = httpx.head(f"{source.rstrip('/')}/misc/taxi_zone_lookup.csv", timeout=SECONDS, follow_redirects=True)
-    except (httpx.HTTPError, ImportError, ValueError, OSError) as error:  # also a proxy or certificates of no use
+        with open_client(Patience(connect=SECONDS, silence=SECONDS)) as client:
+            answer = client.head(f"{source.rstrip('/')}/misc/taxi_zone_lookup.csv")
+    except SettingsError as error:  # a proxy or certificates of no use
+        return Finding("TLC_SOURCE", "warn", str(error), "Files that are landed can still be loaded.")
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         return Finding(
             "TLC_SOURCE",
             "warn",
@@ -178,14 +187,15 @@ def _source(settings: Settings) -> Finding:
             "Files that are landed can still be loaded. For new files, check the network, or set TLC_SOURCE to a "
             "folder.",
         )
+    status = answer.status_code
     if answer.is_success:
         return Finding("TLC_SOURCE", "ok", f"{source} answers")
-    return Finding(
-        "TLC_SOURCE",
-        "warn",
-        f"{source} has no zone lookup, it answers {answer.status_code}",
-        "Set TLC_SOURCE to the publisher's base URL.",
-    )
+    if is_busy(status):
+        return Finding("TLC_SOURCE", "warn", f"{source} answers {status}", OVERLOADED)
+    has, fix = "has no", "Set TLC_SOURCE to the publisher's base URL."
+    if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+        has, fix = "does not give the", f"{fix} If it is that, see that the server gives its files without a login."
+    return Finding("TLC_SOURCE", "warn", f"{source} {has} zone lookup, it answers {status}", fix)
 
 
 def _databases() -> list[Finding]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type
 
 from lakehouse.errors import LandingError, NotPublishedError, SettingsError, SourceError, UnreachableError
+from lakehouse.network import without_login
 from lakehouse.sources.patience import Patience
 
 NOT_THERE = frozenset({403, 404, 410})  # the TLC's storage answers 403 for a file that does not exist
@@ -258,16 +258,18 @@ def open_client(patience: Patience) -> httpx.Client:
         return httpx.Client(timeout=timeout, headers=headers, follow_redirects=True)
     except (ImportError, ValueError, OSError, httpx.InvalidURL) as error:
         named = {name: value for name, value in os.environ.items() if name.upper() in _ENVIRONMENT and value}
-        found = ", ".join(f"{name}={_without_password(value)}" for name, value in sorted(named.items()))
-        raise SettingsError(
-            f"The proxy or the certificates in the environment ({found or 'none'}) can't be used to download: "
-            f"{type(error).__name__}: {str(error).rstrip('.')}. Nothing was landed. Correct or unset these variables: "
-            "a proxy begins with http:// or https://, certificates are a file or folder that exists."
-        ) from error
-
-
-def _without_password(value: str) -> str:
-    return re.sub(r"//[^/@]*@", "//***@", value)
+        logins = any("@" in value for value in named.values())
+        reason = type(error).__name__ if logins else f"{type(error).__name__}: {str(error).rstrip('.')}"
+    found = ", ".join(
+        f"{name}={without_login(value) if 'PROXY' in name.upper() else value}" for name, value in sorted(named.items())
+    )
+    # Raised out here: the cause may have the password in its text.
+    raise SettingsError(
+        f"The proxy or the certificates in the environment ({found or 'none'}) can't be used to download: {reason}. "
+        "Nothing was landed. Correct or unset these variables: a proxy begins with http:// or https://, certificates "
+        "are a file or folder that exists."
+        + (" In a proxy's password, write / as %2F, # as %23, ? as %3F and @ as %40." if logins else "")
+    )
 
 
 def marks_of(response: httpx.Response) -> tuple[str, str]:

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 
 import dagster as dg
 import requests
-from requests.adapters import HTTPAdapter
-from urllib3.util.retry import Retry
+from tenacity import Retrying, retry_if_exception_type, retry_if_result, stop_after_attempt, wait_exponential
 
+from lakehouse.errors import ServiceError
 from lakehouse.settings import load_settings, project_dir
 
 SECONDS = 30
 _TIMEOUT_SECONDS = 10
+_BUSY = frozenset({429, 502, 503, 504})
 _LONGEST = 600  # characters of an error; Slack and others cut or refuse long texts
 _WILL_RETRY = "dagster/will_retry"
 
@@ -29,19 +30,32 @@ def message(context: dg.RunFailureSensorContext) -> str:
     )
 
 
-def send(address: str, text: str) -> None:
+def send(address: str, text: str, run_id: str) -> None:
     """Post `{"text": …}`, the form that Slack, Mattermost, Teams and others take; up to three attempts.
 
     Raises:
-        requests.RequestException: nobody took it.
+        ServiceError: nobody took it. The address is a secret, so the message leaves it out.
     """
-    with requests.Session() as session:
-        patience = HTTPAdapter(
-            max_retries=Retry(2, backoff_factor=0.5, status_forcelist=(429, 502, 503, 504), allowed_methods=None)
-        )
-        session.mount("http://", patience)
-        session.mount("https://", patience)
-        session.post(address, json={"text": text}, timeout=_TIMEOUT_SECONDS).raise_for_status()
+    attempts = Retrying(
+        retry=retry_if_exception_type((requests.ConnectionError, requests.Timeout))
+        | retry_if_result(lambda answer: answer.status_code in _BUSY),
+        stop=stop_after_attempt(3),
+        wait=wait_exponential(0.5),
+        retry_error_callback=lambda last: last.outcome and last.outcome.result(),
+    )
+    try:
+        answer = attempts(requests.post, address, json={"text": text}, timeout=_TIMEOUT_SECONDS)
+    except requests.RequestException as error:  # its text has the address
+        found = f"did not answer ({type(error).__name__})"
+    else:
+        if answer.ok:
+            return
+        found = f"answered {answer.status_code}"
+    raise ServiceError(
+        f"The failed run {run_id} was not reported: the webhook of LAKEHOUSE_WEBHOOK {found}. It is not reported "
+        "again: look at it in Dagster's page, under Runs. See that the webhook is there and takes messages, or "
+        "correct LAKEHOUSE_WEBHOOK and start Dagster again."
+    )
 
 
 def _parts(tags: Mapping[str, str]) -> str:
@@ -80,5 +94,5 @@ if webhook := load_settings().webhook:
         """Tell of one failed run."""
         if context.dagster_run.tags.get(_WILL_RETRY) == "true":
             return dg.SkipReason("The run is tried again.")
-        send(address, message(context))
+        send(address, message(context), context.dagster_run.run_id[:8])
         return None
