@@ -79,6 +79,24 @@ def zipped(*files: str) -> bytes:
     return out.getvalue()
 
 
+def lines(first: int, last: int, price: str = "1.5") -> str:
+    """Rows of `orders.csv` that are long enough for some thousands to fill a block."""
+    return "".join(f"{n},2024-01-31 23:59:00,{price},{'x' * 200}\n" for n in range(first, last))
+
+
+HEAD, SEVERAL_BLOCKS = "number,placed,price,note\n", 20_000
+TWO_BLOCKS = lines(0, 9_000)
+
+
+def damaged() -> bytes:
+    """A zip file with LZMA, and other bytes in the midst of it."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("1.csv", HEAD + TWO_BLOCKS)
+    content = out.getvalue()
+    return content[:200] + b"\xff" * 50 + content[250:]
+
+
 PLAIN = "number,placed,price,note\r\n1,2024-01-31 23:59:00,1234.5,a;b\r\n2,2024-03-01 00:00:00,-.25,caf\xe9\r\n3,,,\r\n"
 QUOTES_BEHIND = PLAIN.replace("placed", '"placed" ', 1)
 GERMAN = (
@@ -191,10 +209,15 @@ def test_a_compressed_file_that_is_cut_short_is_refused(
             r"it can't be read as a zip file: .*\. Nothing .* Correct `compression`",
         ),
         (Csv(), gzip.compress(PLAIN.encode()), r'begins as a gzip file; .*\. Declare `compression="gzip"` in'),
+        (Csv(encoding="utf-16"), PLAIN.encode("utf-16-le"), "it is not text in utf-16: .* such as utf-8 or utf-16-le"),
+        (Csv(compression="zip"), damaged(), "the zip file is damaged"),
         (Csv(compression="zip"), zipped(PLAIN, PLAIN), "must hold one file, and it holds 2.* a function of your own"),
     ],
-    ids=["nothing", "a page", "another delimiter", "a quote", "a blank line", "no gzip", "no zip", "gzip", "two files"],
-)
+    ids=[
+        "nothing", "a page", "another delimiter", "a quote", "a blank line", "no gzip", "no zip", "gzip", "no mark",
+        "damage", "two files",
+    ],
+)  # fmt: skip
 def test_what_is_no_such_file_does_not_land(
     lake: Lake, monkeypatch: pytest.MonkeyPatch, declared: Csv, content: bytes, message: str
 ) -> None:
@@ -231,15 +254,6 @@ def test_a_wrong_declaration_is_no_damage_of_a_landed_file(
         load(lake.catalog, lake.landing, ORDERS, again=True)
 
     assert "damaged" not in str(caught.value)
-
-
-def lines(first: int, last: int, price: str = "1.5") -> str:
-    """Rows of `orders.csv` that are long enough for some thousands to fill a block."""
-    return "".join(f"{n},2024-01-31 23:59:00,{price},{'x' * 200}\n" for n in range(first, last))
-
-
-HEAD, SEVERAL_BLOCKS = "number,placed,price,note\n", 20_000
-TWO_BLOCKS = lines(0, 9_000)
 
 
 def test_rows_of_many_blocks_keep_their_order(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

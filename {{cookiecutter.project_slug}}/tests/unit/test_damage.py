@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import pyarrow.parquet as pq
 import pytest
 from tests.lake import Lake
 
 from lakehouse.datasets.file import DatasetFile
+from lakehouse.datasets.months import Month
 from lakehouse.errors import LandingError, RefusedError
 from lakehouse.iceberg import staging
+from lakehouse.landing.land import land
 from lakehouse.loading.load import load
 from lakehouse.synthetic.generate import write_zones
 
@@ -54,6 +57,17 @@ def test_no_flipped_bit_of_a_landed_zone_lookup_is_loaded(lake: Lake, tmp_path: 
     flip(path, 8 * landed.size - 80)
 
     assert load(lake.catalog, lake.landing, DatasetFile("zones")).rows == 265
+
+
+def test_a_column_name_that_is_no_text_is_refused(lake: Lake) -> None:
+    file = lake.generate("green", "2024-01", 100)
+    pq.write_table(pq.read_table(file), file, store_schema=False)
+    file.write_bytes(file.read_bytes().replace(b"trip_type", b"trip\xfftype"))
+
+    with pytest.raises(RefusedError, match=r"the name of a column is not text in UTF-8: b'trip\\xfftype'"):
+        lake.load("green", "2024-01", file)
+    source = file.rename(file.with_name("green_tripdata_2024-01.parquet")).parent
+    assert land(lake.landing, str(source), DatasetFile("green", Month(2024, 1)), refresh=True).size
 
 
 def test_a_flipped_bit_of_a_staged_file_changes_no_value(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:

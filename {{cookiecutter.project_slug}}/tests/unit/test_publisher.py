@@ -268,7 +268,7 @@ def test_a_publisher_that_resumes_with_another_version_is_not_believed(
         (status(429, Retry_After="86400"), UnreachableError, "429 .* overloaded: try again later"),
         (cut_after(0), UnreachableError, "cut .* Check the network and the setting TLC_SOURCE"),
         (drip(50, 0.05, 3.0), UnreachableError, r"is too slow|cut"),
-        (status(302, Location="/" + PATH), UnreachableError, "redirects"),
+        (status(302, Location="/" + PATH), UnreachableError, "is redirected in a circle. Nothing of green 2023-01"),
     ],
     ids=[
         "page", "page as bytes", "text", "empty", "wrong length", "401", "500", "408", "429", "always cut", "drip",
@@ -352,6 +352,13 @@ def test_the_zone_lookup_lands_and_a_page_in_its_place_does_not(
     landed = land(landing, publisher.url, DatasetFile("zones"), patience=HASTE)
 
     assert bytes_of(landing, landed) == publisher.files[path].content
+
+
+def test_of_a_file_that_is_no_months_nothing_is_said_of_the_tlc(landing: FolderLanding, publisher: Publisher) -> None:
+    with pytest.raises(NotPublishedError, match=r"zones is not at .*answers 403\. .* published later") as error:
+        land(landing, publisher.url, DatasetFile("zones"), patience=HASTE)
+
+    assert "The TLC" not in str(error.value)
 
 
 def test_an_unwritable_landing_zone_is_told(tmp_path: Path, publisher: Publisher) -> None:
@@ -480,7 +487,7 @@ class TestFolder:
             land(landing, str(tmp_path), DatasetFile("green", JANUARY))
 
 
-@pytest.mark.parametrize("source", ["http://[::1", "http://127.0.0.1:port"])
+@pytest.mark.parametrize("source", ["http://[::1", "http://127.0.0.1:port", "http://tlc..example"])
 def test_an_address_that_is_none_is_told(landing: FolderLanding, source: str) -> None:
     with pytest.raises(SourceError, match=r"TLC_SOURCE.* no valid address|address.* is invalid.*TLC_SOURCE"):
         land(landing, source, DatasetFile("green", JANUARY), patience=HASTE)

@@ -343,7 +343,7 @@ def test_a_row_that_is_too_long_says_what_to_select() -> None:
     text = io.BytesIO(b'1,"' + b"x" * 3 * BLOCK_BYTES + b'"\n')
 
     with pytest.raises(UnfitError, match="a row is longer than 16,777,216 bytes") as unfit:
-        list(_parsed(text, pa.schema([("id", pa.int64()), ("note", pa.string())])))
+        list(_parsed(text, pa.schema([pa.field("id", pa.int64()), pa.field("note", pa.string())])))
 
     assert unfit.value.fix.startswith("write `sql` without the long column")
 

@@ -77,6 +77,15 @@ def test_a_site_that_does_not_answer_is_asked_three_times(publisher: Publisher) 
     assert len(publisher.requests) == 3
 
 
+def test_a_site_that_can_never_answer_is_named(publisher: Publisher) -> None:
+    publisher.heads += [bad.status(302, Location="/" + JANUARY.path)] * 30
+    with pytest.raises(UnreachableError, match="is redirected in a circle"):
+        asked_of(publisher, JANUARY)
+
+    with pytest.raises(UnreachableError, match=r"http://tlc\.\.example/.* could not be asked"):
+        dict(versions("http://tlc..example", [JANUARY], None, QUICK))
+
+
 def test_a_login_page_is_no_version(publisher: Publisher) -> None:
     publisher.heads.append(bad.web_page())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import lzma
 import zipfile
 import zlib
 from typing import Any, Literal
@@ -87,5 +88,5 @@ class _Unzipped(Kept):
         """Read on."""
         try:
             return super().readinto(buffer)
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError) as error:
             raise OSError(f"the zip file is damaged: {error}") from error

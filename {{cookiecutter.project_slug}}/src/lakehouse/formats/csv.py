@@ -275,6 +275,8 @@ def _names_and_lines(declared: Csv, source: Any) -> tuple[list[str], int]:
             f"its line of column names, line {declared.junk_rows + 1}, can't be read: {error}",
             "Correct `delimiter`, `quote` or `junk_rows`",
         ) from error
+    except UnicodeError as error:  # in UTF-16 and UTF-32, without the mark that says the order of the bytes
+        raise ContentError(f"it is not text in {declared.encoding}: {error}", declare_encoding(declared)) from error
     if not names:
         raise ContentError(
             f"it has no line of column names: line {declared.junk_rows + 1} is blank, or the file ends before it",

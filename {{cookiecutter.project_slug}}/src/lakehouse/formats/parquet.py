@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import compute
 
-from lakehouse.formats.protocol import BATCH_ROWS, row_from_0
+from lakehouse.formats.protocol import BATCH_ROWS, ContentError, row_from_0
 from lakehouse.synthetic.generate import SYNTHETIC_KEY
 
 # its stubs know no plain Python values
@@ -22,9 +22,14 @@ class ParquetReader:
     """A parquet file, read by batch, never by row group: a published file can be one group of 12 million rows."""
 
     def __init__(self, source: Any) -> None:
-        # A buffer, or each column of a row group is read whole.
-        self._file = pq.ParquetFile(source, pre_buffer=False, buffer_size=READ_BYTES, page_checksum_verification=True)
-        self._fields = list(_fields(self._file.schema_arrow, ()))
+        try:
+            # A buffer, or each column of a row group is read whole.
+            self._file = pq.ParquetFile(
+                source, pre_buffer=False, buffer_size=READ_BYTES, page_checksum_verification=True
+            )
+            self._fields = list(_fields(self._file.schema_arrow, ()))
+        except UnicodeDecodeError as error:
+            raise ContentError(f"the name of a column is not text in UTF-8: {error.object[:80]!r}") from error
         self.schema: pa.Schema = pa.schema([field for _, field in self._fields])
         self.rows: int | None = self._file.metadata.num_rows
         self.is_synthetic = SYNTHETIC_KEY.encode() in (self._file.schema_arrow.metadata or {})

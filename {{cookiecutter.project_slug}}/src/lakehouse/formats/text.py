@@ -222,7 +222,9 @@ def _bytes(sign: int) -> npt.NDArray[np.uint8]:
 
 def declare_encoding(declared: Csv) -> str:
     """What to do about bytes that are no text."""
-    return f"Declare the encoding that the file has, such as {'cp1252' if is_utf8(declared.encoding) else 'utf-8'}"
+    name = codecs.lookup(declared.encoding).name
+    examples = "cp1252" if is_utf8(name) else f"utf-8 or {name}-le" if name in ("utf-16", "utf-32") else "utf-8"
+    return f"Declare the encoding that the file has, such as {examples}"
 
 
 def is_utf8(encoding: str) -> bool:

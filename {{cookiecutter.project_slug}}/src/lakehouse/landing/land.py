@@ -240,6 +240,6 @@ def _generated_or_not(version: Version, file: DatasetFile, copy: Path) -> Versio
         return version
     try:
         made = is_synthetic(copy)
-    except (OSError, pa.ArrowException):
+    except (OSError, pa.ArrowException, UnicodeDecodeError):
         return version  # what can't be read says nothing; loading it will be refused
     return replace(version, origin=f"{GENERATED}{file.path}") if made else version

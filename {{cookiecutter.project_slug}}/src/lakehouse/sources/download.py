@@ -42,7 +42,7 @@ class _AgainError(Exception):
 
 @dataclass
 class Download:
-    """One file at one address. `words` names it in messages: `green 2024-01`."""
+    """One file at one address. `words` names it in messages: `green 2024-01`. `is_trips`: it is the TLC's."""
 
     url: str
     name: str
@@ -50,6 +50,7 @@ class Download:
     target: Path
     patience: Patience
     progress: Callable[[int, int], None] | None = None
+    is_trips: bool = False
 
     def __post_init__(self) -> None:
         self._part = Path(f"{self.target}.part")
@@ -74,11 +75,13 @@ class Download:
         try:
             with open_client(self.patience) as client:
                 return retrying(self._attempt, client, known_etag, known_modified)
-        except httpx.InvalidURL as error:
+        except (httpx.InvalidURL, UnicodeError) as error:
             raise SourceError(
-                f"The address {self.url} is invalid ({error}). Nothing was landed. Correct the setting TLC_SOURCE, "
-                "which it is made from."
+                f"The address {self.url} is invalid ({error}). Nothing of {self.words} was landed. Correct the setting "
+                "TLC_SOURCE, which it is made from."
             ) from error
+        except httpx.TooManyRedirects as error:
+            raise UnreachableError(in_a_circle(self.url, f" Nothing of {self.words} was landed.")) from error
         except _AgainError as error:
             tries = retrying.statistics["attempt_number"]
             what_next = "Check the network and the setting TLC_SOURCE, then run the same command again."
@@ -131,7 +134,7 @@ class Download:
                     marks, total = self._take(response, part_etag, part_modified, have)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, httpx.UnsupportedProtocol) as error:
             raise _AgainError(f"no connection ({error})", connected=False) from error
-        except (httpx.TransportError, httpx.TooManyRedirects, httpx.DecodingError) as error:
+        except (httpx.TransportError, httpx.DecodingError) as error:
             raise _AgainError(f"the connection was cut ({type(error).__name__}: {error})") from error
         self._whole(client, marks, total)
         self._part.replace(self.target)
@@ -155,10 +158,15 @@ class Download:
         """Raise what the status asks for, unless it is a file."""
         status = response.status_code
         if status in NOT_THERE:
+            if self.is_trips:
+                raise NotPublishedError(
+                    f"{self.words} is not published at {self.url} (yet): the server answers {status}. Nothing of it "
+                    "was landed. The TLC publishes a month about two months after its end. Check the month, and the "
+                    "setting TLC_SOURCE."
+                )
             raise NotPublishedError(
-                f"{self.words} is not published at {self.url} (yet): the server answers {status}. Nothing of it was "
-                "landed. The TLC publishes a month about two months after its end. Check the month, and the setting "
-                "TLC_SOURCE."
+                f"{self.words} is not at {self.url}: the server answers {status}. Nothing of it was landed. It may be "
+                "published later; if not, check the setting TLC_SOURCE."
             )
         if status == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
             self._forget()
@@ -287,6 +295,14 @@ def _ends_at(response: httpx.Response, have: int) -> bool:
     return (
         response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE
         and response.headers.get("content-range", "") == f"bytes */{have}"
+    )
+
+
+def in_a_circle(url: str, nothing: str = "") -> str:
+    """What to say of an address that is redirected again and again; `nothing` says what was not done."""
+    return (
+        f"{url} is redirected in a circle.{nothing} Check the setting TLC_SOURCE, and whether a login page answers in "
+        "the server's place."
     )
 
 

@@ -123,7 +123,8 @@ class SiteSource:
             )
         from lakehouse.sources.download import Download  # noqa: PLC0415 - its client of the web is slow to import
 
-        download = Download(f"{self.base}/{wanted.path}", wanted.name, wanted.label, target, self.patience, progress)
+        url, trips = f"{self.base}/{wanted.path}", dataset_named(wanted.dataset).is_trips
+        download = Download(url, wanted.name, wanted.label, target, self.patience, progress, is_trips=trips)
         same = (known.etag, known.last_modified) if known and known.origin == download.url else ("", "")
         marks = download.run(*same)
         if marks is None:

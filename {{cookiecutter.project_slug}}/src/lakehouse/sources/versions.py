@@ -20,6 +20,7 @@ from lakehouse.sources.download import (
     ASK_LATER,
     NOT_THERE,
     OVERLOADED,
+    in_a_circle,
     is_busy,
     marks_of,
     open_client,
@@ -116,7 +117,9 @@ def _ask(client: httpx.Client, url: str, file: DatasetFile, known: str, patience
     retrying = Retrying(retry=retry_if_exception_type(_LaterError), stop=stop, wait=wait, reraise=True)
     try:
         return retrying(_answer, client, url, file, known)
-    except (_LaterError, httpx.InvalidURL) as error:
+    except httpx.TooManyRedirects as error:
+        raise UnreachableError(in_a_circle(url)) from error
+    except (_LaterError, httpx.InvalidURL, UnicodeError) as error:
         busy = isinstance(error, _LaterError) and error.busy
         what_next = OVERLOADED if busy else "Check the network and the setting TLC_SOURCE."
         raise UnreachableError(f"{url} could not be asked for {file.label}: {error}. {what_next}") from error

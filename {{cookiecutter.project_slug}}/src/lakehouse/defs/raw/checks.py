@@ -20,6 +20,7 @@ from lakehouse.formats.bundle import rows_of
 from lakehouse.history.history import history
 from lakehouse.iceberg.catalog import service_errors
 from lakehouse.landing import Landing
+from lakehouse.landing.record import again
 from lakehouse.loading.result import LoadResult
 
 STRAY_SHARE = 0.01
@@ -208,5 +209,11 @@ def _file_rows(zone: Landing, dataset: Dataset, part: Part) -> int:
     landed = zone.find(file)
     if landed is None:
         raise LandingError(f"{file.name} went out of the landing zone while it was being checked.")
-    with zone.local(landed) as path, pa.OSFile(str(path), "r") as source:
-        return rows_of(dataset, source)
+    try:
+        with zone.local(landed) as path, pa.OSFile(str(path), "r") as source:
+            return rows_of(dataset, source)
+    except (OSError, pa.ArrowException) as error:
+        raise LandingError(
+            f"The rows of the landed file {file.name} can't be counted ({error}). Rows of it that are in the table "
+            f"stay. Land it again: `{again(landed)}`."
+        ) from error
