@@ -340,10 +340,10 @@ def test_a_file_that_is_no_sqlite_database_is_named(lake: Lake, database: Path) 
 
 def test_a_row_that_is_too_long_says_what_to_select() -> None:
     """As PostgreSQL sends it."""
-    text = io.BytesIO(b'1,"' + b"x" * 3 * BLOCK_BYTES + b'"\n')
+    text = io.BytesIO(b'"' + b"x" * 3 * BLOCK_BYTES + b'"\n')
 
     with pytest.raises(UnfitError, match="a row is longer than 16,777,216 bytes") as unfit:
-        list(_parsed(text, pa.schema([pa.field("id", pa.int64()), pa.field("note", pa.string())])))
+        list(_parsed(text, pa.schema([pa.field("note", pa.string())])))
 
     assert unfit.value.fix.startswith("write `sql` without the long column")
 
