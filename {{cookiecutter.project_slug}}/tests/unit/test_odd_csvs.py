@@ -265,6 +265,7 @@ def readings(value: str, field: str, ways: dict[str, str]) -> str:
         (COUNT, Csv(), "3000000000", f'{RIGHT} remove role="count" from x.'),
         (COUNT, JsonLines(), "3000000000", f'{RIGHT} remove role="count" from x.'),
         (DOUBLE, JsonLines(), "inf", ""),
+        (Column("x", "long"), Csv(), "-5", ""),  # it reads well, so another rule has refused it
     ],
 )
 def test_a_hint_names_each_reading_of_a_value_and_none_that_is_declared(

@@ -38,10 +38,11 @@ def hint(column: Column, value: pa.Array[Any], declared: Format) -> str:
     `value` is an array of one value. How values are written can be declared of a CSV file only.
     """
     found = _read(column, value, declared)
-    if found is not None and (larger := _larger(column, found[0].as_py())):
+    # What reads well is refused by another rule, such as a key that may not be null.
+    reads_well = found is not None and first_out_of_range(column, found) is None
+    larger = "" if found is None or reads_well else _larger(column, found[0].as_py())
+    if reads_well or larger or not isinstance(declared, Csv) or not is_text(value.type):
         return larger
-    if not isinstance(declared, Csv) or not is_text(value.type):
-        return ""
     word = str(value[0].as_py()).strip()
     ways: dict[str, str] = {}  # what the value means, and what to declare for it
     for changes in _OTHER_WAYS.get(column.kind, ()):
