@@ -14,7 +14,7 @@ from tests.dbt.merging import MODEL, NEW_ROWS_ONLY, SILVER, YML, Customers, chec
 from tests.kills import Kills
 from tests.lake import Lake
 
-from lakehouse.dbt_duckdb.commit_model import Model, merge_by_key
+from lakehouse.dbt_duckdb.commit_model import Model, merge_by_key, replace_all
 from lakehouse.engines.duckdb import connect
 from lakehouse.errors import CommitError, TransformError
 from lakehouse.iceberg.merge import Merged
@@ -57,6 +57,21 @@ def test_a_data_file_without_a_changed_row_is_not_written_again(lake: Lake, curs
     assert len(files(lake)) == 2
     newest = lake.history("gold.both")[-1]
     assert (newest.inserted, newest.updated, newest.unchanged) == (1, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("select", "says"),
+    [
+        ("select [1.5::decimal(10, 2)] as amounts", r"amounts has the type DECIMAL\(10,2\)\[\].* with unnest"),
+        ("select 1::bigint as n", r"partition_by names day, which is no column of its select.* has the columns n\."),
+    ],
+)
+def test_a_select_that_makes_no_table_is_one_message(
+    lake: Lake, cursor: duckdb.DuckDBPyConnection, select: str, says: str
+) -> None:
+    partition_by = "day" if "bigint" in select else None
+    with cursor.cursor() as own, pytest.raises(TransformError, match=says):
+        replace_all(own, lake.catalog, Model("gold.both", select, {}, partition_by=partition_by))
 
 
 def test_a_first_build_without_rows_makes_an_empty_table(lake: Lake, cursor: duckdb.DuckDBPyConnection) -> None:

@@ -78,6 +78,16 @@ def test_an_emptied_bucket_is_refused_and_a_whole_one_adopted(loaded: Lake) -> N
     assert WRITES["load"](loaded)
 
 
+def test_a_damaged_identity_beside_the_files_is_written_again(loaded: Lake) -> None:
+    loaded.s3.put_object(Bucket=loaded.settings.s3_bucket, Key=KEY, Body=b"{")
+    with pytest.raises(BoundaryError, match="is damaged"):
+        WRITES["load"](loaded)
+
+    adopt(loaded.settings)
+
+    assert WRITES["load"](loaded)
+
+
 def test_a_bucket_that_lacks_a_file_is_not_adopted(loaded: Lake) -> None:
     gone = next(key for key in loaded.keys("iceberg/") if key.endswith(".parquet"))
     loaded.s3.delete_object(Bucket=loaded.settings.s3_bucket, Key=gone)

@@ -23,7 +23,19 @@ def test_a_version_is_a_ref_a_time_or_one_tables_snapshot(text: str, version: As
     assert parse_as_of(text) == version
 
 
-@pytest.mark.parametrize("text", ["", "123", "x'; drop table t", "2024-13-01", "raw.trips@", "raw.trips@x", "trips@1"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "123",
+        "x'; drop table t",
+        "2024-13-01",
+        "9999-12-31T23:00-05:00",
+        "raw.trips@",
+        "raw.trips@x",
+        "trips@1",
+    ],
+)
 def test_what_is_no_version_is_refused(text: str) -> None:
     with pytest.raises(QueryError, match=r"no valid version|no day or time that exists"):
         parse_as_of(text)

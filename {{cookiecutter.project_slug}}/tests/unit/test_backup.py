@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import shutil
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from tests.lake import Lake
 
 from lakehouse.errors import BackupError, BoundaryError
 from lakehouse.history import backup as backing_up
-from lakehouse.history.backup import INDEX, Backup, backup, restore
+from lakehouse.history.backup import INDEX, Backup, _Copying, backup, restore
 from lakehouse.history.maintenance import maintain
 from lakehouse.iceberg.catalog import table_names
 from lakehouse.iceberg.publication import manifest_file, published_snapshots, write_manifest
@@ -178,6 +180,73 @@ def test_a_file_that_expires_meanwhile_begins_the_backup_again(
 
     assert contents(full) == before
     assert made.snapshots == 3
+
+
+def test_a_landed_version_that_goes_meanwhile_begins_the_backup_again(
+    full: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    landed = _Copying.landed
+    gone: list[Path] = []
+
+    def removed_first(self: _Copying, store: Any, key: str) -> Any:
+        if "/versions/" in key and not gone:
+            gone.append(full.settings.landing_dir / key)
+            gone[0].unlink()
+        return landed(self, store, key)
+
+    monkeypatch.setattr(_Copying, "landed", removed_first)
+    backup(full.settings, tmp_path / "backup")
+
+    assert len(gone) == 1
+
+
+def test_a_backup_that_finds_no_room_can_be_run_again(
+    full: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as planted:
+        planted.setattr(Path, "replace", no_room)
+        with pytest.raises(BackupError, match="No space left"):
+            _Copying(tmp_path / "backup", {}).finish({"files": {}, "landed": {}})
+    assert list((tmp_path / "backup").iterdir()) == []
+
+    (tmp_path / "backup" / f".{INDEX}-killed").touch()
+    assert backup(full.settings, tmp_path / "backup").tables == 3
+
+
+def no_room(*_arguments: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_restore_that_finds_no_room_says_what_it_needs(
+    full: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup(full.settings, tmp_path / "backup")
+    lose(full)
+
+    for fault in ("lakehouse.landing.folder._copy", "lakehouse.history.backup._restore_files"):
+        with monkeypatch.context() as planted:
+            planted.setattr(fault, no_room)
+            with pytest.raises(BackupError, match=f"Free space there, then run `lakehouse restore {tmp_path}") as error:
+                restore(full.settings, tmp_path / "backup")
+        assert "maintain" not in str(error.value)
+
+
+def test_a_home_that_is_there_in_part_is_not_restored_into(full: Lake, tmp_path: Path) -> None:
+    backup(full.settings, tmp_path / "backup")
+    shutil.rmtree(full.settings.warehouse_dir)
+
+    with pytest.raises(BoundaryError, match=r"is not empty, and incomplete: .* Nothing was restored\. Move LAKEHOUSE"):
+        restore(full.settings, tmp_path / "backup")
+
+
+def test_a_file_or_a_folder_without_rights_holds_no_backup(full: Lake, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "odd" / INDEX).mkdir(parents=True)
+
+    with pytest.raises(BackupError, match=r"file is a file\. Nothing was written\. Name a folder"):
+        backup(full.settings, tmp_path / "file")
+    with pytest.raises(BackupError, match="See that you may read it"):
+        backup(full.settings, tmp_path / "odd")
 
 
 def test_a_missing_file_is_named_and_no_backup_is_made(full: Lake, tmp_path: Path) -> None:

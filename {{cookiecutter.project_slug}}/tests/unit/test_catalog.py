@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import sqlite3
@@ -13,12 +14,14 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy.exc import DatabaseError, OperationalError
 from tests.lake import Lake
 from tests.unit.failing_catalog import failing_catalog
 
 from lakehouse.cli.doctor import examine
 from lakehouse.engines import open_engine
 from lakehouse.errors import BoundaryError, LakehouseError, ServiceError
+from lakehouse.frames.reading import Selection
 from lakehouse.iceberg.catalog import open_catalog, service_errors
 from lakehouse.iceberg.tables import ensure_raw_tables
 from lakehouse.settings import Settings
@@ -57,6 +60,13 @@ def test_what_answers_and_is_no_catalog_is_told(failing: Settings) -> None:
 
     with pytest.raises(ServiceError, match=rf"{settings.rest_url} is no Iceberg REST catalog.*REST_URL"):
         open_catalog(settings)
+
+
+def test_a_catalog_that_answers_with_a_page_is_told(failing: Settings) -> None:
+    catalog = open_catalog(failing)
+
+    with pytest.raises(ServiceError, match=r"is no Iceberg REST catalog.*Correct REST_URL"), service_errors(catalog):
+        catalog.load_namespace_properties("console")
 
 
 def test_doctor_tells_of_a_catalog_that_answers_and_fails(failing: Settings) -> None:
@@ -103,6 +113,23 @@ def test_a_catalog_that_another_process_holds_is_told(home: Settings, monkeypatc
     assert ensure_raw_tables(open_catalog(home)) == []
 
 
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (OSError(errno.EMFILE, "Too many open files"), "Too many files are open.*ulimit -n"),
+        (OSError(errno.ESTALE, "Stale file handle"), "Nothing proves that a file is damaged. Run"),
+        (OSError(errno.ETIMEDOUT, "Connection timed out"), "Nothing proves that a file is damaged. Run"),
+        (OSError("Couldn't deserialize thrift"), "The file is damaged"),
+        (EOFError("EOF: read 0 bytes"), "The file is damaged"),
+        (DatabaseError("select", {}, sqlite3.DatabaseError("disk image is malformed")), "The file is damaged"),
+        (OperationalError("select", {}, sqlite3.OperationalError("interrupted")), "Nothing proves that"),
+    ],
+)
+def test_an_error_of_the_system_proves_no_damage(home: Settings, error: Exception, says: str) -> None:
+    with pytest.raises(ServiceError, match=says), service_errors(open_catalog(home)):
+        raise error
+
+
 @pytest.mark.parametrize("content", [None, b"", b"{}"], ids=["gone", "empty", "nonsense"])
 def test_each_reader_tells_of_a_lost_or_damaged_metadata_file(home: Settings, content: bytes | None) -> None:
     ensure_raw_tables(open_catalog(home))
@@ -117,6 +144,27 @@ def test_each_reader_tells_of_a_lost_or_damaged_metadata_file(home: Settings, co
         lambda: engine.part_files("raw.green_trips"),
     ):
         with pytest.raises(LakehouseError, match=rf"lakehouse in {home.home} (is incomplete|can't be used)"):
+            ask()
+
+
+@pytest.mark.parametrize(
+    ("files", "share"),
+    [("metadata/*-m0.avro", 0.5), ("metadata/snap-*.avro", 0), ("data/**/*.parquet", 0.5), ("data/**/*.parquet", None)],
+)
+def test_a_damaged_file_of_a_table_is_told(lake: Lake, files: str, share: float | None) -> None:
+    lake.load("green", "2024-01", lake.generate("green", "2024-01", 50))
+    (path,) = (lake.settings.warehouse_dir / "raw" / "green_trips").glob(files)
+    content = path.read_bytes()
+    path.unlink()
+    if share is not None:
+        path.write_bytes(content[: int(len(content) * share)])
+
+    for ask in (
+        lambda: lake.engine.query("select count(*) from raw.green_trips"),
+        lambda: Selection(lake.catalog, "raw.green_trips").table(),
+        lambda: list(Selection(lake.catalog, "raw.green_trips").batches()),
+    ):
+        with pytest.raises(BoundaryError, match=r"(missing or damaged|a file of a table is missing) .*put it back"):
             ask()
 
 

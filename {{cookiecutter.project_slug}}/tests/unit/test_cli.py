@@ -165,6 +165,22 @@ def test_sql_shows_values_as_they_are(shell: Shell) -> None:
         (("load", "green", "2012-01"), 2, "begins with 2013-08"),
         (("load", "zones", "2024-01"), 2, "no months"),
         (("frobnicate",), 2, "frobnicate"),
+        *(
+            (
+                (command, "yellow", *words),
+                1,
+                "'yellow' is no table's name. Write it with its schema, as raw.yellow_trips",
+            )
+            for command, *words in (
+                ("history",),
+                ("tree",),
+                ("diff", "main", "main"),
+                ("tag", "mine"),
+                ("rollback", "main"),
+            )
+        ),
+        (("tree", "raw.green"), 1, "The tables are: raw."),
+        (("sql", "select timestamp '290000-01-01' as late"), 1, "a value that can't be shown"),
     ],
 )
 def test_what_goes_wrong_is_one_message_and_an_exit_code(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitStateUnknownException, ServerError, ValidationException
 from requests import RequestException
+from sqlalchemy.exc import OperationalError
 from tests.lake import Lake
 
 import lakehouse
@@ -161,6 +164,33 @@ def test_a_load_that_others_never_let_through_says_so(lake: Lake, monkeypatch: p
             lake.load("green", "2024-01", lake.generate("green", "2024-01", 520, seed=1))
 
     assert lake.history(TABLE) == before
+    assert len(list(lake.settings.warehouse_dir.rglob("*.parquet"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "OSError: .*No space left.* The disk of .* is full"),
+        (OperationalError("update t", {}, sqlite3.OperationalError("database is locked")), "Error: database is locked"),
+        (OperationalError("update t", {}, sqlite3.OperationalError("disk I/O error")), "disk of .* failed to read"),
+    ],
+)
+def test_a_home_that_does_not_take_a_commit_is_named(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, error: Exception, says: str
+) -> None:
+    lake.load("green", "2024-01", lake.generate("green", "2024-01", 500))
+
+    def commit_table(*_arguments: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(commits, "ATTEMPTS", 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(SqlCatalog, "commit_table", commit_table)
+        with pytest.raises(CommitError, match=says) as caught:
+            lake.load("green", "2024-01", lake.generate("green", "2024-01", 520, seed=1))
+
+    assert not isinstance(caught.value, UnconfirmedError)
+    assert "\n" not in str(caught.value)
     assert len(list(lake.settings.warehouse_dir.rglob("*.parquet"))) == 1
 
 

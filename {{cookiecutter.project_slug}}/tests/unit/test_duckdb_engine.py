@@ -17,7 +17,7 @@ from pyiceberg.types import DecimalType, LongType
 
 from lakehouse.engines import open_engine
 from lakehouse.engines.duckdb import DuckDBEngine, connect, register_tables
-from lakehouse.errors import QueryError
+from lakehouse.errors import BoundaryError, QueryError
 from lakehouse.iceberg.catalog import open_catalog, table_names
 from lakehouse.iceberg.publication import manifest_file
 from lakehouse.settings import Settings
@@ -279,6 +279,28 @@ def test_a_statement_that_asks_which_tables_there_are_sees_all(catalog: Catalog,
     assert engine.query(f"{names} order by 1")["name"].to_pylist() == ["raw.trips", "raw.zones"]
     assert engine.query(f"{names} and (select count(*) from raw.trips) = 1").num_rows == 2
     assert engine.query("show all tables").num_rows == 2
+
+
+def test_a_damaged_list_of_publications_stops_only_what_reads_it(
+    settings: Settings, catalog: Catalog, engine: DuckDBEngine
+) -> None:
+    trips(catalog, rows(id=[1]))
+    manifest_file(settings).write_text('{"snapshots": {"gold.days"', "utf-8")
+
+    assert engine.query("select 1 as one").num_rows == 1
+    assert engine.query("select * from raw.trips").num_rows == 1
+    with pytest.raises(BoundaryError, match=r"published\.json in .* is damaged .* run `lakehouse publish`"):
+        engine.query("select * from published.days")
+
+
+def test_a_table_that_cannot_be_read_stops_only_what_reads_it(catalog: Catalog, engine: DuckDBEngine) -> None:
+    trips(catalog, rows(id=[1]))
+    catalog.create_table("raw.nested", rows(point=[{"x": 1}]).schema)
+
+    assert {row["name"] for row in engine.query("show all tables").to_pylist()} == {"trips"}
+    assert engine.query("select 1 as one").num_rows == 1
+    with pytest.raises(QueryError, match=r"column point of raw\.nested has the type struct.* without this column"):
+        engine.query("select * from raw.nested")
 
 
 def test_a_name_for_two_columns_is_refused(engine: DuckDBEngine) -> None:

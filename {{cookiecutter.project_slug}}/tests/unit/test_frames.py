@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,13 +17,17 @@ import pyarrow as pa
 import pytest
 from pyiceberg.exceptions import BadRequestError, NoSuchTableError
 from pyiceberg.io.pyarrow import PyArrowFileIO
+from pyiceberg.schema import Schema
+from pyiceberg.types import LongType, NestedField
 from tests.lake import Lake
 
 import lakehouse
 from lakehouse.datasets.days import Day
 from lakehouse.datasets.months import Month
-from lakehouse.errors import BoundaryError, CommitError, QueryError, RefusedError
+from lakehouse.errors import BoundaryError, CommitError, QueryError, RefusedError, ServiceError, SettingsError
 from lakehouse.frames import writing
+from lakehouse.frames.columns import fields_of
+from lakehouse.frames.partitions import spec_for
 from lakehouse.frames.reading import Selection
 from lakehouse.history.maintenance import maintain
 from lakehouse.iceberg.publication import BRANCH
@@ -242,6 +247,42 @@ def test_data_that_does_not_fit_the_other_partitions_is_refused(lake: Lake, data
     assert len(files_of(lake)) == 1
 
 
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (pa.string(), 5),
+        (pa.int32(), 2**40),
+        (pa.int64(), 2**70),
+        (pa.int64(), "x"),
+        (pa.date32(), 5),
+        (pa.timestamp("us"), JANUARY),
+    ],
+)
+@pytest.mark.parametrize("has_column", [True, False])
+def test_a_partition_s_value_must_fit_its_column(lake: Lake, kind: Any, value: Any, has_column: bool) -> None:
+    catalog = lake.catalog
+    catalog.create_namespace("features")
+    schema = Schema(
+        NestedField(1, "id", LongType()), NestedField(2, "part", fields_of(pa.schema({"p": kind}), "")[0].field_type)
+    )
+    catalog.create_table(TABLE, schema, partition_spec=spec_for(schema, ["part"]))
+    data = {"id": pa.array([1]), **({"part": pa.nulls(1, kind)} if has_column else {})}
+
+    with pytest.raises(RefusedError, match=r"which the partition's value .* does not fit\. Nothing was changed"):
+        lakehouse.write(TABLE, pa.table(data), partition={"part": value})
+
+
+def test_a_new_table_s_column_must_be_of_the_type_of_its_partition(lake: Lake) -> None:
+    with pytest.raises(RefusedError, match="'region' is of type long by the partition's value, and string in the data"):
+        lakehouse.write(TABLE, pa.table({"region": ["5"]}), partition={"region": 5})
+    with pytest.raises(RefusedError, match="does not fit"):
+        lakehouse.write(TABLE, pa.table({"id": [1]}), partition={"region": 2**70})
+    with pytest.raises(RefusedError, match="The partition names no column"):
+        lakehouse.write(TABLE, pa.table(ROWS), partition={})
+
+    assert TABLE not in lake.engine.tables()
+
+
 def test_a_table_without_partitions_takes_none(lake: Lake) -> None:
     lakehouse.write(TABLE, pa.table(ROWS))
 
@@ -275,6 +316,24 @@ def test_a_frame_of_pandas_that_is_no_arrow_table_is_refused(lake: Lake, frame: 
         lakehouse.write(TABLE, frame)
 
     assert TABLE not in lake.engine.tables()
+
+
+@pytest.mark.parametrize("frame", [pl.DataFrame, pl.LazyFrame])
+def test_a_frame_of_polars_with_a_type_that_arrow_lacks_is_refused(lake: Lake, frame: Any) -> None:
+    with pytest.raises(RefusedError, match=r"Frame can't be made an Arrow table: .* such as Int128"):
+        lakehouse.write(TABLE, frame({"id": [1]}, schema={"id": pl.Int128}))
+
+    assert TABLE not in lake.engine.tables()
+
+
+def test_a_home_that_is_no_folder_is_one_message_of_a_write(lake: Lake) -> None:
+    lakehouse.write(TABLE, pa.table(ROWS))
+    spill = lake.settings.home / "tmp"
+    shutil.rmtree(spill)
+    spill.write_text("a file", "utf-8")
+
+    with pytest.raises(ServiceError, match="is a folder that you may read and write"):
+        lakehouse.write(TABLE, pa.table(ROWS))
 
 
 @pytest.mark.parametrize(
@@ -456,6 +515,8 @@ def test_what_cannot_be_read_says_what_there_is(lake: Lake) -> None:
             lakehouse.read(TABLE, **options)
     with pytest.raises(QueryError, match="is no table's name"):
         lakehouse.read("hourly")
+    with pytest.raises(SettingsError, match=r"partition=\{'region': 'north'\}"):
+        lakehouse.read(TABLE, partition="north")
     with pytest.raises(QueryError, match=r"Read gold\.dim_zones as of audited"):
         lakehouse.read("published.dim_zones", as_of="audited")
 

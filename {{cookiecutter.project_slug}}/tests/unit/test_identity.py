@@ -197,6 +197,17 @@ def test_a_home_with_a_missing_file_is_not_adopted(lake: Lake) -> None:
     assert copy.settings.catalog_file.read_bytes() == catalog
 
 
+@pytest.mark.parametrize("kind", ["*.metadata.json", "snap-*.avro", "*-m0.avro"])
+@pytest.mark.parametrize("share", [0, 0.5])
+def test_a_home_that_was_copied_in_half_is_not_adopted(lake: Lake, kind: str, share: float) -> None:
+    copy = copied(filled(lake))
+    newest = max(copy.settings.warehouse_dir.glob(f"raw/green_trips/metadata/{kind}"))
+    newest.write_bytes(newest.read_bytes()[: int(newest.stat().st_size * share)])
+
+    with pytest.raises(BoundaryError, match=rf"{newest} is damaged or only half copied .*Copy or restore the whole"):
+        adopt(copy.settings)
+
+
 def test_a_catalog_that_is_gone_is_no_new_lakehouse(lake: Lake) -> None:
     filled(lake)
     lake.settings.catalog_file.unlink()
@@ -343,7 +354,7 @@ def test_a_lakehouse_of_an_older_version_gets_its_identity(lake: Lake) -> None:
         (lambda lake: lake, "tables, all here", ""),
         (copied, "is a copy of", "lakehouse adopt"),
         (moved, "was moved there from", "lakehouse adopt"),
-        (lambda lake: lake.settings.catalog_file.unlink() or lake, "is incomplete", "Restore"),
+        (lambda lake: lake.settings.catalog_file.unlink() or lake, "is incomplete", "lakehouse restore"),
     ],
     ids=["whole", "copied", "moved", "half restored"],
 )

@@ -50,6 +50,24 @@ def test_a_statement_is_sent_until_it_is_taken_and_then_never_again(tmp_path: Pa
         assert Busy.statements == [statement]
 
 
+class Page(Quiet):
+    """A page for people, whatever is asked."""
+
+    def do_POST(self) -> None:  # noqa: N802 - http.server calls it so
+        """Whatever is sent."""
+        self.send(200, "text/html", b"<!doctype html><title>Console</title>")
+
+
+def test_what_answers_and_is_no_trino_is_told(tmp_path: Path) -> None:
+    with serving(Page) as url:
+        engine = TrinoEngine(Settings(LAKEHOUSE_TARGET="trino", LAKEHOUSE_HOME=tmp_path, TRINO_URL=url))
+
+        with pytest.raises(ServiceError, match=f"The service at {url} is no Trino: .* Correct TRINO_URL"):
+            engine.query("select 1")
+
+        engine.close()
+
+
 class Saying(Quiet):
     """Gives one answer to all."""
 

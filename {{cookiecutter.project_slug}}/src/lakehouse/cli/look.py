@@ -175,11 +175,17 @@ def show_query(statement: str, *, as_of: str | None = None, as_json: bool = Fals
     """Run one statement that only reads, and print its rows."""
     from lakehouse.cli.terminal import print_rows
     from lakehouse.engines.read_only import refuse_writing
+    from lakehouse.errors import QueryError
 
     with opened_engine() as (_, engine):
         refuse_writing(statement, engine.name)
         result = engine.query(statement, as_of=as_of)
-    data = result.to_pylist()
+    try:
+        data = result.to_pylist()
+    except (ValueError, OverflowError) as error:
+        raise QueryError(
+            f"The result has a value that can't be shown ({error}). Cast its column to varchar in the SQL."
+        ) from error
     rows = [tuple(row.values()) for row in data]
     print_rows("", result.column_names, rows, data=data, as_json=as_json, empty="No rows.", exact=True)
 

@@ -235,7 +235,7 @@ def _columns(cursor: duckdb.DuckDBPyConnection, model: Model) -> list[NestedFiel
     """The select's columns, held against the yml. Ids are given by the table.
 
     Raises:
-        TransformError: a type that is not written to Iceberg, or other columns than declared.
+        TransformError: a type that is not written to Iceberg, other columns than declared, or no partition column.
     """
     found = [(name, kind) for name, kind, *_ in _rows(cursor, f"describe {model.select}")]
     declared = [(name, _spelled(column.get("data_type") or "?")) for name, column in model.declared.items()]
@@ -245,6 +245,11 @@ def _columns(cursor: duckdb.DuckDBPyConnection, model: Model) -> list[NestedFiel
         ]
         raise TransformError(
             f"its select and its yml differ: {', '.join(differ) or 'in the order of columns'}. Its table is as it was"
+        )
+    if model.partition_by and model.partition_by not in dict(found):
+        raise TransformError(
+            f"its partition_by names {model.partition_by}, which is no column of its select. Its table is as it was. "
+            f"The select has the columns {', '.join(name for name, _ in found)}. Name one of them"
         )
     return [
         NestedField(i, name, _iceberg_type(name, kind), required=False, doc=_doc(model.declared.get(name)))
@@ -262,7 +267,7 @@ def _spelled(data_type: str) -> str:
 
 
 def _iceberg_type(column: str, kind: str) -> IcebergType:
-    if kind.startswith("DECIMAL("):
+    if kind.startswith("DECIMAL(") and not kind.endswith("[]"):
         precision, scale = kind.removeprefix("DECIMAL(").removesuffix(")").split(",")
         return DecimalType(int(precision), int(scale))
     try:

@@ -32,12 +32,13 @@ from pyiceberg.types import (
 )
 
 from lakehouse.duckdb_config import duckdb_config
-from lakehouse.engines.protocol import PartFiles, Ref, check_names, no_table, quoted
-from lakehouse.errors import QueryError
-from lakehouse.iceberg.catalog import open_catalog, service_errors, table_names
+from lakehouse.engines.protocol import PartFiles, Ref, check_names, quoted
+from lakehouse.errors import BoundaryError, QueryError
+from lakehouse.iceberg.catalog import LAYERS, damaged, file_errors, open_catalog, service_errors, table_names
 from lakehouse.iceberg.files import file_hash, local_path
-from lakehouse.iceberg.publication import published_tables
-from lakehouse.iceberg.refs import shown_at
+from lakehouse.iceberg.names import no_table
+from lakehouse.iceberg.publication import SCHEMA, published_tables
+from lakehouse.iceberg.refs import load_table, shown_at
 from lakehouse.iceberg.timeline import snapshots_of
 from lakehouse.iceberg.versions import Snapshot, parse_as_of
 
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
 
 # Trino's name of the catalog: `iceberg.gold.dim_zones` is the same table on both targets.
 DATABASE = "iceberg"
+
+FILE_ERRORS = (duckdb.IOException, duckdb.InvalidInputException)  # of a file that is gone or damaged
 
 DUCKDB_TYPES: dict[type[IcebergType], str] = {
     BooleanType: "BOOLEAN",
@@ -92,22 +95,30 @@ def register_tables(
         versions: snapshot ids by table, for tables to be read as of an older version.
         only: the tables to register instead of all; those that do not exist are left out, for DuckDB to name.
 
+    A table that can't be read is left out where none are named: one that has delete files or nested columns, or that
+    another tool keeps in another place.
+
     Raises:
-        QueryError: a table can't be read file by file (it has delete files or nested columns), or has no such snapshot.
+        QueryError: a table that was named can't be read so, or has no such snapshot.
+        BoundaryError: a file of a table is missing or damaged.
     """
     for name in table_names(catalog) if only is None else only:
         try:
-            table = catalog.load_table(name)
+            register_table(connection, name, catalog.load_table(name), (versions or {}).get(name))
         except (NoSuchTableError, NoSuchNamespaceError):
             continue
-        register_table(connection, name, table, (versions or {}).get(name))
+        except (QueryError, BoundaryError) as error:
+            # an error of the statements that name the table; a file that our own tables lack is one of all statements
+            if only is not None or (isinstance(error, BoundaryError) and name.partition(".")[0] in LAYERS):
+                raise
 
 
 def register_table(
     connection: duckdb.DuckDBPyConnection, name: str, table: Table, snapshot_id: int | None = None
 ) -> None:
     """Make or replace one view; see `register_tables`."""
-    _create_view(connection, name, scan_sql(table, snapshot_id))
+    with file_errors(table, *FILE_ERRORS):
+        _create_view(connection, name, scan_sql(table, snapshot_id))
 
 
 def _create_view(connection: duckdb.DuckDBPyConnection, name: str, select: str) -> None:
@@ -134,7 +145,7 @@ def register_at(connection: duckdb.DuckDBPyConnection, catalog: Catalog, version
         QueryError: as `register_tables`.
     """
     for name, snapshot_id in versions.items():
-        table = _load(catalog, name)
+        table = load_table(catalog, name)
         tasks = [] if snapshot_id is None else list(table.scan(snapshot_id=snapshot_id).plan_files())
         _refuse_deletes(name, tasks)
         _create_view(connection, name, files_sql(name, table.schema(), [task.file.file_path for task in tasks]))
@@ -148,8 +159,8 @@ def _refuse_deletes(name: str, tasks: Sequence[FileScanTask]) -> None:
     """
     if any(task.delete_files for task in tasks):
         raise QueryError(
-            f"{name} has delete files, which DuckDB can't apply here: it would show rows that are deleted. Nothing "
-            "was read. Compact the table with Trino (alter table … execute optimize), or query it with Trino."
+            f"{name} has delete files, which DuckDB can't apply here. Nothing was read. Read it with `lakehouse.read`, "
+            "or compact it with the tool that wrote it."
         )
 
 
@@ -180,8 +191,8 @@ def _duckdb_type(table: str, field: NestedField) -> str:
         return DUCKDB_TYPES[type(kind)]
     except KeyError:
         raise QueryError(
-            f"{table}.{field.name} can't be read: this engine does not support the type {kind}. Read the "
-            "table with the tool that made it, or make it again without nested columns."
+            f"The column {field.name} of {table} has the type {kind}, which this engine can't read. Nothing was read. "
+            "Make the table again without this column, or cast it."
         ) from None
 
 
@@ -211,7 +222,7 @@ class DuckDBEngine:
             from lakehouse.engines.as_of import versions  # noqa: PLC0415 - the parser of SQL is slow to import
 
             moved = {
-                table: shown_at(_load(catalog, table), version)
+                table: shown_at(load_table(catalog, table), version)
                 for table, version in versions(sql, parse_as_of(as_of), "duckdb").items()
             }
         connection = connect(self._settings)
@@ -225,6 +236,8 @@ class DuckDBEngine:
             except QueryError as error:
                 if isinstance(error.__cause__, duckdb.CatalogException):
                     self._refuse_unknown(catalog, read or ())
+                if isinstance(error.__cause__, FILE_ERRORS) and str(self._settings.warehouse_dir) in str(error):
+                    raise damaged(self._settings, "A file of a table", error) from error
                 raise
         finally:
             connection.close()
@@ -278,7 +291,7 @@ class DuckDBEngine:
         """Nothing is held between queries."""
 
     def _table(self, name: str) -> Table:
-        return _load(open_catalog(self._settings), name)
+        return load_table(open_catalog(self._settings), name)
 
     def _register_published(
         self, connection: duckdb.DuckDBPyConnection, catalog: Catalog, only: Sequence[str] | None
@@ -286,14 +299,22 @@ class DuckDBEngine:
         """The views of schema `published`: gold as of the last publication, all tables of the same one.
 
         A view whose table or snapshot is gone is an error of the queries that name it, and of no others: a build that
-        makes the table again asks too.
+        makes the table again asks too. So is a list of publications that is damaged.
         """
-        for view, (name, snapshot_id) in published_tables(self._settings).items():
+        if only is not None and not any(name.startswith(f"{SCHEMA}.") for name in only):
+            return
+        try:
+            shown = published_tables(self._settings)
+        except BoundaryError:
+            if only is not None:
+                raise
+            return
+        for view, (name, snapshot_id) in shown.items():
             if only is not None and view not in only:
                 continue
             try:
-                register_table(connection, view, _load(catalog, name), snapshot_id)
-            except QueryError:
+                register_table(connection, view, load_table(catalog, name), snapshot_id)
+            except (QueryError, BoundaryError):
                 if only is not None:
                     raise
 
@@ -320,13 +341,6 @@ class DuckDBEngine:
             return None if reads_catalog(sql, "duckdb") else referenced_tables(sql, "duckdb") or None
         except QueryError:
             return None
-
-
-def _load(catalog: Catalog, name: str) -> Table:
-    try:
-        return catalog.load_table(name)
-    except (NoSuchTableError, NoSuchNamespaceError):
-        raise no_table(name, table_names(catalog)) from None
 
 
 def _run(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence[Any]) -> pa.Table:

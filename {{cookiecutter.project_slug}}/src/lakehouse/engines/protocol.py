@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lakehouse.errors import QueryError
@@ -99,14 +98,6 @@ def check_names(names: Sequence[str]) -> None:
     """
     if twice := sorted({name for name in names if list(names).count(name) > 1}):
         raise QueryError(f"The result has more than one column called {', '.join(twice)}. Give each a name of its own.")
-
-
-def no_table(name: str, known: Sequence[str]) -> QueryError:
-    """The error about a table that does not exist; it names those that do, the ones with a close name first."""
-    close = get_close_matches(name, known, cutoff=0.75)  # two names of one schema are somewhat alike in any case
-    meant = f" Did you mean {' or '.join(close)}?" if close else ""
-    tables = ", ".join(known) or "none yet; `lakehouse load` makes them"
-    return QueryError(f"There is no table {name}.{meant} The tables are: {tables}.")
 
 
 def quoted(name: str) -> str:

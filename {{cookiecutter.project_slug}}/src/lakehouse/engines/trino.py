@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import date
@@ -20,9 +21,10 @@ from trino.dbapi import Connection, Cursor, connect
 from urllib3.util.retry import Retry
 
 from lakehouse.engines.as_of import CATALOG, travel, versions
-from lakehouse.engines.protocol import PartFiles, Ref, no_table
+from lakehouse.engines.protocol import PartFiles, Ref
 from lakehouse.engines.trino_types import arrow_table
 from lakehouse.errors import LakehouseError, QueryError, ServiceError, SettingsError
+from lakehouse.iceberg.names import no_table
 from lakehouse.iceberg.publication import SCRATCH
 from lakehouse.iceberg.versions import AsOf, Snapshot, parse_as_of
 from lakehouse.landing import SHA256_LENGTH
@@ -263,6 +265,11 @@ class TrinoEngine:
                 f"Trino at {way_to(self.url)} answered {error}. A statement that was sent may have taken effect, or "
                 "not. Look at the log of Trino, or of a proxy before it (`docker compose logs trino` for the project's "
                 "own stack). Then run the same command again."
+            ) from error
+        except json.JSONDecodeError as error:
+            raise ServiceError(
+                f"The service at {way_to(self.url)} is no Trino: its answer is no JSON ({error}). Correct TRINO_URL; "
+                "`lakehouse doctor` shows which services answer."
             ) from error
         except (exceptions.Error, requests.RequestException) as error:
             raise ServiceError(

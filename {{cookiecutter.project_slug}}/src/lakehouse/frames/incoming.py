@@ -54,12 +54,14 @@ def incoming(data: Any, scratch: Path) -> Iterator[Incoming]:
     pandas and Polars are not imported: a value of theirs can only be given where they are.
 
     Raises:
-        RefusedError: the value is of no kind that can be written, or pandas' columns can't be Arrow's.
+        RefusedError: the value is of no kind that can be written, or its columns can't be Arrow's.
     """
     pandas, polars = sys.modules.get("pandas"), sys.modules.get("polars")
     if polars and isinstance(data, polars.LazyFrame):
         path = scratch / "lazy.parquet"
-        data.sink_parquet(path)
+        with _arrow_errors(data):
+            data.sink_parquet(path)
+            pq.read_schema(path)
         with pq.ParquetFile(path) as file:
             schema = file.schema_arrow
             yield Incoming(pa.RecordBatchReader.from_batches(schema, file.iter_batches(BATCH_ROWS)))
@@ -68,12 +70,26 @@ def incoming(data: Any, scratch: Path) -> Iterator[Incoming]:
     elif isinstance(data, pa.RecordBatchReader):
         yield Incoming(data)
     elif hasattr(data, "__arrow_c_stream__"):  # Arrow's own, Polars, DuckDB
-        yield Incoming(pa.RecordBatchReader.from_stream(data))
+        with _arrow_errors(data):
+            reader = pa.RecordBatchReader.from_stream(data)
+        yield Incoming(reader)
     else:
         raise RefusedError(
             f"A {type(data).__module__}.{type(data).__qualname__} can't be written as a table. Give a pyarrow Table or "
             "RecordBatchReader, a pandas DataFrame, or a Polars DataFrame or LazyFrame. Nothing was written."
         )
+
+
+@contextmanager
+def _arrow_errors(data: Any) -> Iterator[None]:
+    """Refuse a frame that has a type which Arrow, or its parquet files, do not have."""
+    try:
+        yield
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise RefusedError(
+            f"The {type(data).__name__} can't be made an Arrow table: {error}. Nothing was written. Cast a column of "
+            "an unusual type, such as Int128, to one that Iceberg has."
+        ) from error
 
 
 def _from_pandas(frame: Any) -> pa.Table:

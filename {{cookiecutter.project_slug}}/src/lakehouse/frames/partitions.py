@@ -18,7 +18,8 @@ from pyiceberg.types import DateType, IcebergType, LongType, NestedField, String
 
 from lakehouse.datasets.days import Day
 from lakehouse.datasets.months import Month
-from lakehouse.errors import RefusedError
+from lakehouse.errors import RefusedError, SettingsError
+from lakehouse.frames.columns import arrow_schema
 
 # its stubs know no plain Python values
 pc: Any = compute
@@ -45,17 +46,33 @@ def cell_of(partition: Partition, table: Table | None) -> Cell:
 
     Raises:
         SettingsError: a text is no month and no day.
+        RefusedError: the partition names no column, or what can't name a partition.
     """
     spec = partition_columns(table) if table else []
     given: Mapping[str, Any]
     if isinstance(partition, Mapping):
         given = partition
     else:
-        part = _part(partition) if isinstance(partition, str) else partition
+        part = _bare(partition, spec) if isinstance(partition, str) else partition
         given = {spec[0] if len(spec) == 1 else "month" if isinstance(part, Month) else "day": part}
+    if not given:
+        raise RefusedError(
+            "The partition names no column. Nothing was read or written. Give a month, a day, or columns with values."
+        )
     days = {f.name for f in table.schema().fields if isinstance(f.field_type, DateType)} if table else set()
     typed = {name: _part(v) if name in days and isinstance(v, str) else v for name, v in given.items()}
     return {name: _plain(value) for name, value in typed.items()}
+
+
+def _bare(text: str, columns: Sequence[str]) -> Month | Day:
+    """A month or day that stands alone; a text of another column needs the column's name."""
+    try:
+        return _part(text)
+    except SettingsError as error:
+        column = columns[0] if len(columns) == 1 else "region"
+        raise SettingsError(
+            f"{error} If it is the value of a column, name the column: partition={{{column!r}: {text!r}}}."
+        ) from None
 
 
 def _part(text: str) -> Month | Day:
@@ -85,8 +102,9 @@ def partition_columns(table: Table) -> list[str]:
     others = [field for field in spec.fields if not isinstance(field.transform, IdentityTransform)]
     if others or len(table.specs()) > 1:
         raise RefusedError(
-            f"{'.'.join(table.name())} is partitioned by {spec}, or was partitioned otherwise before. Only partitions "
-            "that are values of columns can be replaced alone. Write the rows to a new table."
+            f"{'.'.join(table.name())} is partitioned by {spec}, or was partitioned otherwise before. Only a partition "
+            "that is a value of a column can be read or replaced alone. To read rows, give a condition (`where`). To "
+            "write them, name a new table."
         )
     return [table.schema().find_field(field.source_id).name for field in spec.fields]
 
@@ -97,6 +115,25 @@ def fields_for(cell: Cell) -> list[NestedField]:
         NestedField(i, name, next(kind for known, kind in _TYPES if isinstance(value, known)), required=False)
         for i, (name, value) in enumerate(cell.items(), start=1)
     ]
+
+
+def refuse_unfit(cells: Iterable[Cell], schema: Schema, table: str) -> None:
+    """Refuse a partition's value that its column can't hold.
+
+    Raises:
+        RefusedError: names the value, the column and its type.
+    """
+    types = {field.name: field.type for field in arrow_schema(schema)}
+    for name, value in (item for cell in cells for item in cell.items()):
+        try:
+            fits = pa.scalar(value, types[name]).as_py() == value
+        except (pa.ArrowException, TypeError, OverflowError):
+            fits = False
+        if not fits:
+            raise RefusedError(
+                f"{table} was not written: the column {name!r} is of type {schema.find_field(name).field_type}, which "
+                f"the partition's value {value!r} does not fit. Nothing was changed. Give a value of this type."
+            )
 
 
 def spec_for(schema: Schema, columns: Iterable[str]) -> PartitionSpec:

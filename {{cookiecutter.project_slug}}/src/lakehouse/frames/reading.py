@@ -18,7 +18,7 @@ from lakehouse.errors import QueryError
 from lakehouse.frames.columns import arrow_schema
 from lakehouse.frames.names import refuse_no_name
 from lakehouse.frames.partitions import Partition, cell_of, rows_of
-from lakehouse.iceberg.catalog import open_catalog, service_errors
+from lakehouse.iceberg.catalog import file_errors, open_catalog, service_errors
 from lakehouse.iceberg.publication import BRANCH, SCHEMA
 from lakehouse.iceberg.refs import load_table, shown_at
 from lakehouse.iceberg.versions import AsOf, parse_as_of
@@ -50,6 +50,7 @@ def read(
 
     Raises:
         QueryError: no such table, column or version, or a condition that can't be read.
+        BoundaryError: a file of the table is missing or damaged.
         ServiceError: the catalog or store does not answer.
     """
     return Selection(
@@ -112,7 +113,8 @@ class Selection:
                     scan = scan.filter(partition)
                 elif partition is not None:
                     scan = scan.filter(rows_of([cell_of(partition, held)]))
-                self._tasks = list(scan.plan_files())
+                with file_errors(held):
+                    self._tasks = list(scan.plan_files())
             except (ValueError, TypeError, ParseBaseException) as error:
                 raise QueryError(
                     f"{name} can't be read where {where or partition}: {error}. The table has: {', '.join(known)}. "
@@ -130,7 +132,7 @@ class Selection:
 
     def table(self) -> pa.Table:
         """All rows. Several files are read at once."""
-        with service_errors(self._catalog):
+        with service_errors(self._catalog), file_errors(self._held):
             rows = self._arrow.to_table(self._tasks)
         return rows.select(self.schema.names).cast(self.schema)
 
@@ -139,7 +141,7 @@ class Selection:
         return pa.RecordBatchReader.from_batches(self.schema, self._stream())
 
     def _stream(self) -> Iterator[pa.RecordBatch]:
-        with service_errors(self._catalog):
+        with service_errors(self._catalog), file_errors(self._held):
             for task in self._tasks:
                 # Not `to_record_batches`, which holds all batches of a file, and of as many files as there are threads.
                 deletes = _read_all_delete_files(self._arrow._io, [task])  # noqa: SLF001

@@ -34,6 +34,7 @@ from lakehouse.frames.partitions import (
     key_of,
     partition_columns,
     refuse_others,
+    refuse_unfit,
     rows_of,
     spec_for,
     text_of,
@@ -105,10 +106,12 @@ def write_partitions(
     refuse_owned(name)
     settings = settings_of(catalog)
     spill = settings.home / "tmp"
-    spill.mkdir(parents=True, exist_ok=True)
+    with service_errors(catalog):  # not around the data: its errors are the caller's
+        spill.mkdir(parents=True, exist_ok=True)
+        scratch = tempfile.TemporaryDirectory(prefix="write-", dir=spill)
     try:
         with (
-            tempfile.TemporaryDirectory(prefix="write-", dir=spill) as folder,
+            scratch as folder,
             incoming(data, Path(folder)) as source,
             service_errors(catalog),
         ):
@@ -235,14 +238,13 @@ class _Write:
             column = strict.get(field.name)
             kind = given[field.name].field_type if field.name in given else field.field_type
             if column and not fits(kind, column.field_type):
-                way_out = f"Cast the column of the data to {column.field_type}"
-                if field.name in held and field.name not in own:
-                    way_out += ", or write without a partition: then the whole table is replaced"
+                where = "in the table" if field.name in held else "by the partition's value"
                 raise RefusedError(
-                    f"{self.name} was not written: the column {field.name!r} is of type {column.field_type} in the "
-                    f"table, and {kind} in the data. Nothing was changed. {way_out}."
+                    f"{self.name} was not written: the column {field.name!r} is of type {column.field_type} {where}, "
+                    f"and {kind} in the data. Nothing was changed. Cast the column of the data to {column.field_type}."
                 )
         if self.cells:
+            refuse_unfit(self.cells, Schema(*own.values()), self.name)
             self._refuse_gaps(held, found)
         return found
 
@@ -258,7 +260,7 @@ class _Write:
         if lacking := [name for name in held if name not in names]:
             raise RefusedError(
                 f"{self.name} was not written: the data lacks {', '.join(map(repr, lacking))}, which the table has. "
-                "Nothing was changed. Add the column, filled or with nulls, or replace the whole table."
+                "Nothing was changed. Add each of these columns, filled or with nulls."
             )
 
     def _change_columns(self, transaction: Transaction) -> None:

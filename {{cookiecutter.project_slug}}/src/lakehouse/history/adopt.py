@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import uuid
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -120,7 +121,10 @@ class _Rewriting:
             return own_location(self.settings, address, table)
 
         path = self._existing(own(location))
-        metadata = json.loads(path.read_bytes())
+        try:
+            metadata = json.loads(path.read_bytes())
+        except ValueError as error:
+            raise self._incomplete(f"{path} is damaged or only half copied ({error})") from error
         lengths: dict[str, int] = {}  # of the manifests, which snapshots share
         for snapshot in metadata.get("snapshots", ()):
             self._manifest_list(own(snapshot["manifest-list"]), own, lengths)
@@ -166,8 +170,11 @@ class _Rewriting:
         return path.stat().st_size
 
     def _read(self, path: Path) -> tuple[Schema, dict[str, str], list[Any]]:
-        with AvroFile[Record](self.io.new_input(str(path))) as file:
-            return file.schema, dict(file.header.meta), list(file)
+        try:
+            with AvroFile[Record](self.io.new_input(str(path))) as file:
+                return file.schema, dict(file.header.meta), list(file)
+        except (EOFError, ValueError, KeyError, zlib.error) as error:
+            raise self._incomplete(f"{path} is damaged or only half copied ({error})") from error
 
     def _write(self, path: Path, schema: Schema, header: dict[str, str], records: list[Any], name: str) -> None:
         def write(scratch: Path) -> None:
@@ -189,12 +196,14 @@ class _Rewriting:
     def _existing(self, location: str) -> Path:
         path = Path("/" + location.removeprefix("file://").lstrip("/"))
         if not path.is_file():
-            raise BoundaryError(
-                f"The lakehouse in {self.settings.home} is incomplete: {path} is missing, which a table needs. The "
-                "tables are as they were.",
-                f"Copy or restore the whole folder again, then run `lakehouse adopt`. {BEGIN_AGAIN}",
-            )
+            raise self._incomplete(f"{path} is missing, which a table needs")
         return path
+
+    def _incomplete(self, what: str) -> BoundaryError:
+        return BoundaryError(
+            f"The lakehouse in {self.settings.home} is incomplete: {what}. The tables are as they were.",
+            f"Copy or restore the whole folder again, then run `lakehouse adopt`. {BEGIN_AGAIN}",
+        )
 
 
 def _position(struct: StructType, field_id: int) -> int:
@@ -241,7 +250,9 @@ def _adopt_bucket(settings: Settings, catalog: Catalog) -> Adopted:
     catalog.create_namespace_if_not_exists(LAYERS[0])
     kept = in_catalog(catalog)
     if kept is None or kept.place != place_of(settings):
-        write_to_catalog(catalog, Identity(str(uuid.uuid4()), place_of(settings)))
+        kept = Identity(str(uuid.uuid4()), place_of(settings))
+        write_to_catalog(catalog, kept)
+    write_beside_files(settings, catalog, kept)  # what is damaged there would stop the next line
     identify(settings, catalog)
     found = in_catalog(catalog)
     assert found is not None  # noqa: S101 - just written

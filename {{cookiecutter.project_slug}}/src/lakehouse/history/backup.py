@@ -27,10 +27,10 @@ from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError
 from pyiceberg.io import FileIO, load_file_io
 from pyiceberg.table import StaticTable
 
-from lakehouse.errors import BackupError, BoundaryError
+from lakehouse.errors import BackupError, BoundaryError, LandingError
 from lakehouse.filesystem import sha256_of
 from lakehouse.history.publish import Publication, make_views
-from lakehouse.iceberg.catalog import LAYERS, commits_together, open_catalog, service_errors, table_names
+from lakehouse.iceberg.catalog import LAYERS, commits_together, is_full, open_catalog, service_errors, table_names
 from lakehouse.iceberg.files import referenced
 from lakehouse.iceberg.identity import in_catalog, path_within, place_of, write_beside_files
 from lakehouse.iceberg.publication import BRANCH, manifest_file, write_manifest
@@ -112,9 +112,10 @@ def backup(settings: Settings, folder: Path) -> Backup:
             return _backup(settings, catalog, _Copying(folder, earlier))
         except FileNotFoundError as error:
             raise BoundaryError(
-                f"The lakehouse in {place_of(settings)} is incomplete: a file that a table needs is missing ({error}). "
-                "No backup was made.",
-                "`lakehouse doctor` says what is wrong. If `lakehouse maintain` is running, wait until it has ended.",
+                f"The lakehouse in {place_of(settings)} is incomplete: a file of it is missing ({error}). No backup "
+                "was made.",
+                "If `lakehouse maintain` is running, run the same command again when it has ended. If not, and you "
+                "have a copy of this file, put it back first.",
             ) from error
 
 
@@ -142,11 +143,12 @@ def restore(settings: Settings, folder: Path) -> Backup:
     catalog = open_catalog(settings, check=False)
     store = open_landing(settings).store
     with service_errors(catalog):
-        _check_empty(settings, catalog, index)
+        _check_empty(settings, catalog, folder, index)
         with store.errors():
             _check_landing(store, index)
-        _restore_files(settings, load_file_io(catalog.properties), folder, index)
-        _restore_landed(store, folder, index)
+        with _room_errors(folder):
+            _restore_files(settings, load_file_io(catalog.properties), folder, index)
+            _restore_landed(store, folder, index)
         _restore_catalog(catalog, index)
         if (identity := in_catalog(catalog)) is not None:
             write_beside_files(settings, catalog, identity)
@@ -216,10 +218,15 @@ def _reading(settings: Settings, catalog: Catalog) -> State | None:
 
 def _landed(store: Store, copying: _Copying) -> Iterator[tuple[str, File]]:
     """Copy the landing zone: records, then data, then earlier versions."""
-    with store.errors():
-        for wanted in (_is_record, _is_data, _is_version):
-            for key in sorted(key for key in store.listed() if wanted(key)):
-                yield key, copying.landed(store, key)
+    try:
+        with store.errors():
+            for wanted in (_is_record, _is_data, _is_version):
+                for key in sorted(key for key in store.listed() if wanted(key)):
+                    yield key, copying.landed(store, key)
+    except LandingError as error:
+        if isinstance(error.__cause__, FileNotFoundError):  # an earlier version was removed meanwhile
+            raise error.__cause__ from error
+        raise
 
 
 def _is_version(key: str) -> bool:
@@ -272,8 +279,11 @@ class _Copying:
         with _folder_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             scratch = self.folder / f".{INDEX}-{uuid.uuid4().hex}"
-            scratch.write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
-            scratch.replace(self.folder / INDEX)
+            try:
+                scratch.write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
+                scratch.replace(self.folder / INDEX)
+            finally:
+                scratch.unlink(missing_ok=True)
             for part in (FILES, LANDED):
                 root = self.folder / part
                 for path in [path for path in root.rglob("*") if path.is_file()]:
@@ -315,6 +325,21 @@ def _folder_errors(folder: Path) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def _room_errors(folder: Path) -> Iterator[None]:
+    """Report a disk that is full while a backup is restored, when `maintain` has nothing yet that it could remove."""
+    try:
+        yield
+    except (OSError, LandingError) as error:
+        cause = error.__cause__ if isinstance(error, LandingError) else error
+        if not (isinstance(cause, OSError) and is_full(cause)):
+            raise
+        raise BackupError(
+            f"The disk is full ({cause}), so the backup in {folder} is restored only in part. Free space there, then "
+            f"run `lakehouse restore {folder}` again: it begins again, and needs nothing to be removed before."
+        ) from error
+
+
 def _index(folder: Path) -> dict[str, Any] | None:
     """What the backup in this folder holds; None if there is none."""
     try:
@@ -322,7 +347,12 @@ def _index(folder: Path) -> dict[str, Any] | None:
         known = found["format"] == FORMAT
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except OSError as error:
+        raise BackupError(
+            f"{folder / INDEX} can't be read: {error.strerror or error}. Nothing was changed. See that you may read it "
+            "and that its disk works, then run the same command again."
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
         raise BackupError(
             f"{folder / INDEX} can't be read as the index of a backup ({error!r}). Name another."
         ) from None
@@ -335,7 +365,12 @@ def _earlier(settings: Settings, folder: Path) -> dict[str, Any]:
     """The index of the backup that is in this folder already; empty for a new folder."""
     index = _index(folder)
     if index is None:
-        if folder.is_dir() and any(path.name not in (FILES, LANDED) for path in folder.iterdir()):
+        if folder.exists() and not folder.is_dir():
+            raise BackupError(f"{folder} is a file. Nothing was written. Name a folder, which may be a new one.")
+        with _folder_errors(folder):
+            found = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+        # an index that found no room may have left its beginning
+        if any(name not in (FILES, LANDED) and not name.startswith(f".{INDEX}-") for name in found):
             raise BackupError(
                 f"{folder} holds something else than a backup. Nothing was written. Name a new folder, or that of an "
                 "earlier backup."
@@ -368,11 +403,20 @@ def _verify(folder: Path, index: Mapping[str, Any]) -> None:
                 )
 
 
-def _check_empty(settings: Settings, catalog: Catalog, index: Mapping[str, Any]) -> None:
+def _check_empty(settings: Settings, catalog: Catalog, folder: Path, index: Mapping[str, Any]) -> None:
     """Refuse a catalog with tables, unless an earlier attempt of this restore has made them."""
     tables: Mapping[str, str] = index["catalog"]["tables"]
     for name in table_names(catalog):
-        if catalog.load_table(name).metadata_location != tables.get(name):
+        try:
+            location = catalog.load_table(name).metadata_location
+        except BoundaryError as error:
+            raise BoundaryError(
+                f"The lakehouse in {place_of(settings)} is not empty, and incomplete: its table {name} can't be "
+                "opened. Nothing was restored.",
+                "Move LAKEHOUSE_HOME away, or empty the bucket and the catalog's database. Then run `lakehouse "
+                f"restore {folder}` again.",
+            ) from error
+        if location != tables.get(name):
             raise BoundaryError(
                 f"The lakehouse in {place_of(settings)} is not empty: it has the table {name}. Nothing was changed.",
                 "Restore into an empty lakehouse: move LAKEHOUSE_HOME away, or empty the bucket and the catalog's "

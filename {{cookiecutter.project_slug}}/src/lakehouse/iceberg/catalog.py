@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
+import sqlite3
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
+import pyarrow as pa
 import pydantic
 from pyarrow.fs import AwsStandardS3RetryStrategy
 from pyiceberg.catalog import Catalog
@@ -44,7 +47,9 @@ SQLITE_SECONDS = 25
 NAME = "lakehouse"  # of the catalog, in PyIceberg and in SQLite
 LAYERS = ("raw", "silver", "gold")
 CATALOG_TABLES = 2  # that PyIceberg makes in a new catalog, one after the other
-_FILES = (OSError, ValidationError)  # what a file of a table raises that is gone, is damaged, or can't be written
+_BROKEN = ("malformed", "not a database", "no such table")  # SQLite's words for a file that is damaged
+# What a file of a table raises that is gone, is damaged, or can't be written.
+_FILES = (OSError, EOFError, ValidationError)
 
 
 class FewTries(AwsStandardS3RetryStrategy):
@@ -237,10 +242,15 @@ def service_errors(catalog: Catalog) -> Iterator[None]:
         with _home_errors(catalog.settings.home):
             yield
         return
+    uri = str(catalog.properties.get("uri"))
     try:
         yield
+    except pydantic.ValidationError as error:
+        raise ServiceError(
+            f"The service at {way_to(uri)} is no Iceberg REST catalog: its answer can't be read as one. {_STATE} "
+            "Correct REST_URL; `lakehouse doctor` shows which services answer."
+        ) from error
     except (RequestException, RESTError) as error:
-        uri = str(catalog.properties.get("uri"))
         what_next = "Check that it is running (`lakehouse doctor`), then run the same command again."
         if s3_refuses(str(error)):
             what_next = refused_user("catalog")
@@ -264,6 +274,35 @@ def service_errors(catalog: Catalog) -> Iterator[None]:
 
 
 @contextmanager
+def file_errors(table: Table, *kinds: type[Exception]) -> Iterator[None]:
+    """Report a file of a table that is not whole: what reads it lets its own errors through.
+
+    Args:
+        table: whose files are read.
+        kinds: errors of a file, of what reads it beside PyIceberg.
+
+    Raises:
+        BoundaryError: names the table, and what to do.
+    """
+    wrong: tuple[type[Exception], ...] = (EOFError, UnicodeDecodeError, zlib.error, pa.ArrowInvalid, *kinds)
+    try:
+        yield
+    except wrong as error:
+        raise damaged(settings_of(table.catalog), f"A file of {'.'.join(table.name())}", error) from error
+
+
+def damaged(settings: Settings, what: str, error: Exception) -> BoundaryError:
+    """The error of a file that is gone or damaged; `what` says of which table."""
+    said = str(error).partition("\n")[0] or type(error).__name__  # DuckDB adds lines of SQL
+    return BoundaryError(
+        f"{what} is missing or damaged ({said}). Nothing was read.",
+        f"If you have a whole copy of this file, put it back: nothing is lost. {RESTORE}"
+        if settings.target == "embedded"
+        else "Restore the bucket and the catalog's database from one backup.",
+    )
+
+
+@contextmanager
 def _home_errors(home: Path, kinds: tuple[type[Exception], ...] = (DBAPIError, *_FILES)) -> Iterator[None]:
     """A catalog, or files of tables, that can't be used, as an error that names the lakehouse's home."""
     try:
@@ -275,12 +314,18 @@ def _home_errors(home: Path, kinds: tuple[type[Exception], ...] = (DBAPIError, *
             f"If you have a copy of this file, put it back: nothing is lost. {RESTORE}",
         ) from error
     except kinds as error:
-        cause = error.orig if isinstance(error, DBAPIError) else error
+        cause = cause_of(error)
         what = "catalog (`catalog.db`)" if isinstance(error, DBAPIError) else "files"
         raise ServiceError(
             f"The {what} of the lakehouse in {home} can't be used ({type(cause).__name__}: {cause}). {_STATE} "
-            f"{_home_fix(home, cause)}"
+            f"{home_fix(home, cause)}"
         ) from error
+
+
+def cause_of(error: Exception) -> Exception:
+    """The error without SQLAlchemy's frame, whose text has the SQL in it, over several lines."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return cause if isinstance(cause, Exception) else error
 
 
 def is_full(error: Exception) -> bool:
@@ -290,7 +335,7 @@ def is_full(error: Exception) -> bool:
     return "disk is full" in str(error) or "No space left" in str(error)
 
 
-def _home_fix(home: Path, cause: object) -> str:
+def home_fix(home: Path, cause: object) -> str:
     """What to do about a home that can't be used: the one thing that the error proves."""
     number = cause.errno if isinstance(cause, OSError) else None
     words = str(cause)
@@ -312,6 +357,19 @@ def _home_fix(home: Path, cause: object) -> str:
         return "Another process has locked the catalog. Run the same command again when that process has ended."
     if number == errno.EIO or "I/O" in words:
         return f"The disk of {home} failed to read or write. Check the disk, then run the same command again."
+    if number in (errno.EMFILE, errno.ENFILE):
+        return "Too many files are open. Allow more (`ulimit -n 4096`), then run the same command again."
+    return _damage_fix(home, cause)
+
+
+def _damage_fix(home: Path, cause: object) -> str:
+    """What to do about a file that is damaged, if the error proves it."""
+    number = cause.errno if isinstance(cause, OSError) else None
+    if number is not None or (isinstance(cause, sqlite3.Error) and not any(said in str(cause) for said in _BROKEN)):
+        return (
+            "Nothing proves that a file is damaged. Run the same command again. If it fails again, check the disk of "
+            f"{home}."
+        )
     return (
         "The file is damaged, or is not what its name says. If you have a whole copy of it, as new, put it back: "
         f"nothing is lost. {RESTORE}"

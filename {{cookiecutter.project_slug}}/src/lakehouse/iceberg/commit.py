@@ -24,9 +24,10 @@ from pyiceberg.expressions import BooleanExpression
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table, Transaction
 from requests import RequestException
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from lakehouse.errors import CommitError, RefusedError, UnconfirmedError
+from lakehouse.iceberg.catalog import SqliteCatalog, cause_of, home_fix
 from lakehouse.iceberg.files import live_files
 from lakehouse.iceberg.writer import remove
 from lakehouse.s3_users import refused_user, s3_refuses
@@ -164,7 +165,7 @@ def commit(
         ) from reason
     for file in files:
         remove(table.io, file.file_path)
-    raise _not_committed(name, replacement, reason) from reason
+    raise _not_committed(catalog, name, replacement, reason) from reason
 
 
 class _RemovedError(OSError):
@@ -200,7 +201,7 @@ class _Rebased(Table):
         return self
 
 
-def _not_committed(name: str, replacement: Replacement, reason: Exception | None) -> CommitError:
+def _not_committed(catalog: Catalog, name: str, replacement: Replacement, reason: Exception | None) -> CommitError:
     """What to say, and to advise, of a commit that certainly was not made."""
     if reason is not None and _is_clock(reason):
         return CommitError(
@@ -215,7 +216,10 @@ def _not_committed(name: str, replacement: Replacement, reason: Exception | None
             "command again."
         )
     what_next = "Check that catalog and object store answer (`lakehouse doctor`), then run the same command again."
-    if s3_refuses(str(reason)):
+    if isinstance(catalog, SqliteCatalog) and isinstance(reason, OSError | DBAPIError):
+        reason = cause_of(reason)
+        what_next = home_fix(catalog.settings.home, reason)
+    elif s3_refuses(str(reason)):
         what_next = refused_user("catalog" if isinstance(reason, RESTError) else "loader")
     elif isinstance(reason, ValidationException | CommitFailedException):
         what_next = (
@@ -254,6 +258,10 @@ def _replace(table: Table, files: Sequence[DataFile], replacement: Replacement, 
     except LOST_ANSWER as error:
         if _is_clock(error):
             unanswered.discard(overwrite.snapshot_id)  # refused for its time
+        raise
+    except OSError:
+        if isinstance(table.catalog, SqliteCatalog):
+            unanswered.discard(overwrite.snapshot_id)  # its metadata file was not written, so SQLite was not asked
         raise
     unanswered.discard(overwrite.snapshot_id)
     return overwrite.snapshot_id

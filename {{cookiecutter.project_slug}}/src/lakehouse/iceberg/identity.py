@@ -251,7 +251,8 @@ def check_table(settings: Settings, table: Table) -> None:
             raise BoundaryError(
                 f"The table {'.'.join(table.name())} keeps its files in {location}, which is outside this lakehouse "
                 f"({place_of(settings)}). This table was not changed.",
-                ADOPT
+                "Drop this table with the tool that made it. To keep its rows, read them with that tool first, and "
+                "write them with `lakehouse.write`."
                 if settings.target == "embedded"
                 else "Correct S3_BUCKET, or set REST_URL to a catalog that only this lakehouse uses.",
             )

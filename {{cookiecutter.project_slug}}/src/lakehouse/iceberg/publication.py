@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lakehouse.errors import BoundaryError
+
 if TYPE_CHECKING:
     from lakehouse.settings import Settings
 
@@ -41,12 +43,21 @@ def write_manifest(settings: Settings, text: str) -> None:
 
 
 def published_snapshots(settings: Settings) -> dict[str, int]:
-    """On `embedded`: the snapshot of every table of the last publication. Empty before the first one."""
+    """On `embedded`: the snapshot of every table of the last publication. Empty before the first one.
+
+    Raises:
+        BoundaryError: the manifest is damaged.
+    """
     path = manifest_file(settings)
     if not path.exists():
         return {}
-    snapshots: dict[str, int] = json.loads(path.read_text(encoding="utf-8"))["snapshots"]
-    return snapshots
+    try:
+        return {str(name): int(snapshot_id) for name, snapshot_id in json.loads(path.read_bytes())["snapshots"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BoundaryError(
+            f"{path.name} in {settings.home} is damaged ({error}). No table was changed.",
+            "Move it away, then run `lakehouse publish`, which writes it again.",
+        ) from error
 
 
 def published_tables(settings: Settings) -> dict[str, tuple[str, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 
 from pyiceberg.catalog import Catalog
@@ -11,9 +12,10 @@ from pyiceberg.table import Table
 from pyiceberg.table.refs import SnapshotRefType
 
 from lakehouse.errors import CommitError, QueryError
-from lakehouse.iceberg.catalog import settings_of
+from lakehouse.iceberg.catalog import settings_of, table_names
 from lakehouse.iceberg.commit import LOST_ANSWER, MAIN, reloaded
 from lakehouse.iceberg.identity import check_pair
+from lakehouse.iceberg.names import has_schema, no_table
 from lakehouse.iceberg.publication import BRANCH, KEPT, TAG, TAG_PREFIX, published_snapshots
 from lakehouse.iceberg.timeline import current_at
 from lakehouse.iceberg.versions import AsOf, parse_as_of
@@ -23,12 +25,12 @@ def load_table(catalog: Catalog, name: str) -> Table:
     """A fresh handle.
 
     Raises:
-        QueryError: no such table.
+        QueryError: no such table; names those that exist.
     """
-    try:
-        return catalog.load_table(name)
-    except (NoSuchTableError, NoSuchNamespaceError):
-        raise QueryError(f"There is no table {name}. `lakehouse months` lists what is loaded.") from None
+    if has_schema(name):
+        with suppress(NoSuchTableError, NoSuchNamespaceError):
+            return catalog.load_table(name)
+    raise no_table(name, table_names(catalog))
 
 
 def snapshot_at(table: Table, version: AsOf | int) -> int:

@@ -47,11 +47,11 @@ def parse_as_of(text: str) -> AsOf:
     if _DAY.fullmatch(text):
         try:
             moment = datetime.fromisoformat(text)
-        except ValueError:
+            return AsOf("time", moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC))
+        except (ValueError, OverflowError):
             raise QueryError(
                 f"{text!r} is no day or time that exists. Write one such as 2024-03-01 or 2024-03-01T12:30:00, in UTC."
             ) from None
-        return AsOf("time", moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC))
     if _REF.fullmatch(text):
         return AsOf("ref", text)
     raise QueryError(
