@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -400,7 +400,19 @@ PRICE = "expected a number with at most 2 digits behind the point, from -9,999.9
         ),
         ("berlin", pa.array(["2024-10-27 02:30:00"]), "has '2024-10-27 02:30:00'"),
         ("berlin", pa.array(["2024-10-27 02:30:00+01:00"]), r"has '2024-10-27 02:30:00\+01:00'"),
-        ("photo", pa.array(["text"]), "is string; the declaration of photo wants bytes"),
+        (
+            "photo",
+            pa.array(["text"]),
+            "is string; the declaration of photo wants bytes.* If string is right, change the",
+        ),
+        (
+            "due",
+            pa.array([time(9)]),
+            r"is time64\[us\]; .* No type of a column takes time64\[us\]\. Take due out of its",
+        ),
+        ("due", pa.array([{"a": 1}]), r"is struct<a: int64>; .* No type of a column takes struct<a: int64>\. Take due"),
+        ("due", pa.array([[time(9)]]), r"is list<item: time64\[us\]>; .* No type of a column takes list<"),
+        ("due", pa.array([["a"]]), r"is list<item: string>; .* If list<item: string> is right, change the type in"),
     ],
 )
 def test_what_would_not_stay_the_same_is_refused(column: str, values: Any, message: str) -> None:
@@ -468,12 +480,20 @@ def test_columns_of_these_types_can_be_a_key(things: Things, name: str) -> None:
     assert [row["photo"] for row in things.rows("id, photo")] == [b"new", b""]
 
 
+def test_times_without_any_type_are_said_to_have_no_value() -> None:
+    at = Column("at", "timestamp", role="time")
+    dataset = Dataset(name="t", title="T", table="raw.t", files="t.parquet", parts=Whole(), columns=(at,))
+
+    with pytest.raises(RefusedError, match=r"'at' has no value in any row; .* If that is right, remove the role of at"):
+        plan(dataset, None, pa.schema([("at", pa.null())]), "t.parquet")
+
+
 def test_never_empty_counts_values_of_these_types(things: Things) -> None:
     columns = [replace(column, required_since=BEGINNING, never_empty=True) for column in COLUMNS]
     things.declare(*columns)
     things.load(as_arrow(ROWS))
 
-    with pytest.raises(RefusedError, match="'paid' has no value in any of its 3 rows"):
+    with pytest.raises(RefusedError, match=r"'paid' has no value in any of its 3 rows, and .* remove `never_empty`"):
         things.load(as_arrow(ROWS[2:] * 3))
 
 

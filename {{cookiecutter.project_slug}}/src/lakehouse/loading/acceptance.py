@@ -138,10 +138,10 @@ class Change:
             snapshot = table.snapshot_by_id(snapshot.parent_snapshot_id) if snapshot.parent_snapshot_id else None
         return None
 
-    def check_size(self, table: Table, rows: int, file: str) -> None:
+    def check_size(self, table: Table, rows: int, file: str, set_aside: int = 0) -> None:
         """Refuse an empty file, or one with fewer than half of the rows it would replace (`shrink_share`).
 
-        Not refused where the user accepts that.
+        Not refused where the user accepts that. `rows` are those that it would load; others of it were `set_aside`.
 
         Raises:
             RefusedError: names both counts and the fix.
@@ -152,8 +152,11 @@ class Change:
         share = dataset_named(self.file.dataset).shrink_share
         if rows == 0 or rows < share * held:
             than = f", fewer than {share:.0%} of the {held:,} it would replace" if held else ""
+            found = f"{rows:,} rows"
+            if set_aside:
+                found = f"{rows + set_aside:,} rows, and {set_aside:,} of them were set aside, so {rows:,} are left"
             raise RefusedError(
-                f"{file} has {rows:,} rows{than}. {NOTHING} The file is perhaps incomplete: look at it first. If it "
+                f"{file} has {found}{than}. {NOTHING} The file is perhaps incomplete: look at it first. If it "
                 "is right, add --allow-shrink to the command (in Dagster: `allow_shrink: true`)."
             )
 
@@ -182,7 +185,9 @@ def superseded(landing: Landing, landed: Landed) -> bool:
     return newest is not None and newest.sha256 != landed.sha256
 
 
-def still_current(landing: Landing, landed: Landed, change: Change, rows: int) -> Callable[[Table], None]:
+def still_current(
+    landing: Landing, landed: Landed, change: Change, rows: int, set_aside: int = 0
+) -> Callable[[Table], None]:
     """What `commit` asks of each state of the table: is this still the landed version, and are its rows enough.
 
     While a load conformed, another may have landed and loaded a newer version.
@@ -197,7 +202,7 @@ def still_current(landing: Landing, landed: Landed, change: Change, rows: int) -
                 f"Another version of {landed.file.name} was landed while this one was being loaded. {NOTHING} Run "
                 "the same command again."
             )
-        change.check_size(table, rows, landed.file.name)
+        change.check_size(table, rows, landed.file.name, set_aside)
 
     return check
 

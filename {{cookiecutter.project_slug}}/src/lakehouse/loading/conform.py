@@ -17,11 +17,11 @@ from pyarrow import compute
 
 from lakehouse.datasets.formats import Format
 from lakehouse.datasets.model import LARGEST_CODE, ZONE_IDS, Column, Dataset, Name, normalised
-from lakehouse.datasets.parts import Part
+from lakehouse.datasets.parts import Part, Whole
 from lakehouse.datasets.types import digits_of
 from lakehouse.errors import RefusedError
 from lakehouse.formats.protocol import UnreadRows, row_from_0
-from lakehouse.loading.convert import accepts, arrow_type, converted, first_out_of_range, in_lists, is_text
+from lakehouse.loading.convert import accepts, arrow_type, converted, first_out_of_range, has_type, in_lists, is_text
 from lakehouse.loading.fixes import fix, fix_or_declare
 from lakehouse.loading.hints import hint
 from lakehouse.loading.spelling import example_of_a_date, example_of_a_number, example_of_a_time, plain
@@ -94,9 +94,15 @@ def plan(dataset: Dataset, part: Part | None, schema: pa.Schema, file: str) -> M
                 f"{file}: the column {column.published_name(part)!r} is missing, and {_files_of(dataset, part)} must "
                 f"have it (as {expected(column, dataset.format)}). The file has: "
                 f"{', '.join(schema.names) or 'no columns'}. "
-                f"{fix_or_declare(dataset, 'If one of these is that column, add its name')}"
+                f"{fix_or_declare(dataset, _other_duty(dataset))}"
             )
     return Match(sources, tuple(unknown))
+
+
+def _other_duty(dataset: Dataset) -> str:
+    """What to declare where a missing column is there by another name, or may be missing."""
+    until = "" if isinstance(dataset.parts, Whole) else ", or set its `required_until`,"
+    return f"If one of these is that column, add its name. If files may lack it, remove its `required_since`{until}"
 
 
 def _files_of(dataset: Dataset, part: Part | None) -> str:
@@ -123,10 +129,17 @@ def _check_type(dataset: Dataset, column: Column, published: pa.Field[Any], file
     # a column without any value has no type of its own; times and amounts can't be all unknown
     empty = pa.types.is_null(published.type) and column.role not in ("pickup", "dropoff", "time")
     if not (accepts(column, published.type) or empty):
+        is_null = pa.types.is_null(published.type)
+        what = "has no value in any row" if is_null else f"is {published.type}"
+        change = f"If {published.type} is right, change the type"
+        if is_null:
+            change = f"If that is right, remove the role of {column.name}"
+        elif not has_type(published.type):
+            change = f"No type of a column takes {published.type}. Take {column.name} out of its columns"
         raise RefusedError(
-            f"{file}: the column {published.name!r} is {published.type}; the declaration of {column.name} wants "
+            f"{file}: the column {published.name!r} {what}; the declaration of {column.name} wants "
             f"{expected(column, dataset.format)}. "
-            f"{fix_or_declare(dataset, f'If {published.type} is right, change the type')}"
+            f"{fix_or_declare(dataset, change)}"
         )
 
 
@@ -156,8 +169,8 @@ class BadRow:
 class Conformer:
     """Turns a file's batches into the raw table's columns, and counts what shows that a file is wrong.
 
-    `file` and `place`, which names a row by its number, only serve messages. With `needs_keys`, a row without a key is
-    bad too. After the last batch, call `finish`.
+    `file`, `place`, which names a row by its number, and `set_aside`, how many rows were, only serve messages. With
+    `needs_keys`, a row without a key is bad too. After the last batch, call `finish`.
     """
 
     dataset: Dataset
@@ -167,6 +180,7 @@ class Conformer:
     place: Callable[[int], str] = row_from_0
     needs_keys: bool = False
     rows: int = 0
+    set_aside: int = 0
     _swapped: int = 0
     _both_times: int = 0
     _unknown_zones: dict[str, int] = field(default_factory=dict)
@@ -202,9 +216,10 @@ class Conformer:
                 column = next(c for c in self.dataset.columns if c.name == name)
                 raise RefusedError(
                     f"{self.file}: the column {self.match.sources[name]!r} has no value in any of its {self.rows:,} "
-                    f"rows, and {_files_of(self.dataset, self.part)} must have some "
-                    f"(as {expected(column, self.dataset.format)}). "
-                    f"{fix(self.dataset)}"
+                    f"rows{f' ({self.set_aside:,} were set aside)' if self.set_aside else ''}, and "
+                    f"{_files_of(self.dataset, self.part)} must have some (as "
+                    f"{expected(column, self.dataset.format)}). "
+                    f"{fix_or_declare(self.dataset, 'If it may be empty, remove `never_empty` from the column')}"
                 )
         if self._both_times and self._swapped > self.dataset.swapped_share * self._both_times:
             pickup, dropoff = (

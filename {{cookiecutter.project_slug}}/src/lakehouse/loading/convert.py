@@ -67,6 +67,12 @@ def accepts(column: Column, kind: pa.DataType) -> bool:
     return fits[column.kind]
 
 
+def has_type(kind: pa.DataType) -> bool:
+    """Whether a column of any type takes values of this type."""
+    value: pa.DataType = getattr(kind, "value_type", kind) if _is_list(kind) else kind
+    return any(accepts(Column("", one), value) for one in _CONVERT)
+
+
 def is_text(kind: pa.DataType) -> bool:
     """Whether an Arrow type holds text; parquet's plain bytes are taken for it."""
     if pa.types.is_dictionary(kind):

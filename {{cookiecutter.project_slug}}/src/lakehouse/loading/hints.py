@@ -40,7 +40,7 @@ def hint(column: Column, value: pa.Array[Any], declared: Format) -> str:
     found = _read(column, value, declared)
     # What reads well is refused by another rule, such as a key that may not be null.
     reads_well = found is not None and first_out_of_range(column, found) is None
-    larger = "" if found is None or reads_well else _larger(column, found[0].as_py())
+    larger = "" if found is None or reads_well else _larger(column, found[0])
     if reads_well or larger or not isinstance(declared, Csv) or not is_text(value.type):
         return larger
     word = str(value[0].as_py()).strip()
@@ -71,11 +71,11 @@ def _read(column: Column, value: pa.Array[Any], declared: Format) -> pa.Array[An
     return None
 
 
-def _larger(column: Column, value: object) -> str:
+def _larger(column: Column, value: pa.Scalar[Any]) -> str:
     """How to take a number that is too large, if another declaration takes it; else empty."""
     if column.role == "count":
         return f' If such numbers are right, remove role="count" from {column.name}.'
-    if isinstance(value, float) and abs(value) <= largest_decimal("decimal(18,2)"):
+    if column.type == "double" and abs(value.as_py()) <= largest_decimal("decimal(18,2)"):
         return f' If such numbers are right, declare {column.name} as "decimal(18,2)", also in its staging model.'
     return ""
 

@@ -242,7 +242,7 @@ def _accept(
                 partition_of(table, part),
                 partial(reading.finish, change),
             )
-    current = still_current(landing, landed, change, reading.loaded)
+    current = still_current(landing, landed, change, reading.loaded, aside.rows if aside else 0)
 
     def check_again(state: Table) -> None:
         check_declared_types(state, dataset)

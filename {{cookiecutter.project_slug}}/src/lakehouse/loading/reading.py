@@ -179,6 +179,7 @@ class Reading:
                 self.keep_keys(self.conformer.keys(batch, positions), len(bad))
         conformed = self.conformer.conform(batch.filter(pa.array(good)))
         self.conformer.rows += len(bad)
+        self.conformer.set_aside += len(bad)
         self.places = self.places[good]
         return conformed
 
