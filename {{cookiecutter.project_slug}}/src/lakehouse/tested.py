@@ -179,7 +179,7 @@ def note(
     if fingerprint(settings) != begun.fingerprint:
         ended = dict.fromkeys(ended, False)
     _file(settings).parent.mkdir(parents=True, exist_ok=True)
-    with held(_file(settings).with_suffix(".lock"), "The notes of what was tested", wait=_LOCK_SECONDS):
+    with held(_file(settings).with_suffix(".lock"), "The record of what was tested", wait=_LOCK_SECONDS):
         known = _read(settings)
         nodes: dict[str, Any] = known["nodes"] if known.get("fingerprint") == begun.fingerprint else {}
         notes = {name: nodes.get(name) for name in reads}

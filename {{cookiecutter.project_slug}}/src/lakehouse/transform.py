@@ -7,8 +7,8 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -129,7 +129,7 @@ def build(
             kinds=kinds if select is None else set(),
         )
         note(settings, catalog, manifest, results, begun)
-        _raise_failures(results, target_path)
+        raise_failures(results, target_path)
         after = raw_snapshots(catalog)
     if not results:
         raise TransformError(
@@ -214,7 +214,7 @@ def build_beside(
     results, manifest = _run(
         settings, command, environment=environment, target_path=target_path, progress=progress, kinds=set()
     )
-    _raise_failures(results, target_path)
+    raise_failures(results, target_path)
     shutil.rmtree(target_path, ignore_errors=True)
     return {name.removeprefix(prefix): version for name, version in model_versions_of(manifest).items()}
 
@@ -244,15 +244,15 @@ def _only_build(settings: Settings, wait: float) -> Iterator[None]:
     """
     _target_path(settings).mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    try:
-        with held(_target_path(settings) / "build.lock", "The build of this lakehouse", wait=wait):
+    with ExitStack() as locks:
+        try:
+            locks.enter_context(held(_target_path(settings) / "build.lock", "The build of this lakehouse", wait=wait))
             with held(build_lock(settings), dbt_process.WHAT, wait=max(wait - (time.monotonic() - started), _ENDING)):
                 pass  # no dbt is left of a killed build
-            yield
-    except LockedError as error:
-        raise TransformError(
-            f"Another build of this lakehouse is running. {error} Without `--no-wait`, `lakehouse build` waits for it."
-        ) from None
+        except LockedError as error:
+            hint = "" if wait else " Without `--no-wait`, `lakehouse build` waits for it."
+            raise TransformError(f"Another build of this lakehouse is running. {error}{hint}") from None
+        yield
 
 
 def _refuse_incomplete(nodes: Mapping[str, Any], results: list[dict[str, Any]], kinds: set[str]) -> None:
@@ -344,25 +344,34 @@ def _run(
                 process.kill()
                 raise lost
     if not run_results.exists():
-        raise TransformError(
-            f"dbt ended with code {process.returncode} and left no results. Each table holds all that its model made, "
-            "or is as it was. Correct what dbt reports, and build again:\n"
-            + "\n".join((errors or said)[-_LINES_SHOWN:])
-        )
-    found: list[dict[str, Any]] = json.loads(run_results.read_text(encoding="utf-8"))["results"]
-    manifest: dict[str, Any] = json.loads((target_path / "manifest.json").read_text(encoding="utf-8"))
-    for result in found:
-        result["node"] = manifest["nodes"].get(result["unique_id"], {})
+        raise ended_early(process.returncode, errors or said, " and left no results")
+    found, manifest = results_of(target_path)
     if not any(r["status"] in _FAILED for r in found):
         if process.returncode:
             # A model that can't be compiled is in the output and not among the results.
-            shown = (errors or said)[-_LINES_SHOWN:]
-            raise TransformError(
-                f"dbt ended with code {process.returncode}. Each table holds all that its model made, or is as it was. "
-                "Correct what dbt reports, and build again:\n" + "\n".join(shown)
-            )
+            raise ended_early(process.returncode, errors or said)
         _refuse_incomplete(manifest["nodes"], found, kinds)
     return found, manifest
+
+
+def results_of(target_path: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The results that a run of dbt left, each with its node, and the manifest."""
+    found: list[dict[str, Any]] = json.loads((target_path / "run_results.json").read_text(encoding="utf-8"))["results"]
+    manifest: dict[str, Any] = json.loads((target_path / "manifest.json").read_text(encoding="utf-8"))
+    for result in found:
+        result["node"] = manifest["nodes"].get(result["unique_id"], {})
+    return found, manifest
+
+
+def ended_early(code: int, said: Sequence[str], left: str = "") -> TransformError:
+    """The error of a dbt that ended without a failed node. `code` is negative if a signal ended it."""
+    if code < 0:
+        found = f"dbt was ended from outside (signal {-code}), perhaps because memory was short."
+        fix = "Build again. If it happens again, lower DUCKDB_MEMORY_LIMIT. dbt's last lines"
+    else:
+        found, fix = f"dbt ended with code {code}{left}.", "Correct what dbt reports, and build again"
+    lines = "\n".join(said[-_LINES_SHOWN:])
+    return TransformError(f"{found} Each table holds all that its model made, or is as it was. {fix}:\n{lines}")
 
 
 def _event(line: str) -> dict[str, Any]:
@@ -389,7 +398,12 @@ def lost_engine(settings: Settings, event: Mapping[str, Any]) -> ServiceError | 
     return engine_lost(settings) if _outcome(event) == "error" else None
 
 
-def _raise_failures(results: list[dict[str, Any]], target_path: Path) -> None:
+def raise_failures(results: list[dict[str, Any]], target_path: Path) -> None:
+    """Raise if a model, seed or test failed.
+
+    Raises:
+        TransformError: names each of them with what it says.
+    """
     failed = [r for r in results if r["status"] in _FAILED]
     if not failed:
         return
@@ -410,7 +424,9 @@ def _way_out(result: dict[str, Any]) -> str:
     message = str(result["message"])
     if _kind(result) in _BUILT and _LOST_RACE in message:
         return " Another process wrote this table meanwhile. It holds all that its model made, or is as it was."
-    if _kind(result) != "model" or not _NO_SUCH_TABLE.search(message):
+    parents = result["node"].get("depends_on", {}).get("nodes", [])
+    by_dbt = [name for name in parents if name.startswith(("model.", "seed.")) and name.split(".")[2] in message]
+    if _kind(result) != "model" or not by_dbt or not _NO_SUCH_TABLE.search(message):
         return ""
     return f" Build it with its parents: lakehouse build --select +{result['node'].get('name', _name(result))}"
 

@@ -120,6 +120,26 @@ def test_checks_of_the_load_and_tests_of_dbt_are_asset_checks_and_pass(run: Run)
 
 
 @pytest.mark.slow
+def test_a_test_of_dbt_that_fails_is_named_by_the_step(tmp_path: Path) -> None:
+    published = tmp_path / "published"
+    published.mkdir()
+    write_month(published / "green_tripdata_2023-01.parquet", "green", Month.parse("2023-01"), 50)
+    project = Project(tmp_path, {"TLC_SOURCE": str(published)})
+    test = project.root / "dbt" / "tests" / "raw_is_empty.sql"
+    test.write_text("select file_row from {{ source('raw', 'green_trips') }}", encoding="utf-8")
+    both = ["--partition", JANUARY, "--select", "key:landing/green_trips or key:raw/green_trips"]
+
+    project.python("-m", "dagster", "asset", "materialize", "-m", "lakehouse.definitions", *both, code=1)
+
+    with dg.DagsterInstance.from_config(str(tmp_path / "dagster")) as instance:
+        [run] = instance.get_runs()
+        failures = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+        said = [str(entry.get_dagster_event().step_failure_data.user_failure_data) for entry in failures]
+    assert len(said) == 1
+    assert "dbt: 1 of its models, seeds and tests failed.\nraw_is_empty: Got 50 results" in said[0].replace("\\n", "\n")
+
+
+@pytest.mark.slow
 def test_a_raw_table_loaded_alone_is_tested_by_dbt_too(
     tmp_path: Path,
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +13,20 @@ import pytest
 from filelock import FileLock
 from tests.lake import Lake
 
-from lakehouse import transform
+from lakehouse import tested, transform
 from lakehouse.datasets.model import Column, Dataset
 from lakehouse.datasets.months import Month
 from lakehouse.datasets.parts import Monthly
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.dbt_environment import dbt_environment
 from lakehouse.defs.dbt.manifest import manifest
-from lakehouse.errors import TransformError
+from lakehouse.errors import LockedError, TransformError
 from lakehouse.iceberg.tables import ensure_raw_tables
 from lakehouse.settings import Settings
 from lakehouse.transform import build
 
 
-def result(unique_id: str, status: str, message: str = "", **node: str) -> dict[str, Any]:
+def result(unique_id: str, status: str, message: str = "", **node: Any) -> dict[str, Any]:
     return {"unique_id": unique_id, "status": status, "message": message, "node": node}
 
 
@@ -95,14 +96,21 @@ def test_failures_are_named_with_what_they_say(lake: Lake, dbt_says: list[dict[s
     ("said", "is_missing"),
     [
         ("Runtime Error Catalog Error: Table with name stg_green_trips does not exist! Did you mean ...", True),
-        ("TrinoUserError(type=USER_ERROR, name=TABLE_NOT_FOUND, message=\"line 9:19: Table 'iceberg.silver.…", True),
+        (
+            "TrinoUserError(type=USER_ERROR, name=TABLE_NOT_FOUND, message=\"Table 'iceberg.silver.stg_green_trips'",
+            True,
+        ),
+        ("Runtime Error Catalog Error: Table with name of_nobody does not exist!", False),
         ('Runtime Error Binder Error: Referenced column "day" not found in FROM clause!', False),
     ],
 )
 def test_a_model_whose_parents_were_never_built_says_how_to_build_them(
     lake: Lake, dbt_says: list[dict[str, Any]], said: str, *, is_missing: bool
 ) -> None:
-    dbt_says += [result("model.lakehouse.dim_zones", "error", said, schema="gold", name="dim_zones")]
+    parents = {"nodes": ["source.lakehouse.raw.zones", "model.lakehouse.stg_green_trips"]}
+    dbt_says += [
+        result("model.lakehouse.dim_zones", "error", said, schema="gold", name="dim_zones", depends_on=parents)
+    ]
 
     with pytest.raises(TransformError) as error:
         build(lake.settings, "dim_zones")
@@ -154,6 +162,37 @@ def test_two_builds_at_once_are_refused(lake: Lake, dbt_says: list[dict[str, Any
     [lock] = lake.settings.home.glob("dbt/**/build.lock")
 
     with FileLock(lock), pytest.raises(TransformError, match=r"Another build.*build.lock.*Without `--no-wait`"):
+        build(lake.settings)
+
+
+def test_a_build_that_waited_is_not_sent_to_wait(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transform, "BUILD_WAIT_SECONDS", 0.1)
+    lock = lake.settings.home / "dbt" / "embedded" / "build.lock"
+    lock.parent.mkdir(parents=True)
+
+    with FileLock(lock), pytest.raises(TransformError, match="Another build") as caught:
+        build(lake.settings, wait=True)
+
+    assert "--no-wait" not in str(caught.value)
+
+
+def test_a_lock_of_the_record_is_not_said_to_be_a_build(
+    lake: Lake, dbt_says: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dbt_says += [MODEL]
+    monkeypatch.setattr(tested, "_LOCK_SECONDS", 0.1)
+    build(lake.settings)
+    [lock] = lake.settings.home.glob("dbt/**/tested.lock")
+
+    with FileLock(lock), pytest.raises(LockedError, match=r"^The record of what was tested is still locked"):
+        build(lake.settings, again=True)
+
+
+def test_dbt_that_is_ended_from_outside_is_not_quoted_as_the_cause(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    ends_itself = [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]
+    monkeypatch.setattr(transform, "_command", lambda *_, **__: ends_itself)
+
+    with pytest.raises(TransformError, match=r"ended from outside \(signal 9\).* lower DUCKDB_MEMORY_LIMIT\."):
         build(lake.settings)
 
 

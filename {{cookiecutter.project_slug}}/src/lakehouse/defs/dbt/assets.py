@@ -2,7 +2,6 @@
 
 # No postponed annotations here: Dagster reads them while it decorates.
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -10,7 +9,8 @@ from functools import partial
 from typing import Any
 
 import dagster as dg
-from dagster_dbt import DbtCliResource, dbt_assets
+from dagster_dbt import DbtCliInvocation, DbtCliResource, dbt_assets
+from dagster_dbt.errors import DagsterDbtCliRuntimeError
 from pyiceberg.catalog import Catalog
 
 from lakehouse.dbt_environment import build_environment, dbt_environment
@@ -25,9 +25,10 @@ from lakehouse.defs.resources import IcebergCatalog, Trino
 from lakehouse.iceberg.catalog import LAYERS, service_errors, settings_of, table_names
 from lakehouse.settings import load_settings
 from lakehouse.tested import Untested, begin, note, untested
-from lakehouse.transform import BUILD_WAIT_SECONDS, prepared
+from lakehouse.transform import BUILD_WAIT_SECONDS, ended_early, prepared, raise_failures, results_of
 
 _BUILD = ["build", "--exclude-resource-type", "unit_test"]
+_SAID = "Errors parsed from dbt logs:"  # what dagster-dbt writes before dbt's own words
 
 
 @dbt_assets(
@@ -59,32 +60,46 @@ def dbt_models(
             key = context.asset_key_for_output(built.output_name)
             context.add_asset_metadata(table_metadata(iceberg.load_table(tuple(key.path))), asset_key=key)
 
-        def noted() -> None:
-            if (ended := target_path / "run_results.json").exists():
-                results = json.loads(ended.read_text(encoding="utf-8"))["results"]
-                note(settings, iceberg, json.loads((target_path / "manifest.json").read_bytes()), results, begun)
-                ended.unlink()  # the next run of dbt may end without any
+        def noted() -> list[dict[str, Any]]:
+            if not (ended := target_path / "run_results.json").exists():
+                return []
+            results, made_from = results_of(target_path)
+            note(settings, iceberg, made_from, results, begun)
+            ended.unlink()  # the next run of dbt may end without any
+            return results
+
+        @contextmanager
+        def noting(run: DbtCliInvocation) -> Iterator[None]:
+            """Note what dbt has built and tested, and name what failed as `lakehouse build` does."""
+            results: list[dict[str, Any]] = []
+            try:
+                try:
+                    yield
+                finally:
+                    results = noted()
+            except DagsterDbtCliRuntimeError as error:
+                raise_failures(results, target_path)
+                said = (error.description or "").partition(_SAID)[2].strip()
+                raise ended_early(run.process.returncode, said.splitlines()) from None
 
         begun = begin(settings, iceberg)
         parsed = manifest(load_settings())  # dbt's files may have changed while this run waited
         start_from_parsed(settings, target_path)
         with _environment(variables(trino.settings())):
             if builds and (needed := _needed(context, parsed, iceberg)):
-                dbt.cli([*_BUILD, "--select", " ".join(needed)], manifest=parsed, target_path=target_path).wait()
-                noted()
+                run = dbt.cli([*_BUILD, "--select", " ".join(needed)], manifest=parsed, target_path=target_path)
+                with noting(run):
+                    run.wait()
                 begun = begin(settings, iceberg)
             run = dbt.cli(_BUILD, context=context, target_path=target_path)
-        try:
+        with noting(run):
             yield from described(dagster_events(run, trino.settings()), describe, iceberg)
-        finally:
-            noted()
         if builds and _publishes(context) and (lacking := _lacking(iceberg)):
             begun = begin(settings, iceberg)
-            try:
-                with _environment(variables(trino.settings())):
-                    dbt.cli([*_BUILD, "--select", " ".join(lacking)], manifest=parsed, target_path=target_path).wait()
-            finally:
-                noted()
+            with _environment(variables(trino.settings())):
+                run = dbt.cli([*_BUILD, "--select", " ".join(lacking)], manifest=parsed, target_path=target_path)
+                with noting(run):
+                    run.wait()
     tidy(target_path)
 
 
