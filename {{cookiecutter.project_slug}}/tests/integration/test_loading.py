@@ -67,7 +67,7 @@ def test_each_earlier_state_can_be_had_by_version_and_by_time(lake: Lake) -> Non
     before = snapshots[0].committed_at - timedelta(seconds=1)
     with pytest.raises(QueryError, match=r"raw\.green_trips had no snapshot at .* Its history begins at"):
         lake.sql(COUNT, as_of=before.isoformat())
-    with pytest.raises(QueryError, match=r"raw\.green_trips has no branch or tag 'published'\. It has: main"):
+    with pytest.raises(QueryError, match=r"raw\.green_trips is not published yet\. Run `lakehouse publish`"):
         lake.sql(COUNT, as_of="published")
     with pytest.raises(QueryError, match=r"has no snapshot 42"):
         lake.sql(COUNT, as_of=f"{GREEN}@42")

@@ -41,6 +41,13 @@ def test_what_is_no_version_is_refused(text: str) -> None:
         parse_as_of(text)
 
 
+def test_a_mistake_in_sql_is_told_without_codes_for_a_terminal() -> None:
+    with pytest.raises(QueryError, match="The SQL can't be parsed") as caught:
+        versions("select (1 from raw.trips", parse_as_of("published"), "duckdb")
+
+    assert "\x1b" not in str(caught.value)
+
+
 def test_ctes_aliases_and_metadata_tables_are_not_taken_for_tables() -> None:
     sql = """with trips as (select * from "Raw"."yellow_trips" y where x = ?)
         select (select count(*) from iceberg.silver.zones z) from trips, information_schema.tables,

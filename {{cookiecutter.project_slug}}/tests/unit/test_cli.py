@@ -154,7 +154,7 @@ def test_sql_shows_values_as_they_are(shell: Shell) -> None:
         (("history", "raw.nothing"), 1, "There is no table raw.nothing"),
         (("sql", "select nonsense"), 1, "nonsense"),
         (("sql", "select 1; select 2"), 1, "one statement"),
-        (("sql", "select count(*) from raw.green_trips", "--as-of", "published"), 1, "no branch or tag 'published'"),
+        (("sql", "select count(*) from raw.green_trips", "--as-of", "published"), 1, "is not published yet"),
         (("load", "green", "2099-01"), 1, "green"),
         (("load", "purple", "2024-01"), 2, "no dataset 'purple'"),
         (("load", "green"), 2, "no month is given"),

@@ -130,7 +130,7 @@ def test_an_unknown_version_is_an_error_that_says_what_there_is(catalog: Catalog
     begin = first.committed_at.isoformat()[:16]
     with pytest.raises(QueryError, match=f"had no snapshot at .*history begins at {begin}"):
         engine.query(sql, as_of="2001-01-01")
-    with pytest.raises(QueryError, match=r"raw\.trips has no branch or tag 'published'\. It has: main"):
+    with pytest.raises(QueryError, match=r"raw\.trips is not published yet\. Run `lakehouse publish`"):
         engine.query(sql, as_of="published")
     with pytest.raises(QueryError, match=r"raw\.trips has no snapshot 17"):
         engine.query(sql, as_of="raw.trips@17")

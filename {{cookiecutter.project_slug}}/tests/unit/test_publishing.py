@@ -20,7 +20,7 @@ from lakehouse.datasets.model import Column, Dataset
 from lakehouse.datasets.months import Month
 from lakehouse.datasets.parts import Monthly
 from lakehouse.datasets.registry import DATASETS
-from lakehouse.errors import CommitError, QueryError, TransformError
+from lakehouse.errors import CommitError, QueryError, ServiceError, TransformError
 from lakehouse.history import publish as publishing
 from lakehouse.history.publish import Publication, publish
 from lakehouse.iceberg.catalog import open_catalog
@@ -183,6 +183,15 @@ def _built(lake: Lake) -> BuildResult:
 
 
 @pytest.mark.slow
+def test_views_that_fail_after_the_commit_hide_no_publication(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_arguments: object) -> None:
+        raise ServiceError("Trino does not answer.")
+
+    monkeypatch.setattr(publishing, "make_views", fails)
+    with pytest.raises(ServiceError, match=r"p1 was published.*: Trino does not answer\. Then run `lakehouse publish`"):
+        publishing._make_views(lake.settings, Publication("p1", "", {}))
+
+
 def test_empty_marts_are_never_published(built: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     publish(built.settings)
     before = built.rows(COUNT.format("published"))

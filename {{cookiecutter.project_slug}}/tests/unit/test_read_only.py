@@ -52,6 +52,12 @@ def test_what_reads_passes(sql: str, engine: str) -> None:
     refuse_writing(sql, engine)
 
 
+@pytest.mark.parametrize("engine", ["duckdb", "trino"])
+def test_a_word_that_is_no_statement_is_no_attempt_to_write(engine: str) -> None:
+    with pytest.raises(QueryError, match=r"runs only what reads: SELECT, .* begins with SELCT\. Nothing was run"):
+        refuse_writing("selct 1", engine)
+
+
 @pytest.mark.parametrize("sql", ["from range(3)", "summarize select 1", "pivot range(3) on range"])
 def test_duckdbs_own_ways_to_read_pass(sql: str) -> None:
     refuse_writing(sql, "duckdb")

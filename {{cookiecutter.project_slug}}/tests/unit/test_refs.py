@@ -9,7 +9,8 @@ from pyiceberg.catalog.sql import SqlCatalog
 from tests.lake import Lake
 
 from lakehouse.errors import CommitError, QueryError
-from lakehouse.iceberg.refs import rollback, tag, untag
+from lakehouse.iceberg.refs import rollback, snapshot_at, tag, untag
+from lakehouse.iceberg.versions import parse_as_of
 
 TABLE = "raw.green_trips"
 
@@ -44,6 +45,12 @@ def test_a_rollback_of_what_someone_else_changed_is_refused(lake: Lake, versions
         rollback(lake.catalog, TABLE, first, expect=first)
 
     assert rows(lake) == 101
+
+
+def test_what_is_not_published_yet_says_so(lake: Lake, versions: list[int]) -> None:
+    del versions
+    with pytest.raises(QueryError, match=r"is not published yet\. Run `lakehouse publish`"):
+        snapshot_at(lake.table(TABLE), parse_as_of("published"))
 
 
 def test_a_tag_does_not_move(lake: Lake, versions: list[int]) -> None:

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.servers import Quiet, serving
 
 from lakehouse.engines.trino import TrinoEngine, is_up
-from lakehouse.errors import ServiceError
+from lakehouse.errors import QueryError, ServiceError
 from lakehouse.settings import Settings
 
 
@@ -63,6 +63,44 @@ def test_what_answers_and_is_no_trino_is_told(tmp_path: Path) -> None:
         engine = TrinoEngine(Settings(LAKEHOUSE_TARGET="trino", LAKEHOUSE_HOME=tmp_path, TRINO_URL=url))
 
         with pytest.raises(ServiceError, match=f"The service at {url} is no Trino: .* Correct TRINO_URL"):
+            engine.query("select 1")
+
+        engine.close()
+
+
+class Answering(Quiet):
+    """Gives one answer to each statement."""
+
+    words: ClassVar[tuple[int, Any]]
+
+    def do_POST(self) -> None:  # noqa: N802 - http.server calls it so
+        """Whatever is sent."""
+        self.answer(*self.words)
+
+
+RESULT = {"id": "q1", "infoUri": "http://127.0.0.1", "stats": {"state": "FINISHED"}}
+DATE = {"name": "d", "type": "date", "typeSignature": {"rawType": "date", "arguments": []}}
+CONFLICT = {"message": "Failed to commit", "errorCode": 1, "errorName": "ICEBERG_COMMIT_ERROR", "errorType": "EXTERNAL"}
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "says"),
+    [
+        ((500, "the query 403 failed"), ServiceError, "answered error 500: .*403"),
+        ((401, "who are you"), ServiceError, "refuses the login"),
+        ((200, RESULT | {"columns": [DATE], "data": [["290000-01-01"]]}), QueryError, "a value that can't be shown"),
+        ((200, RESULT | {"error": CONFLICT}), ServiceError, "Another process changed the table meanwhile"),
+    ],
+    ids=["failed", "refused", "a year beyond Python's", "conflict"],
+)
+def test_an_answer_of_trino_gets_its_own_cause(
+    tmp_path: Path, words: tuple[int, Any], kind: type[Exception], says: str
+) -> None:
+    Answering.words = words
+    with serving(Answering) as url:
+        engine = TrinoEngine(Settings(LAKEHOUSE_TARGET="trino", LAKEHOUSE_HOME=tmp_path, TRINO_URL=url))
+
+        with pytest.raises(kind, match=says):
             engine.query("select 1")
 
         engine.close()

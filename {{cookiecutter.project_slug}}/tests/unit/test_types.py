@@ -15,7 +15,7 @@ import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from pyiceberg.types import LongType
+from pyiceberg.types import ListType, LongType, NestedField, StringType
 from tests.lake import Lake
 
 from lakehouse.cli.terminal import print_json, shown
@@ -30,6 +30,7 @@ from lakehouse.defs.common import column_schema
 from lakehouse.defs.raw.checks import part_facts
 from lakehouse.errors import RefusedError, SettingsError
 from lakehouse.iceberg import tables
+from lakehouse.iceberg.tables import _spelled
 from lakehouse.loading.conform import Conformer, plan
 from lakehouse.loading.load import load
 from lakehouse.loading.result import LoadResult
@@ -536,6 +537,12 @@ def test_another_type_for_a_column_of_the_table_is_refused(things: Things) -> No
         things.load(as_arrow(ROWS))
 
     assert things.rows(NAMES) == ROWS
+
+
+def test_a_list_of_the_table_is_told_as_it_is_declared() -> None:
+    field = NestedField(1, "tags", ListType(2, StringType(), element_required=False))
+
+    assert _spelled(field) == "list(string)"
 
 
 def test_a_type_may_be_corrected_until_rows_are_loaded(things: Things) -> None:

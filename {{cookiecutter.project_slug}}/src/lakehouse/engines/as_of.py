@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import sqlglot
@@ -111,7 +112,7 @@ def _query(sql: str, dialect: str) -> exp.Query:
     except SqlglotError as error:
         raise QueryError(
             "The SQL can't be parsed, so no table can be read as of a version. Nothing was run. Correct the SQL. "
-            f"{error}"
+            f"{_plain(error)}"
         ) from error
     if len(statements) != 1 or not isinstance(statements[0], exp.Query):
         raise QueryError(
@@ -119,6 +120,11 @@ def _query(sql: str, dialect: str) -> exp.Query:
             "run."
         )
     return statements[0]
+
+
+def _plain(error: SqlglotError) -> str:
+    """What the parser says, without the codes by which a terminal underlines."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", str(error))
 
 
 def _tables(sql: str, dialect: str) -> list[tuple[str, exp.Table]]:

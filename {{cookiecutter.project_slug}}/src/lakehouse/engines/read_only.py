@@ -17,6 +17,17 @@ _READING = frozenset(
 )
 
 
+# What the engines know and this does not run; any other word is a mistake in typing.
+_WRITING = frozenset(
+    (
+        *("alter", "analyze", "attach", "begin", "call", "checkpoint", "comment", "commit", "copy", "create"),
+        *("deallocate", "delete", "deny", "detach", "drop", "execute", "export", "extension", "force", "grant"),
+        *("import", "insert", "install", "load", "merge", "pragma", "prepare", "refresh", "reset", "revoke"),
+        *("rollback", "set", "start", "transaction", "truncate", "update", "use", "vacuum"),
+    )
+)
+
+
 def refuse_writing(sql: str, engine: str) -> None:
     """Let pass what only reads. An empty text passes too: the engine says more about it.
 
@@ -35,6 +46,11 @@ def refuse_writing(sql: str, engine: str) -> None:
     word = first[1].lower()
     if word in _READING and engine == "duckdb":
         word = _duckdb_kind(rest) or word
+    if word not in _READING and word not in _WRITING:
+        raise QueryError(
+            "`lakehouse sql` runs only what reads: SELECT, WITH, FROM, VALUES, SHOW, DESCRIBE or EXPLAIN. This begins "
+            f"with {word.upper()}. Nothing was run. Correct the word."
+        )
     if word not in _READING:
         raise QueryError(
             f"`lakehouse sql` only reads, and this is {word.upper()}. Nothing was run. Tables change by `lakehouse "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import date
@@ -242,6 +243,11 @@ class TrinoEngine:
             by_store = any(kind.startswith(_S3) for kind in causes)
             if any(s3_refuses(message) for message in causes.values()):
                 raise ServiceError(f"{text} {refused_user('trino' if by_store else 'catalog')}") from error
+            if error.error_name == "ICEBERG_COMMIT_ERROR" and not by_store:
+                raise ServiceError(
+                    f"{text} Another process changed the table meanwhile, or the catalog did not take the change. Look "
+                    "at the table's history, then run the same command again."
+                ) from error
             if error.error_name in _LOST_WORKER:
                 raise ServiceError(
                     f"{text} A worker of Trino was lost. Run the query again. If the statement writes, first look "
@@ -256,7 +262,7 @@ class TrinoEngine:
                 ) from error
             raise QueryError(text) from error
         except exceptions.HttpError as error:
-            if "401" in str(error) or "403" in str(error):
+            if _REFUSED.match(str(error)):
                 raise ServiceError(
                     f"Trino at {way_to(self.url)} refuses the login of {self.user!r}, so nothing was run. "
                     "Correct TRINO_USER and TRINO_PASSWORD."
@@ -271,6 +277,10 @@ class TrinoEngine:
                 f"The service at {way_to(self.url)} is no Trino: its answer is no JSON ({error}). Correct TRINO_URL; "
                 "`lakehouse doctor` shows which services answer."
             ) from error
+        except exceptions.TrinoDataError as error:
+            raise QueryError(
+                f"The result has a value that can't be shown ({error}). Cast its column to varchar in the SQL."
+            ) from error
         except (exceptions.Error, requests.RequestException) as error:
             raise ServiceError(
                 f"Trino at {way_to(self.url)} does not answer ({_reason(error)}). Start it (`make stack-up`) or "
@@ -278,6 +288,7 @@ class TrinoEngine:
             ) from error
 
 
+_REFUSED = re.compile(r"error 40[13]\b")  # how the client's words of an answer begin
 # Trino had that from the object store itself; errors that the catalog had from it, the catalog hands on as text.
 _S3 = "software.amazon.awssdk."
 _TIMEOUT = "java.net.SocketTimeoutException"

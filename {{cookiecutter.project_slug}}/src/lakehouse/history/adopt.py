@@ -201,7 +201,7 @@ class _Rewriting:
 
     def _incomplete(self, what: str) -> BoundaryError:
         return BoundaryError(
-            f"The lakehouse in {self.settings.home} is incomplete: {what}. The tables are as they were.",
+            f"The lakehouse in {self.settings.home} is incomplete: {what}. No row of a table was changed.",
             f"Copy or restore the whole folder again, then run `lakehouse adopt`. {BEGIN_AGAIN}",
         )
 

@@ -119,7 +119,7 @@ def maintain(
         known = [t for t in every if t.partition(".")[0] in LAYERS]
         if unknown := sorted(set(tables or ()) - set(every)):
             raise QueryError(
-                f"There is no table {', '.join(unknown)}. Nothing was changed. The tables are: "
+                f"There is no table {', '.join(unknown)}. No table was changed. The tables are: "
                 f"{', '.join(every) or 'none yet'}."
             )
         with service_errors(catalog):

@@ -45,7 +45,7 @@ from requests import HTTPError
 
 from lakehouse.datasets.registry import monthly
 from lakehouse.engines import Engine, open_engine
-from lakehouse.errors import CommitError, TransformError
+from lakehouse.errors import CommitError, LakehouseError, ServiceError, TransformError
 from lakehouse.iceberg.catalog import LAYERS, commits_together, open_catalog, service_errors, table_names
 from lakehouse.iceberg.commit import LOST_ANSWER, reloaded
 from lakehouse.iceberg.publication import BRANCH, KEPT, TAG, TAG_PREFIX, version_property, write_manifest
@@ -189,7 +189,7 @@ def _publish(settings: Settings, catalog: Catalog, tables: list[Table]) -> Publi
     try:
         if commits_together(catalog):
             _commit_all(catalog, changes, publication)
-            make_views(settings, publication)
+            _make_views(settings, publication)
         else:
             _commit_one_by_one(settings, catalog, changes, publication)
     except CommitFailedException as error:
@@ -198,6 +198,21 @@ def _publish(settings: Settings, catalog: Catalog, tables: list[Table]) -> Publi
             "see what was published before. Run `lakehouse publish` again."
         ) from error
     return publication
+
+
+def _make_views(settings: Settings, publication: Publication) -> None:
+    """The views of what is published already.
+
+    Raises:
+        ServiceError: they could not all be made.
+    """
+    try:
+        make_views(settings, publication)
+    except LakehouseError as error:
+        raise ServiceError(
+            f"{publication.name} was published, and views that were there before show it. Its views could not all be "
+            f"made: {error} Then run `lakehouse publish` again, which makes those that lack."
+        ) from error
 
 
 def _refuse_taken_names(tables: list[Table]) -> None:

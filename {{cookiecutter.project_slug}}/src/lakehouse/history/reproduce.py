@@ -110,10 +110,10 @@ def reproduce(settings: Settings, publication: str, *, progress: Tell | None = N
                 versions = build_beside(settings, prefix, raw, select, progress)
             except TransformError as error:
                 raise TransformError(
-                    f"{publication} could not be built again: the models as they are now don't fit its raw tables. "
-                    "Nothing was compared, and your tables are as they were. To use the models of that time, check "
-                    "out the commit of that time in a folder of its own (`git worktree add`) and run the command "
-                    f"there, with the same settings. dbt said: {error}"
+                    f"{publication} could not be built again. Nothing was compared, and your tables are as they "
+                    "were. If the models as they are now don't fit its raw tables, check out the commit of that time "
+                    "in a folder of its own (`git worktree add`). Run the command there, with the same settings. "
+                    f"{error}"
                 ) from error
             made = {".".join(name) for name in catalog.list_tables(f"{prefix}gold")}
             return Reproduction(

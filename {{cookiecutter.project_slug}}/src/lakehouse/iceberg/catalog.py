@@ -207,7 +207,13 @@ def open_catalog(settings: Settings, *, check: bool = True) -> Catalog:
             f"The service at {way_to(settings.rest_url)} is no Iceberg REST catalog: its answer can't be read as one. "
             "Nothing was changed. Correct REST_URL; `lakehouse doctor` shows which services answer."
         ) from error
-    except (RequestException, RESTError) as error:
+    except RESTError as error:
+        raise ServiceError(
+            f"The Iceberg REST catalog at {way_to(settings.rest_url)} answered with an error ({type(error).__name__}: "
+            f"{error}). Nothing was changed. Correct REST_URL, or look at the catalog's log. Then run the same command "
+            "again."
+        ) from error
+    except RequestException as error:
         raise ServiceError(
             f"The Iceberg REST catalog at {way_to(settings.rest_url)} does not answer ({type(error).__name__}). "
             "Nothing was changed. Start the stack with `make stack-up`, or correct REST_URL; `lakehouse doctor` "

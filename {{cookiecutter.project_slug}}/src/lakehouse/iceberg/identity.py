@@ -86,7 +86,7 @@ def beside_files(settings: Settings, catalog: Catalog) -> Identity | None:
     except (ValueError, KeyError, TypeError) as error:
         raise BoundaryError(
             f"The file {FILE} in {place_of(settings)} is damaged ({error!r}). It says which catalog the tables there "
-            "belong to. Nothing was changed.",
+            "belong to. No table was changed.",
             "Restore this file from a backup, or run `lakehouse adopt`, which checks all tables and writes the file "
             "again.",
         ) from error
@@ -208,7 +208,7 @@ def _check_pair(settings: Settings, catalog: Catalog) -> None:
     if kept is not None and kept.place != place:
         setting = "LAKEHOUSE_HOME" if settings.target == "embedded" else "S3_BUCKET"
         raise BoundaryError(
-            f"The catalog belongs to the lakehouse in {kept.place}, but {setting} names {place}. Nothing was changed.",
+            f"The catalog belongs to the lakehouse in {kept.place}, but {setting} names {place}. No table was changed.",
             f"Correct {setting}, or give this lakehouse a catalog of its own. If the files were moved to {place} "
             "together with their catalog, run `lakehouse adopt`.",
         )
@@ -218,7 +218,7 @@ def _check_pair(settings: Settings, catalog: Catalog) -> None:
         raise BoundaryError(
             f"The catalog and the files in {place} are not of one lakehouse (catalog: {kept.id if kept else 'none'}, "
             f"files: {beside.id if beside else 'none'}): one of the two was restored, emptied or replaced without the "
-            "other. Nothing was changed.",
+            "other. No table was changed.",
             "Restore both from one backup. If they do belong together, run `lakehouse adopt`, which checks that no "
             "file is missing.",
         )

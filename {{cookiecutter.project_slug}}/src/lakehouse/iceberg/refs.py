@@ -12,7 +12,7 @@ from pyiceberg.table import Table
 from pyiceberg.table.refs import SnapshotRefType
 
 from lakehouse.errors import CommitError, QueryError
-from lakehouse.iceberg.catalog import settings_of, table_names
+from lakehouse.iceberg.catalog import LAYERS, settings_of, table_names
 from lakehouse.iceberg.commit import LOST_ANSWER, MAIN, reloaded
 from lakehouse.iceberg.identity import check_pair
 from lakehouse.iceberg.names import has_schema, no_table
@@ -47,6 +47,8 @@ def snapshot_at(table: Table, version: AsOf | int) -> int:
         return value
     if isinstance(value, datetime):
         return current_at(table, value)
+    if value == BRANCH and BRANCH not in table.metadata.refs and table.name()[0] in LAYERS:
+        raise QueryError(f"{name} is not published yet. Run `lakehouse publish`, or leave the version out.")
     if value not in table.metadata.refs:
         known = ", ".join(sorted(table.metadata.refs)) or "none yet"
         raise QueryError(

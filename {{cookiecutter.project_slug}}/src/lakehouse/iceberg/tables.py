@@ -182,8 +182,8 @@ def check_declared_types(table: Table, dataset: Dataset) -> None:
     """
     for old, new in _retyped(table, raw_schema(dataset)):
         raise SettingsError(
-            f"{dataset.table}: the column {new.name} is {old.field_type} in the table and {new.field_type} in "
-            f"{declaration_of(dataset)}. Nothing was loaded. Declare {old.field_type}, or declare the new type under "
+            f"{dataset.table}: the column {new.name} is {_spelled(old)} in the table and {_spelled(new)} in "
+            f"{declaration_of(dataset)}. Nothing was loaded. Declare {_spelled(old)}, or declare the new type under "
             "another name."
         )
 
@@ -194,6 +194,11 @@ def _retyped(table: Table, schema: Schema) -> list[tuple[NestedField, NestedFiel
     pairs = [(held[field.name], field) for field in schema.fields if field.name in held]
     # as text: what a list holds has another number in the table
     return [(old, new) for old, new in pairs if str(old.field_type) != str(new.field_type)]
+
+
+def _spelled(field: NestedField) -> str:
+    """A column's type as a declaration writes it."""
+    return str(field.field_type).replace("<", "(").replace(">", ")")
 
 
 def _evolve(table: Table, schema: Schema) -> list[str]:
@@ -231,6 +236,6 @@ def _evolve(table: Table, schema: Schema) -> list[str]:
         return [f"column {name}.{field.name}" for field in missing]
     raise CommitError(
         f"The columns {', '.join(field.name for field in missing)} could not be added to {name}: other processes "
-        f"changed the table at each of {SCHEMA_ATTEMPTS} attempts. Nothing was loaded. Run the same command again "
+        f"changed the table at each of {SCHEMA_ATTEMPTS} attempts. None of them was added. Run the same command again "
         "when they have ended."
     ) from reason

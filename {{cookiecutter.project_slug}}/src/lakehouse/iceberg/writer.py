@@ -385,14 +385,14 @@ def audit(table: Table, file: DataFile, written: Totals) -> None:
         # a damaged footer fails in many ways: columns by another name, text that is no text
         except (OSError, pa.ArrowException, KeyError, ValueError) as error:
             raise RefusedError(
-                f"The data file {file.file_path} can't be read back after it was written: {error}. Nothing was "
-                "committed. Run the same command again. If it fails again, check the disk or the object store."
+                f"The data file {file.file_path} can't be read back after it was written: {error}. This data file "
+                "was not committed. Run the same command again. If it fails again, check the disk or the object store."
             ) from error
         if differences := written.differences(found):
             raise RefusedError(
                 f"The data file {file.file_path}, read back, is not what was written: {'; '.join(differences)}. "
-                "Nothing was committed. Run the same command again. If it fails again, check the disk or the object "
-                "store."
+                "This data file was not committed. Run the same command again. If it fails again, check the disk or "
+                "the object store."
             )
 
 
