@@ -25,6 +25,7 @@ from lakehouse.datasets.registry import DATASETS
 from lakehouse.errors import CommitError, RefusedError
 from lakehouse.history.diff import diff
 from lakehouse.iceberg.merge import Merged
+from lakehouse.loading import file_rows
 from lakehouse.loading import load as loading
 from lakehouse.loading.file_rows import FileRows
 from lakehouse.loading.load import load
@@ -222,14 +223,48 @@ def test_a_disk_that_does_not_hold_the_rows_is_an_error_in_words(lake: Lake, mon
     import duckdb
 
     def full(*_: Any, **__: Any) -> None:
-        raise duckdb.IOException("No space left on device")
+        raise duckdb.IOException("No space left on device\nand more")
 
     monkeypatch.setattr(FileRows, "compare", full)
 
-    with pytest.raises(CommitError, match=r"could not be compared with those of raw\.customers: No space left"):
+    with pytest.raises(CommitError, match=r"raw\.customers: No space left on device\. .* disk of .*/tmp has room\."):
         merged(lake, "1,Ann,")
 
     assert list((lake.settings.home / "tmp").iterdir()) == []
+
+
+@pytest.mark.usefixtures("customers")
+def test_a_database_that_memory_does_not_hold_is_an_error_in_words(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_rows, "MEMORY", "1KB")
+
+    with pytest.raises(CommitError, match=r"could not be compared .* DuckDB may use 1KB of memory here\."):
+        merged(lake, "1,Ann,")
+
+
+def test_a_file_without_the_column_of_the_key_names_it(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = (replace(CUSTOMERS.columns[0], required_since=None), *CUSTOMERS.columns[1:])
+    monkeypatch.setitem(DATASETS, "customers", replace(CUSTOMERS, columns=columns))
+    path = lake.scratch / "customers.csv"
+    lake.scratch.mkdir(parents=True, exist_ok=True)
+    path.write_text("name\nAnn\n", encoding="utf-8")
+    lake.landing.put(FILE, path, "test")
+
+    with pytest.raises(RefusedError, match=r"customers\.csv has no column 'id', which belongs to the table's key\. "):
+        load(lake.catalog, lake.landing, FILE)
+
+
+@pytest.mark.usefixtures("customers")
+@pytest.mark.parametrize("complete", [True, False])
+def test_only_a_file_of_all_rows_may_do_without_a_key(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, *, complete: bool
+) -> None:
+    declared = replace(DATASETS["customers"], order=None, parts=Whole(complete=complete))
+    monkeypatch.setitem(DATASETS, "customers", declared)
+
+    with pytest.raises(RefusedError, match="needs an `order` in its declaration") as refused:
+        merged(lake, "1,Ann,", "1,Bob,")
+
+    assert ("declare no key" in str(refused.value)) == complete
 
 
 @pytest.mark.usefixtures("customers")

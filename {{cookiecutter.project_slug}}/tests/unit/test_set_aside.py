@@ -540,6 +540,46 @@ def assert_no_row_is_lost(lake: Lake) -> None:
 
 
 @pytest.mark.usefixtures("orders")
+def test_a_refused_commit_is_told_although_its_rows_can_t_be_removed(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(catalog: Any, *_: Any, **__: Any) -> None:
+        monkeypatch.setattr(catalog, "commit_table", unreachable)
+        raise RefusedError("orders 2024-01-05 is refused.")
+
+    monkeypatch.setattr(loading, "commit", refuse)
+
+    with pytest.raises(RefusedError) as refused:
+        loaded(lake, *BAD)
+
+    assert str(refused.value) == (
+        "orders 2024-01-05 is refused. Rows that this load set aside are still in raw.orders_rejected. The next load "
+        "of orders 2024-01-05 removes them."
+    )
+
+
+@pytest.mark.usefixtures("orders")
+def test_rows_of_earlier_loads_that_stay_leave_the_file_loaded(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded(lake, *BAD)
+    real: Any = loading.__dict__["commit"]
+
+    def commit(catalog: Any, *args: Any, **options: Any) -> Any:
+        done = real(catalog, *args, **options)
+        monkeypatch.setattr(catalog, "commit_table", unreachable)
+        return done
+
+    monkeypatch.setattr(loading, "commit", commit)
+
+    with pytest.raises(CommitError, match=r" The file itself is loaded into raw\.orders\.$"):
+        loaded(lake, *BAD, "7,,")
+
+
+def unreachable(*_: Any, **__: Any) -> Any:
+    """What a catalog does that is gone."""
+    raise ConnectionError("the catalog is gone")
+
+
+@pytest.mark.usefixtures("orders")
 def test_rejected_rows_that_somebody_removed_are_read_again(lake: Lake) -> None:
     loaded(lake, *BAD)
     lake.table(REJECTED).delete()

@@ -26,10 +26,8 @@ from lakehouse.settings import Settings
 # its stubs know no plain Python values
 pc: Any = compute
 
-_ONE = (
-    "so only one may have it. A file with several versions of a row needs an `order` in its declaration; or declare no "
-    "key, and choose the rows in silver"
-)
+_ONE = "so only one may have it. A file with several versions of a row needs an `order` in its declaration"
+_NO_KEY = "; or declare no key, and choose the rows in silver"
 MEMORY = "256MB"  # of DuckDB; what it holds beyond that is on disk
 
 
@@ -79,9 +77,13 @@ class FileRows:
             keys: Any = arrays[self._incoming.columns.index(column)]
             if keys.null_count:
                 row = self.rows + int(pc.index(keys.is_null(), True).as_py())
+                source = self._sources[name]
                 raise RefusedError(
-                    f"{self._file}: the column {self._sources[name]!r} has no value in {self._place(row)}, "
-                    f"and it belongs to the table's key, so every row must have one. {fix(self._dataset)}"
+                    f"{self._file}: the column {source!r} has no value in {self._place(row)}, and it belongs to the "
+                    f"table's key, so every row must have one. {fix(self._dataset)}"
+                    if source
+                    else f"{self._file} has no column {self._called(name)!r}, which belongs to the table's key. "
+                    f"{fix(self._dataset)}"
                 )
         rows = pa.array(np.arange(self.rows, self.rows + len(arrays[0])))
         batch = pa.RecordBatch.from_arrays([rows, *arrays], names=["row", *self._incoming.columns])
@@ -125,7 +127,7 @@ class FileRows:
         ranked = f"select row, {key}, rank() over (partition by {key} order by {by} desc nulls last) as place"
         self._refuse_twice(
             self._incoming.repeated_key(f"({ranked} from incoming) where place = 1"),
-            f"and the same greatest {self._sources[order]!r}, so it is not known which of them counts",
+            f"and the same greatest {self._called(order)!r}, so it is not known which of them counts",
         )
         self._connection.execute(
             f"delete from incoming where row in (select row from ({ranked} from incoming) where place > 1)"
@@ -154,22 +156,30 @@ class FileRows:
         """The rows of the new data file, in batches: arrays of all columns of the table, in its order."""
         return self._incoming.new_rows(table, merge, {SOURCE[0]: sha256})
 
+    def _called(self, name: str) -> str:
+        """What the file calls a declared column, or should call it if it lacks it."""
+        column = next(column for column in self._dataset.columns if column.name == name)
+        return self._sources[name] or column.published_name(None)
+
     def _live_files(self, table: Table) -> list[DataFile]:
         tasks = list(table.scan().plan_files())
         if any(task.delete_files for task in tasks):
             raise RefusedError(
                 f"{self._file} was not loaded: another program has deleted rows of {self._dataset.table}, and Iceberg "
                 "keeps such rows in files of their own, called delete files. Rows can't be merged into such a table. "
-                "Nothing was changed. `lakehouse maintain` writes the table without these rows; run it, then the same "
-                "command again."
+                "Nothing was changed. On Trino, `lakehouse maintain` writes the table without these rows. On embedded, "
+                "rewrite the table with the program that deleted them, or roll it back to before that. Then run the "
+                "same command again."
             )
         return [task.file for task in tasks]
 
-    def _refuse_twice(self, found: tuple[Any, ...] | None, why: str = _ONE) -> None:
+    def _refuse_twice(self, found: tuple[Any, ...] | None, why: str = "") -> None:
         if not found:
             return
+        # A file that has not all rows needs a key.
+        why = why or (_ONE + _NO_KEY if self._dataset.parts.complete else _ONE)
         what = " and ".join(
-            f"{self._sources[name]!r} = {value}" for name, value in zip(self._dataset.key, found, strict=True)
+            f"{self._called(name)!r} = {value}" for name, value in zip(self._dataset.key, found, strict=True)
         )
         raise RefusedError(
             f"{self._file}: more than one row has {what}, which is the table's key, {why}. {fix(self._dataset)}"
@@ -188,17 +198,21 @@ def file_rows(
     Raises:
         CommitError: the disk, or the memory, does not hold them.
     """
+    tmp = settings.home / "tmp"
     config = {**duckdb_config(settings), "memory_limit": MEMORY}
-    with tempfile.TemporaryDirectory(prefix="merge-", dir=settings.home / "tmp", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(prefix="merge-", dir=tmp, ignore_cleanup_errors=True) as folder:
         config["temp_directory"] = folder
-        with duckdb.connect(str(Path(folder) / "incoming.duckdb"), config=config) as connection:
-            connection.execute("set TimeZone = 'UTC'")
-            # The file's rows are to be the side of the join that is held in memory; the table's stream past them.
-            connection.execute("set disabled_optimizers = 'build_side_probe_side,join_order'")
-            try:
+        try:
+            with duckdb.connect(str(Path(folder) / "incoming.duckdb"), config=config) as connection:
+                connection.execute("set TimeZone = 'UTC'")
+                # The file's rows are to be the side of the join that is held in memory; the table's stream past them.
+                connection.execute("set disabled_optimizers = 'build_side_probe_side,join_order'")
                 yield FileRows(connection, dataset, file, sources, place)
-            except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
-                raise CommitError(
-                    f"{file}: its rows could not be compared with those of {dataset.table}: {error}. The table is as "
-                    f"it was. Check the free space of {folder} and run the same command again."
-                ) from error
+        except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
+            what_next = f"See that the disk of {tmp} has room"
+            if isinstance(error, duckdb.OutOfMemoryException):
+                what_next = f"DuckDB may use {MEMORY} of memory here. End other programs, or see that {tmp} has room"
+            raise CommitError(
+                f"{file}: its rows could not be compared with those of {dataset.table}: {str(error).splitlines()[0]}. "
+                f"The table is as it was. {what_next}. Then run the same command again."
+            ) from error

@@ -213,6 +213,14 @@ class Rejected:
         Raises:
             CommitError: the catalog or store did not take it, or others changed the table at each attempt.
         """
+        try:
+            return self._settled(rows, refused)
+        except CommitError as error:
+            if refused != _NONE:
+                raise
+            raise type(error)(f"{error} The file itself is loaded into {self.dataset.table}.") from error
+
+    def _settled(self, rows: SetAside | None, refused: LoadedBy) -> int:
         for _ in range(ATTEMPTS):
             current = self.current() or _NONE
             table = self.catalog.load_table(self.table)
@@ -230,8 +238,7 @@ class Rejected:
             return lost.rows if lost else own
         raise CommitError(
             f"{self.table}: the rows that earlier loads of {self.file.label} set aside could not be removed, because "
-            f"others changed the table at each of {ATTEMPTS} attempts. The file itself is loaded. Run the same command "
-            "again."
+            f"others changed the table at each of {ATTEMPTS} attempts. Run the same command again."
         )
 
     @property
@@ -368,7 +375,13 @@ def beside(
         rejected.add(aside)
     try:
         yield
-    except RefusedError:
-        rejected.settle(refused=aside.load)
+    except RefusedError as refusal:
+        try:
+            rejected.settle(refused=aside.load)
+        except CommitError as error:
+            raise type(refusal)(
+                f"{refusal} Rows that this load set aside are still in {rejected.table}. The next load of "
+                f"{rejected.file.label} removes them."
+            ) from error
         raise
     rejected.settle(aside)
