@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import sys
 from typing import NoReturn
 
@@ -27,23 +26,11 @@ def main() -> None:
     except OSError as error:
         if error.errno is None:  # no word of the system's: a client's own error
             raise
-        where = f"{error.filename}: " if error.filename else ""
-        _fail(
-            f"{where}{error.strerror or error}. The command stopped there. What it had done before stays. {_fix(error)}"
-        )
+        from lakehouse.filesystem import described
+
+        _fail(described(error, "The command stopped there."))
     except KeyboardInterrupt:
         sys.exit(130)
-
-
-def _fix(error: OSError) -> str:
-    """What the system's error proves, and no more."""
-    match error.errno:
-        case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
-            return "See that the disk has room (`lakehouse maintain --now` frees some), and run the same command again."
-        case errno.EACCES | errno.EPERM | errno.EROFS:
-            return "See that you may read and write it, and run the same command again."
-        case _:
-            return "Run `lakehouse doctor`, which checks what the commands need."
 
 
 def _fail(message: str) -> NoReturn:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import sys
 from contextlib import suppress
 from pathlib import Path
 
-from dotenv import dotenv_values
-
 from lakehouse.errors import SettingsError
-from lakehouse.settings import project_dir, variable
+from lakehouse.settings import in_file, project_dir, variable
 
 NAME = "dagster.yaml"
 # SHA-256 of what the template wrote there before the project had the file itself.
@@ -82,7 +81,7 @@ def way_out() -> str:
     """How to get a home that Dagster can use, by where the one that is chosen now was named."""
     expected = project_dir() / ".dagster"
     here = os.environ.get("DAGSTER_HOME")
-    if here and here != dotenv_values(project_dir() / ".env").get("DAGSTER_HOME"):
+    if here and here != in_file("DAGSTER_HOME"):
         return f"The environment names it, and wins over .env. Unset it there, or set DAGSTER_HOME={expected}."
     return f"Set DAGSTER_HOME={expected} in .env."
 
@@ -98,8 +97,17 @@ def ready(home: Path) -> None:
             home.mkdir(exist_ok=True)
     if found := fault(home):
         raise SettingsError(f"DAGSTER_HOME: {found}. Nothing was started. {way_out()}")
-    prepare(home)
+    try:
+        prepare(home)
+    except OSError as error:
+        raise SettingsError(
+            f"{home / NAME} can't be made: {error.strerror or error}. Nothing was started. Remove what is there, and "
+            "see that you may write to its folder."
+        ) from error
 
 
 if __name__ == "__main__":
-    prepare(chosen())
+    try:
+        prepare(chosen())
+    except SettingsError as error:
+        sys.exit(f"error: {error}")

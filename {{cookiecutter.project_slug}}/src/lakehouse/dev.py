@@ -24,12 +24,14 @@ from pathlib import Path
 
 from lakehouse.dagster_home import chosen, ready
 from lakehouse.errors import LockedError, SettingsError
+from lakehouse.filesystem import described
 from lakehouse.locks import held
 from lakehouse.processes import is_running
 
 LOOK_SECONDS = 3.0
 # One that ends sooner can't start: its port is taken, for example.
 SHORT_SECONDS = 60.0
+_LAST_PORT = 65535
 FILE, LOCK = "dev.json", "dev.lock"
 _LINE = re.compile(r"\s*(\d+)\s+(\d+)\s+(.*)")
 # The process that Dagster's reloadable code server runs the code in; without it, the server answers with errors only.
@@ -97,7 +99,8 @@ class Dev:
                 _kill(server.pid)
 
     def _note(self, pids: list[int]) -> None:
-        (self.home / FILE).write_text(json.dumps({"at": time.time(), "pids": pids}), encoding="utf-8")
+        with suppress(OSError):  # a full disk does not end Dagster
+            (self.home / FILE).write_text(json.dumps({"at": time.time(), "pids": pids}), encoding="utf-8")
 
     def _end_left(self) -> None:
         """End what an earlier one has left, so that there is one page and one daemon."""
@@ -117,6 +120,8 @@ def _taken(command: list[str]) -> str | None:
     host, port = options.get("--host", "127.0.0.1"), options.get("--port", "")
     if not port.isdigit():
         return None  # `dg dev` says what is wrong with it
+    if int(port) > _LAST_PORT:
+        return f"{port} is no port. Nothing was started. Set DAGSTER_PORT to a number up to {_LAST_PORT}."
     try:
         socket.create_server((host, int(port)), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
     except OSError as error:
@@ -152,8 +157,8 @@ def _processes() -> Iterator[Process]:
 
 def main() -> None:
     """Run Dagster for this project, with the arguments of `dg dev`."""
-    home = chosen()
     try:
+        home = chosen()
         ready(home)
     except SettingsError as error:
         sys.exit(f"error: {error}")
@@ -166,6 +171,8 @@ def main() -> None:
             code = dev.run()
     except LockedError as error:
         sys.exit(f"error: {error}")
+    except OSError as error:
+        sys.exit(f"error: {described(error, 'Dagster stopped there.')}")
     sys.exit(code)
 
 

@@ -19,6 +19,19 @@ _UNSUPPORTED_FOR_FOLDERS = _UNSUPPORTED | {errno.EBADF, errno.EACCES, errno.EISD
 _NO_LOCKS = _UNSUPPORTED | {errno.ENOLCK}
 
 
+def described(error: OSError, what_stopped: str) -> str:
+    """An error of the system's as one message: what it says, and what that proves, and no more."""
+    where = f"{error.filename}: " if error.filename else ""
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
+            fix = "See that the disk has room (`lakehouse maintain --now` frees some in LAKEHOUSE_HOME), and try again."
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            fix = "See that you may read and write it, and try again."
+        case _:
+            fix = "Run `lakehouse doctor`, which checks what the commands need."
+    return f"{where}{error.strerror or error}. {what_stopped} What was done before stays. {fix}"
+
+
 def is_unsupported(error: OSError) -> bool:
     """Whether a lock failed because the file system has no locks (NFS without its lock service says ENOLCK)."""
     return error.errno in _NO_LOCKS

@@ -32,6 +32,8 @@ _BUCKET_RULE = (
     "or digit"
 )
 BUCKET_SCHEME = "s3://"
+LONGEST_DAYS = 36500  # what may be kept: 100 years
+_MEMORY = re.compile(r"\d+(\.\d+)? ?([KMGT]i?B|%)", re.IGNORECASE)
 
 
 def project_dir() -> Path:
@@ -58,15 +60,17 @@ class Settings(BaseSettings):
     webhook: SecretStr | None = Field(default=None, alias="LAKEHOUSE_WEBHOOK")
 
     # What maintenance keeps. Days may be parts of one.
-    keep_days: float = Field(default=7, ge=0, alias="LAKEHOUSE_KEEP_DAYS")
-    unreferenced_days: float = Field(default=3, ge=0, alias="LAKEHOUSE_UNREFERENCED_DAYS")
+    keep_days: float = Field(default=7, ge=0, le=LONGEST_DAYS, allow_inf_nan=False, alias="LAKEHOUSE_KEEP_DAYS")
+    unreferenced_days: float = Field(
+        default=3, ge=0, le=LONGEST_DAYS, allow_inf_nan=False, alias="LAKEHOUSE_UNREFERENCED_DAYS"
+    )
     landing_versions: int | None = Field(default=None, ge=1, alias="LAKEHOUSE_LANDING_VERSIONS")
 
     duckdb_memory_limit: str = Field(default="2GB", alias="DUCKDB_MEMORY_LIMIT")
 
-    trino_port: int = Field(default=8080, alias="TRINO_PORT")
-    rest_port: int = Field(default=8181, alias="REST_PORT")
-    s3_port: int = Field(default=9000, alias="S3_PORT")
+    trino_port: int = Field(default=8080, ge=1, le=65535, alias="TRINO_PORT")
+    rest_port: int = Field(default=8181, ge=1, le=65535, alias="REST_PORT")
+    s3_port: int = Field(default=9000, ge=1, le=65535, alias="S3_PORT")
 
     trino_url: str = Field(default="", alias="TRINO_URL")
     trino_user: str = Field(default="lakehouse", alias="TRINO_USER")
@@ -180,6 +184,13 @@ class Settings(BaseSettings):
             raise ValueError("this is no address on the web; write it as https://host/path")
         return value
 
+    @field_validator("duckdb_memory_limit", mode="after")
+    @classmethod
+    def _size(cls, value: str) -> str:
+        if not _MEMORY.fullmatch(value):
+            raise ValueError("this is no size of memory; write it as 2GB or 500MB")
+        return value
+
     @field_validator("s3_bucket", mode="after")
     @classmethod
     def _bucket_name(cls, value: str) -> str:
@@ -229,8 +240,33 @@ def bucket_and_prefix(address: str) -> tuple[str, str]:
 
 
 def variable(name: str) -> str:
-    """What the environment, else `.env`, says of a variable that is no setting; empty if neither has it."""
-    return os.environ.get(name) or dotenv_values(project_dir() / ".env").get(name) or ""
+    """What the environment, else `.env`, says of a variable that is no setting; empty if neither has it.
+
+    Raises:
+        SettingsError: `.env` can't be read.
+    """
+    return os.environ.get(name) or in_file(name)
+
+
+def in_file(name: str) -> str:
+    """What `.env` says of a variable; empty if it does not have it.
+
+    Raises:
+        SettingsError: `.env` can't be read.
+    """
+    file = project_dir() / ".env"
+    try:
+        return dotenv_values(file).get(name) or ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unreadable(file, error) from None
+
+
+def _unreadable(file: Path, error: OSError | UnicodeDecodeError) -> SettingsError:
+    reason = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
+    return SettingsError(
+        f"The file of settings {file} can't be read: {reason}. The command did not start. See that you may read "
+        "the file and that it is a text file; .env.example shows what belongs in it."
+    )
 
 
 def _from_root(path: Path) -> Path:
@@ -276,11 +312,7 @@ def settings_with(variables: dict[str, str]) -> Settings:
     try:
         found = Settings(_env_file=file, **variables)  # type: ignore[call-arg, arg-type]
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
-        raise SettingsError(
-            f"The file of settings {file} can't be read: {reason}. The command did not start. See that you may read "
-            "the file and that it is a text file; .env.example shows what belongs in it."
-        ) from None
+        raise _unreadable(file, error) from None
     except ValidationError as error:
         wrong = "; ".join(
             f"{_variable(e['loc'][0])}: {e['msg'].removeprefix('Value error, ')}{_shown(e)}" for e in error.errors()

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from dagster._core.instance.config import dagster_instance_config
 
-from lakehouse.dagster_home import fault, is_tracked, prepare, ready, tracked_file, way_out
+from lakehouse.cli import launch
+from lakehouse.dagster_home import chosen, fault, is_tracked, prepare, ready, tracked_file, way_out
 from lakehouse.errors import SettingsError
 
 FORMER = """\
@@ -106,6 +107,26 @@ def test_a_home_that_may_not_be_written_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
 
     assert fault(tmp_path) == f"you may not write to {tmp_path}"
+
+
+def test_an_env_file_that_is_no_text_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".env").write_bytes(b"DAGSTER_HOME=\xff")
+    monkeypatch.setenv("LAKEHOUSE_PROJECT_DIR", str(tmp_path))
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+
+    with pytest.raises(SettingsError, match=r"\.env can't be read: it is not text in UTF-8"):
+        chosen()
+
+
+@pytest.mark.parametrize("text", ["colour: blue", "storage: ["])
+def test_a_dagster_yaml_that_is_wrong_is_one_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    (tmp_path / "dagster.yaml").write_text(text)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+
+    with pytest.raises(SettingsError, match=r"Dagster can't use .*dagster\.yaml\. Nothing was run\."):
+        launch._instance(tmp_path)
 
 
 def test_the_way_out_of_a_wrong_home_is_where_it_was_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,8 @@ from tests.lake import Lake
 from tests.pages import code_on_page
 
 import lakehouse
-from lakehouse.errors import UnconfirmedError
+from lakehouse.defs.io_manager import cells_of
+from lakehouse.errors import RefusedError, UnconfirmedError
 from lakehouse.settings import Settings
 
 # Outside of Dagster's own loading, which keeps quiet about the first; the second is Dagster's own, of resources that
@@ -200,6 +201,14 @@ def test_a_partition_of_day_and_region_is_replaced_alone(lake: Lake) -> None:
         (date(2024, 1, 5), area) for area in ("north", "south")
     ]
     assert [table["area"].to_pylist() for table in taken] == [["north"], ["south"], ["south"]]
+
+
+def test_one_column_for_two_dimensions_is_refused() -> None:
+    region = dg.StaticPartitionsDefinition(["north", "south"])
+    both = dg.MultiPartitionsDefinition({"day": DAYS, "region": region})
+
+    with pytest.raises(RefusedError, match=r'2 dimensions.*Name the column of each: \{"day": "column", "region"'):
+        cells_of(both, ["2024-01-05|north"], "region", missing="")
 
 
 def test_hours_are_times_and_named_partitions_are_text(lake: Lake) -> None:

@@ -2,6 +2,7 @@
 
 # No postponed annotations here: Dagster reads them while it decorates.
 
+import errno
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +29,7 @@ from lakehouse.errors import (
     UnconfirmedError,
     UnreachableError,
 )
+from lakehouse.filesystem import described
 from lakehouse.settings import Settings
 
 # Outside of Dagster's own loading, which keeps quiet about it; and what Dagster calls of itself that it deprecates.
@@ -108,10 +110,11 @@ def test_resources_of_trino_take_secrets_when_a_run_starts(
         (SourceError("cut short"), 1),
         (NotPublishedError("not yet"), 1),
         (RefusedError("bad file"), 1),
+        (PermissionError(errno.EACCES, "Permission denied", "/disk/file"), 1),
     ],
 )
 def test_only_what_may_pass_is_tried_again_and_the_error_is_its_sentence(
-    error: LakehouseError, attempts: int, monkeypatch: pytest.MonkeyPatch
+    error: LakehouseError | OSError, attempts: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lakehouse.defs.failures.FIRST_WAIT_SECONDS", 0)
     calls = []
@@ -128,9 +131,10 @@ def test_only_what_may_pass_is_tried_again_and_the_error_is_its_sentence(
     (failure,) = [e.step_failure_data for e in result.all_events if e.event_type == dg.DagsterEventType.STEP_FAILURE]
     assert not result.success
     assert calls == list(range(attempts))
-    assert failure.error_display_string == str(error)
+    said = described(error, "The step stopped there.") if isinstance(error, OSError) else str(error)
+    assert failure.error_display_string == said
     assert failure.user_failure_data is not None
-    assert failure.user_failure_data.description == str(error)
+    assert failure.user_failure_data.description == said
 
 
 @pytest.mark.parametrize(

@@ -217,13 +217,20 @@ def test_one_who_answers_for_the_publisher_is_not_the_publisher(
     assert lake.snapshots() == [("2023-01", True)]
 
 
-def test_a_month_that_is_not_published_is_not_generated(lake: DemoLake, publisher: Publisher, nowhere: str) -> None:
+def test_a_month_that_is_not_published_is_not_generated(
+    lake: DemoLake, publisher: Publisher, nowhere: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(NotPublishedError, match="green 2023-04 is not published"):
         lake.demo(publisher.url, DatasetFile("green", Month(2023, 4)))
     with pytest.raises(
         NotPublishedError, match=r"And green 2999-01 can't be generated: .* published from 2013-08 to 20"
     ):
         lake.demo(nowhere, DatasetFile("green", Month(2999, 1)))
+    columns = (Column("price", "double"),)
+    own = Dataset("sales", "Sales", "raw.sales", "sales_{month}.csv", Monthly(since=Month(2023, 1)), columns)
+    monkeypatch.setitem(DATASETS, "sales", own)
+    with pytest.raises(NotPublishedError, match="sales 2023-01 can't be generated: the demo generates yellow and"):
+        lake.demo(nowhere, DatasetFile("sales", Month(2023, 1)))
 
     assert lake.landing.listing() == []
 

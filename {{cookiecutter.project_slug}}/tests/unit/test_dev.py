@@ -135,6 +135,24 @@ def test_what_can_not_start_is_not_started_for_ever(tmp_path: Path, capfd: pytes
     assert "ended as soon as it was started" in capfd.readouterr().err
 
 
+def test_a_number_that_is_no_port_is_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert Dev(tmp_path, ["--host", "127.0.0.1", "--port", "99999"]).run() == 1
+    assert "error: 99999 is no port. Nothing was started." in capfd.readouterr().err
+
+
+def test_files_that_cannot_be_made_are_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    (tmp_path / dev.LOCK).mkdir()
+    with pytest.raises(SystemExit, match=r"^error: .*dev\.lock: .*\. Dagster stopped there\. "):
+        main()
+    (tmp_path / "dagster.yaml").unlink()
+    (tmp_path / "dagster.yaml").mkdir()
+
+    with pytest.raises(SystemExit, match=r"^error: .*dagster\.yaml can't be made: .*\. Nothing was started\."):
+        main()
+
+
 def test_one_home_has_one_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     monkeypatch.setattr(signal, "signal", lambda *_: None)

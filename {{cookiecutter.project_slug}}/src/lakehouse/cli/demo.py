@@ -133,10 +133,15 @@ def _could_be_published(file: DatasetFile, reason: Exception) -> None:
     """Generate nothing that no published file could ever replace.
 
     Raises:
-        NotPublishedError: the month is before the dataset's first, or too recent.
+        NotPublishedError: the month is before the dataset's first, or too recent, or the dataset has no generator.
     """
     if file.part is None:
         return
+    if file.dataset not in ROWS:
+        raise NotPublishedError(
+            f"{reason} And {file.label} can't be generated: the demo generates {' and '.join(ROWS)} only. Nothing of "
+            f"it was landed. Load its own files: lakehouse load {file.dataset}"
+        )
     newest = Month.of(datetime.now(UTC).date())
     for _ in range(LAG_MONTHS):
         newest = Month(newest.year - 1, 12) if newest.month == 1 else Month(newest.year, newest.month - 1)

@@ -23,6 +23,8 @@ from lakehouse.cli.app import (
 # What a command needs is imported in it: `lakehouse --help` and a no-op load should not wait for dbt or DuckDB.
 # ruff: noqa: PLC0415
 
+_LONGEST_DAYS = 36500  # as in settings.py, which would be slow to import here
+
 
 @app.command(
     rich_help_panel=KEEP,
@@ -97,12 +99,17 @@ def maintain(
     *,
     keep_days: Annotated[
         float | None,
-        typer.Option(min=0, help="Keep snapshots that are younger than this; LAKEHOUSE_KEEP_DAYS (7) unless given."),
+        typer.Option(
+            min=0,
+            max=_LONGEST_DAYS,
+            help="Keep snapshots that are younger than this; LAKEHOUSE_KEEP_DAYS (7) unless given.",
+        ),
     ] = None,
     unreferenced_days: Annotated[
         float | None,
         typer.Option(
             min=0,
+            max=_LONGEST_DAYS,
             help="Keep files younger than this that no snapshot names: a load may be writing them. With 0, see that "
             "no load is running. LAKEHOUSE_UNREFERENCED_DAYS (3) unless given.",
         ),

@@ -8,8 +8,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import dagster as dg
+from yaml import YAMLError
 
-from lakehouse.dagster_home import ready
+from lakehouse.dagster_home import NAME, ready
 from lakehouse.datasets.months import Month
 from lakehouse.errors import SettingsError
 from lakehouse.settings import load_settings, project_dir
@@ -37,6 +38,21 @@ def not_offered(months: Sequence[Month], first: Month, last: Month | None) -> st
     return f"{words} {'have' if several else 'has'} not ended yet. Nothing was run. {take}"
 
 
+def _instance(home: Path) -> dg.DagsterInstance:
+    """Dagster's instance in this home.
+
+    Raises:
+        SettingsError: its dagster.yaml is wrong.
+    """
+    try:
+        return dg.DagsterInstance.get()
+    except (dg.DagsterError, YAMLError) as error:
+        raise SettingsError(
+            f"Dagster can't use {home / NAME}. Nothing was run. Correct it, or remove it: then `lakehouse run` links "
+            f"to the project's own. Dagster says: {error}"
+        ) from error
+
+
 def launch(months: Sequence[Month]) -> bool:
     """Run the pipeline for the months: every span is loaded, and dbt runs once, with the last of them.
 
@@ -62,7 +78,7 @@ def launch(months: Sequence[Month]) -> bool:
     ready(Path(os.environ["DAGSTER_HOME"]))
     found = defs()
     todo = spans(months)
-    with dg.DagsterInstance.get() as instance:
+    with _instance(Path(os.environ["DAGSTER_HOME"])) as instance:
         for i, (first_month, last_month) in enumerate(todo, start=1):
             job = found.resolve_job_def("lakehouse_full_pipeline" if i == len(todo) else "bronze_only")
             result = job.execute_in_process(

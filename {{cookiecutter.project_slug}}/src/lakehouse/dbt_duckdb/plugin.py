@@ -73,8 +73,8 @@ class Plugin(BasePlugin):
         )
         if self._connection is None:
             raise DbtRuntimeError(f"{model.name}: dbt has not connected yet")
-        catalog = open_catalog(self._settings)
         with _as_dbt_error(model.name), self._connection.cursor() as cursor:
+            catalog = open_catalog(self._settings)
             self.configure_cursor(cursor)
             done: Merged | int | None
             match options["replace"]:

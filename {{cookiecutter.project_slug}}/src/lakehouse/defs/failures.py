@@ -18,6 +18,7 @@ from lakehouse.errors import (
     UnconfirmedError,
     UnreachableError,
 )
+from lakehouse.filesystem import described
 
 ATTEMPTS = 4
 FIRST_WAIT_SECONDS = 5
@@ -68,3 +69,7 @@ def failures(
             context.log.warning(f"{error} (attempt {context.retry_number + 1} of {ATTEMPTS})")
             raise dg.RetryRequested(max_retries=ATTEMPTS - 1, seconds_to_wait=wait) from dg.Failure(str(error))
         raise StepFailedError(str(error)) from None
+    except OSError as error:
+        if error.errno is None:  # no word of the system's: a client's own error
+            raise
+        raise StepFailedError(described(error, "The step stopped there.")) from None

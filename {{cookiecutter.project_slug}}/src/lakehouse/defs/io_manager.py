@@ -123,6 +123,12 @@ def cells_of(
         RefusedError: nothing says what the column is called.
     """
     if isinstance(definition, dg.MultiPartitionsDefinition):
+        if expression and not isinstance(expression, Mapping):
+            names = ", ".join(f'"{one.name}": "column"' for one in definition.partitions_defs)
+            raise RefusedError(
+                f"{EXPRESSION} is {expression!r}, but the asset's partitions have {len(definition.partitions_defs)} "
+                f"dimensions. Nothing was read or written. Name the column of each: {{{names}}}."
+            )
         named: Mapping[str, str] = expression or {}
         parts = {one.name: one.partitions_def for one in definition.partitions_defs}
         cells = []
