@@ -185,7 +185,7 @@ def test_a_compressed_file_that_is_cut_short_is_refused(
 @pytest.mark.parametrize(
     ("declared", "content", "message"),
     [
-        (Csv(), b"", "line 1 is blank, or the file ends before it.* declare `junk_rows`"),
+        (Csv(), b"\n", "line 1 is blank, or the file ends before it.* declare `junk_rows`"),
         (Csv(), b"<html><body>Not found</body></html>", r"has no column number\. Its names are: '<html>.* b'<html>"),
         (
             Csv(delimiter=";"),

@@ -135,6 +135,13 @@ def test_cells_are_read_exactly(
     assert rows(lake) == ROWS
 
 
+def test_a_formula_over_several_cells_is_named_by_its_text(lake: Lake, tmp_path: Path) -> None:
+    content = edited(book([HEADER, [5, None, "=1/4"]]), "<f>1/4</f>", '<f t="array" ref="C2">1/4</f>')
+
+    with pytest.raises(RefusedError, match=r"'Price' has the formula =?1/4 without a result in row 2"):
+        loaded(lake, content, tmp_path)
+
+
 def test_a_formula_gives_its_result(lake: Lake, tmp_path: Path) -> None:
     content = edited(book([HEADER, [5, None, "=1/4"]]), "<f>1/4</f><v ?/>", "<f>1/4</f><v>0.25</v>")
     content = edited(content, "</row></sheetData>", '<c r="D2" t="str"><f>A1</f><v></v></c></row></sheetData>')

@@ -210,17 +210,25 @@ def test_a_column_that_first_stands_in_the_last_line_is_loaded(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "none of the columns id, .* Its names are: none; it begins with b''"),
+        (b"\n", r"none of the columns id, .* Its names are: none; it begins with b'\\n'"),
+        (b"{\n", r"line 1 is not one whole JSON object: .* at character 2, ''; expected each object on one line"),
         (b"<html><body>Not found</body></html>", "line 1 is not one whole JSON object: Expecting value at character 1"),
         (b'[{"id": 1}]', "line 1 has a list, .* expected an object"),
         (b'{"other": 1}\n', "none of the columns id, .* Its names are: 'other'; it begins with b'{"),
     ],
-    ids=["nothing", "a page", "a list", "other names"],
+    ids=["nothing", "several lines", "a page", "a list", "other names"],
 )
 def test_what_is_no_such_file_does_not_land(lake: Lake, tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "events.jsonl").write_bytes(content)
 
     with pytest.raises(SourceError, match=rf"events\.jsonl.* {message}.* in the declaration of events\."):
+        land(lake.landing, str(tmp_path), EVENTS)
+
+
+def test_an_empty_file_is_named_so(lake: Lake, tmp_path: Path) -> None:
+    (tmp_path / "events.jsonl").touch()
+
+    with pytest.raises(SourceError, match=r"events\.jsonl is empty: it has 0 bytes\. Nothing of events was landed\."):
         land(lake.landing, str(tmp_path), EVENTS)
 
     assert lake.landing.find(EVENTS) is None

@@ -260,7 +260,7 @@ def test_a_publisher_that_resumes_with_another_version_is_not_believed(
         (web_page(), UnreachableError, "web page"),
         (web_page("application/octet-stream"), SourceError, "web page"),
         (status(200, b"not a parquet file at all"), SourceError, "no parquet file"),
-        (status(200, b""), SourceError, "no parquet file"),
+        (status(200, b""), SourceError, "is empty: it has 0 bytes"),
         (short_length(40_000), SourceError, "cut short"),
         (status(401), SourceError, "401"),
         (status(500), UnreachableError, r"answers 500 .* \(the last of 4 attempts\).* overloaded: try again later"),
@@ -366,6 +366,12 @@ def test_an_unwritable_landing_zone_is_told(tmp_path: Path, publisher: Publisher
 
     with pytest.raises(LandingError, match="can't be read"):
         land_january(FolderLanding(tmp_path / "landing"), publisher)
+
+
+def test_a_source_folder_that_cannot_be_looked_at_is_the_sources_fault(landing: FolderLanding, tmp_path: Path) -> None:
+    """No mode keeps a folder from root; a name that is too long fails in the same place."""
+    with pytest.raises(SourceError, match=r"a can't be read: File name too long\. Nothing of it was landed"):
+        land(landing, str(tmp_path / ("a" * 300)), DatasetFile("green", JANUARY))
 
 
 class TestFolder:

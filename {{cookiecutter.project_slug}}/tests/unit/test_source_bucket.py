@@ -274,7 +274,7 @@ class Refusing(Quiet):
     ("answer", "says"),
     [
         ((403, "AccessDenied"), "refuses the user 'reader' at the bucket 'inbox' .AccessDenied.*may list"),
-        ((400, "AuthorizationHeaderMalformed"), "Not for you. Nothing was landed. Check SOURCE_S3_URL and"),
+        ((400, "AuthorizationHeaderMalformed"), "Not for you. What landed before stays. Check SOURCE_S3_URL and"),
         ((503, "SlowDown"), "answered SlowDown .*Run the same command again"),
         ((400, "ExpiredToken"), "refuses the login at the bucket 'inbox', which has expired .*Log in again"),
         ((403, "RequestTimeTooSkewed"), "because its clock .* UTC. is far from the store's own.* Set the clock"),

@@ -666,7 +666,8 @@ def test_a_list_is_added_to_a_table_that_has_rows(things: Things) -> None:
             '{"id": 1, "tags": ["a", 7, true]}\n{"id": 2, "tags": "b"}',
             r"'tags' has a single value in line 2; expected a list",
         ),
-        ('{"id": 1, "tags": [["a"]]}', r"'tags' has a list in line 1; expected a single value"),
+        ('{"id": 1, "tags": [["a"]]}', r"'tags' has a list with a list in it in line 1; expected a list of single"),
+        ('{"id": 1, "tags": [{"a": 1}]}', r"'tags' has a list with an object in it in line 1; expected a list of"),
         ('{"id": 1, "tags": "a"}', r"in line 1; expected a list.* If it is no list, correct the column's type in"),
         (
             '{"id": 1, "scores": ["1.5", "1.505"]}',

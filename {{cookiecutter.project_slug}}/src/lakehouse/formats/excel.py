@@ -141,7 +141,7 @@ class SheetReader:
             if self._unread is None:
                 raise
             cell = formulas[place] if cells[place].value is None else cells[place]
-            self._unread.setdefault(row, []).append(Unread(str(error), self._names[place], str(cell.value)))
+            self._unread.setdefault(row, []).append(Unread(str(error), self._names[place], str(_formula(cell.value))))
             return None
 
     def _text(self, number: int, cells: Cells, formulas: Cells, place: int) -> str | None:
@@ -158,7 +158,10 @@ class SheetReader:
             formula = formulas[place] if place < len(formulas) else cell
             # An empty text is a result too.
             if formula.value is not None and cell.data_type != "str":
-                found, wanted = f"the formula {formula.value} without a result", "a file that was saved with results"
+                found, wanted = (
+                    f"the formula {_formula(formula.value)} without a result",
+                    "a file that was saved with results",
+                )
         elif cell.data_type == "e":
             found, wanted = f"the error {cell.value}", "a value"
         elif _is_inexact(cell.value):
@@ -168,6 +171,11 @@ class SheetReader:
                 f"the column {self._names[place]!r} has {found} in {self._at(number)}; expected {wanted}"
             )
         return _spelled(cell.value)
+
+
+def _formula(value: Any) -> Any:
+    """The text of a formula over several cells, which openpyxl keeps in an object; any other value as it is."""
+    return getattr(value, "text", value)
 
 
 def names_in(declared: Excel, source: Any) -> list[str]:

@@ -245,7 +245,7 @@ def _row(line: str, number: int) -> Row:
     except json.JSONDecodeError as error:
         raise ContentError(
             f"line {number} is not one whole JSON object: {error.msg} at character {error.pos + 1}, "
-            f"{line[error.pos : error.pos + 40]!r}"
+            f"{line[error.pos : error.pos + 40]!r}; expected each object on one line"
         ) from None
     except RecursionError:
         raise ContentError(f"line {number} has objects or lists within each other, too deep to be read") from None
@@ -291,6 +291,12 @@ def _list(value: Any, name: str, place: str) -> list[str | None] | None:
             f"the column {name!r} has {kind} in {place}; expected a list, such as [1, 2], or null",
             "If it is no list, correct the column's type",
         )
+    for one in value:
+        if isinstance(one, dict | list):
+            kind = "an object" if isinstance(one, dict) else "a list"
+            raise ContentError(
+                f"the column {name!r} has a list with {kind} in it in {place}; expected a list of single values"
+            )
     return [_text(one, name, place) for one in value]
 
 

@@ -19,7 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError, FlexibleChecksumErro
 
 from lakehouse.errors import LakehouseError, LandingError, ServiceError
 from lakehouse.landing.store import LOCK, Incoming
-from lakehouse.landing.zone import Landing
+from lakehouse.landing.zone import STAYS, Landing
 from lakehouse.locks import held
 from lakehouse.network import way_to
 from lakehouse.s3 import ABSENT, LOGIN, client, code_of
@@ -222,7 +222,7 @@ class BucketStore:
             yield
         except OSError as error:
             raise LandingError(
-                f"{name} can't be copied to {self._staging}: {error.strerror or error}. Nothing was loaded from it. "
+                f"{name} can't be copied to {self._staging}: {error.strerror or error}. {STAYS} "
                 "See that you may write there and that the disk has room, or set LAKEHOUSE_HOME to another folder. "
                 "Then run the same command again."
             ) from error
@@ -303,6 +303,6 @@ def _measure(file: Path) -> tuple[int, str]:
         return file.stat().st_size, digest
     except OSError as error:
         raise LandingError(
-            f"The temporary file {file} can't be read: {error.strerror or error}. Nothing was landed. Check its disk, "
-            "then run the same command again."
+            f"The temporary file {file} can't be read: {error.strerror or error}. Nothing of it was landed. Check its "
+            "disk, then run the same command again."
         ) from error

@@ -43,8 +43,8 @@ class FolderStore:
         except OSError as error:
             raise LandingError(
                 f"The landing zone can't be read: {error.filename or self.root}: {error.strerror or error}. "
-                "Nothing in it was changed. See that you may read it and that its disk works, then run the same "
-                "command again."
+                "What this command had finished before stays. See that you may read it and that its disk works, then "
+                "run the same command again."
             ) from error
 
     @contextmanager

@@ -19,6 +19,7 @@ from lakehouse.landing.record import GENERATED, SUFFIX, Landed, from_json, is_ge
 from lakehouse.landing.zone import Landing
 from lakehouse.locks import held
 from lakehouse.progress import Progress
+from lakehouse.sources.copying import reading
 from lakehouse.sources.patience import PATIENCE, Patience
 from lakehouse.sources.site import Source, Version, open_source
 from lakehouse.synthetic.generate import is_synthetic
@@ -164,8 +165,8 @@ def _fetch(
         if version is None:
             if known is None:
                 raise SourceError(
-                    f"{source} answered that {file.label} has not changed, but it was never landed here. Nothing was "
-                    "landed. Run the same command again."
+                    f"{source} answered that {file.label} has not changed, but it was never landed here. Nothing of "
+                    "it was landed. Run the same command again."
                 )
             return known
         version = _generated_or_not(_carried(version, target), file, target)
@@ -200,7 +201,7 @@ def _known(landing: Landing, file: DatasetFile) -> Landed | None:
             return None
         with landing.local(found) as path:
             return found if sha256_of(path) == found.sha256 else None
-    except LandingError:
+    except (LandingError, OSError):
         return None
 
 
@@ -212,8 +213,11 @@ def _carried(version: Version, copy: Path) -> Version:
     """
     found = version.found
     record = found.with_name(f"{found.name}{SUFFIX}") if found else None
-    if found is None or record is None or not record.is_file():
+    if found is None or record is None:
         return version
+    with reading(found):
+        if not record.is_file():
+            return version
     try:
         with record.open("rb") as content:
             landed = from_json(content.read(), str(found))

@@ -91,8 +91,8 @@ def from_json(data: bytes, uri: str) -> Landed:
         )
     except (KeyError, TypeError, ValueError, AttributeError, SettingsError) as error:
         raise LandingError(
-            f"The record {uri}{SUFFIX} of a landed file can't be read ({error!r}). The tables are as they were. "
-            f"{_way_out(uri)}"
+            f"The record {uri}{SUFFIX} of a landed file can't be read ({error!r}). What this command had finished "
+            f"before stays. {_way_out(uri)}"
         ) from error
 
 

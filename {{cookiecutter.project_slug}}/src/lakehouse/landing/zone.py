@@ -23,6 +23,9 @@ from lakehouse.errors import LandingError
 from lakehouse.landing.record import SUFFIX, VERSIONS, Landed, again, from_json, to_json
 from lakehouse.landing.store import Incoming, Store
 
+# True of a load, which has changed nothing then, and of a check after it.
+STAYS = "Rows of it that are in the table stay."
+
 
 class Landing:
     """Landed files in a store. Any number of processes may read, and land, at once."""
@@ -98,19 +101,17 @@ class Landing:
             size = self.store.size(where)
         place = self.store.place(where)
         if size is None:
-            raise LandingError(
-                f"The landed file {place} is missing. Nothing was loaded from it. Land it again: `{again(landed)}`."
-            )
+            raise LandingError(f"The landed file {place} is missing. {STAYS} Land it again: `{again(landed)}`.")
         if size != landed.size:
             raise LandingError(
                 f"The landed file {place} was changed or cut short after it was landed: it has {size:,} bytes instead "
-                f"of {landed.size:,}. Nothing was loaded from it. Land it again: `{again(landed)}`."
+                f"of {landed.size:,}. {STAYS} Land it again: `{again(landed)}`."
             )
         with self.store.local(where) as (path, sha256):
             if sha256 is not None and sha256 != landed.sha256:
                 raise LandingError(
                     f"The landed file {place} was changed after it was landed: its SHA-256 is {sha256[:12]}… instead "
-                    f"of {landed.sha256[:12]}…. Nothing was loaded from it. Land it again: `{again(landed)}`."
+                    f"of {landed.sha256[:12]}…. {STAYS} Land it again: `{again(landed)}`."
                 )
             yield path
 
@@ -170,10 +171,20 @@ class Landing:
                     continue
                 kept = [(one, key) for key in keys if (one := self._read(key, broken_is_none=True))]
                 for old, key in sorted(kept, key=lambda pair: pair[0].landed_at)[:-keep]:
-                    self.store.delete(key)  # the data first: see `_keep`
-                    self.store.delete(key + SUFFIX)
+                    self._remove_version(key)
                     removed.append(old)
         return removed
+
+    def _remove_version(self, key: str) -> None:
+        try:
+            self.store.delete(key)  # the data first: see `_keep`
+            self.store.delete(key + SUFFIX)
+        except OSError as error:
+            raise LandingError(
+                f"The earlier version {self.store.place(key)} of a landed file could not be removed: "
+                f"{error.strerror or error}. What was removed before stays removed. No current file was touched. See "
+                "that you may write there, then run the same command again."
+            ) from error
 
     def _take(self, key: str, new: Landed, incoming: Incoming) -> Landed:
         """Make the incoming bytes, which `new` describes, the current version."""

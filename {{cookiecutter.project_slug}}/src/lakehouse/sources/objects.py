@@ -198,7 +198,7 @@ class Bucket:
                     if count > MOST_OBJECTS:
                         raise SourceError(
                             f"s3://{self.name}/{prefix} has more than {MOST_OBJECTS:,} objects, too many to search. "
-                            "Nothing was landed. Set TLC_SOURCE to a folder in it with fewer."
+                            "What landed before stays. Set TLC_SOURCE to a folder in it with fewer."
                         )
                     yield item["Key"].removeprefix(prefix), ObjectStat(item["Size"], item["ETag"], item["LastModified"])
 
@@ -212,7 +212,7 @@ class Bucket:
             code, message = code_of(error), str(error.response.get("Error", {}).get("Message", ""))
             if code == "NoSuchBucket":
                 raise SourceError(
-                    f"{store} has no bucket {self.name!r}. Nothing was landed. TLC_SOURCE names the bucket, and "
+                    f"{store} has no bucket {self.name!r}. What landed before stays. TLC_SOURCE names the bucket, and "
                     "SOURCE_S3_URL the store. Correct the one that is wrong, then run the same command again."
                 ) from error
             if code in _EXPIRED:
@@ -221,7 +221,7 @@ class Bucket:
             if code == "RequestTimeTooSkewed":
                 raise SourceError(
                     f"{store} refuses requests from this machine, because its clock ({datetime.now(UTC):%H:%M:%S} UTC) "
-                    "is far from the store's own. Nothing was landed. Set the clock, then run the same command again."
+                    "is far from the store's own. What landed before stays. Set the clock, then run the same command again."
                 ) from error
             if code == "InvalidObjectState":
                 raise SourceError(
@@ -233,7 +233,7 @@ class Bucket:
                 found_keys = "the keys that AWS's own tools find on this machine"
                 raise SourceError(
                     f"{store} refuses {f'the user {key!r}' if key else found_keys} at the bucket {self.name!r} "
-                    f"({code}). Nothing was landed. Set SOURCE_S3_ACCESS_KEY and SOURCE_S3_SECRET_KEY to a user that "
+                    f"({code}). What landed before stays. Set SOURCE_S3_ACCESS_KEY and SOURCE_S3_SECRET_KEY to a user that "
                     "may list the bucket and read its objects."
                 ) from error
             status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
@@ -243,13 +243,13 @@ class Bucket:
                 else (SourceError, "Check SOURCE_S3_URL and SOURCE_S3_REGION")
             )
             raise kind(
-                f"{store} answered {code} for the bucket {self.name!r}: {message.rstrip('.')}. Nothing was landed. "
+                f"{store} answered {code} for the bucket {self.name!r}: {message.rstrip('.')}. What landed before stays. "
                 f"{fix}."
             ) from error
         except _NO_KEYS as error:
             raise SourceError(
-                f"No complete login for the source bucket {self.name!r} was found ({str(error).rstrip('.')}). Nothing "
-                "was landed. Set SOURCE_S3_ACCESS_KEY and SOURCE_S3_SECRET_KEY in .env, or AWS_ACCESS_KEY_ID and "
+                f"No complete login for the source bucket {self.name!r} was found ({str(error).rstrip('.')}). What "
+                "landed before stays. Set SOURCE_S3_ACCESS_KEY and SOURCE_S3_SECRET_KEY in .env, or AWS_ACCESS_KEY_ID and "
                 "AWS_SECRET_ACCESS_KEY. Then run the same command again."
             ) from error
         except (SSOError, LoginError, TokenRetrievalError) as error:
@@ -262,13 +262,13 @@ class Bucket:
             ) from error
         except BotoCoreError as error:
             raise UnreachableError(
-                f"{store} does not answer for the bucket {self.name!r} ({str(error).rstrip('.')}). Nothing was landed. "
+                f"{store} does not answer for the bucket {self.name!r} ({str(error).rstrip('.')}). What landed before stays. "
                 "Start the store, or correct its address in SOURCE_S3_URL. Then run the same command again."
             ) from error
 
     def _expired(self, what: str, said: str) -> SourceError:
         return SourceError(
-            f"{what} ({said}). Nothing was landed. Log in again, for example with `aws sso login`, or set "
+            f"{what} ({said}). What landed before stays. Log in again, for example with `aws sso login`, or set "
             "SOURCE_S3_ACCESS_KEY and SOURCE_S3_SECRET_KEY. Then run the same command again."
         )
 

@@ -101,9 +101,9 @@ def find_all(folder: AnyPath, wanted: DatasetFile) -> list[AnyPath]:
     if bundles and seen.members:
         raise SourceError(
             f"{folder.absolute()} may have rows of {wanted.label} twice: in {bundles[0]}, which has all its files in "
-            f"one, and in {named(seen.members)}. Nothing of {wanted.label} was landed. Move the single files to "
-            "another folder. Or move the file with all of them, if no single file is missing. Then run the same "
-            "command again."
+            f"one, and in {named(seen.members)}. Nothing of {wanted.label} was landed. Move the single files "
+            "out of the source folder. Or move the file with all of them, if no single file is missing. Then run the "
+            "same command again."
         )
     if not seen.members and not bundles:
         raise NotPublishedError(

@@ -14,7 +14,7 @@ from urllib.request import url2pathname
 import pyarrow as pa
 
 from lakehouse.datasets.file import DatasetFile
-from lakehouse.datasets.formats import Csv, Excel, Format, JsonLines, Parquet
+from lakehouse.datasets.formats import Csv, Excel, Format, JsonLines, Parquet, Reader
 from lakehouse.datasets.model import Column, normalised
 from lakehouse.datasets.registry import dataset_named, declaration_of
 from lakehouse.datasets.sources import Since
@@ -87,10 +87,12 @@ def open_source(source: str, patience: Patience | None = None) -> Source:
     if parts.scheme in ("http", "https") and parts.netloc:
         return SiteSource(source.rstrip("/"), patience or PATIENCE)
     folder = source_folder(source)
-    if folder.is_dir():
+    with reading(folder):
+        is_folder, exists = folder.is_dir(), folder.exists()
+    if is_folder:
         return FolderSource(folder)
     found = f"The folder {folder.absolute()}, which TLC_SOURCE names, does not exist"
-    if folder.exists():
+    if exists:
         found = f"TLC_SOURCE names {folder.absolute()}, which is a file and not a folder"
     raise SourceError(
         f"{found}. Nothing was landed. Set TLC_SOURCE to a folder that holds published files, to a bucket "
@@ -156,7 +158,7 @@ class FolderSource:
     ) -> Version | None:
         """Copy; see `Source.fetch`. A bucket has a mark of each file, its ETag; on a disk the bytes are compared."""
         if dataset_named(wanted.dataset).bundled and (origin := copy_all(self.folder, wanted, target, progress)):
-            check(target, wanted, origin)
+            check(target, wanted, f"the source folder {self.folder.absolute()}")
             return Version(origin)
         with reading(self.folder):
             found = find(self.folder, wanted)
@@ -188,7 +190,7 @@ def check(file: Path, wanted: DatasetFile, origin: str) -> None:
             ) from error
         for member in found:
             with member.open() as content:
-                _check(content, wanted, f"{member.name} of {origin}", f"a file of {wanted.label}")
+                _check(content, wanted, f"{member.name} in {origin}", f"a file of {wanted.label}")
 
 
 def _check(content: Any, wanted: DatasetFile, origin: str, what: str) -> None:
@@ -202,6 +204,10 @@ def _check(content: Any, wanted: DatasetFile, origin: str, what: str) -> None:
     page = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<"
     nothing = f"Nothing of {wanted.label} was landed."
     dataset = dataset_named(wanted.dataset)
+    if not size and not isinstance(dataset.format, Reader):  # a function may know what no bytes mean
+        raise SourceError(
+            f"{origin} is empty: it has 0 bytes. {nothing} Put the whole file there, or check the setting TLC_SOURCE."
+        )
     if not isinstance(dataset.format, Parquet):
         # A line of JSON may lack what others have.
         of_json = isinstance(dataset.format, JsonLines)

@@ -118,8 +118,8 @@ def _can_be_read(folder: Path) -> None:
         os.scandir(folder).close()
     except OSError as error:
         raise SourceError(
-            f"The folder {folder.absolute()} of TLC_SOURCE can't be read: {error.strerror or error}. No run was "
-            "requested. Let the user that runs Dagster read it, or set TLC_SOURCE to another folder."
+            f"The folder {folder.absolute()} of TLC_SOURCE can't be read: {error.strerror or error}. Nothing was "
+            "looked for in it. Let the user that runs Dagster read it, or set TLC_SOURCE to another folder."
         ) from error
 
 
