@@ -47,6 +47,20 @@ def files_in(landing: FolderLanding) -> set[str]:
     }
 
 
+def test_an_earlier_version_that_cannot_be_removed_is_named(
+    landing: FolderLanding, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for content in (b"first", b"second", b"third"):
+        landing.put(DatasetFile("green", JANUARY), given(tmp_path, content), "o")
+
+    def denied(path: Path, **_: bool) -> None:  # no mode keeps a file from root
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "unlink", denied)
+    with pytest.raises(LandingError, match=r"versions/.* removed: Permission denied\..* No current file was touched\."):
+        landing.prune(keep=1)
+
+
 def test_a_file_lands_byte_for_byte_with_its_origin_and_hash_beside_it(landing: FolderLanding, tmp_path: Path) -> None:
     file = given(tmp_path, b"trips")
 

@@ -221,7 +221,8 @@ class Bucket:
             if code == "RequestTimeTooSkewed":
                 raise SourceError(
                     f"{store} refuses requests from this machine, because its clock ({datetime.now(UTC):%H:%M:%S} UTC) "
-                    "is far from the store's own. What landed before stays. Set the clock, then run the same command again."
+                    "is far from the store's own. What landed before stays. Set the clock, then run the same command "
+                    "again."
                 ) from error
             if code == "InvalidObjectState":
                 raise SourceError(
@@ -233,8 +234,8 @@ class Bucket:
                 found_keys = "the keys that AWS's own tools find on this machine"
                 raise SourceError(
                     f"{store} refuses {f'the user {key!r}' if key else found_keys} at the bucket {self.name!r} "
-                    f"({code}). What landed before stays. Set SOURCE_S3_ACCESS_KEY and SOURCE_S3_SECRET_KEY to a user that "
-                    "may list the bucket and read its objects."
+                    f"({code}). What landed before stays. Set SOURCE_S3_ACCESS_KEY and SOURCE_S3_SECRET_KEY to a user "
+                    "that may list the bucket and read its objects."
                 ) from error
             status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
             kind, fix = (
@@ -243,14 +244,14 @@ class Bucket:
                 else (SourceError, "Check SOURCE_S3_URL and SOURCE_S3_REGION")
             )
             raise kind(
-                f"{store} answered {code} for the bucket {self.name!r}: {message.rstrip('.')}. What landed before stays. "
-                f"{fix}."
+                f"{store} answered {code} for the bucket {self.name!r}: {message.rstrip('.')}. What landed before "
+                f"stays. {fix}."
             ) from error
         except _NO_KEYS as error:
             raise SourceError(
                 f"No complete login for the source bucket {self.name!r} was found ({str(error).rstrip('.')}). What "
-                "landed before stays. Set SOURCE_S3_ACCESS_KEY and SOURCE_S3_SECRET_KEY in .env, or AWS_ACCESS_KEY_ID and "
-                "AWS_SECRET_ACCESS_KEY. Then run the same command again."
+                "landed before stays. Set SOURCE_S3_ACCESS_KEY and SOURCE_S3_SECRET_KEY in .env, or AWS_ACCESS_KEY_ID "
+                "and AWS_SECRET_ACCESS_KEY. Then run the same command again."
             ) from error
         except (SSOError, LoginError, TokenRetrievalError) as error:
             what = f"The login for the source bucket {self.name!r} has expired, or can't be read"
@@ -262,8 +263,8 @@ class Bucket:
             ) from error
         except BotoCoreError as error:
             raise UnreachableError(
-                f"{store} does not answer for the bucket {self.name!r} ({str(error).rstrip('.')}). What landed before stays. "
-                "Start the store, or correct its address in SOURCE_S3_URL. Then run the same command again."
+                f"{store} does not answer for the bucket {self.name!r} ({str(error).rstrip('.')}). What landed before "
+                "stays. Start the store, or correct its address in SOURCE_S3_URL. Then run the same command again."
             ) from error
 
     def _expired(self, what: str, said: str) -> SourceError:
