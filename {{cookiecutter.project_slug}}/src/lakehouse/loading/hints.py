@@ -37,6 +37,8 @@ def hint(column: Column, value: pa.Array[Any], declared: Format) -> str:
 
     `value` is an array of one value. How values are written can be declared of a CSV file only.
     """
+    if column.kind == "list":
+        return ""
     found = _read(column, value, declared)
     # What reads well is refused by another rule, such as a key that may not be null.
     reads_well = found is not None and first_out_of_range(column, found) is None
