@@ -59,7 +59,7 @@ def test_the_examples_are_listed_and_copied_whole_or_not_at_all(project: Project
 
     assert [name for name in NAMES if name in listed] == NAMES
     assert "One CSV file is the whole table: iris flowers" in listed
-    assert "stg_iris.yml exists already, so nothing was copied" in refused
+    assert "stg_iris.yml, which is there already. Nothing was copied." in refused
     assert (project.root / taken).read_text(encoding="utf-8") == "mine"
     assert [path for path in copied("iris") if (project.root / path).exists()] == [taken]
     assert unknown.startswith(f"error: There is no example 'tulips'. The examples are: {', '.join(NAMES)}.")

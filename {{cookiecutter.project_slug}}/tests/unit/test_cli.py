@@ -162,6 +162,7 @@ def test_sql_shows_values_as_they_are(shell: Shell) -> None:
         (("load", "green", ","), 2, "no month is given"),
         (("load", "green", "2024-13"), 2, "2024-13"),
         (("load", "green", "2024-03..2024-01"), 2, "ends before it begins"),
+        (("load", "green", "2024-03.."), 2, "needs a month on both sides of `..`, without blanks"),
         (("load", "green", "2012-01"), 2, "begins with 2013-08"),
         (("load", "zones", "2024-01"), 2, "no months"),
         (("frobnicate",), 2, "frobnicate"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import re
 import zipfile
 from contextlib import closing
@@ -37,6 +38,15 @@ def written(folder: Path, content: str | bytes, name: str = "orders.csv") -> Pat
     path = folder / name
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     return path
+
+
+def zipped(*names: str) -> bytes:
+    """A zip file with a small CSV file of each name."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name in names:
+            archive.writestr(name, "a,b\n1,x\n")
+    return content.getvalue()
 
 
 def types(found: Guess) -> dict[str, str]:
@@ -291,11 +301,12 @@ def test_the_declaration_loads_the_sample_exactly(tmp_path: Path, case: str) -> 
             r"can't be read as Csv\(delimiter=\";\"\): row 2 .* has 1 values; expected 2, .*: 'Total: 2 rows'",
         ),
         (b'[{"a": 1}]', "is a JSON list: .* Write one object per line"),
-        (b'{"a": 1}\n{"a": ', "line 2 is not one whole JSON object"),
+        (b'{"a": 1}\n{"a": ', "line 2 is not one whole JSON object.*export it again; each line must be one whole"),
+        (zipped("a.csv", "b.csv"), "the zip file must hold one file, and it holds 2. Unpack it, and give one of its"),
         (b"<html><body>Not found</body></html>", "is a web page or XML"),
         (
             b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
-            r"is an old Excel file \(.xls\), which is not read. Save it as CSV or xlsx",
+            r"is an old Excel file \(.xls\), or one with a password, which is not read. Save it as CSV or xlsx",
         ),
         (b"a,b\n1,\x00\n2,x\n", "has a zero byte, so it is no text"),
         (gzip.compress(b"a,b\n" + b"1,x\n" * 9, mtime=0)[:-9], "can't be read"),
@@ -469,8 +480,12 @@ def test_the_time_of_a_row_is_the_column_whose_times_lie_in_its_file(tmp_path: P
 
 
 def test_files_that_are_no_series_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(RefusedError, match="are no series: their names must differ in a month or day"):
+    with pytest.raises(
+        RefusedError, match=r"^a.csv and b.csv are no series: their names must differ in a month or day"
+    ):
         guess("sales", [written(tmp_path, day(5), "a.csv"), written(tmp_path, day(5), "b.csv")])
+    with pytest.raises(RefusedError, match=r"^a.csv, b.csv, c.csv, d.csv, e.csv and 2 more are no series"):
+        guess("sales", [written(tmp_path, day(5), f"{name}.csv") for name in "abcdefg"])
     with pytest.raises(RefusedError, match=r"written in different ways: Csv\(delimiter=\";\"\) and Csv\(\)"):
         guess("sales", [written(tmp_path, day(5), "s_2024-01.csv"), written(tmp_path, "a,b\n1,2\n", "s_2024-02.csv")])
 
@@ -482,6 +497,11 @@ def test_a_column_that_one_sample_lacks_may_be_absent(tmp_path: Path) -> None:
 
     assert types(found) == {"a": "double", "b": "long", "c": "string"}
     assert [column.name for column in found.dataset.columns if column.required_since] == ["a"]
+
+
+def test_a_name_that_is_proposed_is_not_reserved() -> None:
+    with pytest.raises(SettingsError, match=r"begin with a letter: my_order\.$"):
+        check_name("Order")
 
 
 MORE = {"ok": "boolean", "day": "date", "price": "decimal(9,2)", "sent": "timestamptz"}

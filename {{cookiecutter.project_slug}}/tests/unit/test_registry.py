@@ -82,6 +82,14 @@ def test_two_declarations_of_one_name_or_table_are_refused(tmp_path: Path, ours:
     )
 
 
+def test_two_declarations_in_one_file_name_it_once(tmp_path: Path) -> None:
+    again = FHV.partition("FHV = ")[2]
+
+    asked = names(tmp_path, f"{FHV}OTHER = {again.replace('For-hire', 'Other')}")
+
+    assert error_of(asked) == "datasets/fhv.py declares fhv twice. Give one another name."
+
+
 def test_reading_the_declarations_twice_gives_the_same() -> None:
     assert declared() == DATASETS
 
@@ -192,7 +200,7 @@ def test_the_projects_declarations_break_no_rule(dataset: Any) -> None:
         ({"files": "fhv_{}.parquet"}, "files='fhv_{}.parquet' must have the placeholder {month} once, and no other."),
         (
             {"files": "fhv_{month:02}.parquet"},
-            "files='fhv_{month:02}.parquet' must have the placeholder {month} once, ",
+            "files='fhv_{month:02}.parquet': the form does not give the whole month back. Use %Y and %m, such as ",
         ),
         ({"files": "fhv_{month.parquet"}, "files='fhv_{month.parquet' is invalid: expected '}' before end of string."),
         (
@@ -209,7 +217,11 @@ def test_the_projects_declarations_break_no_rule(dataset: Any) -> None:
         ),
         (
             {"parts": Daily(since=Day(2024, 1, 5)), "files": "fhv_{day:%Y%m}.parquet"},
-            "files='fhv_{day:%Y%m}.parquet' must have the placeholder {day} once, and no other. ",
+            "files='fhv_{day:%Y%m}.parquet': the form does not give the whole day back. Use %Y, %m and %d, such as ",
+        ),
+        (
+            {"columns": (PICKUP,), "files": "fhv_{month}.csv", "format": Csv(times="%Y-%m-%d %H:%M:%S.%f")},
+            "the column 'pickup_datetime' is timestamp, and times='%Y-%m-%d %H:%M:%S.%f' has %f, which is read only ",
         ),
         ({"columns": (Column("file_row", "long"),)}, "the column 'file_row' has a name that the loader adds itself."),
         (

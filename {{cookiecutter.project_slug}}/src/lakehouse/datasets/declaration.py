@@ -244,6 +244,11 @@ def _wrong_in_text(columns: tuple[Column, ...], form: Format) -> Iterator[str]:
             yield f"{where} is {column.type}, and the {form.title} has only text. Declare it as {text}."
         if column.kind == "list" and not isinstance(form, JsonLines):
             yield f"{where} is a list, and the {form.title} has none. Declare it as string."
+        if column.type in ("timestamp", "timestamptz") and "%f" in times and "%z" not in times:
+            yield (
+                f"{where} is {column.type}, and times={times!r} has %f, which is read only beside %z. Declare the "
+                "column as string, and convert it in the staging model."
+            )
         if column.type == "timestamp" and "%z" in times:
             yield (f"{where} is timestamp, and times={times!r} has a zone. Declare it as timestamptz, or remove %z.")
         if column.type == "timestamptz" and times and ("%z" in times) == bool(column.zone):
@@ -268,16 +273,24 @@ def _wrong_files(dataset: Dataset) -> Iterator[str]:
     if isinstance(dataset.parts, Whole):
         if found:
             yield f"{files} has a placeholder, and a dataset of Whole() has no months. Write the name of its one file."
-    elif len(found) != 1 or not _names_its_part(dataset, dataset.parts):
-        word = dataset.parts.word
-        yield (
-            f"{files} must have the placeholder {{{word}}} once, and no other. Write {{{word}}} where the name has the "
-            f"{word}; if it is not written as {dataset.parts.example}, say how: {{{word}:{dataset.parts.form}}}."
-        )
+    else:
+        yield from _wrong_placeholder(dataset, dataset.parts, files, found)
     if isinstance(dataset.format, Parquet) and not dataset.files.lower().endswith(".parquet"):
         yield f"{files} does not end in .parquet. Correct the name, or declare another format, such as format=Csv(…)."
     if isinstance(dataset.format, Excel) and not dataset.files.lower().endswith((".xlsx", ".xlsm")):
         yield f"{files} does not end in .xlsx or .xlsm. Correct the name; Excel files of other kinds are not read."
+
+
+def _wrong_placeholder(dataset: Dataset, parts: Monthly | Daily, files: str, found: list[str]) -> Iterator[str]:
+    word, form = parts.word, f"{{{parts.word}:{parts.form}}}"
+    if found == [word] and not _names_its_part(dataset, parts):
+        signs = "%Y and %m" if word == "month" else "%Y, %m and %d"
+        yield f"{files}: the form does not give the whole {word} back. Use {signs}, such as {form}."
+    elif len(found) != 1 or not _names_its_part(dataset, parts):
+        yield (
+            f"{files} must have the placeholder {{{word}}} once, and no other. Write {{{word}}} where the name has the "
+            f"{word}; if it is not written as {parts.example}, say how: {form}."
+        )
 
 
 def _wrong_bundle(dataset: Dataset, files: str, stars: int) -> Iterator[str]:

@@ -95,6 +95,11 @@ def parse_parts(kind: type[Month | Day], words: Iterable[str]) -> list[Part]:
     parts: dict[Part, None] = {}
     for word in (piece for text in words for piece in text.replace(",", " ").split()):
         first, dots, last = word.partition("..")
+        if dots and not (first and last):
+            raise SettingsError(
+                f"The span {word} needs a {kind.__name__.lower()} on both sides of `..`, without blanks. Nothing was "
+                "done."
+            )
         part: Part = kind.parse(first)
         end = kind.parse(last if dots else first)
         if end.first_day < part.first_day:

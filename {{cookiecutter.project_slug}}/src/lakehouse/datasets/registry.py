@@ -40,6 +40,8 @@ def declared() -> dict[str, Dataset]:
             if value is found.get(value.name):
                 continue
             for mark in filter(None, (value.name, value.table, value.rejected_table)):
+                if files.get(mark) == module.name:
+                    raise SettingsError(f"datasets/{module.name}.py declares {mark} twice. Give one another name.")
                 if mark in files:
                     raise SettingsError(
                         f"datasets/{files[mark]}.py and datasets/{module.name}.py both declare {mark}. "

@@ -68,7 +68,10 @@ def copy_example(project: Project, name: str) -> list[Path]:
     targets = {project.root / place: source for place, source in known[name].files.items()}
     for path in targets:
         if path.exists() or path.is_symlink():
-            raise SettingsError(f"{path} exists already, so nothing was copied. Rename or remove it, and try again.")
+            raise SettingsError(
+                f"The example needs {path}, which is there already. Nothing was copied. Rename it or remove it, and "
+                "run the same command again."
+            )
         if path.parent == project.declaration(name).parent:
             check_name(path.stem)
     written: list[Path] = []

@@ -44,7 +44,7 @@ DELIMITERS = (",", ";", "\t", "|")
 QUOTES = ('"', "'", "")
 # What can't be read, by its first bytes.
 _OTHERS = {
-    b"\xd0\xcf\x11\xe0": "an old Excel file (.xls)",
+    b"\xd0\xcf\x11\xe0": "an old Excel file (.xls), or one with a password",
     b"%PDF": "a PDF document",
     b"SQLite format 3": "an SQLite database",
     b"\x89PNG": "a picture",
@@ -95,6 +95,8 @@ def form_of(path: Path) -> Form:
     declared = Csv(compression=compression_of(head))
     try:
         return _text(path, declared)
+    except ContentError as error:
+        raise RefusedError(f"{path} can't be read: {error}. Unpack it, and give one of its files.") from error
     except (pa.ArrowException, OSError, EOFError) as error:
         raise RefusedError(f"{path} can't be read: {error}. Give a sample that is whole.") from error
 

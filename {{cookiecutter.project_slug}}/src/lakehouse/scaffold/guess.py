@@ -16,7 +16,7 @@ import pyarrow as pa
 from pyarrow import compute
 
 from lakehouse.datasets.declaration import problem
-from lakehouse.datasets.formats import Csv, Format, Parquet
+from lakehouse.datasets.formats import Csv, Format, JsonLines, Parquet
 from lakehouse.datasets.model import BEGINNING, STAR, Column, Dataset, Name, normalised
 from lakehouse.datasets.parts import Part, Whole
 from lakehouse.datasets.sources import Query
@@ -103,9 +103,13 @@ def reading(declared: Format, path: Path) -> Iterator[BatchReader]:
             yield reader
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         said = (str(error) or type(error).__name__).splitlines()[0][:200]
+        usual = ""
+        if isinstance(declared, Csv):
+            usual = "; rows of other lengths, totals below the rows and quotes within values are the usual causes"
+        elif isinstance(declared, JsonLines):
+            usual = "; each line must be one whole JSON object"
         raise RefusedError(
-            f"{path} can't be read as {as_declared(declared)}: {said}. Correct the file, or export it again; rows "
-            "of other lengths, totals below the rows and quotes within values are the usual causes."
+            f"{path} can't be read as {as_declared(declared)}: {said}. Correct the file, or export it again{usual}."
         ) from error
 
 

@@ -30,11 +30,12 @@ def check_name(name: str) -> None:
         SettingsError: it is taken, reserved, or not written as names are.
     """
     if not re.fullmatch("[a-z][a-z0-9_]*", name):
+        proposed = canonical(name) or "orders"
         raise SettingsError(
             f"{name!r} is no name of a dataset. Use lower-case letters, digits and underscores, and begin with "
-            f"a letter: {canonical(name) or 'orders'}."
+            f"a letter: {f'my_{proposed}' if _is_reserved(proposed) else proposed}."
         )
-    if name in RESERVED or keyword.iskeyword(name):
+    if _is_reserved(name):
         raise SettingsError(
             f"{name!r} can't be the name of a dataset: it is a reserved word of SQL or Python. Choose another, such as "
             f"my_{name}."
@@ -45,6 +46,10 @@ def check_name(name: str) -> None:
 
 
 _OTHER = "Choose another name."
+
+
+def _is_reserved(name: str) -> bool:
+    return name in RESERVED or keyword.iskeyword(name)
 
 
 def canonical(name: str) -> str:
