@@ -74,6 +74,12 @@ def test_a_select_that_makes_no_table_is_one_message(
         replace_all(own, lake.catalog, Model("gold.both", select, {}, partition_by=partition_by))
 
 
+def test_a_column_of_the_yml_without_a_type_is_told_so(lake: Lake, cursor: duckdb.DuckDBPyConnection) -> None:
+    model = Model("gold.both", "select 1::bigint as n", {"n": {"description": "A number."}})
+    with cursor.cursor() as own, pytest.raises(TransformError, match=r"n BIGINT, n without a data_type \(declared\)"):
+        replace_all(own, lake.catalog, model)
+
+
 def test_a_first_build_without_rows_makes_an_empty_table(lake: Lake, cursor: duckdb.DuckDBPyConnection) -> None:
     nothing = Model("gold.both", "select 1::bigint as a, 1::bigint as b where false", {}, unique_key=("a", "b"))
     for _ in range(2):

@@ -62,6 +62,13 @@ def test_what_answers_and_is_no_catalog_is_told(failing: Settings) -> None:
         open_catalog(settings)
 
 
+def test_a_catalog_that_answers_with_an_error_is_not_called_away(failing: Settings) -> None:
+    settings = failing.model_copy(update={"rest_url": f"{failing.rest_url}/elsewhere"})
+
+    with pytest.raises(ServiceError, match=r"answered with an error \(ServerError: .*no disk.* look at the catalog's"):
+        open_catalog(settings)
+
+
 def test_a_catalog_that_answers_with_a_page_is_told(failing: Settings) -> None:
     catalog = open_catalog(failing)
 

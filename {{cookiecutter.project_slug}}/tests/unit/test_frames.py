@@ -17,7 +17,9 @@ import pyarrow as pa
 import pytest
 from pyiceberg.exceptions import BadRequestError, NoSuchTableError
 from pyiceberg.io.pyarrow import PyArrowFileIO
+from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
+from pyiceberg.transforms import MonthTransform
 from pyiceberg.types import LongType, NestedField
 from tests.lake import Lake
 
@@ -270,6 +272,18 @@ def test_a_partition_s_value_must_fit_its_column(lake: Lake, kind: Any, value: A
 
     with pytest.raises(RefusedError, match=r"which the partition's value .* does not fit\. Nothing was changed"):
         lakehouse.write(TABLE, pa.table(data), partition={"part": value})
+
+
+def test_a_partition_that_is_no_value_is_neither_read_nor_replaced(lake: Lake) -> None:
+    catalog = lake.catalog
+    catalog.create_namespace("features")
+    schema = Schema(*fields_of(pa.table({"id": [1], "day": [NOON.date()]}).schema, TABLE))
+    spec = PartitionSpec(PartitionField(2, 1000, MonthTransform(), "month"))
+    catalog.create_table(TABLE, schema, partition_spec=spec)
+
+    for use in (lambda: lakehouse.read(TABLE, partition=JANUARY), lambda: lakehouse.write(TABLE, pa.table(ROWS))):
+        with pytest.raises(RefusedError, match=r"can be read or replaced alone\. To read rows, give a condition"):
+            use()
 
 
 def test_a_new_table_s_column_must_be_of_the_type_of_its_partition(lake: Lake) -> None:

@@ -337,6 +337,18 @@ def test_a_table_outside_the_home_is_never_written_or_cleaned(lake: Lake, tmp_pa
     assert (outside / "a-neighbour").exists()
 
 
+def test_a_table_that_lies_elsewhere_stops_only_what_reads_it(lake: Lake, tmp_path: Path) -> None:
+    filled(lake)
+    lake.catalog.create_namespace("features")
+    schema = Schema(NestedField(1, "name", StringType(), required=False))
+    with pytest.raises(BoundaryError, match="outside"):
+        lake.catalog.create_table("features.other", schema, location=f"file://{tmp_path}/elsewhere")
+
+    assert lake.engine.query("select 1 as one").num_rows == 1
+    with pytest.raises(BoundaryError, match=r"features\.other keeps its files in .* Drop this table with the tool"):
+        lake.engine.query("select * from features.other")
+
+
 def test_a_lakehouse_of_an_older_version_gets_its_identity(lake: Lake) -> None:
     filled(lake)
     (lake.settings.home / FILE).unlink()

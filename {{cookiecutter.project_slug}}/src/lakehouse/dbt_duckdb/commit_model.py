@@ -241,10 +241,11 @@ def _columns(cursor: duckdb.DuckDBPyConnection, model: Model) -> list[NestedFiel
     declared = [(name, _spelled(column.get("data_type") or "?")) for name, column in model.declared.items()]
     if declared and found != declared:
         differ = [f"{n} {k}" for n, k in found if (n, k) not in declared] + [
-            f"{n} {k} (declared)" for n, k in declared if (n, k) not in found
+            f"{n} {'without a data_type' if k == '?' else k} (declared)" for n, k in declared if (n, k) not in found
         ]
         raise TransformError(
-            f"its select and its yml differ: {', '.join(differ) or 'in the order of columns'}. Its table is as it was"
+            f"its select and its yml differ: {', '.join(differ) or 'in the order of columns'}. Its table is as it was. "
+            "Correct the select, or name and data_type of the columns in the yml"
         )
     if model.partition_by and model.partition_by not in dict(found):
         raise TransformError(
