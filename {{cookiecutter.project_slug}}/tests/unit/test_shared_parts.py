@@ -452,7 +452,7 @@ def test_the_same_bytes_under_two_names_are_refused_if_they_have_rows(lake: Lake
     put(folder, a2="number,shop\n1,a\n")
 
     with pytest.raises(
-        RefusedError, match=r"orders_2024-01-05_a2.csv has the same bytes as orders_2024-01-05_a.csv.*Correct that file"
+        RefusedError, match=r"orders_2024-01-05_a2.csv has the same bytes as orders_2024-01-05_a.csv.*Correct the files"
     ):
         load_from(lake, folder)
 
