@@ -294,12 +294,26 @@
     {%- set existing_columns = adapter.get_columns_in_relation(existing_relation) | map(attribute='name') | list -%}
     {%- set new = columns | reject('in', existing_columns) | list -%}
     {%- set gone = existing_columns | reject('in', columns) | list -%}
-    {%- if gone or (new and on_schema_change != 'append_new_columns') -%}
+    {%- if gone -%}
         {{ exceptions.raise_compiler_error(
-            existing_relation ~ ": its select has other columns than its table: " ~ (new + gone) | join(', ') ~ ". The table is "
+            existing_relation ~ ": its table has columns that its select lacks: " ~ gone | join(', ') ~ ". The table is as it "
+            ~ "was. Select them again, or rebuild it without them. " ~ trino_rebuild(existing_relation)
+        ) }}
+    {%- endif -%}
+    {%- if new and on_schema_change != 'append_new_columns' -%}
+        {{ exceptions.raise_compiler_error(
+            existing_relation ~ ": its select has other columns than its table: " ~ new | join(', ') ~ ". The table is "
             ~ "as it was. on_schema_change='append_new_columns' adds columns. " ~ trino_rebuild(existing_relation)
         ) }}
     {%- endif -%}
+    {%- for column in new -%}
+        {%- if column not in model.columns or not model.columns[column].data_type -%}
+            {{ exceptions.raise_compiler_error(
+                existing_relation ~ ": its select has the new column " ~ column ~ ", whose type its yml does not say. The table "
+                ~ "is as it was. Add the column to the yml, with its data_type"
+            ) }}
+        {%- endif -%}
+    {%- endfor -%}
     {%- for column in new -%}
         {%- call statement('add_column') -%}
             alter table {{ existing_relation }} add column {{ column }} {{ model.columns[column].data_type }}

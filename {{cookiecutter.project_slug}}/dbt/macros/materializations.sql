@@ -10,7 +10,7 @@
 -#}
 {% materialization by_file, default %}
     {%- set target_relation = this.incorporate(type='table') -%}
-    {%- if model.sources | length != 1 -%}
+    {%- if model.sources | map('join', '.') | unique | list | length != 1 -%}
         {{ exceptions.raise_compiler_error(
             model.name ~ ": materialized='by_file' takes a model that reads exactly one source"
         ) }}
@@ -133,6 +133,18 @@
 {#- A seed's rows as one select, with the types that its yml declares. -#}
 {% macro seed_select(agate_table) -%}
     {%- set types = config.get('column_types', {}) -%}
+    {%- set untyped = agate_table.column_names | reject('in', types) | list -%}
+    {%- if untyped -%}
+        {{ exceptions.raise_compiler_error(
+            model.name ~ ": the seed's yml does not say the type of " ~ untyped | join(', ') ~ ". Its table is as it was. Add it "
+            ~ "under config, column_types"
+        ) }}
+    {%- endif -%}
+    {%- if not agate_table.rows -%}
+        {{ exceptions.raise_compiler_error(
+            model.name ~ ": the seed's file has a header and no row. Its table is as it was. Add its rows, or remove the file"
+        ) }}
+    {%- endif -%}
     {%- for row in agate_table.rows %}
     select
         {%- for name in agate_table.column_names %}

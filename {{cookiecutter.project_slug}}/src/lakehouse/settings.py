@@ -142,7 +142,7 @@ class Settings(BaseSettings):
             return value
         address = urlsplit(value)
         address.port  # noqa: B018 - says what is wrong with an address that is none
-        if address.scheme not in ("http", "https", "file"):
+        if address.scheme not in ("http", "https", "file") or (address.scheme != "file" and not address.hostname):
             raise ValueError(
                 "such an address can't be used; write it as https://host, as s3://bucket/folder, or as the path of a "
                 "folder on this machine, without '://'"
@@ -272,9 +272,13 @@ def _unreadable(file: Path, error: OSError | UnicodeDecodeError) -> SettingsErro
 def _from_root(path: Path) -> Path:
     """Absolute, counted from the project's root; `~` is the home of the user who runs this."""
     try:
-        return (project_dir() / path.expanduser()).resolve()
+        whole = project_dir() / path.expanduser()
     except RuntimeError as error:
         raise ValueError(f"'~' can't be resolved: no such user on this machine ({error})") from None
+    try:
+        return whole.resolve()
+    except (RuntimeError, OSError) as error:
+        raise ValueError(f"{whole} can't be followed, because its links form a loop ({error})") from None
 
 
 def _variable(loc: int | str) -> str:

@@ -194,6 +194,30 @@ def change(file: Path, old: str, new: str) -> None:
     file.write_text(text.replace(old, new), "utf-8")
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("trip_type_id,trip_type_name\n", "has a header and no row"),
+        ("trip_type_id,trip_type_name,colour\n1,a,b\n", "does not say the type of colour"),
+    ],
+)
+def test_a_seed_that_cannot_be_a_table_says_why(
+    lake: Lake, run_build: Build, own_project: Path, text: str, says: str
+) -> None:
+    (own_project / "seeds" / "trip_types.csv").write_text(text, "utf-8")
+
+    with pytest.raises(TransformError, match=rf"trip_types: the seed's .*{says}"):
+        run_build(lake, "trip_types")
+
+
+def test_a_source_that_a_model_reads_twice_is_one_source(lake: Lake, run_build: Build, own_project: Path) -> None:
+    put_zones(lake.catalog)
+    model = own_project / "models" / "staging" / "stg_taxi_zones.sql"
+    model.write_text(f"-- {{{{ source('raw', 'taxi_zones') }}}}\n{model.read_text('utf-8')}", "utf-8")
+
+    assert run_build(lake, "stg_taxi_zones").models == ("silver.stg_taxi_zones",)
+
+
 def test_a_failing_test_is_named_and_what_depends_on_it_is_not_built(
     lake: Lake, run_build: Build, own_project: Path
 ) -> None:

@@ -312,6 +312,18 @@ def test_doctor_says_what_is_there_and_what_is_not(shell: Shell, tmp_path: Path)
     assert "was the project moved?" in found["DAGSTER_HOME"]["found"]
 
 
+def test_doctor_names_a_home_that_is_a_file_and_a_lost_yaml(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    shell.set("DAGSTER_HOME", str(tmp_path))
+    shell.set("LAKEHOUSE_HOME", str(tmp_path / "file"))
+
+    found = {finding["what"]: finding for finding in json.loads(shell.run("doctor", "--json").stdout)}
+
+    assert found["LAKEHOUSE_HOME"]["found"] == f"{tmp_path / 'file'} is a file"
+    assert found["DAGSTER_HOME"]["found"] == f"{tmp_path / 'dagster.yaml'} is missing"
+    assert "`make dev`" in found["DAGSTER_HOME"]["way_out"]
+
+
 def test_the_help_of_every_command_has_a_sentence(shell: Shell) -> None:
     from lakehouse.cli import app
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ def settings(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Settings:
         ("LAKEHOUSE_AUTOMATION", "maybe", "write it as on or off .*'maybe'"),
         ("LAKEHOUSE_HOME", "~nobody-is-called-this/lake", "no such user on this machine"),
         ("TLC_SOURCE", "~nobody-is-called-this/taxi", "no such user on this machine"),
+        ("TLC_SOURCE", "https://", "write it as https://host"),
         ("TLC_SOURCE", "http://[::1", "Invalid IPv6 URL"),
         ("TLC_SOURCE", "https://tlc.example:port", "Port could not be cast"),
         ("S3_URL", "127.0.0.1:9000", r"http://host:port .*'127.0.0.1:9000'"),
@@ -64,6 +66,16 @@ def test_a_value_that_cannot_be_meant_is_told_with_its_variable(
 ) -> None:
     with pytest.raises(SettingsError, match=rf"can't be used: {variable}: .*{says}"):
         settings(monkeypatch, **{variable: value})
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="there, a loop is an error only when it is opened")
+def test_a_home_that_is_a_loop_of_links_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+
+    with pytest.raises(
+        SettingsError, match=r"LAKEHOUSE_HOME: .*loop.lake can't be followed, because its links form a loop"
+    ):
+        settings(monkeypatch, LAKEHOUSE_HOME=str(tmp_path / "loop" / "lake"))
 
 
 def test_a_home_of_services_may_have_any_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -94,6 +94,8 @@ def _disk(settings: Settings) -> Finding:
     place = settings.home
     while not place.exists():
         place = place.parent
+    if not place.is_dir():
+        return Finding("LAKEHOUSE_HOME", "missing", f"{place} is a file", "Set LAKEHOUSE_HOME to a folder.")
     free = shutil.disk_usage(place).free / GIB
     found = f"{free:.1f} GiB free for {settings.home}"
     if not os.access(place, os.W_OK):
@@ -124,12 +126,12 @@ def _dagster_home() -> Finding:
     if path.resolve() != expected.resolve() and path.name == ".dagster":
         return Finding("DAGSTER_HOME", "warn", f"{home} is not in this project; was the project moved?", way_out())
     if not is_tracked(path):
-        return Finding(
-            "DAGSTER_HOME",
-            "warn",
-            f"{path / NAME} is not {tracked_file().relative_to(project_dir())} of the project",
-            "Move your lines into that file, remove the other one, and run `make install`.",
-        )
+        own = tracked_file().relative_to(project_dir())
+        found, fix = f"{path / NAME} is missing", f"Run `make dev`, which links it to {own}."
+        if (path / NAME).exists():
+            found = f"{path / NAME} is not {own} of the project"
+            fix = "Move your lines into that file, remove the other one, and run `make dev`."
+        return Finding("DAGSTER_HOME", "warn", found, fix)
     return Finding("DAGSTER_HOME", "ok", home)
 
 

@@ -192,6 +192,11 @@ def _append_columns(table: Table, model: Model, wanted: Sequence[NestedField]) -
     held = {column.name: column.field_type for column in table.schema().fields}
     new = [column for column in wanted if column.name not in held]
     kept = {column.name: column.field_type for column in wanted if column.name in held}
+    if lacking := held.keys() - kept.keys():
+        raise TransformError(
+            f"its table has columns that its select lacks: {', '.join(sorted(lacking))}. The table is as it was. "
+            f"Select them again, or rebuild it without them. {_rebuild(model)}"
+        )
     if kept != held or (new and not model.append_new_columns):
         raise TransformError(
             f"its select has other columns than its table: {changes(table.schema(), wanted)}. The table is as it was. "

@@ -77,7 +77,7 @@ def require_landed(context: dg.AssetExecutionContext, zone: Landing, file: Datas
     if landing_key in context.job_def.asset_layer.executable_asset_keys:
         raise NotPublishedError(f"{landing_key.to_user_string()} has no file for it")
     raise LandingError(
-        f"{file.name} is not in the landing zone. Nothing was loaded. "
+        f"No file of {file.label} is landed, so nothing of it was loaded. "
         f"Materialize {landing_key.to_user_string()} for {file.label} first, or both assets in one run."
     )
 
