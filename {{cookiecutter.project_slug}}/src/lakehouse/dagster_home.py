@@ -69,7 +69,7 @@ def fault(home: Path) -> str | None:
     if not home.is_absolute():
         return f"{home} is not an absolute path"
     if not os.path.exists(home):  # noqa: PTH110 - Path raises an error below a folder that may not be entered
-        return f"{home} does not exist, or you may not enter its folder; was the project moved?"
+        return f"{home} does not exist, or you may not enter its folder. The project may have been moved"
     if not home.is_dir():
         return f"{home} is no folder"
     if not os.access(home, os.W_OK | os.X_OK):

@@ -26,5 +26,6 @@ def refused_user(name: str) -> str:
     who, setting = _USERS[name]
     return (
         f"The object store refuses the user that {who} has there. Correct {setting}_ACCESS_KEY and "
-        f"{setting}_SECRET_KEY in .env, run `make stack-up`, which makes these users, and run the same command again."
+        f"{setting}_SECRET_KEY in .env. For the project's own stack, run `make stack-up`, which makes these users. "
+        "Then run the same command again."
     )

@@ -133,8 +133,8 @@ def build(
         after = raw_snapshots(catalog)
     if not results:
         raise TransformError(
-            f"No model or test is called {select!r}, so nothing was built. Give a model's name, such as "
-            "fct_daily_trips, or +fct_daily_trips to build its parents too."
+            f"{select!r} selects no model, seed or test with a table of its own, so nothing was built. Give a model's "
+            "name, such as fct_daily_trips, or +fct_daily_trips to build its parents too."
             + ("" if unit_tests else " Unit tests run with --unit-tests only.")
         )
     return BuildResult(
@@ -273,7 +273,8 @@ def _refuse_incomplete(nodes: Mapping[str, Any], results: list[dict[str, Any]], 
         names = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
         raise TransformError(
             f"dbt reported success, but did not run {len(missing)} of {len(enabled)} models, seeds and tests: {names}. "
-            "The others were run. Remove what leaves these out from dbt_project.yml, and build again."
+            "The others were run. Remove what leaves these out from dbt_project.yml or dbt/selectors.yml. Then build "
+            "again."
         )
 
 

@@ -95,7 +95,7 @@ def test_a_home_that_dagster_cannot_use_is_refused_with_its_reason(tmp_path: Pat
 
     for home, reason in (
         (Path("here"), "here is not an absolute path"),
-        (tmp_path / "gone", "gone does not exist, or you may not enter its folder; was the project moved?"),
+        (tmp_path / "gone", "gone does not exist, or you may not enter its folder. The project may have been moved"),
         (tmp_path / "file", "file is no folder"),
     ):
         with pytest.raises(SettingsError, match=rf"^DAGSTER_HOME: .*{re.escape(reason)}\. Nothing was started\. "):

@@ -129,7 +129,7 @@ def test_a_file_that_is_only_touched_is_not_asked_for(sensor: Sensor) -> None:
 def test_a_file_is_not_taken_while_it_is_written(sensor: Sensor) -> None:
     file = sensor.sales(age=0)
     assert sensor.tick() == []
-    assert "Waiting until they are written completely: sales 2024-01-05." in sensor.reason
+    assert "Not looked at yet, or not written completely: sales 2024-01-05." in sensor.reason
 
     with file.open("a", encoding="utf-8") as more:
         more.write("2024-01-05 11:00;south;2\n")

@@ -145,7 +145,7 @@ def test_a_table_of_one_s_own_needs_no_zones(
 
 
 def test_a_selection_of_nothing_is_no_success(lake: Lake, dbt_says: list[dict[str, Any]]) -> None:
-    with pytest.raises(TransformError, match="No model or test is called 'fct_dayly_trips'"):
+    with pytest.raises(TransformError, match="'fct_dayly_trips' selects no model"):
         build(lake.settings, "fct_dayly_trips")
 
 

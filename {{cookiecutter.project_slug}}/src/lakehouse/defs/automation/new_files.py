@@ -148,7 +148,7 @@ def _notes(seen: Look, after: Cursor, outside: Sequence[Sighting]) -> list[str]:
     """What else a reader of the tick should know, one sentence each."""
     notes = []
     if after.waiting:
-        notes.append(f"Waiting until they are written completely: {some(list(after.waiting))}.")
+        notes.append(f"Not looked at yet, or not written completely: {some(list(after.waiting))}.")
     if outside:
         notes.append(
             f"No partition has {some([one.file.label for one in outside])}: partitions begin at LAKEHOUSE_FIRST_MONTH "

@@ -60,7 +60,7 @@ def tick(context: dg.SensorEvaluationContext, source: str, zone: Landing) -> dg.
     others = {file: version for file, version in wanted.items() if file not in days}
     requests = [_request(files, before) for files in (others, days) if files]
     if not requests:
-        reason = f"Nothing new: {len(cursor.known)} files of {source} are landed as they were observed."
+        reason = f"Nothing new: {len(cursor.known)} files of {source} are as they were at the last look."
         return dg.SensorResult(skip_reason=reason, cursor=str(cursor))
     context.log.info(f"new or published again: {ticks.some([file.label for file in wanted])}")
     return dg.SensorResult(run_requests=requests, cursor=str(cursor))

@@ -208,7 +208,10 @@ def _file_rows(zone: Landing, dataset: Dataset, part: Part) -> int:
     file = DatasetFile(dataset.name, part)
     landed = zone.find(file)
     if landed is None:
-        raise LandingError(f"{file.name} went out of the landing zone while it was being checked.")
+        raise LandingError(
+            f"{file.name} is not in the landing zone, so its rows can't be compared with those of {dataset.table}. The "
+            f"table is as it is. Run `lakehouse load {file.label} --refresh`, then the checks again."
+        )
     try:
         with zone.local(landed) as path, pa.OSFile(str(path), "r") as source:
             return rows_of(dataset, source)
