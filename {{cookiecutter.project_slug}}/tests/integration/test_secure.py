@@ -191,9 +191,9 @@ def test_a_wrong_password_or_none_is_refused(secure: Stack, tmp_path: Path, pass
     settings = changed(secure, tmp_path, trino_password=password)
     engine = TrinoEngine(settings)
 
-    with pytest.raises(ServiceError, match="refuses the login of 'analyst'") as refused:
+    with pytest.raises(ServiceError, match="refuses the request of 'analyst'") as refused:
         engine.query("select 1")
-    with pytest.raises(ServiceError, match="refuses the login of 'analyst'"):
+    with pytest.raises(ServiceError, match="refuses the request of 'analyst'"):
         build(settings)
 
     assert secure.environment["TRINO_PASSWORD"] not in str(refused.value)

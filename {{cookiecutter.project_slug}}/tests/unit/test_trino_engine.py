@@ -87,7 +87,7 @@ CONFLICT = {"message": "Failed to commit", "errorCode": 1, "errorName": "ICEBERG
     ("words", "kind", "says"),
     [
         ((500, "the query 403 failed"), ServiceError, "answered error 500: .*403"),
-        ((401, "who are you"), ServiceError, "refuses the login"),
+        ((401, "who are you"), ServiceError, "refuses the request of"),
         ((200, RESULT | {"columns": [DATE], "data": [["290000-01-01"]]}), QueryError, "a value that can't be shown"),
         ((200, RESULT | {"error": CONFLICT}), ServiceError, "Another process changed the table meanwhile"),
     ],

@@ -273,13 +273,13 @@ def _spelled(data_type: str) -> str:
 
 
 def _iceberg_type(column: str, kind: str) -> IcebergType:
-    if kind.startswith("DECIMAL(") and not kind.endswith("[]"):
+    if kind.startswith("DECIMAL(") and kind.endswith(")"):
         precision, scale = kind.removeprefix("DECIMAL(").removesuffix(")").split(",")
         return DecimalType(int(precision), int(scale))
     try:
         return ICEBERG_TYPES[kind]
     except KeyError:
-        fix = "make rows of it with unnest," if kind.endswith("[]") else "cast it, for example to bigint or varchar,"
+        fix = "make rows of it with unnest," if kind.endswith("]") else "cast it, for example to bigint or varchar,"
         raise TransformError(
             f"its column {column} has the type {kind}, which dbt does not write to Iceberg here. Its table is as it "
             f"was. In the select {fix} and correct its data_type in the yml"

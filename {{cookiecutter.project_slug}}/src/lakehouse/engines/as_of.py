@@ -56,10 +56,14 @@ def versions(sql: str, as_of: AsOf, dialect: str) -> dict[str, AsOf]:
             )
         return {table: as_of for table in tables if table not in shown}
     if as_of.table not in tables:
-        read = ", ".join(tables) or "no table"
+        if not tables:
+            raise QueryError(
+                f"--as-of names a version of {as_of.table}, but the query reads no table that has versions. Nothing "
+                f"was run. Write {as_of.table} with its schema in the query, or leave --as-of out."
+            )
         raise QueryError(
-            f"--as-of names a version of {as_of.table}, but the query does not read that table. It reads {read}. "
-            "Give a version of what it reads."
+            f"--as-of names a version of {as_of.table}, but the query does not read that table. It reads "
+            f"{', '.join(tables)}. Give a version of what it reads."
         )
     return {as_of.table: as_of}
 

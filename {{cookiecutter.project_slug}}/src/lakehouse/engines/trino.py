@@ -217,7 +217,8 @@ class TrinoEngine:
         return rows
 
     def _run(self, sql: str, parameters: Sequence[Any]) -> pa.Table:
-        with self._translated(), closing(self._connection.cursor()) as cursor:
+        cursor = self._connection.cursor()  # asks nobody yet
+        with self._translated(cursor), closing(cursor):
             for attempt in Retrying(
                 retry=retry_if_exception(partial(_is_starting, cursor)),
                 stop=stop_after_delay(STARTING_SECONDS),
@@ -231,8 +232,8 @@ class TrinoEngine:
             return arrow_table([c[0] for c in columns], [c[1] for c in columns], batches)
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
-        """Trino's own errors as ours."""
+    def _translated(self, cursor: Cursor) -> Iterator[None]:
+        """Trino's own errors of a statement as ours."""
         try:
             yield
         except LakehouseError:
@@ -262,10 +263,11 @@ class TrinoEngine:
                 ) from error
             raise QueryError(text) from error
         except exceptions.HttpError as error:
-            if _REFUSED.match(str(error)):
+            if _REFUSED.match(str(error)) and cursor.query_id is None:  # not of a page that came later
                 raise ServiceError(
-                    f"Trino at {way_to(self.url)} refuses the login of {self.user!r}, so nothing was run. "
-                    "Correct TRINO_USER and TRINO_PASSWORD."
+                    f"Trino at {way_to(self.url)}, or a proxy before it, refuses the request of {self.user!r} "
+                    f"({error}), so nothing was run. Correct TRINO_USER and TRINO_PASSWORD. If it takes logins over "
+                    "https only, correct TRINO_URL."
                 ) from error
             raise ServiceError(
                 f"Trino at {way_to(self.url)} answered {error}. A statement that was sent may have taken effect, or "

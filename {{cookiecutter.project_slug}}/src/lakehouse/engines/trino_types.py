@@ -42,8 +42,8 @@ def arrow_type(name: str) -> pa.DataType:
     if word in _MADE:
         return _MADE[word](arguments)
     raise QueryError(
-        f"The query has a column of Trino's type {name!r}, which can't be shown here. Cast the column in the query, "
-        "for example to varchar."
+        f"The result has a value of Trino's type {name!r}, in a column or within one, which can't be shown here. Make "
+        "another type of it in the query: `cast(c as varchar)`, or for an array `cast(c as array(varchar))`."
     )
 
 

@@ -200,7 +200,7 @@ class CsvText(io.RawIOBase):
                 if start < place:
                     raise ContentError(
                         f"line {line} has a blank before the {self._declared.quote} of "
-                        f"{_excerpt(text, place)}; expected the quote right after {self._declared.delimiter!r}",
+                        f"{_excerpt(text, place)}; expected the quote as the value's first sign",
                         'If quotes are a part of the values, declare quote=""',
                     )
                 self._inside, self._opened = True, line

@@ -174,14 +174,19 @@ class Steps:
             for name in names:
                 other = meant.setdefault(normalised(name), name)
                 if other is not name and normalised(name):
+                    what, fix = self._of_names(sample)
                     raise RefusedError(
-                        f"{sample.path} has the columns {other!r} and {name!r}, which are one name; case, blanks and "
-                        "underscores do not count. Rename one in the file."
+                        f"{what} has the columns {other!r} and {name!r}, which are one name; case, blanks and "
+                        f"underscores do not count. {fix}"
                     )
             for name in dict.fromkeys(names):
                 present[name] = present.get(name, 0) + 1
             self._blank = names.count("")
         return present
+
+    def _of_names(self, sample: Sample) -> tuple[str, str]:
+        """For messages: what has the names of a sample, and how to change one."""
+        return str(sample.path), "Rename one in the file."
 
     def _batches(self, sample: Sample, wanted: Sequence[str]) -> Iterator[tuple[pa.RecordBatch, Callable[[int], str]]]:
         """Batches with rows, and how messages name a row of the sample, counted from 0."""

@@ -71,6 +71,13 @@ class _Table(Steps):
         self.source = query
         self._table = found
 
+    def _of_names(self, _: Sample) -> tuple[str, str]:
+        assert self.source  # noqa: S101 - for the type checker
+        return (
+            f"The table {self.source.table} in the database of {self.source.database}",
+            "Make a view in the database that names one otherwise, and give that.",
+        )
+
     def _looked_at(self) -> str:
         assert self.source  # noqa: S101 - for the type checker
         return f"{self.source.what} in the database of {self.source.database} ({self.rows:,} rows of it)"

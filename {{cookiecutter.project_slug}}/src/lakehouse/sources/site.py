@@ -186,7 +186,8 @@ def check(file: Path, wanted: DatasetFile, origin: str) -> None:
             found = members(source)
         except (OSError, pa.ArrowException) as error:
             raise SourceError(
-                f"{origin} is not {what}: {error}. Nothing of {wanted.label} was landed. Check the setting TLC_SOURCE."
+                f"{origin} is not {what}: {error}. Nothing of {wanted.label} was landed. Put a whole copy of it there, "
+                "or the files that it was made of; or check the setting TLC_SOURCE."
             ) from error
         for member in found:
             with member.open() as content:
@@ -227,9 +228,9 @@ def _check(content: Any, wanted: DatasetFile, origin: str, what: str) -> None:
         except (OSError, pa.ArrowException) as error:
             said = (str(error) or type(error).__name__).splitlines()[0][:200]
             raise SourceError(
-                f"{origin} can't be read as {dataset.format.title.removesuffix(' file')}: {said}. {nothing} If it is "
-                f"the right file, correct `format` in {declaration}. If not, put the right one there, or check the "
-                "setting TLC_SOURCE."
+                f"{origin} can't be read as {dataset.format.title.removesuffix(' file')}: {said}. {nothing} If it may "
+                f"be damaged, put a whole copy there. If it is whole, correct `format` in {declaration}. If it is "
+                "another file, put the right one there, or check the setting TLC_SOURCE."
             ) from error
         if names.isdisjoint(map(normalised, found)):
             wrong = "`header_row`, `sheet`" if isinstance(dataset.format, Excel) else "`format`"
