@@ -73,7 +73,9 @@ def test_a_table_partitioned_otherwise_is_refused(lake: Lake) -> None:
     lake.sql("create schema if not exists features")
     lake.sql(f"create table {TABLE} (id bigint) with (partitioning = array['bucket(id, 4)'])")
 
-    with pytest.raises(RefusedError, match="Only partitions that are values of columns can be replaced alone"):
+    with pytest.raises(
+        RefusedError, match="Only a partition that is a value of a column can be read or replaced alone"
+    ):
         lakehouse.write(TABLE, pa.table({"id": [1]}))
 
 

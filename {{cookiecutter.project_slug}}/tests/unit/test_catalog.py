@@ -185,7 +185,7 @@ def test_a_manifest_that_is_gone_is_told(lake: Lake) -> None:
         lambda: lake.engine.part_files("raw.green_trips"),
         lambda: lake.load("green", "2024-01"),
     ):
-        with pytest.raises(BoundaryError, match=rf"lakehouse in {lake.settings.home} is incomplete.*Restore"):
+        with pytest.raises(BoundaryError, match=rf"lakehouse in {lake.settings.home} is incomplete.*put it back"):
             ask()
 
 

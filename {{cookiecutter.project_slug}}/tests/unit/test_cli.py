@@ -309,7 +309,7 @@ def test_doctor_says_what_is_there_and_what_is_not(shell: Shell, tmp_path: Path)
     assert found["Python"]["state"] == "ok"
     assert found["TLC_SOURCE"]["state"] == "ok"
     assert found["DAGSTER_HOME"]["state"] == "missing"
-    assert "was the project moved?" in found["DAGSTER_HOME"]["found"]
+    assert "The project may have been moved" in found["DAGSTER_HOME"]["found"]
 
 
 def test_doctor_names_a_home_that_is_a_file_and_a_lost_yaml(shell: Shell, tmp_path: Path) -> None:

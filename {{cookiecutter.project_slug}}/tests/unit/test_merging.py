@@ -144,7 +144,7 @@ def test_a_file_of_changes_may_have_no_rows(lake: Lake) -> None:
 
 @pytest.mark.usefixtures("customers")
 def test_a_key_that_stands_twice_is_refused(lake: Lake) -> None:
-    with pytest.raises(RefusedError, match=r"customers\.csv: more than one row has 'id' = 1, .* or declare no key"):
+    with pytest.raises(RefusedError, match=r"customers\.csv: more than one row has 'id' = 1, .* needs an `order`"):
         merged(lake, "1,Ann,", "1,Ann,")
 
     assert lake.history(TABLE) == []

@@ -265,6 +265,24 @@ def readings(value: str, field: str, ways: dict[str, str]) -> str:
         (COUNT, Csv(), "3000000000", f'{RIGHT} remove role="count" from x.'),
         (COUNT, JsonLines(), "3000000000", f'{RIGHT} remove role="count" from x.'),
         (DOUBLE, JsonLines(), "inf", ""),
+        (
+            DOUBLE,
+            Csv(),
+            "123456789.125",
+            (
+                ' If such values may come, declare x as "string", and convert it in the staging model; or set '
+                'on_bad_rows="set aside".'
+            ),
+        ),
+        (
+            Column("x", "decimal(6,2)"),
+            Csv(),
+            "1.505",
+            (
+                " If '1.505' means 1.505, declare x as \"decimal(7,3)\", also in its staging model."
+                " If '1.505' means 1505.00, declare decimal=',', thousands='.'."
+            ),
+        ),
         (Column("x", "long"), Csv(), "-5", ""),  # it reads well, so another rule has refused it
     ],
 )

@@ -182,7 +182,6 @@ def _built(lake: Lake) -> BuildResult:
     return BuildResult((), (), (), 0.0, {".".join(t.name()): t.metadata.current_snapshot_id for t in tables}, ())
 
 
-@pytest.mark.slow
 def test_views_that_fail_after_the_commit_hide_no_publication(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_arguments: object) -> None:
         raise ServiceError("Trino does not answer.")
@@ -192,6 +191,7 @@ def test_views_that_fail_after_the_commit_hide_no_publication(lake: Lake, monkey
         publishing._make_views(lake.settings, Publication("p1", "", {}))
 
 
+@pytest.mark.slow
 def test_empty_marts_are_never_published(built: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     publish(built.settings)
     before = built.rows(COUNT.format("published"))

@@ -70,6 +70,7 @@ def failures(
             raise dg.RetryRequested(max_retries=ATTEMPTS - 1, seconds_to_wait=wait) from dg.Failure(str(error))
         raise StepFailedError(str(error)) from None
     except OSError as error:
-        if error.errno is None:  # no word of the system's: a client's own error
+        # Without a number it is a client's own error; and what gives a frame's rows may have failed in its own way.
+        if error.errno is None or not looks_first:
             raise
         raise StepFailedError(described(error, "The step stopped there.")) from None

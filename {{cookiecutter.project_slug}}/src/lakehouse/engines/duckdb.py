@@ -6,6 +6,7 @@ There is no database file: nothing to lock, and no view that outlives the files 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -95,8 +96,8 @@ def register_tables(
         versions: snapshot ids by table, for tables to be read as of an older version.
         only: the tables to register instead of all; those that do not exist are left out, for DuckDB to name.
 
-    A table that can't be read is left out where none are named: one that has delete files or nested columns, or that
-    another tool keeps in another place.
+    Where none are named, a table that can't be read is left out if it is in no layer of the project: other tools write
+    tables with delete files or nested columns, or keep them in another place.
 
     Raises:
         QueryError: a table that was named can't be read so, or has no such snapshot.
@@ -107,9 +108,10 @@ def register_tables(
             register_table(connection, name, catalog.load_table(name), (versions or {}).get(name))
         except (NoSuchTableError, NoSuchNamespaceError):
             continue
-        except (QueryError, BoundaryError) as error:
-            # an error of the statements that name the table; a file that our own tables lack is one of all statements
-            if only is not None or (isinstance(error, BoundaryError) and name.partition(".")[0] in LAYERS):
+        except (QueryError, BoundaryError):
+            # Of a table that another tool wrote it is an error of the statements that name the table. Of ours it is one
+            # of all: what reads the table would say that there is none.
+            if only is not None or name.partition(".")[0] in LAYERS:
                 raise
 
 
@@ -324,7 +326,9 @@ class DuckDBEngine:
         Raises:
             QueryError: names the first such table, and those that are there.
         """
-        known = [*table_names(catalog), *published_tables(self._settings)]
+        known = table_names(catalog)
+        with suppress(BoundaryError):  # a damaged list of what is published is an error of what reads that
+            known = [*known, *published_tables(self._settings)]
         for name in read:
             if name not in known:
                 raise no_table(name, known)

@@ -44,13 +44,13 @@ def refuse_writing(sql: str, engine: str) -> None:
     if first is None:
         return
     word = first[1].lower()
-    if word in _READING and engine == "duckdb":
-        word = _duckdb_kind(rest) or word
     if word not in _READING and word not in _WRITING:
         raise QueryError(
             "`lakehouse sql` runs only what reads: SELECT, WITH, FROM, VALUES, SHOW, DESCRIBE or EXPLAIN. This begins "
             f"with {word.upper()}. Nothing was run. Correct the word."
         )
+    if word in _READING and engine == "duckdb":
+        word = _duckdb_kind(rest) or word
     if word not in _READING:
         raise QueryError(
             f"`lakehouse sql` only reads, and this is {word.upper()}. Nothing was run. Tables change by `lakehouse "
@@ -67,5 +67,6 @@ def _duckdb_kind(sql: str) -> str | None:
         kinds = [statement.type for statement in duckdb.extract_statements(sql)]
     except duckdb.Error:
         return None
-    others = [kind.name for kind in kinds if kind.name not in ("SELECT", "MULTI")]  # a pivot is several selects
+    # A pivot is several selects. A second statement is refused for being one.
+    others = [kind.name for kind in kinds if kind.name not in ("SELECT", "MULTI", "EXPLAIN")]
     return others[0].lower() if others else None

@@ -275,9 +275,10 @@ class TrinoEngine:
                 "own stack). Then run the same command again."
             ) from error
         except json.JSONDecodeError as error:
+            state = " The statement may have taken effect, or not." if cursor.query_id else ""
             raise ServiceError(
-                f"The service at {way_to(self.url)} is no Trino: its answer is no JSON ({error}). Correct TRINO_URL; "
-                "`lakehouse doctor` shows which services answer."
+                f"The service at {way_to(self.url)} is no Trino, or a proxy answers in its place: the answer is no "
+                f"JSON ({error}).{state} Correct TRINO_URL; `lakehouse doctor` shows which services answer."
             ) from error
         except exceptions.TrinoDataError as error:
             raise QueryError(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from importlib import import_module
 from itertools import chain
 from pathlib import Path
 from traceback import extract_tb
@@ -33,7 +33,8 @@ class FunctionReader:
         if not isinstance(yielded, Iterable):
             kind = "None" if yielded is None else f"a value of the type {type(yielded).__name__}"
             raise self._fault(f"returns {kind}; expected that it yields record batches")
-        self._yielded = iter(yielded)
+        with self._calling():
+            self._yielded = iter(yielded)
         first = self._next()
         if first is None:
             raise self._fault("yields nothing; expected at least one batch, empty if the file has no rows")
@@ -65,7 +66,7 @@ class FunctionReader:
         """What the function returns."""
         name, _, function = self._name.partition(":")
         with self._calling():
-            module = import_module(name)
+            module = importlib.import_module(name)
         if not hasattr(module, function):
             raise self._fault(f"can't be called: there is no function {function} in the module {name}")
         with self._calling():
@@ -92,10 +93,13 @@ class FunctionReader:
         try:
             yield
         except Exception as error:
-            # What is frozen is Python's own import.
-            frames = [f for f in extract_tb(error.__traceback__) if not f.filename.startswith((__file__, "<frozen"))]
-            own = [frame for frame in frames if frame.filename == frames[0].filename]
-            place = f" in line {own[-1].lineno} of {Path(own[-1].filename).name}" if own else ""
+            # Before its own are this file's frames and those of Python's import, of which a part is frozen.
+            others = (__file__, str(importlib.__file__), "<frozen")
+            frames = [f for f in extract_tb(error.__traceback__) if not f.filename.startswith(others)]
+            places = [(frame.filename, frame.lineno) for frame in frames if frame.filename == frames[0].filename]
+            if isinstance(error, SyntaxError):
+                places = [(error.filename or "", error.lineno)]
+            place = f" in line {places[-1][1]} of {Path(places[-1][0]).name}" if places else ""
             said = " ".join(str(error).split())[:300]
             raise self._fault(f"failed{place}: {type(error).__name__}: {said}") from error
 

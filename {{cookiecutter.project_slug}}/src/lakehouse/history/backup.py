@@ -146,7 +146,7 @@ def restore(settings: Settings, folder: Path) -> Backup:
         _check_empty(settings, catalog, folder, index)
         with store.errors():
             _check_landing(store, index)
-        with _room_errors(folder):
+        with _room_errors(place_of(settings), folder):
             _restore_files(settings, load_file_io(catalog.properties), folder, index)
             _restore_landed(store, folder, index)
         _restore_catalog(catalog, index)
@@ -218,15 +218,18 @@ def _reading(settings: Settings, catalog: Catalog) -> State | None:
 
 def _landed(store: Store, copying: _Copying) -> Iterator[tuple[str, File]]:
     """Copy the landing zone: records, then data, then earlier versions."""
+    gone: FileNotFoundError | None = None
     try:
         with store.errors():
             for wanted in (_is_record, _is_data, _is_version):
                 for key in sorted(key for key in store.listed() if wanted(key)):
                     yield key, copying.landed(store, key)
     except LandingError as error:
-        if isinstance(error.__cause__, FileNotFoundError):  # an earlier version was removed meanwhile
-            raise error.__cause__ from error
-        raise
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
+        gone = error.__cause__
+    if gone:
+        raise gone  # an earlier version was removed meanwhile
 
 
 def _is_version(key: str) -> bool:
@@ -326,7 +329,7 @@ def _folder_errors(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _room_errors(folder: Path) -> Iterator[None]:
+def _room_errors(place: str, folder: Path) -> Iterator[None]:
     """Report a disk that is full while a backup is restored, when `maintain` has nothing yet that it could remove."""
     try:
         yield
@@ -335,8 +338,9 @@ def _room_errors(folder: Path) -> Iterator[None]:
         if not (isinstance(cause, OSError) and is_full(cause)):
             raise
         raise BackupError(
-            f"The disk is full ({cause}), so the backup in {folder} is restored only in part. Free space there, then "
-            f"run `lakehouse restore {folder}` again: it begins again, and needs nothing to be removed before."
+            f"The disk of {place} is full ({cause}), so the backup in {folder} is restored only in part. Free space on "
+            f"that disk, then run `lakehouse restore {folder}` again: it begins again, and needs nothing to be removed "
+            "before."
         ) from error
 
 

@@ -45,7 +45,7 @@ from requests import HTTPError
 
 from lakehouse.datasets.registry import monthly
 from lakehouse.engines import Engine, open_engine
-from lakehouse.errors import CommitError, LakehouseError, ServiceError, TransformError
+from lakehouse.errors import CommitError, QueryError, ServiceError, TransformError
 from lakehouse.iceberg.catalog import LAYERS, commits_together, open_catalog, service_errors, table_names
 from lakehouse.iceberg.commit import LOST_ANSWER, reloaded
 from lakehouse.iceberg.publication import BRANCH, KEPT, TAG, TAG_PREFIX, version_property, write_manifest
@@ -204,12 +204,12 @@ def _make_views(settings: Settings, publication: Publication) -> None:
     """The views of what is published already.
 
     Raises:
-        ServiceError: they could not all be made.
+        ServiceError, QueryError: they could not all be made.
     """
     try:
         make_views(settings, publication)
-    except LakehouseError as error:
-        raise ServiceError(
+    except (ServiceError, QueryError) as error:  # the first may pass, so Dagster repeats the step
+        raise type(error)(
             f"{publication.name} was published, and views that were there before show it. Its views could not all be "
             f"made: {error} Then run `lakehouse publish` again, which makes those that lack."
         ) from error

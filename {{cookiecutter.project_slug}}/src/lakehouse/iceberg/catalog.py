@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sqlite3
 import zlib
 from collections.abc import Iterator, Mapping
@@ -47,6 +48,8 @@ SQLITE_SECONDS = 25
 NAME = "lakehouse"  # of the catalog, in PyIceberg and in SQLite
 LAYERS = ("raw", "silver", "gold")
 CATALOG_TABLES = 2  # that PyIceberg makes in a new catalog, one after the other
+# What DuckDB says of a file that is whole.
+_NO_DAMAGE = {os.strerror(number): number for number in (errno.EMFILE, errno.ENFILE, errno.EACCES, errno.EIO)}
 _BROKEN = ("malformed", "not a database", "no such table")  # SQLite's words for a file that is damaged
 # What a file of a table raises that is gone, is damaged, or can't be written.
 _FILES = (OSError, EOFError, ValidationError)
@@ -252,9 +255,16 @@ def service_errors(catalog: Catalog) -> Iterator[None]:
     try:
         yield
     except pydantic.ValidationError as error:
+        wrong = error.errors()[0]
+        said = f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}"
+        if "metadata" in wrong["loc"]:
+            raise ServiceError(
+                f"The Iceberg REST catalog at {way_to(uri)} has a table that can't be read here ({said}). {_STATE} "
+                "Read it with the tool that made it."
+            ) from error
         raise ServiceError(
-            f"The service at {way_to(uri)} is no Iceberg REST catalog: its answer can't be read as one. {_STATE} "
-            "Correct REST_URL; `lakehouse doctor` shows which services answer."
+            f"The service at {way_to(uri)} is no Iceberg REST catalog: its answer can't be read as one ({said}). "
+            f"{_STATE} Correct REST_URL; `lakehouse doctor` shows which services answer."
         ) from error
     except (RequestException, RESTError) as error:
         what_next = "Check that it is running (`lakehouse doctor`), then run the same command again."
@@ -300,6 +310,10 @@ def file_errors(table: Table, *kinds: type[Exception]) -> Iterator[None]:
 def damaged(settings: Settings, what: str, error: Exception) -> BoundaryError:
     """The error of a file that is gone or damaged; `what` says of which table."""
     said = str(error).partition("\n")[0] or type(error).__name__  # DuckDB adds lines of SQL
+    if number := next((number for words, number in _NO_DAMAGE.items() if words in said), None):
+        return BoundaryError(
+            f"{what} could not be read ({said}). Nothing was read.", home_fix(settings.home, OSError(number, said))
+        )
     return BoundaryError(
         f"{what} is missing or damaged ({said}). Nothing was read.",
         f"If you have a whole copy of this file, put it back: nothing is lost. {RESTORE}"

@@ -305,9 +305,10 @@ class Conformer:
 
     def _missing(self, column: Column, rows: int) -> pa.Array[Any]:
         """Nulls for a column that the file does not have; the longest are kept, since new memory costs time."""
-        if len(self._nulls.get(column.name, ())) < rows:
-            self._nulls[column.name] = pa.nulls(rows, arrow_type(column))
-        return self._nulls[column.name].slice(0, rows)
+        held = self._nulls.get(column.name)
+        if held is None or len(held) < rows:
+            held = self._nulls[column.name] = pa.nulls(rows, arrow_type(column))
+        return held.slice(0, rows)
 
     def _convert(self, column: Column, source: str, values: pa.Array[Any]) -> pa.Array[Any]:
         try:

@@ -70,7 +70,8 @@ def accepts(column: Column, kind: pa.DataType) -> bool:
 def has_type(kind: pa.DataType) -> bool:
     """Whether a column of any type takes values of this type."""
     value: pa.DataType = getattr(kind, "value_type", kind) if _is_list(kind) else kind
-    return any(accepts(Column("", one), value) for one in _CONVERT)
+    no_values = _is_list(kind) and pa.types.is_null(value)
+    return no_values or any(accepts(Column("", one), value) for one in _CONVERT)
 
 
 def is_text(kind: pa.DataType) -> bool:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from lakehouse.datasets.formats import Csv, Format
 from lakehouse.datasets.model import Column
-from lakehouse.datasets.types import largest_decimal
+from lakehouse.datasets.types import MOST_DIGITS, digits_of
 from lakehouse.loading.convert import converted, first_out_of_range, is_text
 from lakehouse.loading.spelling import WORDS_FOR_NOTHING, may_mean_nothing, plain
 
@@ -42,11 +42,11 @@ def hint(column: Column, value: pa.Array[Any], declared: Format) -> str:
     found = _read(column, value, declared)
     # What reads well is refused by another rule, such as a key that may not be null.
     reads_well = found is not None and first_out_of_range(column, found) is None
-    larger = "" if found is None or reads_well else _larger(column, found[0])
+    larger = "" if found is None or reads_well else _larger(column, value, declared)
     if reads_well or larger or not isinstance(declared, Csv) or not is_text(value.type):
         return larger
     word = str(value[0].as_py()).strip()
-    ways: dict[str, str] = {}  # what the value means, and what to declare for it
+    ways = _finer(column, value, declared)  # what the value means, and what to declare for it
     for changes in _OTHER_WAYS.get(column.kind, ()):
         found = _read(column, value, replace(declared, **changes))
         if found is not None and first_out_of_range(column, found) is None:
@@ -73,13 +73,27 @@ def _read(column: Column, value: pa.Array[Any], declared: Format) -> pa.Array[An
     return None
 
 
-def _larger(column: Column, value: pa.Scalar[Any]) -> str:
+def _larger(column: Column, value: pa.Array[Any], declared: Format) -> str:
     """How to take a number that is too large, if another declaration takes it; else empty."""
     if column.role == "count":
         return f' If such numbers are right, remove role="count" from {column.name}.'
-    if column.type == "double" and abs(value.as_py()) <= largest_decimal("decimal(18,2)"):
+    if column.type == "double" and _read(replace(column, type="decimal(18,2)"), value, declared) is not None:
         return f' If such numbers are right, declare {column.name} as "decimal(18,2)", also in its staging model.'
     return ""
+
+
+def _finer(column: Column, value: pa.Array[Any], declared: Csv) -> dict[str, str]:
+    """For a number with more digits behind the point than its column has: what it means, and the type that takes it."""
+    if column.kind != "decimal":
+        return {}
+    exact = _read(replace(column, type=f"decimal({MOST_DIGITS},{MOST_DIGITS // 2})"), value, declared)
+    if exact is None or not exact[0].is_valid:
+        return {}
+    number = exact[0].as_py().normalize()
+    (digits, behind), wanted = digits_of(column.type), -number.as_tuple().exponent
+    if wanted <= behind or digits - behind + wanted > MOST_DIGITS:
+        return {}
+    return {str(number): f'{column.name} as "decimal({digits - behind + wanted},{wanted})", also in its staging model'}
 
 
 def _meaning(value: object) -> str:

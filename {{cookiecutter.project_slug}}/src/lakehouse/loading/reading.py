@@ -45,9 +45,12 @@ def opened(path: Path, landed: Landed, unread: UnreadRows | None) -> Iterator[tu
                 reader = open_landed(landed, source, unread)
             try:
                 yield reader, check
-            finally:
-                with check.reading():
+            except BaseException:
+                with suppress(ContentError):  # the first error counts
                     reader.close()
+                raise
+            with check.reading():
+                reader.close()
         except RefusedError:
             check.check_hash()
             raise

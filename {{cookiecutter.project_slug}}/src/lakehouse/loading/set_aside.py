@@ -379,8 +379,10 @@ def beside(
         try:
             rejected.settle(refused=aside.load)
         except CommitError as error:
+            if isinstance(refusal, MovedError):
+                raise  # it is no refusal: the load would begin again, with a catalog that takes nothing
             raise type(refusal)(
-                f"{refusal} Rows that this load set aside are still in {rejected.table}. The next load of "
+                f"{refusal} Rows that this load set aside may still be in {rejected.table}. The next load of "
                 f"{rejected.file.label} removes them."
             ) from error
         raise

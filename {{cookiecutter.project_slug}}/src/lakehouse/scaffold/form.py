@@ -96,7 +96,9 @@ def form_of(path: Path) -> Form:
     try:
         return _text(path, declared)
     except ContentError as error:
-        raise RefusedError(f"{path} can't be read: {error}. Unpack it, and give one of its files.") from error
+        whole = zipfile.is_zipfile(path)  # but not of one file, or with a password
+        fix = "Unpack it, and give one of its files." if whole else "Give a sample that is whole."
+        raise RefusedError(f"{path} can't be read: {error}. {fix}") from error
     except (pa.ArrowException, OSError, EOFError) as error:
         raise RefusedError(f"{path} can't be read: {error}. Give a sample that is whole.") from error
 

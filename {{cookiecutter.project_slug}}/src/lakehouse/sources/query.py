@@ -163,7 +163,9 @@ class QuerySource:
         try:
             connection = engine.connect()
         except Exception as error:  # noqa: BLE001 - drivers raise errors of any kind for what they can't use
-            raise UnreachableError(
+            # One that the driver can't use is no better at the next attempt.
+            kind = SourceError if isinstance(error, TypeError | ValueError) else UnreachableError
+            raise kind(
                 f"{self.dataset.name}: the database of {self.query.database} could not be asked: "
                 f"{_first_line(error, url)}. {self.nothing} Check that the server runs, and user, password and "
                 f"address in {self.query.database}. Then run the same command again."
