@@ -226,7 +226,9 @@ def test_a_restore_that_finds_no_room_says_what_it_needs(
     for fault in ("lakehouse.landing.folder._copy", "lakehouse.history.backup._restore_files"):
         with monkeypatch.context() as planted:
             planted.setattr(fault, no_room)
-            with pytest.raises(BackupError, match=f"Free space there, then run `lakehouse restore {tmp_path}") as error:
+            with pytest.raises(
+                BackupError, match=f"Free space on that disk, then run `lakehouse restore {tmp_path}"
+            ) as error:
                 restore(full.settings, tmp_path / "backup")
         assert "maintain" not in str(error.value)
 

@@ -32,6 +32,7 @@ from pyiceberg.types import (
     UUIDType,
 )
 
+from lakehouse.datasets.registry import DATASETS
 from lakehouse.duckdb_config import duckdb_config
 from lakehouse.engines.protocol import PartFiles, Ref, check_names, quoted
 from lakehouse.errors import BoundaryError, QueryError
@@ -96,8 +97,8 @@ def register_tables(
         versions: snapshot ids by table, for tables to be read as of an older version.
         only: the tables to register instead of all; those that do not exist are left out, for DuckDB to name.
 
-    Where none are named, a table that can't be read is left out if it is in no layer of the project: other tools write
-    tables with delete files or nested columns, or keep them in another place.
+    Where none are named, a table of another tool that can't be read is left out: it has delete files or nested columns,
+    or is kept in another place.
 
     Raises:
         QueryError: a table that was named can't be read so, or has no such snapshot.
@@ -111,8 +112,13 @@ def register_tables(
         except (QueryError, BoundaryError):
             # Of a table that another tool wrote it is an error of the statements that name the table. Of ours it is one
             # of all: what reads the table would say that there is none.
-            if only is not None or name.partition(".")[0] in LAYERS:
+            if only is not None or _is_ours(name):
                 raise
+
+
+def _is_ours(name: str) -> bool:
+    """Whether the project makes this table: it is that of a dataset, or dbt's."""
+    return name.partition(".")[0] in LAYERS[1:] or name in {dataset.table for dataset in DATASETS.values()}
 
 
 def register_table(
