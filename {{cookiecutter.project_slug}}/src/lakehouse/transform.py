@@ -356,12 +356,22 @@ def _run(
 
 
 def results_of(target_path: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """The results that a run of dbt left, each with its node, and the manifest."""
+    """The results that a run of dbt left, each with its node and the tables that this reads, and the manifest."""
     found: list[dict[str, Any]] = json.loads((target_path / "run_results.json").read_text(encoding="utf-8"))["results"]
     manifest: dict[str, Any] = json.loads((target_path / "manifest.json").read_text(encoding="utf-8"))
     for result in found:
         result["node"] = manifest["nodes"].get(result["unique_id"], {})
+        result["reads"] = _tables_read(manifest["nodes"], result["unique_id"])
     return found, manifest
+
+
+def _tables_read(nodes: Mapping[str, Any], name: str) -> list[str]:
+    """The parents of a node; in place of one that has no table of its own, what that reads."""
+    found: list[str] = []
+    for parent in nodes.get(name, {}).get("depends_on", {}).get("nodes", []):
+        has_table = nodes.get(parent, {}).get("config", {}).get("materialized") != "ephemeral"
+        found += [parent] if has_table else _tables_read(nodes, parent)
+    return found
 
 
 def ended_early(code: int, said: Sequence[str], left: str = "") -> TransformError:
@@ -425,8 +435,8 @@ def _way_out(result: dict[str, Any]) -> str:
     message = str(result["message"])
     if _kind(result) in _BUILT and _LOST_RACE in message:
         return " Another process wrote this table meanwhile. It holds all that its model made, or is as it was."
-    parents = result["node"].get("depends_on", {}).get("nodes", [])
-    by_dbt = [name for name in parents if name.startswith(("model.", "seed.")) and name.split(".")[2] in message]
+    tables = [name for name in result["reads"] if name.startswith(("model.", "seed."))]
+    by_dbt = [name for name in tables if name.split(".")[2] in message]
     if _kind(result) != "model" or not by_dbt or not _NO_SUCH_TABLE.search(message):
         return ""
     return f" Build it with its parents: lakehouse build --select +{result['node'].get('name', _name(result))}"

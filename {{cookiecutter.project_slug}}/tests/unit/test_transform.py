@@ -26,8 +26,8 @@ from lakehouse.settings import Settings
 from lakehouse.transform import build
 
 
-def result(unique_id: str, status: str, message: str = "", **node: Any) -> dict[str, Any]:
-    return {"unique_id": unique_id, "status": status, "message": message, "node": node}
+def result(unique_id: str, status: str, message: str = "", *reads: str, **node: Any) -> dict[str, Any]:
+    return {"unique_id": unique_id, "status": status, "message": message, "node": node, "reads": reads}
 
 
 MODEL = result("model.lakehouse.fct_daily_trips", "success", "220 rows", schema="gold", name="fct_daily_trips")
@@ -107,10 +107,8 @@ def test_failures_are_named_with_what_they_say(lake: Lake, dbt_says: list[dict[s
 def test_a_model_whose_parents_were_never_built_says_how_to_build_them(
     lake: Lake, dbt_says: list[dict[str, Any]], said: str, *, is_missing: bool
 ) -> None:
-    parents = {"nodes": ["source.lakehouse.raw.zones", "model.lakehouse.stg_green_trips"]}
-    dbt_says += [
-        result("model.lakehouse.dim_zones", "error", said, schema="gold", name="dim_zones", depends_on=parents)
-    ]
+    reads = ("source.lakehouse.raw.zones", "model.lakehouse.stg_green_trips")
+    dbt_says += [result("model.lakehouse.dim_zones", "error", said, *reads, schema="gold", name="dim_zones")]
 
     with pytest.raises(TransformError) as error:
         build(lake.settings, "dim_zones")
