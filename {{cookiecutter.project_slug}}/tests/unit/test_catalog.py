@@ -22,7 +22,7 @@ from lakehouse.cli.doctor import examine
 from lakehouse.engines import open_engine
 from lakehouse.errors import BoundaryError, LakehouseError, ServiceError
 from lakehouse.frames.reading import Selection
-from lakehouse.iceberg.catalog import open_catalog, service_errors
+from lakehouse.iceberg.catalog import damaged, open_catalog, service_errors
 from lakehouse.iceberg.tables import ensure_raw_tables
 from lakehouse.settings import Settings
 
@@ -135,6 +135,13 @@ def test_a_catalog_that_another_process_holds_is_told(home: Settings, monkeypatc
 def test_an_error_of_the_system_proves_no_damage(home: Settings, error: Exception, says: str) -> None:
     with pytest.raises(ServiceError, match=says), service_errors(open_catalog(home)):
         raise error
+
+
+def test_a_file_that_only_could_not_be_opened_is_not_called_damaged(home: Settings) -> None:
+    error = damaged(home, "A file of raw.green_trips", OSError("IO Error: Cannot open file: Too many open files"))
+
+    assert "ulimit -n" in str(error)
+    assert "damaged" not in str(error)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{}"], ids=["gone", "empty", "nonsense"])

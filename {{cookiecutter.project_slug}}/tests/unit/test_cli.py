@@ -349,6 +349,13 @@ def test_json_has_every_digit_and_is_json(shell: Shell) -> None:
     }
 
 
+def test_days_that_are_no_number_are_refused(shell: Shell) -> None:
+    done = shell.run("maintain", "--keep-days", "nan")
+
+    assert done.returncode == 2
+    assert "36500" in done.stderr
+
+
 def test_history_says_rolled_back_of_nothing_else(lake: Lake, shell: Shell) -> None:
     for seed in range(4):
         lake.load("green", "2024-01", lake.generate("green", "2024-01", 50 + seed, seed=seed))

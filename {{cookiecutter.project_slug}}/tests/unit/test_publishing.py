@@ -182,12 +182,17 @@ def _built(lake: Lake) -> BuildResult:
     return BuildResult((), (), (), 0.0, {".".join(t.name()): t.metadata.current_snapshot_id for t in tables}, ())
 
 
-def test_views_that_fail_after_the_commit_hide_no_publication(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", [ServiceError, QueryError])
+def test_views_that_fail_after_the_commit_hide_no_publication(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
+    """The kind of error stays: Dagster repeats a step only for what may pass."""
+
     def fails(*_arguments: object) -> None:
-        raise ServiceError("Trino does not answer.")
+        raise kind("Trino does not take it.")
 
     monkeypatch.setattr(publishing, "make_views", fails)
-    with pytest.raises(ServiceError, match=r"p1 was published.*: Trino does not answer\. Then run `lakehouse publish`"):
+    with pytest.raises(kind, match=r"p1 was published.*: Trino does not take it\. Then run `lakehouse publish`"):
         publishing._make_views(lake.settings, Publication("p1", "", {}))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from math import isnan
 from pathlib import Path
 from typing import Annotated
 
@@ -25,13 +24,6 @@ from lakehouse.cli.app import (
 # ruff: noqa: PLC0415
 
 _LONGEST_DAYS = 36500  # as in settings.py, which would be slow to import here
-
-
-def _number(days: float | None) -> float | None:
-    """Refuse `nan`, which is neither less nor more than any limit."""
-    if days is not None and isnan(days):
-        raise typer.BadParameter("nan is no number of days.")
-    return days
 
 
 @app.command(
@@ -110,7 +102,6 @@ def maintain(
         typer.Option(
             min=0,
             max=_LONGEST_DAYS,
-            callback=_number,
             help="Keep snapshots that are younger than this; LAKEHOUSE_KEEP_DAYS (7) unless given.",
         ),
     ] = None,
@@ -119,7 +110,6 @@ def maintain(
         typer.Option(
             min=0,
             max=_LONGEST_DAYS,
-            callback=_number,
             help="Keep files younger than this that no snapshot names: a load may be writing them. With 0, see that "
             "no load is running. LAKEHOUSE_UNREFERENCED_DAYS (3) unless given.",
         ),
