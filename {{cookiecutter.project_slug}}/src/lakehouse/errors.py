@@ -70,3 +70,8 @@ class TransformError(LakehouseError):
 
 class ServiceError(LakehouseError):
     """A service (Trino, REST catalog, object store) did not answer."""
+
+
+def first_line(error: BaseException) -> str:
+    """What a library says of an error, for a message: its first line, 200 characters at most; its kind without one."""
+    return (str(error) or type(error).__name__).splitlines()[0][:200]

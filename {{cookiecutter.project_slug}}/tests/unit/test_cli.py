@@ -17,7 +17,7 @@ import pytest
 from tests.lake import Lake
 
 from lakehouse.__main__ import main
-from lakehouse.settings import load_settings
+from lakehouse.settings import LONGEST_DAYS, load_settings
 
 
 @dataclass
@@ -353,7 +353,7 @@ def test_days_that_are_no_number_are_refused(shell: Shell) -> None:
     done = shell.run("maintain", "--keep-days", "nan")
 
     assert done.returncode == 2
-    assert "36500" in done.stderr
+    assert str(LONGEST_DAYS) in done.stderr
 
 
 def test_history_says_rolled_back_of_nothing_else(lake: Lake, shell: Shell) -> None:

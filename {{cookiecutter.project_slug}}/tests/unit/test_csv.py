@@ -201,7 +201,7 @@ def test_a_compressed_file_that_is_cut_short_is_refused(
         (
             Csv(compression="gzip"),
             PLAIN.encode(),
-            r"can't be read as CSV: .*\. Nothing .* right file, correct `format` in",
+            r"can't be read as CSV: .*\. Nothing .* If it is whole, correct `format` in",
         ),
         (
             Csv(compression="zip"),

@@ -481,10 +481,12 @@ def test_the_time_of_a_row_is_the_column_whose_times_lie_in_its_file(tmp_path: P
 
 def test_files_that_are_no_series_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        RefusedError, match=r"^a.csv and b.csv are no series: their names must differ in a month or day"
+        RefusedError, match=r"^These files are no series: a.csv, b.csv. Their names must differ in a month or day"
     ):
         guess("sales", [written(tmp_path, day(5), "a.csv"), written(tmp_path, day(5), "b.csv")])
-    with pytest.raises(RefusedError, match=r"^a.csv, b.csv, c.csv, d.csv, e.csv and 2 more are no series"):
+    with pytest.raises(
+        RefusedError, match=r"^These files are no series: a.csv, b.csv, c.csv, d.csv, e.csv and 2 more\."
+    ):
         guess("sales", [written(tmp_path, day(5), f"{name}.csv") for name in "abcdefg"])
     with pytest.raises(RefusedError, match=r"written in different ways: Csv\(delimiter=\";\"\) and Csv\(\)"):
         guess("sales", [written(tmp_path, day(5), "s_2024-01.csv"), written(tmp_path, "a,b\n1,2\n", "s_2024-02.csv")])

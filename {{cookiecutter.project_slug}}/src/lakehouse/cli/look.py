@@ -174,8 +174,8 @@ def sql(
 def show_query(statement: str, *, as_of: str | None = None, as_json: bool = False) -> None:
     """Run one statement that only reads, and print its rows."""
     from lakehouse.cli.terminal import print_rows
+    from lakehouse.engines.protocol import not_shown
     from lakehouse.engines.read_only import refuse_writing
-    from lakehouse.errors import QueryError
 
     with opened_engine() as (_, engine):
         refuse_writing(statement, engine.name)
@@ -183,9 +183,7 @@ def show_query(statement: str, *, as_of: str | None = None, as_json: bool = Fals
     try:
         data = result.to_pylist()
     except (ValueError, OverflowError) as error:
-        raise QueryError(
-            f"The result has a value that can't be shown ({error}). Cast its column to varchar in the SQL."
-        ) from error
+        raise not_shown(error) from error
     rows = [tuple(row.values()) for row in data]
     print_rows("", result.column_names, rows, data=data, as_json=as_json, empty="No rows.", exact=True)
 

@@ -100,6 +100,11 @@ def check_names(names: Sequence[str]) -> None:
         raise QueryError(f"The result has more than one column called {', '.join(twice)}. Give each a name of its own.")
 
 
+def not_shown(error: Exception) -> QueryError:
+    """The error about a value that Python's types can't hold, such as a time in the year 290000."""
+    return QueryError(f"The result has a value that can't be shown ({error}). Cast its column to varchar in the SQL.")
+
+
 def quoted(name: str) -> str:
     """An identifier, whatever is in it."""
     return '"' + name.replace('"', '""') + '"'

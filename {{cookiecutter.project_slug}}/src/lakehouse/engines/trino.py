@@ -22,7 +22,7 @@ from trino.dbapi import Connection, Cursor, connect
 from urllib3.util.retry import Retry
 
 from lakehouse.engines.as_of import CATALOG, travel, versions
-from lakehouse.engines.protocol import PartFiles, Ref
+from lakehouse.engines.protocol import PartFiles, Ref, not_shown
 from lakehouse.engines.trino_types import arrow_table
 from lakehouse.errors import LakehouseError, QueryError, ServiceError, SettingsError
 from lakehouse.iceberg.names import no_table
@@ -281,9 +281,7 @@ class TrinoEngine:
                 f"JSON ({error}).{state} Correct TRINO_URL; `lakehouse doctor` shows which services answer."
             ) from error
         except exceptions.TrinoDataError as error:
-            raise QueryError(
-                f"The result has a value that can't be shown ({error}). Cast its column to varchar in the SQL."
-            ) from error
+            raise not_shown(error) from error
         except (exceptions.Error, requests.RequestException) as error:
             raise ServiceError(
                 f"Trino at {way_to(self.url)} does not answer ({_reason(error)}). Start it (`make stack-up`) or "

@@ -30,7 +30,7 @@ from requests.adapters import HTTPAdapter
 from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
-from lakehouse.errors import BoundaryError, ServiceError
+from lakehouse.errors import BoundaryError, ServiceError, first_line
 from lakehouse.iceberg.identity import RESTORE, check_home, check_not_behind, check_table, newest_on_disk
 from lakehouse.iceberg.publication import SCRATCH
 from lakehouse.iceberg.timeline import stamped
@@ -309,7 +309,7 @@ def file_errors(table: Table, *kinds: type[Exception]) -> Iterator[None]:
 
 def damaged(settings: Settings, what: str, error: Exception) -> BoundaryError:
     """The error of a file that is gone or damaged; `what` says of which table."""
-    said = str(error).partition("\n")[0] or type(error).__name__  # DuckDB adds lines of SQL
+    said = first_line(error)  # DuckDB adds lines of SQL
     if number := next((number for words, number in _NO_DAMAGE.items() if words in said), None):
         return BoundaryError(
             f"{what} could not be read ({said}). Nothing was read.", home_fix(settings.home, OSError(number, said))

@@ -17,7 +17,7 @@ from pyiceberg.table import Table
 
 from lakehouse.datasets.model import Dataset
 from lakehouse.duckdb_config import duckdb_config
-from lakehouse.errors import CommitError, RefusedError
+from lakehouse.errors import CommitError, RefusedError, first_line
 from lakehouse.iceberg.merge import Incoming, Merge
 from lakehouse.iceberg.tables import SOURCE
 from lakehouse.loading.fixes import NOTHING, fix
@@ -213,6 +213,6 @@ def file_rows(
             if isinstance(error, duckdb.OutOfMemoryException):
                 what_next = f"DuckDB may use {MEMORY} of memory here. End other programs, or see that {tmp} has room"
             raise CommitError(
-                f"{file}: its rows could not be compared with those of {dataset.table}: {str(error).splitlines()[0]}. "
+                f"{file}: its rows could not be compared with those of {dataset.table}: {first_line(error)}. "
                 f"The table is as it was. {what_next}. Then run the same command again."
             ) from error

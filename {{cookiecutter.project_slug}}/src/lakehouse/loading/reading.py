@@ -19,7 +19,7 @@ import pyarrow as pa
 from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.parts import Part
 from lakehouse.datasets.registry import dataset_named, declaration_of
-from lakehouse.errors import LandingError, RefusedError
+from lakehouse.errors import LandingError, RefusedError, first_line
 from lakehouse.filesystem import sha256_of
 from lakehouse.formats.bundle import rows_of
 from lakehouse.formats.protocol import BatchReader, ContentError, UnreadRows
@@ -96,7 +96,7 @@ class Check:
             declare = fix_or_declare(self._dataset, error.declare) if error.declare else fix(self._dataset)
             raise RefusedError(f"{self.landed.file.name}: {error}. {declare}") from error
         except (OSError, pa.ArrowException) as error:
-            line = (str(error) or type(error).__name__).splitlines()[0][:200]
+            line = first_line(error)
             kind = self._dataset.format.title
             article = "an" if kind[0] in "AEIOU" else "a"
             compressed = getattr(self._dataset.format, "compression", "")

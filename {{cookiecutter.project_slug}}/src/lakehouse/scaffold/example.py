@@ -69,8 +69,8 @@ def copy_example(project: Project, name: str) -> list[Path]:
     for path in targets:
         if path.exists() or path.is_symlink():
             raise SettingsError(
-                f"The example needs {path}, which is there already. Nothing was copied. Rename it or remove it, and "
-                "run the same command again."
+                f"The example needs {path}, which is there already. Nothing was copied. If it is of this example, "
+                "there is nothing to do. If it is your own, rename your dataset, or do without this example."
             )
         if path.parent == project.declaration(name).parent:
             check_name(path.stem)

@@ -20,7 +20,7 @@ from lakehouse.datasets.formats import Csv, Format, JsonLines, Parquet
 from lakehouse.datasets.model import BEGINNING, STAR, Column, Dataset, Name, normalised
 from lakehouse.datasets.parts import Part, Whole
 from lakehouse.datasets.sources import Query
-from lakehouse.errors import RefusedError
+from lakehouse.errors import RefusedError, first_line
 from lakehouse.formats import open_reader
 from lakehouse.formats.protocol import BatchReader
 from lakehouse.loading.conform import Conformer, plan
@@ -102,7 +102,7 @@ def reading(declared: Format, path: Path) -> Iterator[BatchReader]:
         with pa.OSFile(str(path), "r") as source, closing(open_reader(declared, source)) as reader:
             yield reader
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        said = (str(error) or type(error).__name__).splitlines()[0][:200]
+        said = first_line(error)
         usual = ""
         if isinstance(declared, Csv):
             usual = "; rows of other lengths, totals below the rows and quotes within values are the usual causes"

@@ -13,7 +13,7 @@ from pyarrow import compute
 
 from lakehouse.datasets.model import Column
 from lakehouse.duckdb_config import duckdb_config
-from lakehouse.errors import RefusedError
+from lakehouse.errors import RefusedError, first_line
 from lakehouse.settings import load_settings
 
 # its stubs know no plain Python values
@@ -76,7 +76,7 @@ def _stands_twice(batches: Iterator[list[pa.Array[Any]]], names: Sequence[str], 
             return connection.execute(asked).fetchone() is not None
     except duckdb.Error as error:
         raise RefusedError(
-            f"Whether {' and '.join(key)} can be the key could not be found out: {str(error).splitlines()[0]}. Nothing "
+            f"Whether {' and '.join(key)} can be the key could not be found out: {first_line(error)}. Nothing "
             f"was written. See that DUCKDB_MEMORY_LIMIT is right and that the disk of {settings.home} has room, or "
             "give smaller samples. Then run the same command again."
         ) from error

@@ -11,6 +11,7 @@ from lakehouse.datasets.days import Day
 from lakehouse.datasets.months import Month
 from lakehouse.datasets.parts import Daily, Monthly, Part, Whole
 from lakehouse.errors import RefusedError
+from lakehouse.sources.search import named
 
 _DAYS = {
     r"(?<!\d)(?:19|20)\d\d-\d\d-\d\d(?!\d)": "%Y-%m-%d",
@@ -25,7 +26,6 @@ _MONTHS = {
     r"(?<![\d_])(?:19|20)\d\d_\d\d(?![\d_])": "%Y_%m",
     r"(?<!\d)(?:19|20)\d{4}(?!\d)": "%Y%m",
 }
-MOST_NAMES = 5  # of files in a message
 _AS_WRITTEN = {"%Y-%m-%d", "%Y-%m"}
 
 
@@ -49,9 +49,8 @@ def series_of(names: Sequence[str]) -> Series:
             if series := _series(names, kind, pattern, form):
                 return series
     if len(names) > 1:
-        shown = [*names[:MOST_NAMES], f"{len(names) - MOST_NAMES} more"] if len(names) > MOST_NAMES else list(names)
         raise RefusedError(
-            f"{', '.join(shown[:-1])} and {shown[-1]} are no series: their names must differ in a month or day, as in "
+            f"These files are no series: {named(names)}. Their names must differ in a month or day, as in "
             "orders_2024-01.csv or orders_2024-01-05.csv. Rename them; if one file is the whole table, give one sample."
             " If several files are one month, one day or the table together, give one, and write a * in `files`."
         )

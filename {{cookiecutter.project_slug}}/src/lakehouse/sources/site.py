@@ -18,7 +18,7 @@ from lakehouse.datasets.formats import Csv, Excel, Format, JsonLines, Parquet, R
 from lakehouse.datasets.model import Column, normalised
 from lakehouse.datasets.registry import dataset_named, declaration_of
 from lakehouse.datasets.sources import Since
-from lakehouse.errors import SourceError
+from lakehouse.errors import SourceError, first_line
 from lakehouse.formats import names_at_the_head
 from lakehouse.formats.bundle import members
 from lakehouse.formats.protocol import ContentError
@@ -226,7 +226,7 @@ def _check(content: Any, wanted: DatasetFile, origin: str, what: str) -> None:
                 "there, or check the setting TLC_SOURCE."
             ) from error
         except (OSError, pa.ArrowException) as error:
-            said = (str(error) or type(error).__name__).splitlines()[0][:200]
+            said = first_line(error)
             raise SourceError(
                 f"{origin} can't be read as {dataset.format.title.removesuffix(' file')}: {said}. {nothing} If it may "
                 f"be damaged, put a whole copy there. If it is whole, correct `format` in {declaration}. If it is "
