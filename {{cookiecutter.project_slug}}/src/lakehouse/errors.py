@@ -60,6 +60,10 @@ class UnconfirmedError(CommitError):
     """The answer to a commit was lost. A load, run again, looks first whether it was made; a frame's write does not."""
 
 
+class OvertakenError(CommitError):
+    """Another process changed tables while they were built, tested or published. Another build is enough."""
+
+
 class QueryError(LakehouseError):
     """SQL that the engine refused, or a version that does not exist."""
 

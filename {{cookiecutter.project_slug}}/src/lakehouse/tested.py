@@ -150,7 +150,7 @@ def note(
     manifest: Mapping[str, Any],
     results: Sequence[Mapping[str, Any]],
     begun: Begun,
-) -> None:
+) -> tuple[str, ...]:
     """Note what a run of dbt has built and tested.
 
     Args:
@@ -160,6 +160,9 @@ def note(
         results: dbt's, `unique_id` and `status` of each node that ran.
         begun: what `begin` gave before dbt began. A table that this run did not make may have changed since, and back
             again; so may dbt's files. Then nobody knows what dbt has read, so what reads it is not tested.
+
+    Returns:
+        The tables that were read and changed meanwhile, `schema.table`.
 
     Raises:
         ServiceError: the catalog does not answer.
@@ -203,6 +206,7 @@ def note(
                 "warnings": {name: text for name, text in sorted(warned.items()) if name in notes},
             },
         )
+    return tuple(sorted(moved))
 
 
 def nothing_new(settings: Settings, catalog: Catalog, *, select: str | None, data_tests: bool) -> Proven | None:

@@ -19,7 +19,7 @@ from lakehouse import children, dbt_process
 from lakehouse.datasets.registry import DATASETS, dataset_named, monthly
 from lakehouse.dbt_environment import build_environment, build_lock, dbt_environment
 from lakehouse.engines import engine_lost, open_engine
-from lakehouse.errors import LockedError, ServiceError, TransformError
+from lakehouse.errors import LockedError, OvertakenError, ServiceError, TransformError
 from lakehouse.iceberg.catalog import open_catalog, service_errors
 from lakehouse.iceberg.tables import ensure_raw_tables
 from lakehouse.iceberg.timeline import skew
@@ -92,6 +92,7 @@ def build(
         progress: called with a line for each model and test that is done.
 
     Raises:
+        OvertakenError: a model or test failed, and tables changed meanwhile, so another build may pass.
         TransformError: a model or test failed or did not run; the message names each. Or nothing was selected, the
             zone lookup is missing, or another build of this lakehouse is running; the message names its process.
         ServiceError: the catalog or Trino does not answer, or Trino went away.
@@ -128,8 +129,7 @@ def build(
             progress=progress,
             kinds=kinds if select is None else set(),
         )
-        note(settings, catalog, manifest, results, begun)
-        raise_failures(results, target_path)
+        raise_failures(results, target_path, note(settings, catalog, manifest, results, begun))
         after = raw_snapshots(catalog)
     if not results:
         raise TransformError(
@@ -409,10 +409,11 @@ def lost_engine(settings: Settings, event: Mapping[str, Any]) -> ServiceError | 
     return engine_lost(settings) if _outcome(event) == "error" else None
 
 
-def raise_failures(results: list[dict[str, Any]], target_path: Path) -> None:
-    """Raise if a model, seed or test failed.
+def raise_failures(results: list[dict[str, Any]], target_path: Path, moved: Sequence[str] = ()) -> None:
+    """Raise if a model, seed or test failed. `moved` are tables that were read, and changed meanwhile.
 
     Raises:
+        OvertakenError: another process changed what was read or made, so another build may pass.
         TransformError: names each of them with what it says.
     """
     failed = [r for r in results if r["status"] in _FAILED]
@@ -425,15 +426,24 @@ def raise_failures(results: list[dict[str, Any]], target_path: Path) -> None:
         "\nEach table holds all that its model made, or is as it was. Correct the causes and build again. "
         f"The SQL that dbt ran is in {target_path / 'compiled'}."
     )
-    raise TransformError(
-        f"dbt: {len(failed)} of its models, seeds and tests failed.\n" + "\n".join(lines) + after + what_next
-    )
+    said = f"dbt: {len(failed)} of its models, seeds and tests failed.\n" + "\n".join(lines) + after + what_next
+    if moved:
+        raise OvertakenError(
+            f"{said}\n{', '.join(moved)} changed during the build, which may be the only cause. Then build again."
+        )
+    if any(_lost_race(r) for r in failed):
+        raise OvertakenError(said)
+    raise TransformError(said)
+
+
+def _lost_race(result: Mapping[str, Any]) -> bool:
+    return _kind(result) in _BUILT and _LOST_RACE in str(result["message"])
 
 
 def _way_out(result: dict[str, Any]) -> str:
     """What to do about a model that lost a race, or that reads a table which no build has made."""
     message = str(result["message"])
-    if _kind(result) in _BUILT and _LOST_RACE in message:
+    if _lost_race(result):
         return " Another process wrote this table meanwhile. It holds all that its model made, or is as it was."
     tables = [name for name in result["reads"] if name.startswith(("model.", "seed."))]
     by_dbt = [name for name in tables if name.split(".")[2] in message]
@@ -448,7 +458,7 @@ def _unit_tests(manifest: Mapping[str, Any], results: list[dict[str, Any]]) -> i
     return sum(not ran.isdisjoint(test["depends_on"]["nodes"]) for test in manifest["unit_tests"].values())
 
 
-def _kind(result: dict[str, Any]) -> str:
+def _kind(result: Mapping[str, Any]) -> str:
     return str(result["unique_id"]).split(".", maxsplit=1)[0]
 
 

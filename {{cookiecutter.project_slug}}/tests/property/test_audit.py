@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lakehouse.iceberg.writer import Totals
+from lakehouse.iceberg.data_file import Totals
 
 TEXT = st.none() | st.text(max_size=9) | st.sampled_from(["", "\0", "\0\0", *("x" * n for n in (4095, 4096, 9000))])
 TEXTS = st.lists(TEXT, min_size=1, max_size=50)

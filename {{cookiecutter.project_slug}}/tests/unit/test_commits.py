@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +193,30 @@ def test_a_home_that_does_not_take_a_commit_is_named(
     assert not isinstance(caught.value, UnconfirmedError)
     assert "\n" not in str(caught.value)
     assert len(list(lake.settings.warehouse_dir.rglob("*.parquet"))) == 1
+
+
+def test_a_catalog_that_another_program_keeps_locked_is_asked_twice(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each time as long as SQLite's client waits. Twenty times would be eight minutes of silence."""
+    lake.load("green", "2024-01", lake.generate("green", "2024-01", 500))
+    real, asked = SqlCatalog.commit_table, []
+
+    def commit_table(*arguments: Any) -> Any:
+        asked.append(1)
+        return real(*arguments)
+
+    monkeypatch.setattr(SqlCatalog, "commit_table", commit_table)
+    monkeypatch.setattr("lakehouse.iceberg.catalog.SQLITE_SECONDS", 0.1)
+    with closing(sqlite3.connect(lake.settings.catalog_file)) as other:
+        rows = other.execute("select * from iceberg_tables, iceberg_namespace_properties")
+        assert rows.fetchone()  # a program that has read the first row, and stands still
+        with pytest.raises(CommitError, match=r"database is locked\)\. The table is as it was\. "):
+            lake.load("green", "2024-01", lake.generate("green", "2024-01", 520, seed=1))
+        rows.close()
+
+    assert len(asked) == commits.LOCKED_TRIES
+    assert lake.load("green", "2024-01", lake.generate("green", "2024-01", 520, seed=1)).action == "loaded"
 
 
 def once(do: Callable[[], object]) -> Callable[[int, int], None]:

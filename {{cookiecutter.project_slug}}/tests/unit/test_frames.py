@@ -128,7 +128,7 @@ def test_a_changed_value_of_each_type_is_found_when_a_file_is_read_back() -> Non
 
 
 def writing_totals(array: Any) -> Any:
-    from lakehouse.iceberg.writer import Totals
+    from lakehouse.iceberg.data_file import Totals
 
     totals = Totals(["x"])
     totals.add([pa.concat_arrays([array, array]).slice(1)])  # an offset, as a batch of a larger one has

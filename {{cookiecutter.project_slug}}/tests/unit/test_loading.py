@@ -24,8 +24,8 @@ from lakehouse.errors import CommitError, LandingError, RefusedError
 from lakehouse.filesystem import sha256_of
 from lakehouse.iceberg import staging, tables
 from lakehouse.iceberg.catalog import open_catalog
+from lakehouse.iceberg.data_file import Totals
 from lakehouse.iceberg.tables import ensure_raw_tables
-from lakehouse.iceberg.writer import Totals
 from lakehouse.loading import load as loading
 
 TABLE = "raw.green_trips"

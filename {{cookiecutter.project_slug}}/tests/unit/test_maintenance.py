@@ -16,9 +16,9 @@ from lakehouse.errors import CommitError, QueryError, ServiceError
 from lakehouse.history import maintenance
 from lakehouse.history.maintenance import maintain
 from lakehouse.iceberg.catalog import SqliteCatalog
+from lakehouse.iceberg.data_file import audit
 from lakehouse.iceberg.refs import tag
 from lakehouse.iceberg.tables import METADATA_FILES
-from lakehouse.iceberg.writer import audit
 
 TABLE = "raw.green_trips"
 NOW = timedelta(0)

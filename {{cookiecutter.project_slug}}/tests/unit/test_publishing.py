@@ -12,6 +12,7 @@ from pyiceberg.catalog.rest import RestCatalog
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitFailedException
 from tests.lake import Lake
+from tests.marks import takes_minutes
 from tests.unit.servers import Quiet, serving
 
 from lakehouse.datasets.file import DatasetFile
@@ -20,7 +21,7 @@ from lakehouse.datasets.model import Column, Dataset
 from lakehouse.datasets.months import Month
 from lakehouse.datasets.parts import Monthly
 from lakehouse.datasets.registry import DATASETS
-from lakehouse.errors import CommitError, QueryError, ServiceError, TransformError
+from lakehouse.errors import CommitError, OvertakenError, QueryError, ServiceError, TransformError
 from lakehouse.history import publish as publishing
 from lakehouse.history.publish import Publication, publish
 from lakehouse.iceberg.catalog import open_catalog
@@ -74,20 +75,44 @@ def _refused(*_arguments: object, **_options: object) -> None:
     raise TransformError("dbt: 1 models, seeds or tests failed.")
 
 
+def loads_before(lake: Lake, step: str, months: list[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Another process is quicker: it loads one of these months before each `step`. Gives those that it loaded."""
+    real: Any = publishing.__dict__[step]
+    loaded: list[str] = []
+
+    def load_first(*arguments: object, **options: object) -> object:
+        if months:
+            loaded.append(months.pop(0))
+            lake.load("green", loaded[-1], lake.generate("green", loaded[-1], 300))
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(publishing, step, load_first)
+    return loaded
+
+
 @pytest.mark.slow
-def test_a_load_during_the_build_is_told_and_nothing_is_published(built: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    real: Any = publishing.__dict__["build"]
+@pytest.mark.parametrize(
+    "step", ["publish_tested", pytest.param("_refuse_miscounted", marks=takes_minutes), "_refuse_taken_names"]
+)
+def test_what_a_quicker_load_brought_is_published_too(built: Lake, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = loads_before(built, step, ["2024-02"], monkeypatch)
 
-    def build_and_load(settings: object, **options: object) -> object:
-        done: object = real(settings, **options)
-        built.load("green", "2024-02", built.generate("green", "2024-02", 300))
-        return done
+    publish(built.settings)
 
-    monkeypatch.setattr(publishing, "build", build_and_load)
+    assert loaded == ["2024-02"]
+    assert built.rows("select count(*) as n from raw.green_trips", "published") == [{"n": 700}]
+    assert built.rows(COUNT.format("published")) == built.rows(COUNT.format("gold"))
 
-    with pytest.raises(CommitError, match=r"raw\.green_trips changed after the build"):
+
+@pytest.mark.slow
+@takes_minutes
+def test_loads_that_are_quicker_each_time_end_the_publication(built: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = loads_before(built, "publish_tested", ["2024-02", "2024-03", "2024-04", "2024-05"], monkeypatch)
+
+    with pytest.raises(OvertakenError, match=r"raw\.green_trips changed after the build"):
         publish(built.settings)
 
+    assert loaded == ["2024-02", "2024-03", "2024-04"]
     assert not [ref for ref in built.engine.refs("gold.fct_daily_trips") if ref.name != "main"]
 
 
@@ -126,7 +151,8 @@ def test_a_publication_that_stops_half_way_leaves_the_one_before(lake: Lake, mon
 
     with monkeypatch.context() as planted:
         planted.setattr(SqlCatalog, "commit_table", commit_table)
-        with pytest.raises(CommitError, match="changed a table while it was being published"):
+        planted.setattr(publishing, "_BUILDS", 1)  # else it is repeated, and made whole
+        with pytest.raises(OvertakenError, match="changed a table while it was being published"):
             publish(lake.settings)
 
     count = "select count(*) as n from raw.{}_trips"

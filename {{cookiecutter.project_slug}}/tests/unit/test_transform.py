@@ -20,7 +20,7 @@ from lakehouse.datasets.parts import Monthly
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.dbt_environment import dbt_environment
 from lakehouse.defs.dbt.manifest import manifest
-from lakehouse.errors import LockedError, TransformError
+from lakehouse.errors import LockedError, OvertakenError, TransformError
 from lakehouse.iceberg.tables import ensure_raw_tables
 from lakehouse.settings import Settings
 from lakehouse.transform import build
@@ -70,6 +70,33 @@ def test_a_load_during_the_build_is_noticed(lake: Lake, monkeypatch: pytest.Monk
 
     assert done.raw_moved == ("raw.green_trips",)
     assert done.raw_snapshots["raw.green_trips"] is None
+
+
+def test_what_fails_while_its_input_moves_may_pass_in_another_build(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = "source.lakehouse.raw.green_trips"
+    test = result("test.lakehouse.rows_of_raw.1f", "fail", "Got 1 result", source)
+    node = {"resource_type": "test", "config": {}, "depends_on": {"nodes": [source], "macros": []}}
+    made_from = NO_NODES | {
+        "nodes": {test["unique_id"]: node},
+        "sources": {source: {"schema": "raw", "identifier": "green_trips"}},
+    }
+    monkeypatch.setattr(transform, "_refuse_without_zones", lambda _: None)
+    months = ["2024-01"]
+
+    def load_meanwhile(*_: Any, **__: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        for month in months:
+            lake.load("green", month, lake.generate("green", month, 20))
+        return [test], made_from
+
+    monkeypatch.setattr(transform, "_run", load_meanwhile)
+
+    with pytest.raises(OvertakenError, match=r"rows_of_raw: Got 1 result[\s\S]*\nraw\.green_trips changed during the"):
+        build(lake.settings)
+    months.clear()
+    with pytest.raises(TransformError, match=r"rows_of_raw: Got 1 result"):
+        build(lake.settings)
 
 
 def test_failures_are_named_with_what_they_say(lake: Lake, dbt_says: list[dict[str, Any]]) -> None:

@@ -587,7 +587,7 @@ def test_columns_of_these_types_can_be_added_later(things: Things) -> None:
 
 
 def test_a_file_of_many_batches_is_audited_by_every_bit(things: Things) -> None:
-    from lakehouse.iceberg.writer import Totals
+    from lakehouse.iceberg.data_file import Totals
 
     names = ["price"]
     for column in COLUMNS:

@@ -27,11 +27,11 @@ from lakehouse.engines.duckdb import DUCKDB_TYPES, literal, register_table
 from lakehouse.engines.protocol import quoted
 from lakehouse.errors import CommitError, TransformError
 from lakehouse.iceberg.columns import changes, evolve
+from lakehouse.iceberg.data_file import described, remove
 from lakehouse.iceberg.files import live_files, local_path
 from lakehouse.iceberg.merge import Incoming, Merged
 from lakehouse.iceberg.staging import staged as staged_file
 from lakehouse.iceberg.tables import PROPERTIES
-from lakehouse.iceberg.writer import described, remove
 
 ICEBERG_TYPES: dict[str, IcebergType] = {text: kind() for kind, text in DUCKDB_TYPES.items()}
 # Other spellings that a yml may use; Trino's `timestamp(6)` among them.

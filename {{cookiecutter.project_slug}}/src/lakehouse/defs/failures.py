@@ -14,6 +14,7 @@ from lakehouse.errors import (
     ChangedError,
     LakehouseError,
     LockedError,
+    OvertakenError,
     ServiceError,
     UnconfirmedError,
     UnreachableError,
@@ -23,7 +24,7 @@ from lakehouse.filesystem import described
 ATTEMPTS = 4
 FIRST_WAIT_SECONDS = 5
 # What may pass by itself. A file that is damaged or missing, or rows that are refused, are the same the next time.
-_PASSING = (ServiceError, UnconfirmedError, UnreachableError, ChangedError, LockedError)
+_PASSING = (ServiceError, UnconfirmedError, UnreachableError, ChangedError, LockedError, OvertakenError)
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ def failures(
     """Within it, an error of the project ends the step with its message.
 
     After an error that may pass the step is repeated, with waits of 5, 10 and 20 seconds: a service or the publisher
-    did not answer, the answer to a commit was lost, a file changed while it was read, or another process held a lock.
+    did not answer, the answer to a commit was lost, or another process held a lock. Or it changed a file while that was
+    read, or tables while they were built.
     Every other error ends the step at once, a month that is not published too.
 
     `looks_first`: whether the step, run again, finds out that its commit was made. One that does not would replace what

@@ -45,7 +45,7 @@ from requests import HTTPError
 
 from lakehouse.datasets.registry import monthly
 from lakehouse.engines import Engine, open_engine
-from lakehouse.errors import CommitError, QueryError, ServiceError, TransformError
+from lakehouse.errors import CommitError, OvertakenError, QueryError, ServiceError, TransformError
 from lakehouse.iceberg.catalog import LAYERS, commits_together, open_catalog, service_errors, table_names
 from lakehouse.iceberg.commit import LOST_ANSWER, reloaded
 from lakehouse.iceberg.publication import BRANCH, KEPT, TAG, TAG_PREFIX, version_property, write_manifest
@@ -53,6 +53,8 @@ from lakehouse.s3_users import refused_user, s3_refuses
 from lakehouse.settings import Settings
 from lakehouse.tested import Untested, holds, model_versions, untested
 from lakehouse.transform import Tell, build
+
+_BUILDS = 3  # as often as loads may be quicker before publishing gives up
 
 
 @dataclass(frozen=True)
@@ -79,15 +81,25 @@ def publish(settings: Settings, *, wait: bool = False, progress: Tell | None = N
     Raises:
         TransformError: a model or test failed or did not run, or gold does not count raw's rows; readers see what they
             saw before.
-        CommitError: raw tables, or the candidate, moved meanwhile, and readers see what they saw before; or the
-            catalog did not confirm.
+        OvertakenError: raw tables, or the candidate, moved during each of three builds; readers see what they saw
+            before.
+        CommitError: somebody changed silver or gold after the build, or the catalog did not confirm.
         ServiceError: the catalog or Trino does not answer.
     """
+    for _ in range(_BUILDS - 1):
+        try:
+            return _build_and_publish(settings, wait=wait, progress=progress)
+        except OvertakenError as error:
+            logging.getLogger(__name__).warning("%s Now silver and gold are built again.", error)
+    return _build_and_publish(settings, wait=wait, progress=progress)
+
+
+def _build_and_publish(settings: Settings, *, wait: bool, progress: Tell | None) -> Publication:
     done = build(settings, wait=wait, progress=progress)
     for warning in done.warnings:
         logging.getLogger(__name__).warning("%s", warning)
     if done.raw_moved:
-        raise CommitError(
+        raise OvertakenError(
             f"{', '.join(done.raw_moved)} changed during the build, so the tests may have seen a mixture of old and "
             "new rows. Nothing was published. Run `lakehouse publish` again when no load is running."
         )
@@ -105,8 +117,10 @@ def publish_tested(settings: Settings, built: Mapping[str, int] | None = None) -
 
     Raises:
         TransformError: a test failed, or gold does not count raw's rows; readers see what they saw before.
-        CommitError: the state is not the one that was built and tested, or it moved meanwhile, and readers see what
-            they saw before; or the catalog did not confirm.
+        OvertakenError: raw tables changed since the build, another build was quicker, or a table moved meanwhile;
+            readers see what they saw before.
+        CommitError: the same, but it is silver or gold that somebody changed, or a model that is not built and tested
+            as it is now. Or the catalog did not confirm.
         ServiceError: the catalog or Trino does not answer.
     """
     catalog = open_catalog(settings)
@@ -118,10 +132,11 @@ def publish_tested(settings: Settings, built: Mapping[str, int] | None = None) -
             tables = _tables_with_rows(catalog)
             missing = untested(settings, tables)
         if missing:
-            raise CommitError(_what_is_missing(missing))
+            overtaken = missing.changed and all(name.startswith("raw.") for name in missing.changed)
+            raise (OvertakenError if overtaken else CommitError)(_what_is_missing(missing))
         by_name = {_name(table): table for table in tables}
         if moved := [name for name, snapshot in (built or {}).items() if not holds(by_name.get(name), snapshot)]:
-            raise CommitError(
+            raise OvertakenError(
                 f"{', '.join(sorted(moved))} changed after this run built it. Nothing was published. Run `lakehouse "
                 "publish`, or the job `publish`."
             )
@@ -176,7 +191,16 @@ def _refuse_miscounted(engine: Engine) -> None:
 
 def _publish(settings: Settings, catalog: Catalog, tables: list[Table]) -> Publication:
     with closing(open_engine(settings)) as engine:
-        _refuse_miscounted(engine)
+        try:
+            _refuse_miscounted(engine)
+        except TransformError as error:
+            newest = {_name(table): table for table in _tables_with_rows(catalog)}
+            if moved := [_name(table) for table in tables if not holds(newest.get(_name(table)), _current(table))]:
+                raise OvertakenError(
+                    f"{', '.join(moved)} changed while it was being published. Readers still see what was published "
+                    "before. Run `lakehouse publish` again."
+                ) from error
+            raise
     _refuse_taken_names(tables)
     now = datetime.now(UTC)
     publication = Publication(
@@ -193,7 +217,7 @@ def _publish(settings: Settings, catalog: Catalog, tables: list[Table]) -> Publi
         else:
             _commit_one_by_one(settings, catalog, changes, publication)
     except CommitFailedException as error:
-        raise CommitError(
+        raise OvertakenError(
             f"Another command changed a table while it was being published ({error}). Readers still "
             "see what was published before. Run `lakehouse publish` again."
         ) from error

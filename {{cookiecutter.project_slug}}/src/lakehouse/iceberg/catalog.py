@@ -169,8 +169,8 @@ class SqliteCatalog(SqlCatalog):
                     "where catalog_name = :name and metadata_location is not null"
                 ),
                 {"name": self.name},
-            )
-            return {f"{schema}.{table}": str(location) for schema, table, location in rows}
+            ).all()  # while rows are open, nobody can commit
+        return {f"{schema}.{table}": str(location) for schema, table, location in rows}
 
     def point_to(self, files: Mapping[str, str]) -> None:
         """Make the catalog name other metadata files for these tables: all of them in one transaction."""

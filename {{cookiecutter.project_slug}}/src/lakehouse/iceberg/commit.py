@@ -28,13 +28,14 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from lakehouse.errors import CommitError, RefusedError, UnconfirmedError
 from lakehouse.iceberg.catalog import SqliteCatalog, cause_of, home_fix
+from lakehouse.iceberg.data_file import remove
 from lakehouse.iceberg.files import live_files
-from lakehouse.iceberg.writer import remove
 from lakehouse.s3_users import refused_user, s3_refuses
 
 MAIN = "main"
 ATTEMPTS = 20
 LOOK_SECONDS = 8.0
+LOCKED_TRIES = 2  # each has waited `SQLITE_SECONDS`, so a process that stands still with a lock is an error in a minute
 _CLOCK = ("Invalid update timestamp", "Invalid snapshot timestamp", "Expected sorted snapshot log")
 # After these a commit may have been made all the same.
 LOST_ANSWER = (CommitStateUnknownException, ServerError, ServiceUnavailableError, RequestException)
@@ -129,7 +130,7 @@ def commit(
     table = catalog.load_table(name)
     unanswered: set[int] = set()  # snapshots whose commit was not answered
     reason: Exception | None = None
-    give_up = float("inf")
+    give_up, locked = float("inf"), 0
     for attempt in range(ATTEMPTS):
         try:
             if attempt:
@@ -148,12 +149,13 @@ def commit(
             return _replace(rebased, files, replacement, unanswered)
         except (ValidationException, CommitFailedException, OperationalError) as error:
             reason = error  # someone else was quicker, or SQLite stayed locked
+            locked += isinstance(error, OperationalError)
+            if locked == LOCKED_TRIES:
+                break
         except LOST_ANSWER as error:
             reason = error
-            if _is_clock(error):
-                break
             give_up = min(give_up, time.monotonic() + LOOK_SECONDS)
-            if time.monotonic() >= give_up:
+            if _is_clock(error) or time.monotonic() >= give_up:
                 break
         except (OSError, RESTError, ArrowException) as error:
             reason = error

@@ -12,7 +12,7 @@ from pyiceberg.partitioning import PartitionKey
 from pyiceberg.table import Table
 
 from lakehouse.iceberg.commit import discarding
-from lakehouse.iceberg.writer import audit, write_data_file
+from lakehouse.iceberg.data_file import audit, write_data_file
 
 
 def staged(

@@ -14,5 +14,5 @@ order.
   `reading.py`: lost rows
 - `acceptance.py`: its month or day (`RowTimes`), its hash (`check_bytes`), its number of rows (`Change.check_size`),
   bytes of another part (`OtherParts`), a newer version that has landed (`still_current`)
-- `iceberg/writer.py`: a data file that is not what was written (`audit`)
+- `iceberg/data_file.py`: a data file that is not what was written (`audit`)
 """

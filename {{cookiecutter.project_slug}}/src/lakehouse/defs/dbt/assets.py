@@ -60,25 +60,27 @@ def dbt_models(
             key = context.asset_key_for_output(built.output_name)
             context.add_asset_metadata(table_metadata(iceberg.load_table(tuple(key.path))), asset_key=key)
 
-        def noted() -> list[dict[str, Any]]:
+        def noted() -> tuple[list[dict[str, Any]], tuple[str, ...]]:
+            """The results of dbt, and what changed while it read."""
             if not (ended := target_path / "run_results.json").exists():
-                return []
+                return [], ()
             results, made_from = results_of(target_path)
-            note(settings, iceberg, made_from, results, begun)
+            moved = note(settings, iceberg, made_from, results, begun)
             ended.unlink()  # the next run of dbt may end without any
-            return results
+            return results, moved
 
         @contextmanager
         def noting(run: DbtCliInvocation) -> Iterator[None]:
             """Note what dbt has built and tested, and name what failed as `lakehouse build` does."""
             results: list[dict[str, Any]] = []
+            moved: tuple[str, ...] = ()
             try:
                 try:
                     yield
                 finally:
-                    results = noted()
+                    results, moved = noted()
             except DagsterDbtCliRuntimeError as error:
-                raise_failures(results, target_path)
+                raise_failures(results, target_path, moved)
                 said = (error.description or "").partition(_SAID)[2].strip()
                 raise ended_early(run.process.returncode, said.splitlines()) from None
 
