@@ -130,6 +130,23 @@ def test_a_deployment_without_a_password_of_its_database_is_not_begun(tmp_path: 
     assert "docker" not in done.stdout
 
 
+@pytest.mark.parametrize(("image", "builds"), [("", True), ("DAGSTER_IMAGE=registry.example/dagster:1", False)])
+def test_an_image_that_is_ready_is_not_built(tmp_path: Path, image: str, *, builds: bool) -> None:
+    """A `docker` that only notes what it is asked for stands in for the real one."""
+    (tmp_path / ".env").write_text(f"DAGSTER_POSTGRES_PASSWORD=secret\n{image}\n", "utf-8")
+    docker = tmp_path / "docker"
+    docker.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n', "utf-8")
+    docker.chmod(0o755)
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("DAGSTER_")}
+    variables["PATH"] = f"{tmp_path}{os.pathsep}{variables['PATH']}"
+
+    subprocess.run(["make", "-f", str(PROJECT / "Makefile"), "deploy-up"], cwd=tmp_path, env=variables, check=True)
+
+    asked = (tmp_path / "asked").read_text("utf-8")
+    assert ("build dagster-code" in asked) is builds
+    assert "--profile dagster up -d --wait" in asked
+
+
 def test_a_deployed_run_has_every_setting_of_the_project() -> None:
     plain = services("deploy/stack.yaml")["dagster-code"]["environment"]
     over_tls = services("compose.secure.yaml")["dagster-code"]["environment"]
