@@ -373,7 +373,10 @@ CASES = (
     Brought(
         "fares without any value",
         empty("fare_amount", pa.null()),
-        refused=("the column 'fare_amount' has no value in any of its 40 rows", "files of 2024-01 must have some"),
+        refused=(
+            "the column 'fare_amount' has no value in any of its 40 rows",
+            "of 2024-01 must have some. If it may be",
+        ),
     ),
     Brought(
         "zones without any value",

@@ -16,6 +16,8 @@ from pathlib import Path
 _UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
 # Of a folder: EBADF for one that is open for reading only, EACCES and EISDIR for one that can't be opened at all.
 _UNSUPPORTED_FOR_FOLDERS = _UNSUPPORTED | {errno.EBADF, errno.EACCES, errno.EISDIR}
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _NO_LOCKS = _UNSUPPORTED | {errno.ENOLCK}
 
 
@@ -23,13 +25,20 @@ def described(error: OSError, what_stopped: str) -> str:
     """An error of the system's as one message: what it says, and what that proves, and no more."""
     where = f"{error.filename}: " if error.filename else ""
     match error.errno:
-        case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
+        case number if number in _FULL:
             fix = "See that the disk has room (`lakehouse maintain --now` frees some in LAKEHOUSE_HOME), and try again."
-        case errno.EACCES | errno.EPERM | errno.EROFS:
+        case number if number in _REFUSED:
             fix = "See that you may read and write it, and try again."
         case _:
             fix = "Run `lakehouse doctor`, which checks what the commands need."
     return f"{where}{error.strerror or error}. {what_stopped} What was done before stays. {fix}"
+
+
+def write_fix(error: OSError, rights: str = "you may write there") -> str:
+    """What to do about a file that could not be written: the one thing that the error proves, else both."""
+    if error.errno in _FULL:
+        return "See that the disk has room"
+    return f"See that {rights}{'' if error.errno in _REFUSED else ' and that the disk has room'}"
 
 
 def is_unsupported(error: OSError) -> bool:

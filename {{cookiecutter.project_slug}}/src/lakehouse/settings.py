@@ -273,8 +273,8 @@ def _from_root(path: Path) -> Path:
     """Absolute, counted from the project's root; `~` is the home of the user who runs this."""
     try:
         whole = project_dir() / path.expanduser()
-    except RuntimeError as error:
-        raise ValueError(f"'~' can't be resolved: no such user on this machine ({error})") from None
+    except RuntimeError:
+        raise ValueError(f"{path.parts[0]!r} can't be resolved: no such user on this machine") from None
     try:
         return whole.resolve()
     except (RuntimeError, OSError) as error:

@@ -10,11 +10,14 @@ from tests.integration.lake import GREEN, Lake
 
 from lakehouse.cli.doctor import examine
 from lakehouse.errors import BoundaryError
+from lakehouse.history import adopt as adopting
 from lakehouse.history.adopt import adopt
 from lakehouse.history.maintenance import maintain
 from lakehouse.iceberg.catalog import open_catalog
 from lakehouse.iceberg.identity import FILE, ID, NAMESPACE, in_catalog
 from lakehouse.iceberg.refs import tag
+from lakehouse.landing import bucket_objects
+from lakehouse.settings import Settings
 from lakehouse.transform import build
 
 KEY = f"iceberg/{FILE}"
@@ -96,6 +99,20 @@ def test_a_bucket_that_lacks_a_file_is_not_adopted(loaded: Lake) -> None:
         adopt(loaded.settings)
 
     loaded.empty()
+
+
+def test_a_file_that_is_loaded_during_adoption_is_not_missing(loaded: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A load between the listing of the bucket and the look at the tables."""
+
+    def then_a_load(settings: Settings, prefix: str) -> list[str]:
+        found = bucket_objects(settings, prefix)
+        if prefix == "iceberg/":
+            WRITES["load"](loaded)
+        return found
+
+    monkeypatch.setattr(adopting, "bucket_objects", then_a_load)
+
+    assert adopt(loaded.settings).tables >= 1
 
 
 def test_a_catalog_that_was_emptied_alone_is_not_adopted(loaded: Lake) -> None:

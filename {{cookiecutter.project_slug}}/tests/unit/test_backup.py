@@ -205,7 +205,7 @@ def test_a_backup_that_finds_no_room_can_be_run_again(
 ) -> None:
     with monkeypatch.context() as planted:
         planted.setattr(Path, "replace", no_room)
-        with pytest.raises(BackupError, match="No space left"):
+        with pytest.raises(BackupError, match=r"No space left on device.* See that the disk has room, then run"):
             _Copying(tmp_path / "backup", {}).finish({"files": {}, "landed": {}})
     assert list((tmp_path / "backup").iterdir()) == []
 
@@ -251,14 +251,24 @@ def test_a_file_or_a_folder_without_rights_holds_no_backup(full: Lake, tmp_path:
         backup(full.settings, tmp_path / "odd")
 
 
-def test_a_missing_file_is_named_and_no_backup_is_made(full: Lake, tmp_path: Path) -> None:
+def test_a_missing_file_is_named_and_no_backup_is_made(
+    full: Lake, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody knows when it went, so no warning says that it went during the backup."""
     data = next((full.settings.warehouse_dir / "raw" / "green_trips").rglob("*.parquet"))
     data.unlink()
 
-    with pytest.raises(BoundaryError, match=data.name):
+    with pytest.raises(BoundaryError) as error:
         backup(full.settings, tmp_path / "backup")
 
     assert not (tmp_path / "backup" / INDEX).exists()
+    warnings = [record.getMessage() for record in caplog.records]
+    assert ["begins again (attempt 2 of 3)" in warnings[0], "(attempt 3 of 3)" in warnings[1]] == [True, True]
+    assert all(data.name in text and "It may have been removed meanwhile." in text for text in warnings)
+    said = f"{error.value}"
+    assert f"lacks a file at each of 3 attempts ([Errno 2] Failed to open local file '{data}'" in said
+    assert f"No backup was made; an earlier one in {tmp_path / 'backup'} is as it was." in said
+    assert "put it back, then run the same command again. Or move LAKEHOUSE_HOME away and run `lakehouse res" in said
 
 
 def damage(folder: Path) -> None:
@@ -294,10 +304,44 @@ def test_a_restore_goes_to_its_own_place_and_only_where_nothing_is(full: Lake, t
 
     with pytest.raises(BoundaryError, match="goes back to its own place"):
         restore(elsewhere, tmp_path / "backup")
-    with pytest.raises(BoundaryError, match=f"is not empty: it has the table {GREEN}"):
+    with pytest.raises(
+        BoundaryError, match=rf"is not empty: it has the table {GREEN}\..* Move LAKEHOUSE_HOME away\. README"
+    ):
         restore(full.settings, tmp_path / "backup")
 
     assert contents(full) == before
+
+
+@pytest.mark.parametrize(
+    ("place", "target", "advice"),
+    [
+        ("/srv/lake", "embedded", "Set LAKEHOUSE_HOME to /srv/lake, then run the same command again. A home"),
+        (
+            "/srv/lake",
+            "trino",
+            "Set LAKEHOUSE_TARGET to embedded and LAKEHOUSE_HOME to /srv/lake, then run the same command again. A home",
+        ),
+        ("s3://lake", "trino", "Set S3_BUCKET to lake, then run the same command again."),
+        (
+            "s3://lake",
+            "embedded",
+            "Set LAKEHOUSE_TARGET to trino and S3_BUCKET to lake, then run the same command again.",
+        ),
+    ],
+)
+def test_a_restore_elsewhere_is_told_which_settings_to_set(
+    full: Lake, tmp_path: Path, place: str, target: str, advice: str
+) -> None:
+    backup(full.settings, tmp_path / "backup")
+    index = tmp_path / "backup" / INDEX
+    index.write_text(json.dumps(json.loads(index.read_text(encoding="utf-8")) | {"place": place}), encoding="utf-8")
+
+    with pytest.raises(BoundaryError) as error:
+        restore(full.settings.model_copy(update={"target": target}), tmp_path / "backup")
+
+    what_next = str(error.value).partition("Nothing was changed. ")[2]
+    assert what_next.startswith(advice)
+    assert ("lakehouse adopt" in what_next) == (place == "/srv/lake")
 
 
 def test_landed_files_that_the_backup_lacks_are_not_overwritten(full: Lake, tmp_path: Path) -> None:

@@ -196,7 +196,7 @@ def test_a_partitioned_table_is_replaced_whole_by_data_that_has_the_column(lake:
     assert made.rows == 3
     assert [row["id"] for row in rows(partition="2024-02")] == [1, 3]
     assert len(list(lake.table(TABLE).scan().plan_files())) == 2
-    with pytest.raises(RefusedError, match="partitioned by 'month', and the data has no such column"):
+    with pytest.raises(RefusedError, match=r"partitioned by 'month', and the data has no such column.*Nothing was ch"):
         lakehouse.write(TABLE, pa.table({"id": [1]}))
     with pytest.raises(RefusedError, match="which has no value in at least 1 row"):
         lakehouse.write(TABLE, pa.table({"id": [1], "month": pa.array([None], pa.date32())}))
@@ -297,11 +297,27 @@ def test_a_new_table_s_column_must_be_of_the_type_of_its_partition(lake: Lake) -
     assert TABLE not in lake.engine.tables()
 
 
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([], r"the data has no columns\. Nothing was changed\."),
+        (["x", ""], r"column 1 \(from 0\) has no name\. Nothing was changed\. Name it\."),
+        (["x", "X"], r"has the column 'x' twice .*\. Nothing was changed\. Rename one\."),
+    ],
+)
+def test_columns_that_no_table_can_have_are_refused(lake: Lake, names: list[str], message: str) -> None:
+    with pytest.raises(RefusedError, match=message):
+        lakehouse.write(TABLE, pa.table([pa.array([1])] * len(names), names=names))
+
+    assert TABLE not in lake.engine.tables()
+
+
 def test_a_table_without_partitions_takes_none(lake: Lake) -> None:
     lakehouse.write(TABLE, pa.table(ROWS))
 
     with pytest.raises(
-        RefusedError, match=r"no partitions\. The given partition names month\. Write all its rows without a partition"
+        RefusedError,
+        match=r"no partitions\. The given partition names month\. Nothing was changed\. Write all its rows",
     ):
         lakehouse.write(TABLE, pa.table(ROWS), partition=JANUARY)
 
@@ -310,7 +326,8 @@ def test_a_partition_names_the_columns_that_the_table_has(lake: Lake) -> None:
     lakehouse.write(TABLE, pa.table(ROWS), partition=JANUARY)
 
     with pytest.raises(
-        RefusedError, match=r"partitioned by month\. The given partition names day\. .* ALL rows of the"
+        RefusedError,
+        match=r"partitioned by month\. The given partition names day\. Nothing was changed\. .* ALL rows of the",
     ):
         lakehouse.write(TABLE, pa.table(ROWS), partition={"day": Day(2024, 1, 5)})
 

@@ -383,7 +383,9 @@ def test_doctor_tells_a_whole_home_from_others(
 
 
 def test_adopting_an_empty_folder_says_that_nothing_is_there(lake: Lake) -> None:
-    with pytest.raises(LakehouseError, match=r"There is no lakehouse in .*it has no catalog.db"):
+    with pytest.raises(
+        LakehouseError, match=r"There is no lakehouse in .*it has no catalog.db.* set LAKEHOUSE_TARGET to trino"
+    ):
         adopt(lake.settings)
 
 

@@ -212,7 +212,9 @@ def test_either_files_or_a_table_are_the_sample(arguments: list[str]) -> None:
     result = CliRunner().invoke(app, ["new-dataset", "rentals", *arguments])
 
     assert result.exit_code == 2
-    assert "give sample files, or --database and --table" in " ".join(result.output.replace("│", "").split())
+    assert "give sample files, or --database and --table. Nothing was done." in " ".join(
+        result.output.replace("│", "").split()
+    )
 
 
 def test_the_declared_source_is_the_table_as_it_was_named(database: Path) -> None:

@@ -332,6 +332,21 @@ def test_a_database_that_cannot_be_asked_is_named_without_its_password(
     assert "cret@" not in message
 
 
+def test_a_sqlite_file_that_cannot_be_opened_has_no_server(
+    lake: Lake, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = database.parent.joinpath(*["x" * 200] * 3, "film.db")  # longer than a path that SQLite opens
+    file.parent.mkdir(parents=True)
+    file.touch()
+    monkeypatch.setenv("RENTALS_URL", f"sqlite:///{file}")
+
+    assert refusal(lake, UnreachableError) == (
+        "rentals: the database of RENTALS_URL could not be asked: unable to open database file. Nothing was landed. "
+        "Check the address in RENTALS_URL, and that you may read the file and its folder. Then run the same command "
+        "again."
+    )
+
+
 def test_a_file_that_is_no_sqlite_database_is_named(lake: Lake, database: Path) -> None:
     database.write_bytes(b"rental_id,title\n" * 500)
 

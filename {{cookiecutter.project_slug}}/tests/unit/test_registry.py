@@ -256,7 +256,10 @@ def test_the_projects_declarations_break_no_rule(dataset: Any) -> None:
             {"format": Excel},
             "format is Excel without brackets. Write format=Parquet(), Csv(…), JsonLines(…), Excel(…) or ",
         ),
-        ({"files": "fhv_{month}.xls", "format": Excel()}, "files='fhv_{month}.xls' does not end in .xlsx or .xlsm. "),
+        (
+            {"files": "fhv_{month}.xls", "format": Excel()},
+            "files='fhv_{month}.xls' does not end in .xlsx or .xlsm. Correct the name. Save other Excel",
+        ),
         ({"files": "fhv_{month}.xlsx", "format": Excel(header_row=0)}, "format: header_row=0 is no row. "),
         ({"files": "fhv_{month}.xlsx", "format": Excel(footer_rows=-1)}, "format: footer_rows=-1 is less than 0. "),
         (

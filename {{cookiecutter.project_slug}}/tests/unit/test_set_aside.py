@@ -581,8 +581,17 @@ def test_rows_of_earlier_loads_that_stay_leave_the_file_loaded(lake: Lake, monke
 
     monkeypatch.setattr(loading, "commit", commit)
 
-    with pytest.raises(CommitError, match=r" The file itself is loaded into raw\.orders\.$"):
+    with pytest.raises(CommitError) as error:
         loaded(lake, *BAD, "7,,")
+
+    said = str(error.value)
+    assert said.startswith(
+        "the removal of rows that earlier loads of orders 2024-01-05 set aside could not be committed"
+    )
+    assert said.endswith(
+        " The file itself is loaded into raw.orders. raw.orders_rejected may still have rows that earlier loads set "
+        "aside, or lack some that this load did. The same command mends that."
+    )
 
 
 def unreachable(*_: Any, **__: Any) -> Any:

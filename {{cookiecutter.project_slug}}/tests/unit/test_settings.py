@@ -29,7 +29,11 @@ def settings(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Settings:
         ("LAKEHOUSE_FIRST_MONTH", "0000-01", "'0000-01' is not a month"),
         ("LAKEHOUSE_FIRST_MONTH", "9999-12", "'9999-12' is not a month"),
         ("LAKEHOUSE_AUTOMATION", "maybe", "write it as on or off .*'maybe'"),
-        ("LAKEHOUSE_HOME", "~nobody-is-called-this/lake", "no such user on this machine"),
+        (
+            "LAKEHOUSE_HOME",
+            "~nobody-is-called-this/lake",
+            "'~nobody-is-called-this' can't be resolved: no such user on",
+        ),
         ("TLC_SOURCE", "~nobody-is-called-this/taxi", "no such user on this machine"),
         ("TLC_SOURCE", "https://", "write it as https://host"),
         ("TLC_SOURCE", "http://[::1", "Invalid IPv6 URL"),

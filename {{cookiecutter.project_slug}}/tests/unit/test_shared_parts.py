@@ -634,6 +634,18 @@ def test_a_file_with_the_name_of_a_bundle_must_be_one(lake: Lake, folder: Path, 
         land(lake.landing, str(folder), ORDERS)
 
 
+def test_the_single_files_take_the_place_of_a_bundle_that_is_none(lake: Lake, folder: Path) -> None:
+    """The advice works: as long as the file lies there, single files beside it are refused."""
+    (folder / BUNDLE).write_bytes(b"no zip file")
+    with pytest.raises(SourceError, match=r"Or move it out of the source folder, and put the single files there"):
+        land(lake.landing, str(folder), ORDERS)
+
+    (folder / BUNDLE).unlink()
+    put(folder, a="number,shop\n1,a\n", b="number,shop\n2,b\n")
+
+    assert land(lake.landing, str(folder), ORDERS).file == ORDERS
+
+
 def other_bytes(bundle: bytearray) -> None:
     bundle[bundle.index(b"2,b") + 2] = ord("c")
 
@@ -642,6 +654,12 @@ def hide_the_second_file(bundle: bytearray) -> None:
     """Make a comment on the first file of what the list says of the second one."""
     first, second, end = bundle.index(b"PK\1\2"), bundle.rindex(b"PK\1\2"), bundle.rindex(b"PK\5\6")
     bundle[first + 32 : first + 34] = (end - second).to_bytes(2, "little")
+
+
+def beyond_the_end(bundle: bytearray) -> None:
+    """Give the second file, in the list, more bytes than the bundle has."""
+    second = bundle.rindex(b"PK\1\2")
+    bundle[second + 20 : second + 28] = (1 << 20).to_bytes(4, "little") * 2
 
 
 def another_name(bundle: bytearray) -> None:
@@ -653,9 +671,10 @@ def another_name(bundle: bytearray) -> None:
     [
         (other_bytes, r"_b\.csv: it is damaged: its bytes do not have the checksum"),
         (hide_the_second_file, "the bundle's list of files is damaged"),
+        (beyond_the_end, r"list of files is damaged: by it, orders_.*_b\.csv would end after the bundle does"),
         (another_name, "calls one file both 'Orders_.*it is damaged"),
     ],
-    ids=["bytes", "list", "name"],
+    ids=["bytes", "list", "size", "name"],
 )
 def test_a_damaged_bundle_is_refused(
     lake: Lake, folder: Path, tmp_path: Path, damage: Callable[[bytearray], None], message: str

@@ -143,7 +143,9 @@ def test_a_landing_zone_in_a_bucket_says_where_its_files_came_from(inbox: Inbox,
 
     assert (landed.origin, landed.etag) == ("https://tlc.example/x", '"tlc"')
     inbox.put(f"{key}.json", json.dumps(record | {"sha256": "0" * 64}).encode())
-    with pytest.raises(SourceError, match=f"{key} was changed after it was landed there"):
+    with pytest.raises(
+        SourceError, match=f"{key} was changed after it was landed there: .* which its record beside it"
+    ):
         land(lake.landing, f"{inbox}/raw_data", ZONES, refresh=True)
 
 

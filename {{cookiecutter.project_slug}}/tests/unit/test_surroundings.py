@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 from tests.lake import Lake
 
+from lakehouse.filesystem import write_fix
 from lakehouse.settings import project_dir
 
 # Root may read and write everything: without these rights it is like anybody else.
@@ -78,6 +80,33 @@ def test_an_env_file_of_somebody_else_is_named(lake: Lake, tmp_path: Path, anybo
     assert done.returncode == 1
     assert ".env can't be read: Permission denied" in done.stderr.decode()
     assert "was being written" not in done.stderr.decode()
+
+
+@pytest.mark.parametrize(
+    ("number", "fix"),
+    [
+        (errno.ENOSPC, "See that the disk has room"),
+        (errno.EACCES, "See that you may write there"),
+        (errno.EIO, "See that you may write there and that the disk has room"),
+    ],
+)
+def test_a_file_that_was_not_written_names_only_what_is_proven(number: int, fix: str) -> None:
+    assert write_fix(OSError(number, os.strerror(number))) == fix
+
+
+def test_a_run_that_dbt_cannot_read_has_landed_nothing(lake: Lake, tmp_path: Path) -> None:
+    (project := tmp_path / "project").mkdir()
+    (tmp_path / "dagster").mkdir()
+    for name in ("src", "pyproject.toml"):
+        (project / name).symlink_to(project_dir() / name)
+    shutil.copytree(project_dir() / "dbt", project / "dbt")
+    (project / "dbt/models/marts/fct_wrong.sql").write_text("select * from {{ ref('nothing') }}", encoding="utf-8")
+
+    done = run(lake, "run", "2024-01", LAKEHOUSE_PROJECT_DIR=str(project), DAGSTER_HOME=str(tmp_path / "dagster"))
+
+    assert done.returncode == 1
+    assert "/dbt. Nothing was landed, loaded or built. Correct what dbt says below; then " in done.stderr.decode()
+    assert lake.landing.listing() == []
 
 
 def test_an_error_of_the_system_is_told_as_what_it_is(lake: Lake, tmp_path: Path) -> None:

@@ -89,9 +89,18 @@ CONFLICT = {"message": "Failed to commit", "errorCode": 1, "errorName": "ICEBERG
         ((500, "the query 403 failed"), ServiceError, "answered error 500: .*403"),
         ((401, "who are you"), ServiceError, "refuses the request of"),
         ((200, RESULT | {"columns": [DATE], "data": [["290000-01-01"]]}), QueryError, "a value that can't be shown"),
-        ((200, RESULT | {"error": CONFLICT}), ServiceError, "Another process changed the table meanwhile"),
+        (
+            (200, RESULT | {"error": CONFLICT}),
+            ServiceError,
+            "or the catalog did not confirm the change. What this command had finished before stays. `lakehouse",
+        ),
+        (
+            (200, RESULT | {"error": CONFLICT | {"errorName": "ICEBERG_CATALOG_ERROR"}}),
+            ServiceError,
+            "a service that it needs failed. What this command had finished before stays. Check that",
+        ),
     ],
-    ids=["failed", "refused", "a year beyond Python's", "conflict"],
+    ids=["failed", "refused", "a year beyond Python's", "conflict", "outage"],
 )
 def test_an_answer_of_trino_gets_its_own_cause(
     tmp_path: Path, words: tuple[int, Any], kind: type[Exception], says: str

@@ -78,7 +78,9 @@ def require_dataset(name: str, among: Iterable[str]) -> None:
     """Refuse a name that is none of these datasets."""
     if name not in (names := list(among)):
         known = ", ".join(names)
-        raise typer.BadParameter(f"there is no dataset {name!r}. The datasets are: {known}", param_hint="DATASET")
+        raise typer.BadParameter(
+            f"there is no dataset {name!r}. Nothing was done. The datasets are: {known}", param_hint="DATASET"
+        )
 
 
 def parsed_months(words: list[str]) -> list[Month]:
@@ -99,7 +101,7 @@ def _as_typed(argument: str) -> Iterator[None]:
     try:
         yield
     except LakehouseError as error:
-        raise typer.BadParameter(str(error), param_hint=argument) from None
+        raise typer.BadParameter(f"{error} Nothing was done.", param_hint=argument) from None
 
 
 def examples(*commands: str) -> str:

@@ -139,8 +139,9 @@ def _could_be_published(file: DatasetFile, reason: Exception) -> None:
         return
     if file.dataset not in ROWS:
         raise NotPublishedError(
-            f"{reason} And {file.label} can't be generated: the demo generates {' and '.join(ROWS)} only. Nothing of "
-            f"it was landed. Load its own files: lakehouse load {file.dataset}"
+            f"The publisher can't be asked, and {file.label} can't be generated: the demo generates "
+            f"{' and '.join(ROWS)} only. Nothing was landed. Load its own file: `lakehouse load {file.label}`. "
+            f"Why the publisher can't be asked: {reason}"
         )
     newest = Month.of(datetime.now(UTC).date())
     for _ in range(LAG_MONTHS):
@@ -148,9 +149,10 @@ def _could_be_published(file: DatasetFile, reason: Exception) -> None:
     first = dataset_named(file.dataset).first_part
     if not first.first_day <= file.part.first_day <= newest.first_day:
         raise NotPublishedError(
-            f"{reason} And {file.label} can't be generated: {dataset_named(file.dataset).title} "
-            f"are published from {first} to {newest}, as far as is known. Nothing of it was landed. Choose other "
-            'months, such as `make demo MONTHS="2024-01 2024-02"`.'
+            f"The publisher can't be asked, and {file.label} can't be generated: "
+            f"{dataset_named(file.dataset).title} are published from {first} to {newest}, as far as is known. Nothing "
+            f"was landed. Choose other months, such as `lakehouse demo {file.dataset} 2024-01 2024-02`. Why the "
+            f"publisher can't be asked: {reason}"
         )
 
 

@@ -78,7 +78,9 @@ def tag(
     from lakehouse.iceberg.refs import untag
 
     if remove and version is not None:
-        raise typer.BadParameter("--remove takes no version; leave the version out", param_hint="VERSION")
+        raise typer.BadParameter(
+            "--remove takes no version; leave the version out. Nothing was done.", param_hint="VERSION"
+        )
     with opened_catalog() as catalog:
         snapshot_id = untag(catalog, table, name) if remove else tag_version(catalog, table, name, version)
     done = f"{table}: {name} {'was' if remove else 'is'} snapshot {snapshot_id}"

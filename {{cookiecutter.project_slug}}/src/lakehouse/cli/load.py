@@ -140,17 +140,19 @@ def _files(dataset: str, words: list[str]) -> list[DatasetFile]:
     if isinstance(parts, Whole):
         if words:
             raise typer.BadParameter(
-                f"the dataset {dataset} has no months. Write: lakehouse load {dataset}", param_hint="MONTH"
+                f"the dataset {dataset} has no months. Nothing was done. Write: lakehouse load {dataset}",
+                param_hint="MONTH",
             )
         return [DatasetFile(dataset)]
     hint = parts.word.upper()
     found = parts_of(parts.kind, words)
     if not found:
         example = f"lakehouse load {dataset} {parts.example}"
-        raise typer.BadParameter(f"no {parts.word} is given. For example: {example}", param_hint=hint)
+        raise typer.BadParameter(f"no {parts.word} is given. Nothing was done. For example: {example}", param_hint=hint)
     if early := [part for part in found if part.first_day < parts.since.first_day]:
         raise typer.BadParameter(
-            f"the dataset {dataset} begins with {parts.since}, so it has no {early[0]}", param_hint=hint
+            f"the dataset {dataset} begins with {parts.since}, so it has no {early[0]}. Nothing was done.",
+            param_hint=hint,
         )
     return [DatasetFile(dataset, part) for part in found]
 

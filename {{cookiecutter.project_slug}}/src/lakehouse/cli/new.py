@@ -45,7 +45,7 @@ def new_dataset(
 ) -> None:
     """Look at sample files or a table, and write what a dataset needs: a declaration, a staging model and its tests."""
     if bool(samples) == bool(database) or bool(database) != bool(table):
-        raise typer.BadParameter("give sample files, or --database and --table", param_hint="SAMPLE")
+        raise typer.BadParameter("give sample files, or --database and --table. Nothing was done.", param_hint="SAMPLE")
     from lakehouse.cli.terminal import err, out, print_json, print_table, warn
     from lakehouse.scaffold.guess import guess
     from lakehouse.scaffold.write import Project, check_free, write

@@ -278,7 +278,7 @@ def _wrong_files(dataset: Dataset) -> Iterator[str]:
     if isinstance(dataset.format, Parquet) and not dataset.files.lower().endswith(".parquet"):
         yield f"{files} does not end in .parquet. Correct the name, or declare another format, such as format=Csv(…)."
     if isinstance(dataset.format, Excel) and not dataset.files.lower().endswith((".xlsx", ".xlsm")):
-        yield f"{files} does not end in .xlsx or .xlsm. Correct the name; Excel files of other kinds are not read."
+        yield f"{files} does not end in .xlsx or .xlsm. Correct the name. Save other Excel files as xlsx first."
 
 
 def _wrong_placeholder(dataset: Dataset, parts: Monthly | Daily, files: str, found: list[str]) -> Iterator[str]:

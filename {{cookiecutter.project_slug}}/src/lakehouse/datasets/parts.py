@@ -97,14 +97,14 @@ def parse_parts(kind: type[Month | Day], words: Iterable[str]) -> list[Part]:
         first, dots, last = word.partition("..")
         if dots and not (first and last):
             raise SettingsError(
-                f"The span {word} needs a {kind.__name__.lower()} on both sides of `..`, without blanks. Nothing was "
-                "done."
+                f"The span {word} needs a {kind.__name__.lower()} on both sides of `..`, without blanks. Write it as "
+                f"{'2024-01..2024-06' if kind is Month else '2024-01-05..2024-01-31'}."
             )
         part: Part = kind.parse(first)
         end = kind.parse(last if dots else first)
         if end.first_day < part.first_day:
             raise SettingsError(
-                f"The span {word} ends before it begins. Nothing was done. Write the earlier {kind.__name__.lower()} "
+                f"The span {word} ends before it begins. Write the earlier {kind.__name__.lower()} "
                 f"first: {end}..{part}."
             )
         while part.first_day <= end.first_day:

@@ -246,20 +246,23 @@ class TrinoEngine:
                 raise ServiceError(f"{text} {refused_user('trino' if by_store else 'catalog')}") from error
             if error.error_name == "ICEBERG_COMMIT_ERROR" and not by_store:
                 raise ServiceError(
-                    f"{text} Another process changed the table meanwhile, or the catalog did not take the change. Look "
-                    "at the table's history, then run the same command again."
+                    f"{text} Another process changed the table meanwhile, or the catalog did not confirm the change. "
+                    f"{_BEFORE} `lakehouse history TABLE` shows whether this change was made. Then run the same "
+                    "command again."
                 ) from error
             if error.error_name in _LOST_WORKER:
                 raise ServiceError(
-                    f"{text} A worker of Trino was lost. Run the query again. If the statement writes, first look "
-                    "whether it has written."
+                    f"{text} A worker of Trino was lost. {_BEFORE} Run the same command again. If it writes, first "
+                    "look whether it has written."
                 ) from error
             if _TIMEOUT in causes and not by_store:
-                raise ServiceError(f"{text} Trino answers, but the REST catalog does not. {CATALOG_WAITS}") from error
+                raise ServiceError(
+                    f"{text} Trino answers, but the REST catalog does not. {_BEFORE} {CATALOG_WAITS}"
+                ) from error
             if error.error_type == "EXTERNAL" or error.error_name in _OUTAGES or by_store:
                 raise ServiceError(
-                    f"{text} Trino answers, but a service that it needs failed. Check that REST catalog and object "
-                    "store are running (`lakehouse doctor`), then run the same command again."
+                    f"{text} Trino answers, but a service that it needs failed. {_BEFORE} Check that REST catalog and "
+                    "object store are running (`lakehouse doctor`), then run the same command again."
                 ) from error
             raise QueryError(text) from error
         except exceptions.HttpError as error:
@@ -289,6 +292,7 @@ class TrinoEngine:
             ) from error
 
 
+_BEFORE = "What this command had finished before stays."  # one command may run several statements
 _REFUSED = re.compile(r"error 40[13]\b")  # how the client's words of an answer begin
 # Trino had that from the object store itself; errors that the catalog had from it, the catalog hands on as text.
 _S3 = "software.amazon.awssdk."

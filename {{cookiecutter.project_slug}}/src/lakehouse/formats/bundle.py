@@ -143,7 +143,9 @@ def _member(bundle: Any, info: zipfile.ZipInfo) -> Member:
         raise ContentError(f"the bundle calls one file both {info.filename!r} and {name!r}; it is damaged")
     member = Member(info.filename, info.file_size, info.CRC, place + length + more, bundle)
     if member.end > bundle.size():
-        raise ContentError(f"the bundle is cut short within {info.filename}")
+        raise ContentError(
+            f"the bundle's list of files is damaged: by it, {info.filename} would end after the bundle does"
+        )
     return member
 
 

@@ -280,7 +280,7 @@ def _names_and_lines(declared: Csv, source: Any) -> tuple[list[str], int]:
     if not names:
         raise ContentError(
             f"it has no line of column names: line {declared.junk_rows + 1} is blank, or the file ends before it",
-            "If the names stand in another line, declare `junk_rows` with the number of lines above them",
+            "If the names stand in another line, declare `junk_rows` with the number of lines above them, blank or not",
         )
     if no_text := next((name for name in names if REPLACED in name), None):
         raise ContentError(

@@ -64,13 +64,15 @@ def fields_of(schema: pa.Schema, table: str, known: Schema | None = None) -> lis
     """
     names = [name.lower() for name in schema.names]
     if not names:
-        raise RefusedError(f"{table} was not written: the data has no columns.")
+        raise RefusedError(f"{table} was not written: the data has no columns. Nothing was changed.")
     if "" in names:
-        raise RefusedError(f"{table} was not written: column {names.index('')} (from 0) has no name. Name it.")
+        raise RefusedError(
+            f"{table} was not written: column {names.index('')} (from 0) has no name. Nothing was changed. Name it."
+        )
     if twice := next((name for name in schema.names if names.count(name.lower()) > 1), None):
         raise RefusedError(
             f"{table} was not written: the data has the column {twice!r} twice (for SQL, capital and small letters are "
-            "the same). Rename one."
+            "the same). Nothing was changed. Rename one."
         )
     types = {field.name: field.field_type for field in known.fields} if known else {}
     return [

@@ -157,7 +157,7 @@ class _Write:
         if cells and set(self.columns) != set(cells[0]):
             raise RefusedError(
                 f"{name} was not written. {self._partitions()} The given partition names {', '.join(cells[0])}. "
-                f"{self._other_partition()}"
+                f"Nothing was changed. {self._other_partition()}"
             )
         self.wanted = self._wanted()
 
@@ -230,7 +230,7 @@ class _Write:
         if missing and (self.cells is None or len(self.cells) > 1):
             raise RefusedError(
                 f"{self.name} was not written: it is partitioned by {missing[0]!r}, and the data has no such column: "
-                "nothing says to which partition a row belongs. Add the column."
+                "nothing says to which partition a row belongs. Nothing was changed. Add the column."
             )
         found = [own[name] for name in missing] + [own.get(name, field) for name, field in given.items()]
         strict = {**own, **held} if self.cells else own
@@ -255,7 +255,7 @@ class _Write:
         if other := next((n for n in names - held.keys() if n.lower() in small), None):
             raise RefusedError(
                 f"{self.name} was not written: its column is called {small[other.lower()]!r}, and {other!r} in the "
-                f"data. Rename the column of the data to {small[other.lower()]!r}."
+                f"data. Nothing was changed. Rename the column of the data to {small[other.lower()]!r}."
             )
         if lacking := [name for name in held if name not in names]:
             raise RefusedError(

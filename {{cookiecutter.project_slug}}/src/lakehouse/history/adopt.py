@@ -83,7 +83,7 @@ def _adopt_home(settings: Settings) -> Adopted:
         raise BoundaryError(
             f"There is no lakehouse in {settings.home}: it has no catalog.db. Nothing was changed.",
             "Set LAKEHOUSE_HOME to the folder that was copied or moved, or begin a new lakehouse with `lakehouse "
-            "load`.",
+            "load`. If the lakehouse is in a bucket, set LAKEHOUSE_TARGET to trino.",
         )
     catalog = open_sqlite(settings)
     with service_errors(catalog):
@@ -231,12 +231,18 @@ def _adopt_bucket(settings: Settings, catalog: Catalog) -> Adopted:
     prefix = f"s3://{settings.s3_bucket}/"
     for name in names:
         table = catalog.load_table(name)
-        if missing := next((path for path in referenced(table) if path.removeprefix(prefix) not in keys), None):
-            raise BoundaryError(
-                f"The bucket {settings.s3_bucket} is incomplete: {missing} is missing, which the table {name} needs. "
-                "Nothing was changed.",
-                "Restore the bucket and the catalog's database from one backup, then run `lakehouse adopt` again.",
-            )
+        for path in referenced(table):
+            key = path.removeprefix(prefix)
+            # a load may have written it since the bucket was listed
+            if key not in keys and key not in bucket_objects(settings, key):
+                raise BoundaryError(
+                    f"The bucket {settings.s3_bucket} is incomplete: {path} is missing, which the table {name} needs. "
+                    "Nothing was changed.",
+                    "If you have a copy of this file, put it back. If not, restore the bucket and the catalog's "
+                    "database from one backup. Then run `lakehouse adopt` again. Only if you have neither, start over "
+                    "as README says, and load all files again. The history, the tags and the tables that were written "
+                    "from data frames are lost then.",
+                )
     if not names and any(key.endswith(".metadata.json") for key in keys):
         raise BoundaryError(
             f"The catalog names no table, but the bucket {settings.s3_bucket} holds files of tables below `iceberg/`. "

@@ -16,7 +16,7 @@ import json
 import logging
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,11 +28,19 @@ from pyiceberg.io import FileIO, load_file_io
 from pyiceberg.table import StaticTable
 
 from lakehouse.errors import BackupError, BoundaryError, LandingError
-from lakehouse.filesystem import sha256_of
+from lakehouse.filesystem import sha256_of, write_fix
 from lakehouse.history.publish import Publication, make_views
 from lakehouse.iceberg.catalog import LAYERS, commits_together, is_full, open_catalog, service_errors, table_names
 from lakehouse.iceberg.files import referenced
-from lakehouse.iceberg.identity import in_catalog, path_within, place_of, write_beside_files
+from lakehouse.iceberg.identity import (
+    after_loss,
+    in_catalog,
+    path_within,
+    place_of,
+    to_another_place,
+    to_empty,
+    write_beside_files,
+)
 from lakehouse.iceberg.publication import BRANCH, manifest_file, write_manifest
 from lakehouse.landing import open_landing
 from lakehouse.landing.record import SUFFIX, VERSIONS
@@ -105,17 +113,24 @@ def backup(settings: Settings, folder: Path) -> Backup:
     catalog = open_catalog(settings)
     with service_errors(catalog):
         for attempt in range(1, ATTEMPTS):
-            with suppress(FileNotFoundError):
+            try:
                 return _backup(settings, catalog, _Copying(folder, earlier))
-            log.warning("A file was removed while it was copied (attempt %d of %d).", attempt, ATTEMPTS)
+            except FileNotFoundError as error:
+                log.warning(
+                    "A file that the backup needs is not there: %s. It may have been removed meanwhile. The backup "
+                    "begins again (attempt %d of %d).",
+                    error,
+                    attempt + 1,
+                    ATTEMPTS,
+                )
         try:
             return _backup(settings, catalog, _Copying(folder, earlier))
         except FileNotFoundError as error:
             raise BoundaryError(
-                f"The lakehouse in {place_of(settings)} is incomplete: a file of it is missing ({error}). No backup "
-                "was made.",
-                "If `lakehouse maintain` is running, run the same command again when it has ended. If not, and you "
-                "have a copy of this file, put it back first.",
+                f"The lakehouse in {place_of(settings)} lacks a file at each of {ATTEMPTS} attempts ({error}). No "
+                f"backup was made; an earlier one in {folder} is as it was.",
+                "If `lakehouse maintain` is running, run the same command again when it has ended. If not, the file is "
+                f"lost. {after_loss(settings)}",
             ) from error
 
 
@@ -136,8 +151,7 @@ def restore(settings: Settings, folder: Path) -> Backup:
             f"The backup in {folder} is of the lakehouse in {index['place']}, and the settings name "
             f"{place_of(settings)}. Iceberg names files by full addresses, so a backup goes back to its own place. "
             "Nothing was changed.",
-            f"Set LAKEHOUSE_HOME or S3_BUCKET so that the lakehouse is {index['place']}, then restore again. A home "
-            "can be moved afterwards: `lakehouse adopt`.",
+            to_another_place(settings, index["place"]),
         )
     _verify(folder, index)
     catalog = open_catalog(settings, check=False)
@@ -323,8 +337,8 @@ def _folder_errors(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise BackupError(
-            f"The backup can't be written to {folder}: {error.strerror or error}. The lakehouse is as it was. See that "
-            "you may write there and that the disk has room, then run the same command again."
+            f"The backup can't be written to {folder}: {error.strerror or error}. The lakehouse is as it was. "
+            f"{write_fix(error)}, then run the same command again."
         ) from error
 
 
@@ -417,14 +431,12 @@ def _check_empty(settings: Settings, catalog: Catalog, folder: Path, index: Mapp
             raise BoundaryError(
                 f"The lakehouse in {place_of(settings)} is not empty, and incomplete: its table {name} can't be "
                 "opened. Nothing was restored.",
-                "Move LAKEHOUSE_HOME away, or empty the bucket and the catalog's database. Then run `lakehouse "
-                f"restore {folder}` again.",
+                f"{to_empty(settings)} Then run `lakehouse restore {folder}` again.",
             ) from error
         if location != tables.get(name):
             raise BoundaryError(
                 f"The lakehouse in {place_of(settings)} is not empty: it has the table {name}. Nothing was changed.",
-                "Restore into an empty lakehouse: move LAKEHOUSE_HOME away, or empty the bucket and the catalog's "
-                "database. README says how to start over.",
+                f"A restore needs an empty lakehouse. {to_empty(settings)} README says how to start over.",
             )
 
 

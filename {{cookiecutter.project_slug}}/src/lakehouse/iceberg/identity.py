@@ -32,6 +32,7 @@ NAMESPACE = "raw"
 ID, PLACE = "lakehouse.id", "lakehouse.place"
 FILE = "lakehouse.json"
 WAREHOUSE = "/warehouse/"
+_BUCKET = "s3://"  # what the place of a lakehouse in a bucket begins with
 FIRST_LOADS = 2.0  # seconds in which first loads at once agree on an identity
 ADOPT = "Run `lakehouse adopt` once: it makes this folder a whole lakehouse of its own."
 # What to do where there is no backup; for messages of a home.
@@ -58,7 +59,35 @@ class Identity:
 
 def place_of(settings: Settings) -> str:
     """Where the tables' files of this lakehouse are: the home's path on `embedded`, `s3://bucket` on `trino`."""
-    return str(settings.home) if settings.target == "embedded" else f"s3://{settings.s3_bucket}"
+    return str(settings.home) if settings.target == "embedded" else f"{_BUCKET}{settings.s3_bucket}"
+
+
+def to_another_place(settings: Settings, place: str) -> str:
+    """For messages: which settings make that place the lakehouse. The target may be the wrong one too."""
+    if place.startswith(_BUCKET):
+        target = "" if settings.target == "trino" else "LAKEHOUSE_TARGET to trino and "
+        return f"Set {target}S3_BUCKET to {place.removeprefix(_BUCKET)}, then run the same command again."
+    target = "" if settings.target == "embedded" else "LAKEHOUSE_TARGET to embedded and "
+    return (
+        f"Set {target}LAKEHOUSE_HOME to {place}, then run the same command again. A home can be moved afterwards: "
+        "`lakehouse adopt`."
+    )
+
+
+def to_empty(settings: Settings) -> str:
+    """For messages: how this lakehouse becomes an empty one."""
+    if settings.target == "embedded":
+        return "Move LAKEHOUSE_HOME away."
+    return "Empty the bucket and the catalog's database."
+
+
+def after_loss(settings: Settings) -> str:
+    """For messages: what to do about a file of this lakehouse that is lost."""
+    if_not = "If not, restore the bucket and the catalog's database from one backup."
+    return (
+        "If you have a copy of it, put it back, then run the same command again. "
+        f"{RESTORE if settings.target == 'embedded' else if_not}"
+    )
 
 
 def in_catalog(catalog: Catalog) -> Identity | None:

@@ -18,6 +18,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import BotoCoreError, ClientError, FlexibleChecksumError
 
 from lakehouse.errors import LakehouseError, LandingError, ServiceError
+from lakehouse.filesystem import write_fix
 from lakehouse.landing.store import LOCK, Incoming
 from lakehouse.landing.zone import STAYS, Landing
 from lakehouse.locks import held
@@ -223,7 +224,7 @@ class BucketStore:
         except OSError as error:
             raise LandingError(
                 f"{name} can't be copied to {self._staging}: {error.strerror or error}. {STAYS} "
-                "See that you may write there and that the disk has room, or set LAKEHOUSE_HOME to another folder. "
+                f"{write_fix(error)}, or set LAKEHOUSE_HOME to another folder. "
                 "Then run the same command again."
             ) from error
 

@@ -65,7 +65,7 @@ class FolderStore:
         except OSError as error:
             raise LandingError(
                 f"{path.name} can't be landed in {path.parent}: {error.strerror or error}. "
-                "Files that were landed before are unchanged. See that you may write there and that the disk has room, "
+                "Files that were landed before are unchanged. {write_fix(error)}, "
                 "then run the same command again."
             ) from error
 

@@ -14,7 +14,7 @@ from lakehouse.datasets.months import Month
 from lakehouse.datasets.registry import dataset_named
 from lakehouse.datasets.sources import Since
 from lakehouse.errors import LandingError, SourceError, UnreachableError
-from lakehouse.filesystem import sha256_of
+from lakehouse.filesystem import sha256_of, write_fix
 from lakehouse.landing.record import GENERATED, SUFFIX, Landed, from_json, is_generated
 from lakehouse.landing.zone import Landing
 from lakehouse.locks import held
@@ -89,7 +89,7 @@ def land(
     except OSError as error:
         raise LandingError(
             f"{file.name} can't be copied to {landing.staging}: {error.strerror or error}. Nothing of it was landed. "
-            "See that you may write there and that the disk has room, then run the same command again."
+            f"{write_fix(error)}, then run the same command again."
         ) from error
 
 
@@ -230,8 +230,9 @@ def _carried(version: Version, copy: Path) -> Version:
     if landed.sha256 != sha256_of(copy):
         raise SourceError(
             f"{found} was changed after it was landed there: its SHA-256 is not {landed.sha256[:12]}…, which its "
-            f"record {record.name} has. Nothing of it was landed. Restore the file, or remove the record to accept "
-            "the file as it is."
+            f"record beside it, {record.name}, has. Nothing of it was landed. Restore the file, or remove the record "
+            "to accept the file as it is. If the folder is the landing zone of a lakehouse, that one then fetches the "
+            "file again."
         )
     return Version(landed.origin, landed.etag, landed.last_modified)
 

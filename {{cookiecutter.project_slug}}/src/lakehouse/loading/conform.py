@@ -213,12 +213,10 @@ class Conformer:
         """
         for name, values in self._values.items():
             if self.rows and not values:
-                column = next(c for c in self.dataset.columns if c.name == name)
                 raise RefusedError(
                     f"{self.file}: the column {self.match.sources[name]!r} has no value in any of its {self.rows:,} "
                     f"rows{f' ({self.set_aside:,} were set aside)' if self.set_aside else ''}, and "
-                    f"{_files_of(self.dataset, self.part)} must have some (as "
-                    f"{expected(column, self.dataset.format)}). "
+                    f"{_files_of(self.dataset, self.part)} must have some. "
                     f"{fix_or_declare(self.dataset, 'If it may be empty, remove `never_empty` from the column')}"
                 )
         if self._both_times and self._swapped > self.dataset.swapped_share * self._both_times:

@@ -198,7 +198,7 @@ class Rejected:
         """
         table = self.catalog.load_table(self.table)
         if rows.rows and self._look(table, rows.load)[0] != rows.rows:
-            self._commit(table, rows.load, rows.batches(), frozenset())
+            self._commit(self._set_aside, table, rows.load, rows.batches(), frozenset())
 
     def settle(self, rows: SetAside | None = None, refused: LoadedBy = _NONE) -> int:
         """Remove the rows of all loads but the raw table's current one. Add `rows` again if another load removed them.
@@ -218,7 +218,10 @@ class Rejected:
         except CommitError as error:
             if refused != _NONE:
                 raise
-            raise type(error)(f"{error} The file itself is loaded into {self.dataset.table}.") from error
+            raise type(error)(
+                f"{error} The file itself is loaded into {self.dataset.table}. {self.table} may still have rows that "
+                "earlier loads set aside, or lack some that this load did. The same command mends that."
+            ) from error
 
     def _settled(self, rows: SetAside | None, refused: LoadedBy) -> int:
         for _ in range(ATTEMPTS):
@@ -231,8 +234,9 @@ class Rejected:
                 return own
             kept = (arrays for file in stale for arrays in self._kept(table, file, current, refused, again))
             added = chain(kept, lost.batches() if lost else ())
+            what = self._set_aside if lost else f"the removal of rows that earlier loads of {self.file.label} set aside"
             try:
-                self._commit(table, current, added, frozenset(file.file_path for file in stale))
+                self._commit(what, table, current, added, frozenset(file.file_path for file in stale))
             except MovedError:
                 continue
             return lost.rows if lost else own
@@ -240,6 +244,10 @@ class Rejected:
             f"{self.table}: the rows that earlier loads of {self.file.label} set aside could not be removed, because "
             f"others changed the table at each of {ATTEMPTS} attempts. Run the same command again."
         )
+
+    @property
+    def _set_aside(self) -> str:
+        return f"what was set aside of {self.file.label}"
 
     @property
     def _predicate(self) -> BooleanExpression:
@@ -294,9 +302,9 @@ class Rejected:
             yield {name: array.filter(stays) for name, array in columns.items()}
 
     def _commit(
-        self, table: Table, load: LoadedBy, added: Iterable[dict[str, pa.Array[Any]]], paths: frozenset[str]
+        self, what: str, table: Table, load: LoadedBy, added: Iterable[dict[str, pa.Array[Any]]], paths: frozenset[str]
     ) -> None:
-        """Put rows into the table, and take these data files out of it."""
+        """Put rows into the table, and take these data files out of it. Messages call that `what`."""
 
         def check(handle: Table) -> None:
             live = {file.file_path for file in live_files(handle, self._predicate)} if paths else set()
@@ -309,7 +317,6 @@ class Rejected:
             "lakehouse.source-sha256": load.sha256,
             **({"lakehouse.run-id": load.run_id} if load.run_id else {}),
         }
-        what = f"what was set aside of {self.file.label}"
         change = Replacement(what, self._predicate, summary, is_held=lambda _: False, paths=paths)
         commit(self.catalog, self.table, [file] if file else [], change, check=check)
 

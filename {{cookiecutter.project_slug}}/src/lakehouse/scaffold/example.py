@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lakehouse.errors import SettingsError
+from lakehouse.filesystem import write_fix
 from lakehouse.scaffold.names import check_name
 from lakehouse.scaffold.write import Project, check_installed
 
@@ -87,7 +88,7 @@ def copy_example(project: Project, name: str) -> list[Path]:
         if not isinstance(error, OSError):
             raise
         raise SettingsError(
-            f"{source} can't be copied to {path}: {error.strerror}. Nothing was copied. See that you may "
-            "read and write there and that the disk has room. Then run the same command again."
+            f"{source} can't be copied to {path}: {error.strerror}. Nothing was copied. "
+            f"{write_fix(error, 'you may read and write there')}. Then run the same command again."
         ) from error
     return written

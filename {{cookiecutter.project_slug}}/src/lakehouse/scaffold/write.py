@@ -12,6 +12,7 @@ from lakehouse.datasets.declaration import problem
 from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.registry import DATASETS, FOLDER, in_order
 from lakehouse.errors import SettingsError
+from lakehouse.filesystem import write_fix
 from lakehouse.scaffold.dbt import model_name, staging_sql, staging_yml
 from lakehouse.scaffold.declaration import declaration
 from lakehouse.scaffold.guess import Guess
@@ -98,10 +99,10 @@ def write(project: Project, guess: Guess) -> list[Path]:
             written.append(project.page)
     except OSError as error:
         _undo(written, project.page, page)
-        free = "" if where == project.page else "no such file is there, that "
+        free = "" if where == project.page else "no such file is there, and that "
         raise SettingsError(
-            f"{where} can't be written: {error.strerror}. Nothing was written. See that {free}you may write there and "
-            "that the disk has room. Then run the same command again."
+            f"{where} can't be written: {error.strerror}. Nothing was written. "
+            f"{write_fix(error, f'{free}you may write there')}. Then run the same command again."
         ) from error
     except BaseException:
         _undo(written, project.page, page)

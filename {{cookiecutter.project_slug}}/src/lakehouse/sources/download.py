@@ -19,6 +19,7 @@ import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type
 
 from lakehouse.errors import LandingError, NotPublishedError, SettingsError, SourceError, UnreachableError
+from lakehouse.filesystem import write_fix
 from lakehouse.network import without_login
 from lakehouse.sources.patience import Patience
 
@@ -96,7 +97,7 @@ class Download:
         except OSError as error:
             raise LandingError(
                 f"{self.name} can't be written to {self.target.parent}: {error.strerror or error}. Nothing of it was "
-                "landed. See that you may write there and that the disk has room, then run the same command again."
+                f"landed. {write_fix(error)}, then run the same command again."
             ) from error
 
     def _stop(self, state: RetryCallState) -> bool:

@@ -165,10 +165,12 @@ class QuerySource:
         except Exception as error:  # noqa: BLE001 - drivers raise errors of any kind for what they can't use
             # One that the driver can't use is no better at the next attempt.
             kind = SourceError if isinstance(error, TypeError | ValueError) else UnreachableError
+            checks = f"that the server runs, and user, password and address in {self.query.database}"
+            if url.get_backend_name() == "sqlite":  # a file: it has no server, and no user
+                checks = f"the address in {self.query.database}, and that you may read the file and its folder"
             raise kind(
                 f"{self.dataset.name}: the database of {self.query.database} could not be asked: "
-                f"{_first_line(error, url)}. {self.nothing} Check that the server runs, and user, password and "
-                f"address in {self.query.database}. Then run the same command again."
+                f"{_first_line(error, url)}. {self.nothing} Check {checks}. Then run the same command again."
             ) from None
         with connection:
             try:

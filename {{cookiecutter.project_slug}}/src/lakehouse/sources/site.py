@@ -186,8 +186,9 @@ def check(file: Path, wanted: DatasetFile, origin: str) -> None:
             found = members(source)
         except (OSError, pa.ArrowException) as error:
             raise SourceError(
-                f"{origin} is not {what}: {error}. Nothing of {wanted.label} was landed. Put a whole copy of it there, "
-                "or the files that it was made of; or check the setting TLC_SOURCE."
+                f"{origin} can't be used as {wanted.name}: {error}. Nothing of {wanted.label} was landed. Put a whole "
+                "copy of it there. Or move it out of the source folder, and put the single files there that it was "
+                "made of. Or check the setting TLC_SOURCE."
             ) from error
         for member in found:
             with member.open() as content:

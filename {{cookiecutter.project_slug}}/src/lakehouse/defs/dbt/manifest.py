@@ -19,8 +19,11 @@ from lakehouse.tested import fingerprint
 PARTIAL_PARSE, _PARSED = "partial_parse.msgpack", ".msgpack"
 
 
-def manifest(settings: Settings) -> dict[str, Any]:
-    """The manifest of the dbt project for the target.
+_BEFORE = "No model was built. What was landed and loaded before stays."
+
+
+def manifest(settings: Settings, state: str = _BEFORE) -> dict[str, Any]:
+    """The manifest of the dbt project for the target; `state` says what the caller has done if there is none.
 
     It lies in `LAKEHOUSE_HOME/dbt` under the hash of all that it is made from, so it can't be stale, and two processes
     that make it at once make the same. A parse takes some seconds and no database.
@@ -32,7 +35,7 @@ def manifest(settings: Settings) -> dict[str, Any]:
     try:
         return _read(path)
     except FileNotFoundError:
-        return _parse(settings, path)
+        return _parse(settings, path, state)
 
 
 def start_from_parsed(settings: Settings, target_path: Path) -> None:
@@ -52,7 +55,7 @@ def _place(settings: Settings) -> Path:
     return settings.home / "dbt" / f"manifest-{settings.target}-{fingerprint(settings)}.json"
 
 
-def _parse(settings: Settings, path: Path) -> dict[str, Any]:
+def _parse(settings: Settings, path: Path, state: str) -> dict[str, Any]:
     """Run `dbt parse` in a folder of its own, and put the manifest in its place whole."""
     dbt = project_dir() / "dbt"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,8 +70,8 @@ def _parse(settings: Settings, path: Path) -> dict[str, Any]:
         if done.returncode or not made.exists():
             said = (done.stdout + done.stderr).strip() or f"dbt ended with code {done.returncode} and said nothing."
             raise TransformError(
-                f"dbt can't read its project in {dbt}. No model was built. Correct what dbt says below; then start the "
-                f"same command or Dagster run again.\n{said}"
+                f"dbt can't read its project in {dbt}. {state} Correct what dbt says below; then start the same "
+                f"command or Dagster run again.\n{said}"
             )
         Path(scratch, PARTIAL_PARSE).replace(path.with_suffix(_PARSED))
         made.replace(path)
