@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.marks import takes_minutes
 from tests.pages import accepted, published, run
 from tests.unit.dagster_project import PROJECT, Project
 
@@ -76,6 +77,7 @@ def test_a_dataset_of_that_name_refuses_the_example(project: Project) -> None:
 
 
 @pytest.mark.slow
+@takes_minutes
 def test_iris_is_a_table_and_a_mart_by_species(project: Project) -> None:
     said = run_page(project, "iris")
 
@@ -86,6 +88,7 @@ def test_iris_is_a_table_and_a_mart_by_species(project: Project) -> None:
 
 
 @pytest.mark.slow
+@takes_minutes
 def test_sales_are_loaded_by_day_and_their_bad_rows_set_aside(project: Project) -> None:
     said = run_page(project, "sales")
 
@@ -100,6 +103,7 @@ def test_sales_are_loaded_by_day_and_their_bad_rows_set_aside(project: Project) 
 
 
 @pytest.mark.slow
+@takes_minutes
 def test_rentals_are_extracted_by_cursor_and_merged_by_key(project: Project) -> None:
     said = run_page(project, "rentals")
 

@@ -13,6 +13,7 @@ from pyiceberg.table import Transaction
 from tests.dbt.merging import MODEL, NEW_ROWS_ONLY, SILVER, YML, Customers, check_a_merged_model, put
 from tests.kills import Kills
 from tests.lake import Lake
+from tests.marks import takes_minutes
 
 from lakehouse.dbt_duckdb.commit_model import Model, merge_by_key, replace_all
 from lakehouse.engines.duckdb import connect
@@ -182,6 +183,7 @@ def test_an_option_that_is_not_followed_is_refused(
 
 
 @pytest.mark.slow
+@takes_minutes
 def test_a_killed_merge_leaves_the_table_as_it_was_or_whole(
     lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

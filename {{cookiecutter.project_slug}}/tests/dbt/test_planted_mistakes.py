@@ -11,6 +11,7 @@ import yaml
 from tests.dbt.conftest import Build, new_lake
 from tests.dbt.raw import made_up_rows, put_month, put_zones
 from tests.lake import Lake
+from tests.marks import takes_minutes
 
 from lakehouse.errors import TransformError
 from lakehouse.settings import project_dir
@@ -122,6 +123,8 @@ MISTAKES = (
     ),
 )
 
+EVERY_RUN = {"integer division", "a join that multiplies", "a rejected row counted"}
+
 
 def put(lake: Lake, seed: int) -> None:
     for dataset in ("yellow", "green"):
@@ -149,7 +152,10 @@ def keep_only(unit_test: str, models: Path) -> None:
         page.write_text(yaml.safe_dump(declared), "utf-8")
 
 
-@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.name)
+@pytest.mark.parametrize(
+    "mistake",
+    [pytest.param(one, marks=() if one.name in EVERY_RUN else takes_minutes, id=one.name) for one in MISTAKES],
+)
 def test_a_planted_mistake_turns_its_test_red(
     sound: Lake, run_build: Build, mistake: Mistake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

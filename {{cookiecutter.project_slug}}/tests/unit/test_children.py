@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from tests.kills import Kills
 from tests.lake import Lake
+from tests.marks import takes_minutes
 from tests.unit.dagster_project import Project
 
 from lakehouse.datasets.file import DatasetFile
@@ -55,6 +56,7 @@ def trips(lake: Lake, schema: str) -> int:
 
 
 @pytest.mark.slow
+@takes_minutes
 def test_a_publication_does_not_depend_on_the_callers_variables(loaded: Lake, tmp_path: Path) -> None:
     here = tmp_path / "here"
     here.mkdir()

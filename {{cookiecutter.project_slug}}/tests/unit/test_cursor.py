@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from tests.lake import Lake
+from tests.marks import takes_minutes
 from tests.unit.dagster_project import Project
 from typer.testing import CliRunner
 
@@ -568,6 +569,7 @@ RENTALS = Dataset(
 
 
 @pytest.mark.slow
+@takes_minutes
 def test_dagster_extracts_by_the_cursor_or_fully(tmp_path: Path, source: Source) -> None:
     (tmp_path / "dagster").mkdir()
     project = Project(tmp_path / "dagster", {})

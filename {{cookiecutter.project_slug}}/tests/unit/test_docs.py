@@ -10,7 +10,7 @@ from tests.pages import PAGES
 from tests.unit.dagster_project import Project
 
 # A newcomer's pages. Every night all pages run, on `embedded` and on the services.
-EVERY_RUN = {"README.md", "iceberg.md", "your-own-dataset.md", "your-own-data.md"}
+EVERY_RUN = {"README.md", "your-own-dataset.md", "your-own-data.md"}
 
 
 @pytest.mark.slow

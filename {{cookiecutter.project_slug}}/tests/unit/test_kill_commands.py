@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 from tests.kills import Kills, gold, unknown_files
 from tests.lake import Lake
+from tests.marks import takes_minutes
 from tests.marts import MARTS
 
 from lakehouse.datasets.file import DatasetFile
@@ -79,6 +80,7 @@ def test_a_killed_build_leaves_whole_tables_and_the_next_is_right(states: Lake) 
     assert gold(states.rows) == wholes[(KILLS - 1) % 2]
 
 
+@takes_minutes
 def test_a_killed_publish_shows_one_publication_and_the_next_is_right(states: Lake) -> None:
     publish, wholes = killing(states, "publish"), []
     for version in (0, 1):
