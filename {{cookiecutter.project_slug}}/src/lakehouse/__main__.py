@@ -14,8 +14,10 @@ from lakehouse.errors import LakehouseError
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 refused or failed (one message on stderr), 2 usage."""
     try:
-        # A wrong declaration of a dataset is an error of this import.
-        from lakehouse.cli import app
+        try:
+            from lakehouse.cli import app
+        except LakehouseError as error:  # a wrong declaration of a dataset
+            _fail(f"{error} The command did not start.")
         from lakehouse.cli.logs import print_anything, show_own_only
 
         print_anything()

@@ -63,7 +63,9 @@ def test_the_examples_are_listed_and_copied_whole_or_not_at_all(project: Project
     assert "stg_iris.yml, which is there already. Nothing was copied." in refused
     assert (project.root / taken).read_text(encoding="utf-8") == "mine"
     assert [path for path in copied("iris") if (project.root / path).exists()] == [taken]
-    assert unknown.startswith(f"error: There is no example 'tulips'. The examples are: {', '.join(NAMES)}.")
+    assert unknown.startswith(
+        f"error: There is no example 'tulips'. Nothing was copied. The examples are: {', '.join(NAMES)}."
+    )
 
 
 def test_a_dataset_of_that_name_refuses_the_example(project: Project) -> None:
@@ -72,7 +74,7 @@ def test_a_dataset_of_that_name_refuses_the_example(project: Project) -> None:
 
     refused = project.python("-m", "lakehouse", "example", "iris", code=1)
 
-    assert "There is a dataset iris already, with the table raw.iris." in refused
+    assert "iris already, with the table raw.iris. Nothing was written. Rename your dataset, or do with" in refused
     assert not [path for path in copied("iris") if (project.root / path).exists()]
 
 

@@ -271,6 +271,18 @@ def test_a_missing_file_is_named_and_no_backup_is_made(
     assert "put it back, then run the same command again. Or move LAKEHOUSE_HOME away and run `lakehouse res" in said
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("[]", "can't be read as the index of a backup"), ('{"format": 2}', "is of another version of this project")],
+)
+def test_the_index_of_another_program_stops_both_commands(full: Lake, tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / INDEX).write_text(text, encoding="utf-8")
+
+    for command in (backup, restore):
+        with pytest.raises(BackupError, match=rf"{said}.* Nothing was changed\. Name another folder"):
+            command(full.settings, tmp_path)
+
+
 def damage(folder: Path) -> None:
     file = next((folder / "files").rglob("*.parquet"))
     file.write_bytes(b"x" + file.read_bytes()[1:])

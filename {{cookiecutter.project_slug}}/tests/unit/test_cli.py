@@ -205,6 +205,12 @@ def test_what_goes_wrong_is_one_message_and_an_exit_code(
     assert done.stdout == ""
 
 
+def test_a_lakehouse_without_tables_may_be_the_one_of_another_target(shell: Shell) -> None:
+    said = shell.run("history", "raw.green_trips").stderr
+
+    assert "The tables are: none yet; `lakehouse load` makes them. If you expect some, check the setting LAKEH" in said
+
+
 def test_a_wrong_setting_is_named(shell: Shell) -> None:
     shell.set("LAKEHOUSE_TARGET", "spark")
 

@@ -12,6 +12,7 @@ from dagster._core.instance.config import dagster_instance_config
 
 from lakehouse.cli import launch
 from lakehouse.dagster_home import chosen, fault, is_tracked, prepare, ready, tracked_file, way_out
+from lakehouse.datasets.months import Month
 from lakehouse.errors import SettingsError
 
 FORMER = """\
@@ -116,6 +117,13 @@ def test_an_env_file_that_is_no_text_is_one_message(tmp_path: Path, monkeypatch:
 
     with pytest.raises(SettingsError, match=r"\.env can't be read: it is not text in UTF-8"):
         chosen()
+
+
+def test_a_run_without_a_home_of_dagster_runs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+
+    with pytest.raises(SettingsError, match=r"^DAGSTER_HOME is not set\. Nothing was run\. Write the absolute path"):
+        launch.launch([Month(2024, 1)])
 
 
 @pytest.mark.parametrize("text", ["colour: blue", "storage: ["])

@@ -793,12 +793,12 @@ def test_totals_and_notes_below_a_table_of_excel_are_left_out(
     ("name", "message"),
     [
         ("my-orders", "Use lower-case letters, digits and underscores, and begin with a letter: my_orders"),
-        ("2024_orders", "begin with a letter: n_2024_orders"),
+        ("2024_orders", "Nothing was written. Use .* begin with a letter: n_2024_orders"),
         ("Orders", "begin with a letter: orders"),
         ("", "begin with a letter: orders"),
-        ("order", "is a reserved word of SQL or Python"),
+        ("order", "is a reserved word of SQL or Python. Nothing was written. Choose"),
         ("class", "is a reserved word of SQL or Python"),
-        ("yellow", "There is a dataset yellow already, with the table raw.yellow_trips"),
+        ("yellow", r"There is a dataset yellow already, with the table raw\.yellow_trips\. Nothing was wr.* Choose"),
         ("taxi_zones", "There is a dataset zones already, with the table raw.taxi_zones"),
     ],
 )

@@ -567,6 +567,7 @@ def test_a_command_reports_a_wrong_declaration_in_one_line(
     assert (done.returncode, done.stdout) == (1, "")
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"error: {message}")
+    assert line.endswith(" The command did not start.")
 
 
 @pytest.mark.parametrize("arguments", [(), ("docs/data.md",)], ids=["print", "write"])

@@ -64,8 +64,8 @@ def launch(months: Sequence[Month]) -> bool:
     """
     if not os.environ.get("DAGSTER_HOME"):
         raise SettingsError(
-            "DAGSTER_HOME is not set. Write the absolute path of a folder for Dagster's runs and logs into .env, for "
-            f"example DAGSTER_HOME={project_dir() / '.dagster'}"
+            "DAGSTER_HOME is not set. Nothing was run. Write the absolute path of a folder for Dagster's runs and logs "
+            f"into .env, for example DAGSTER_HOME={project_dir() / '.dagster'}"
         )
     # Imported here, so that a wrong setting and a dbt project that can't be parsed are one message too.
     from lakehouse.definitions import defs  # noqa: PLC0415

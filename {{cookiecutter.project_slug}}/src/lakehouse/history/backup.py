@@ -372,10 +372,14 @@ def _index(folder: Path) -> dict[str, Any] | None:
         ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise BackupError(
-            f"{folder / INDEX} can't be read as the index of a backup ({error!r}). Name another."
+            f"{folder / INDEX} can't be read as the index of a backup ({error!r}). Nothing was changed. Name another "
+            "folder."
         ) from None
     if not known:
-        raise BackupError(f"{folder / INDEX} is of another version of this project. Use that version to restore it.")
+        raise BackupError(
+            f"{folder / INDEX} is of another version of this project, and only that version restores it. Nothing was "
+            "changed. Name another folder, or use that version."
+        )
     return found
 
 

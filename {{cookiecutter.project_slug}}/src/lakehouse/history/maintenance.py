@@ -251,8 +251,8 @@ def _expire(catalog: Catalog, name: str, keep: timedelta) -> bool:
             continue  # a load, tag or rollback was quicker
         return True
     raise CommitError(
-        f"Other processes changed {name} at each of {ATTEMPTS} attempts, so none of its snapshots expired. Run "
-        "`lakehouse maintain` again when no load is running."
+        f"Other processes changed {name} at each of {ATTEMPTS} attempts, so none of its snapshots expired. "
+        "What this command had finished before stays. Run `lakehouse maintain` again when no load is running."
     )
 
 

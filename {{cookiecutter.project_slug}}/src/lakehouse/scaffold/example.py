@@ -11,6 +11,7 @@ from lakehouse.filesystem import write_fix
 from lakehouse.scaffold.names import check_name
 from lakehouse.scaffold.write import Project, check_installed
 
+_TAKEN = "rename your dataset, or do without this example."
 _BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -64,17 +65,17 @@ def copy_example(project: Project, name: str) -> list[Path]:
     known = examples_of(project)
     if name not in known:
         there = f"The examples are: {', '.join(known)}." if known else f"{project.root / 'examples'} has none."
-        raise SettingsError(f"There is no example {name!r}. {there}")
+        raise SettingsError(f"There is no example {name!r}. Nothing was copied. {there}")
     check_installed(project)
     targets = {project.root / place: source for place, source in known[name].files.items()}
     for path in targets:
         if path.exists() or path.is_symlink():
             raise SettingsError(
                 f"The example needs {path}, which is there already. Nothing was copied. If it is of this example, "
-                "there is nothing to do. If it is your own, rename your dataset, or do without this example."
+                f"there is nothing to do. If it is your own, {_TAKEN}"
             )
         if path.parent == project.declaration(name).parent:
-            check_name(path.stem)
+            check_name(path.stem, _TAKEN.capitalize())
     written: list[Path] = []
     try:
         for path, source in targets.items():

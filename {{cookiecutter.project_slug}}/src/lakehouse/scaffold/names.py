@@ -23,8 +23,8 @@ _OF_TRINO = (
 RESERVED = frozenset({*DuckDB.Generator.RESERVED_KEYWORDS, *Trino.Generator.RESERVED_KEYWORDS, *_OF_TRINO.split()})
 
 
-def check_name(name: str) -> None:
-    """Refuse what can't be the name of a new dataset.
+def check_name(name: str, if_taken: str = "Choose another name.") -> None:
+    """Refuse what can't be the name of a new dataset; `if_taken` says what to do if there is one of that name.
 
     Raises:
         SettingsError: it is taken, reserved, or not written as names are.
@@ -32,20 +32,20 @@ def check_name(name: str) -> None:
     if not re.fullmatch("[a-z][a-z0-9_]*", name):
         proposed = canonical(name) or "orders"
         raise SettingsError(
-            f"{name!r} is no name of a dataset. Use lower-case letters, digits and underscores, and begin with "
-            f"a letter: {f'my_{proposed}' if _is_reserved(proposed) else proposed}."
+            f"{name!r} is no name of a dataset. Nothing was written. Use lower-case letters, digits and underscores, "
+            f"and begin with a letter: {f'my_{proposed}' if _is_reserved(proposed) else proposed}."
         )
     if _is_reserved(name):
         raise SettingsError(
-            f"{name!r} can't be the name of a dataset: it is a reserved word of SQL or Python. Choose another, such as "
-            f"my_{name}."
+            f"{name!r} can't be the name of a dataset: it is a reserved word of SQL or Python. Nothing was written. "
+            f"Choose another, such as my_{name}."
         )
     for dataset in DATASETS.values():
         if name in (dataset.name, dataset.landing_key):
-            raise SettingsError(f"There is a dataset {dataset.name} already, with the table {dataset.table}. {_OTHER}")
-
-
-_OTHER = "Choose another name."
+            raise SettingsError(
+                f"There is a dataset {dataset.name} already, with the table {dataset.table}. Nothing was written. "
+                f"{if_taken}"
+            )
 
 
 def _is_reserved(name: str) -> bool:
