@@ -197,7 +197,8 @@ class Lock:
         end = f", or end process {holder.pid} on host {holder.host}" if holder else ""
         return (
             f"{self.what} is {locked} by {holder or 'another process'} (lock file: {self.path}), so this command "
-            f"stopped. Wait until that process ends{end}. {self._if_gone()}Then run the same command again."
+            f"stopped. What it had finished before stays. Wait until that process ends{end}. "
+            f"{self._if_gone()}Then run the same command again."
         )
 
     def _if_gone(self) -> str:

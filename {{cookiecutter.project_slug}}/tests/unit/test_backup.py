@@ -292,11 +292,25 @@ def shorten(folder: Path) -> None:
     next((folder / "files").rglob("*.avro")).unlink()
 
 
+def hide(folder: Path) -> None:
+    file = next((folder / "files").rglob("*.avro"))
+    file.unlink()
+    file.mkdir()
+
+
 def forget(folder: Path) -> None:
     (folder / INDEX).unlink()
 
 
-@pytest.mark.parametrize(("harm", "said"), [(damage, "is damaged"), (shorten, "is incomplete"), (forget, "no backup")])
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (damage, "is damaged"),
+        (shorten, r"is incomplete: .*\.avro is missing\."),
+        (hide, r"^/.*\.avro can't be read: Is a directory\. Nothing was changed\. See that you may read it"),
+        (forget, "no backup"),
+    ],
+)
 def test_a_backup_that_is_not_whole_restores_nothing(full: Lake, tmp_path: Path, harm: Any, said: str) -> None:
     backup(full.settings, tmp_path / "backup")
     lose(full)

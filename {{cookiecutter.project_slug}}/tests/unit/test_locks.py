@@ -85,6 +85,7 @@ def test_a_lock_that_is_held_is_refused_at_once(path: Path, flock: str) -> None:
 
     said = str(caught.value)
     assert f"The build is locked by process {process.pid} on host {socket.gethostname()} (`-c " in said
+    assert "so this command stopped. What it had finished before stays. Wait until that process ends, or" in said
     assert re.search(r"since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", said)
     assert f"lock file: {path}" in said
     assert ("gone, remove" in said) == (flock == WITHOUT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import uuid
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -199,6 +200,25 @@ def test_a_load_whose_file_maintenance_took_is_not_committed(lake: Lake, monkeyp
         lake.load("green", "2024-02")
 
     assert lake.rows(f"select count(*) as n from {TABLE}") == [{"n": 502}]
+
+
+def test_a_table_that_others_change_at_each_attempt_keeps_all(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that no snapshot names are removed before: the message does not say that nothing was done."""
+    restated(lake)
+    commit = SqliteCatalog.commit_table
+
+    def second(catalog: SqliteCatalog, *given: Any) -> Any:
+        with monkeypatch.context() as quiet:
+            quiet.setattr(SqliteCatalog, "commit_table", commit)
+            tag(lake.catalog, TABLE, uuid.uuid4().hex, lake.history(TABLE)[-1].snapshot_id)
+        return commit(catalog, *given)
+
+    monkeypatch.setattr(SqliteCatalog, "commit_table", second)
+
+    with pytest.raises(CommitError, match=r"expired\. What this command had finished before stays\. Run `lakehouse"):
+        maintain(lake.settings, [TABLE], keep=NOW)
+
+    assert len(lake.history(TABLE)) == 3
 
 
 def test_a_tag_given_while_snapshots_expire_keeps_its_snapshot(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -366,10 +366,7 @@ def _index(folder: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise BackupError(
-            f"{folder / INDEX} can't be read: {error.strerror or error}. Nothing was changed. See that you may read it "
-            "and that its disk works, then run the same command again."
-        ) from error
+        raise _unreadable(folder / INDEX, error) from error
     except (ValueError, KeyError, TypeError) as error:
         raise BackupError(
             f"{folder / INDEX} can't be read as the index of a backup ({error!r}). Nothing was changed. Name another "
@@ -381,6 +378,13 @@ def _index(folder: Path) -> dict[str, Any] | None:
             "changed. Name another folder, or use that version."
         )
     return found
+
+
+def _unreadable(file: Path, error: OSError) -> BackupError:
+    return BackupError(
+        f"{file} can't be read: {error.strerror or error}. Nothing was changed. See that you may read it and that its "
+        "disk works, then run the same command again."
+    )
 
 
 def _earlier(settings: Settings, folder: Path) -> dict[str, Any]:
@@ -413,11 +417,12 @@ def _verify(folder: Path, index: Mapping[str, Any]) -> None:
             file = folder / part / path
             try:
                 same = sha256_of(file) == facts["sha256"]
-            except OSError as error:
+            except FileNotFoundError as error:
                 raise BackupError(
-                    f"The backup is incomplete: {file} can't be read ({error.strerror}). Nothing was changed. Restore "
-                    "from another backup."
+                    f"The backup is incomplete: {file} is missing. Nothing was changed. Restore from another backup."
                 ) from error
+            except OSError as error:
+                raise _unreadable(file, error) from error
             if not same:
                 raise BackupError(
                     f"The backup is damaged: {file} is not as it was written. Nothing was changed. Restore from "

@@ -248,9 +248,13 @@ def _check(content: Any, wanted: DatasetFile, origin: str, what: str) -> None:
             "TLC_SOURCE, and whether a proxy or a login page answers in the server's place."
         )
     footer = int.from_bytes(tail[:4], "little")
-    if size < 12 or tail[4:] != PARQUET or footer > size - 12:
+    ends = size >= 12 and tail[4:] == PARQUET
+    if not ends or footer > size - 12:
+        wrong = "cut short: its {:,} bytes begin as a parquet file and do not end as one"
+        if ends:
+            wrong = "damaged: it ends as a parquet file, but the length of its footer is more than its {:,} bytes"
         raise SourceError(
-            f"{origin} is cut short: its {size:,} bytes begin as a parquet file and do not end as one. {nothing} "
+            f"{origin} is {wrong.format(size)}. {nothing} "
             "Run the same command again; if TLC_SOURCE is a folder, first put a whole copy of the file there."
         )
 
