@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import shutil
 import subprocess
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pyiceberg.catalog import Catalog
 
@@ -28,11 +29,13 @@ from lakehouse.settings import Settings, project_dir
 from lakehouse.tested import begin, model_versions_of, note, nothing_new, warning_of
 
 Tell = Callable[[str], None]
+Done = TypeVar("Done")
 
 _ENDING = 10.0  # seconds that a dbt whose parent was killed has to end
 _FAILED = frozenset({"error", "fail", "runtime error", "partial success"})
 _BUILT = frozenset({"model", "seed"})
 _LINES_SHOWN = 25
+BUILDS = 3  # as often as another process may be quicker
 # The longest that a build waits for another one, where waiting is wanted.
 BUILD_WAIT_SECONDS = 2 * 60 * 60.0
 # In DuckDB's words, and in Trino's.
@@ -147,6 +150,20 @@ def build(
         merged=tuple(f"{_name(r)}: {counts[0]}" for r in results if (counts := _MERGED.search(str(r["message"])))),
         unit_tests_not_run=0 if unit_tests else _unit_tests(manifest, results),
     )
+
+
+def repeated(do: Callable[[], Done]) -> Done:
+    """Do what builds, and again where another process was quicker: three times at most.
+
+    Raises:
+        OvertakenError: another process was quicker each time.
+    """
+    for _ in range(BUILDS - 1):
+        try:
+            return do()
+        except OvertakenError as error:
+            logging.getLogger(__name__).warning("%s Now silver and gold are built again.", error)
+    return do()
 
 
 @contextmanager

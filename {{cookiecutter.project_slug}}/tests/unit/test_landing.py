@@ -60,6 +60,15 @@ def test_a_file_lands_byte_for_byte_with_its_record_beside_it(landing: Landing, 
     assert content(landing, landed) == b"trips"
 
 
+def test_a_folder_that_takes_no_file_is_named_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "landing").mkdir()
+    (tmp_path / "landing" / "green_trips").write_text("a file in place of the folder", encoding="utf-8")
+
+    says = r"green_tripdata_2023-01\.parquet can't be landed in .*: File exists\. .* unchanged\. See that you may write"
+    with pytest.raises(LandingError, match=says):
+        FolderLanding(tmp_path / "landing").put(DatasetFile("green", JANUARY), given(tmp_path, b"trips"), "test")
+
+
 def test_the_zone_lookup_has_no_month(landing: Landing, tmp_path: Path) -> None:
     landed = landing.put(DatasetFile("zones"), given(tmp_path, b"1,EWR"), "https://tlc.example/zones")
 

@@ -151,7 +151,7 @@ def test_a_publication_that_stops_half_way_leaves_the_one_before(lake: Lake, mon
 
     with monkeypatch.context() as planted:
         planted.setattr(SqlCatalog, "commit_table", commit_table)
-        planted.setattr(publishing, "_BUILDS", 1)  # else it is repeated, and made whole
+        planted.setattr("lakehouse.transform.BUILDS", 1)  # else it is repeated, and made whole
         with pytest.raises(OvertakenError, match="changed a table while it was being published"):
             publish(lake.settings)
 

@@ -23,7 +23,7 @@ from lakehouse.defs.dbt.manifest import manifest
 from lakehouse.errors import LockedError, OvertakenError, TransformError
 from lakehouse.iceberg.tables import ensure_raw_tables
 from lakehouse.settings import Settings
-from lakehouse.transform import build
+from lakehouse.transform import build, repeated
 
 
 def result(unique_id: str, status: str, message: str = "", *reads: str, **node: Any) -> dict[str, Any]:
@@ -97,6 +97,23 @@ def test_what_fails_while_its_input_moves_may_pass_in_another_build(
     months.clear()
     with pytest.raises(TransformError, match=r"rows_of_raw: Got 1 result"):
         build(lake.settings)
+
+
+def test_what_others_overtake_is_done_three_times_at_most(caplog: pytest.LogCaptureFixture) -> None:
+    calls: list[int] = []
+
+    def overtaken(times: int) -> int:
+        calls.append(times)
+        if len(calls) <= times:
+            raise OvertakenError("raw.green_trips changed.")
+        return len(calls)
+
+    assert repeated(lambda: overtaken(2)) == 3
+    calls.clear()
+    with pytest.raises(OvertakenError):
+        repeated(lambda: overtaken(3))
+    assert len(calls) == 3
+    assert "raw.green_trips changed. Now silver and gold are built again." in caplog.messages
 
 
 def test_failures_are_named_with_what_they_say(lake: Lake, dbt_says: list[dict[str, Any]]) -> None:

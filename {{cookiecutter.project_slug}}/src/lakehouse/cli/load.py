@@ -225,16 +225,19 @@ def build_and_report(
     """Run dbt if anything is new, and print what it built and what it warned of."""
     from lakehouse.cli.terminal import err, print_line, warn
     from lakehouse.transform import build as run_dbt
+    from lakehouse.transform import repeated
 
     with err.status("dbt is starting") as status:
-        result = run_dbt(
-            load_settings(),
-            select=select,
-            full_refresh=full_refresh,
-            again=again,
-            unit_tests=unit_tests,
-            wait=wait,
-            progress=lambda line: status.update(escaped(line)),
+        result = repeated(
+            lambda: run_dbt(
+                load_settings(),
+                select=select,
+                full_refresh=full_refresh,
+                again=again,
+                unit_tests=unit_tests,
+                wait=wait,
+                progress=lambda line: status.update(escaped(line)),
+            )
         )
     for warning in result.warnings:
         warn(warning)

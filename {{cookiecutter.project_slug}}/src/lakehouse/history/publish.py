@@ -52,9 +52,7 @@ from lakehouse.iceberg.publication import BRANCH, KEPT, TAG, TAG_PREFIX, version
 from lakehouse.s3_users import refused_user, s3_refuses
 from lakehouse.settings import Settings
 from lakehouse.tested import Untested, holds, model_versions, untested
-from lakehouse.transform import Tell, build
-
-_BUILDS = 3  # as often as loads may be quicker before publishing gives up
+from lakehouse.transform import Tell, build, repeated
 
 
 @dataclass(frozen=True)
@@ -86,12 +84,7 @@ def publish(settings: Settings, *, wait: bool = False, progress: Tell | None = N
         CommitError: somebody changed silver or gold after the build, or the catalog did not confirm.
         ServiceError: the catalog or Trino does not answer.
     """
-    for _ in range(_BUILDS - 1):
-        try:
-            return _build_and_publish(settings, wait=wait, progress=progress)
-        except OvertakenError as error:
-            logging.getLogger(__name__).warning("%s Now silver and gold are built again.", error)
-    return _build_and_publish(settings, wait=wait, progress=progress)
+    return repeated(lambda: _build_and_publish(settings, wait=wait, progress=progress))
 
 
 def _build_and_publish(settings: Settings, *, wait: bool, progress: Tell | None) -> Publication:

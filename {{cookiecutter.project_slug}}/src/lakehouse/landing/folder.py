@@ -14,7 +14,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from lakehouse.errors import LandingError
-from lakehouse.filesystem import sha256_of, sync, sync_folder
+from lakehouse.filesystem import sha256_of, sync, sync_folder, write_fix
 from lakehouse.landing.store import LOCK, Incoming
 from lakehouse.landing.zone import Landing
 from lakehouse.locks import held
@@ -65,8 +65,7 @@ class FolderStore:
         except OSError as error:
             raise LandingError(
                 f"{path.name} can't be landed in {path.parent}: {error.strerror or error}. "
-                "Files that were landed before are unchanged. {write_fix(error)}, "
-                "then run the same command again."
+                f"Files that were landed before are unchanged. {write_fix(error)}, then run the same command again."
             ) from error
 
     def take(self, key: str, incoming: Incoming) -> None:
