@@ -113,7 +113,7 @@ def test_a_column_that_files_lack_stays_null(lake: Lake, tmp_path: Path, monkeyp
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "it has no line of column names"),
+        ("", "it has no line of column names.* the number of lines above them, blank or not in"),
         ("shop no,day\n7,mon\n8\n", r"row 1 \(counted from 0\) has 1 values; expected 2"),
         ("shop no,weekday\n7,mon\n", "the column 'day' is missing, .* may lack it, remove its `required_since` in the"),
         ("shop no,day\nseven,mon\n", "the column 'shop no' has 'seven' in row 0"),
