@@ -12,7 +12,14 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
-from pyiceberg.exceptions import CommitStateUnknownException, ServerError, ValidationException
+from pyiceberg.exceptions import (
+    CommitStateUnknownException,
+    ForbiddenError,
+    ServerError,
+    TooManyRequestsError,
+    UnauthorizedError,
+    ValidationException,
+)
 from requests import RequestException
 from sqlalchemy.exc import OperationalError
 from tests.lake import Lake
@@ -193,6 +200,29 @@ def test_a_home_that_does_not_take_a_commit_is_named(
     assert not isinstance(caught.value, UnconfirmedError)
     assert "\n" not in str(caught.value)
     assert len(list(lake.settings.warehouse_dir.rglob("*.parquet"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (ForbiddenError("Not authorized"), r"was\. The catalog does not let this user commit\."),
+        (UnauthorizedError("Who is it?"), r"was\. The catalog does not let this user commit\."),
+        (TooManyRequestsError("Slow down"), r"was\. Check that catalog and object store answer"),
+    ],
+)
+def test_a_commit_that_the_catalog_refuses_was_not_made(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, error: Exception, says: str
+) -> None:
+    def commit_table(*_arguments: Any) -> Any:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SqlCatalog, "commit_table", commit_table)
+        with pytest.raises(CommitError, match=says) as caught:
+            lake.load("green", "2024-01", lake.generate("green", "2024-01", 50))
+
+    assert not isinstance(caught.value, UnconfirmedError)
+    assert not list(lake.settings.warehouse_dir.rglob("*.parquet"))  # what was staged is removed
 
 
 def test_a_catalog_that_another_program_keeps_locked_is_asked_twice(

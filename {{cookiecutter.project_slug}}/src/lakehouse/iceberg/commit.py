@@ -12,12 +12,16 @@ from datetime import UTC, datetime
 from pyarrow import ArrowException
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import (
+    AuthorizationExpiredError,
     BadRequestError,
     CommitFailedException,
     CommitStateUnknownException,
+    ForbiddenError,
     RESTError,
     ServerError,
     ServiceUnavailableError,
+    TooManyRequestsError,
+    UnauthorizedError,
     ValidationException,
 )
 from pyiceberg.expressions import BooleanExpression
@@ -37,7 +41,17 @@ ATTEMPTS = 20
 LOOK_SECONDS = 8.0
 LOCKED_TRIES = 2  # each has waited `SQLITE_SECONDS`, so a process that stands still with a lock is an error in a minute
 _CLOCK = ("Invalid update timestamp", "Invalid snapshot timestamp", "Expected sorted snapshot log")
-# After these a commit may have been made all the same.
+# After these a commit was certainly not made.
+FORBIDDEN = (UnauthorizedError, ForbiddenError, AuthorizationExpiredError)
+REFUSED = (
+    *FORBIDDEN,
+    ValidationException,
+    CommitFailedException,
+    OperationalError,
+    BadRequestError,
+    TooManyRequestsError,
+)
+# After these it may have been made all the same.
 LOST_ANSWER = (CommitStateUnknownException, ServerError, ServiceUnavailableError, RequestException)
 
 
@@ -223,6 +237,11 @@ def _not_committed(catalog: Catalog, name: str, replacement: Replacement, reason
         what_next = home_fix(catalog.settings.home, reason)
     elif s3_refuses(str(reason)):
         what_next = refused_user("catalog" if isinstance(reason, RESTError) else "loader")
+    elif isinstance(reason, FORBIDDEN):
+        what_next = (
+            "The catalog does not let this user commit. Correct the user's rights there, then run the same command "
+            "again."
+        )
     elif isinstance(reason, ValidationException | CommitFailedException):
         what_next = (
             f"Other processes changed it at each of {ATTEMPTS} attempts. Run the same command again when they have "
@@ -254,7 +273,7 @@ def _replace(table: Table, files: Sequence[DataFile], replacement: Replacement, 
     unanswered.add(overwrite.snapshot_id)
     try:
         transaction.commit_transaction()
-    except (ValidationException, CommitFailedException, OperationalError, BadRequestError):
+    except REFUSED:
         unanswered.discard(overwrite.snapshot_id)  # certainly not committed; an earlier one, not answered, may still be
         raise
     except LOST_ANSWER as error:

@@ -1,4 +1,4 @@
-"""Loading one file: given the landed file, exactly one new snapshot, or none.
+"""Loading one file: each version that landed is one new snapshot, or none.
 
 The steps, in `_load_landed`: is it there already? · accept it: read and conform it in batches (reading.py, conform.py),
 write a data file beside the table's others, audit it · one commit.

@@ -1,8 +1,9 @@
 """Bad rows: kept on disk while a file is read, then written to the table of rejected rows beside its raw table.
 
-Two tables can't be committed at once. So the rows that a load sets aside are added before its commit, and those of
-earlier loads are removed after it. At each moment the rejected table has the rows that the raw table's load set aside.
-After a kill it may have more. The next load of the part removes them. A row names its load by hash and run.
+On `embedded`, two tables can't be committed at once. So the rows that a load sets aside are added before its commit,
+and those of earlier loads are removed after it. At each moment the rejected table has the rows that the raw table's
+load set aside. After a kill it may have more. The next load of the part removes them. A row names its load by hash and
+run.
 """
 
 from __future__ import annotations
