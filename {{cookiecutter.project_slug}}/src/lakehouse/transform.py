@@ -20,7 +20,7 @@ from lakehouse import children, dbt_process
 from lakehouse.datasets.registry import DATASETS, dataset_named, monthly
 from lakehouse.dbt_environment import build_environment, build_lock, dbt_environment
 from lakehouse.engines import engine_lost, open_engine
-from lakehouse.errors import LockedError, OvertakenError, ServiceError, TransformError
+from lakehouse.errors import LockedError, OvertakenError, ServiceError, TransformError, first_line
 from lakehouse.iceberg.catalog import open_catalog, service_errors
 from lakehouse.iceberg.tables import ensure_raw_tables
 from lakehouse.iceberg.timeline import skew
@@ -162,8 +162,13 @@ def repeated(do: Callable[[], Done]) -> Done:
         try:
             return do()
         except OvertakenError as error:
-            logging.getLogger(__name__).warning("%s Now silver and gold are built again.", error)
+            logging.getLogger(__name__).warning("%s", built_again(error))
     return do()
+
+
+def built_again(error: OvertakenError) -> str:
+    """What to say where `error` is no end: what happened, without what a person would do about it."""
+    return f"{first_line(error).partition('. ')[0].rstrip('.')}. So silver and gold are built again, and tested."
 
 
 @contextmanager

@@ -105,7 +105,7 @@ def test_what_others_overtake_is_done_three_times_at_most(caplog: pytest.LogCapt
     def overtaken(times: int) -> int:
         calls.append(times)
         if len(calls) <= times:
-            raise OvertakenError("raw.green_trips changed.")
+            raise OvertakenError("raw.green_trips changed. Nothing was published. Run `lakehouse publish` again.")
         return len(calls)
 
     assert repeated(lambda: overtaken(2)) == 3
@@ -113,7 +113,7 @@ def test_what_others_overtake_is_done_three_times_at_most(caplog: pytest.LogCapt
     with pytest.raises(OvertakenError):
         repeated(lambda: overtaken(3))
     assert len(calls) == 3
-    assert "raw.green_trips changed. Now silver and gold are built again." in caplog.messages
+    assert "raw.green_trips changed. So silver and gold are built again, and tested." in caplog.messages
 
 
 def test_failures_are_named_with_what_they_say(lake: Lake, dbt_says: list[dict[str, Any]]) -> None:

@@ -16,6 +16,7 @@ from lakehouse.defs.raw.checks import failed_parts
 from lakehouse.defs.resources import Trino
 from lakehouse.errors import OvertakenError, TransformError
 from lakehouse.history.publish import publish, publish_tested
+from lakehouse.transform import built_again
 
 
 @dg.asset(
@@ -42,7 +43,7 @@ def published_gold(context: dg.AssetExecutionContext, trino: Trino) -> dg.Materi
         try:
             done = publish_tested(trino.settings(), built_by(context.instance, context.run_id))
         except OvertakenError as error:
-            context.log.warning(f"{error} Now silver and gold are built again.")
+            context.log.warning(built_again(error))
             done = publish(trino.settings(), wait=True, progress=context.log.info)
     context.log.info(f"published {len(done.snapshots)} tables as {done.name}")
     return dg.MaterializeResult(
