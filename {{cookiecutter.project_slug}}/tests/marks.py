@@ -1,4 +1,4 @@
-"""Marks of tests that take minutes, and run every night only."""
+"""Marks of tests that take minutes: `make long` runs them, and so every night does."""
 
 from __future__ import annotations
 

@@ -61,7 +61,14 @@ class UnconfirmedError(CommitError):
 
 
 class OvertakenError(CommitError):
-    """Another process changed tables while they were built, tested or published. Another build is enough."""
+    """Another process changed tables while they were built, tested or published. Another build is enough.
+
+    `found` says what happened, without what a person would do about it.
+    """
+
+    def __init__(self, found: str, fix: str = "") -> None:
+        super().__init__(f"{found} {fix}".rstrip())
+        self.found = found
 
 
 class QueryError(LakehouseError):

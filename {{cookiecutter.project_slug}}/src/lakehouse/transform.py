@@ -20,7 +20,7 @@ from lakehouse import children, dbt_process
 from lakehouse.datasets.registry import DATASETS, dataset_named, monthly
 from lakehouse.dbt_environment import build_environment, build_lock, dbt_environment
 from lakehouse.engines import engine_lost, open_engine
-from lakehouse.errors import LockedError, OvertakenError, ServiceError, TransformError, first_line
+from lakehouse.errors import LockedError, OvertakenError, ServiceError, TransformError
 from lakehouse.iceberg.catalog import open_catalog, service_errors
 from lakehouse.iceberg.tables import ensure_raw_tables
 from lakehouse.iceberg.timeline import skew
@@ -35,13 +35,13 @@ _ENDING = 10.0  # seconds that a dbt whose parent was killed has to end
 _FAILED = frozenset({"error", "fail", "runtime error", "partial success"})
 _BUILT = frozenset({"model", "seed"})
 _LINES_SHOWN = 25
-BUILDS = 3  # as often as another process may be quicker
+BUILDS = 3  # attempts in all, where another process is quicker
 # The longest that a build waits for another one, where waiting is wanted.
 BUILD_WAIT_SECONDS = 2 * 60 * 60.0
 # In DuckDB's words, and in Trino's.
 _NO_SUCH_TABLE = re.compile(r"Table with name \S+ does not exist|name=TABLE_NOT_FOUND")
 _MERGED = re.compile(r"[\d,]+ inserted, [\d,]+ updated, [\d,]+ unchanged")
-_LOST_RACE = "name=ICEBERG_COMMIT_ERROR"
+_LOST_RACE = re.compile("name=ICEBERG_COMMIT_ERROR|another process wrote the table")
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def build(
     """
     started = time.monotonic()
     catalog = _checked(settings)
-    with _only_build(settings, BUILD_WAIT_SECONDS if wait else 0.0):
+    with only_build(settings, BUILD_WAIT_SECONDS if wait else 0.0):
         before = raw_snapshots(catalog)
         clocks = _clock_warnings(catalog)
         if not (again or full_refresh or unit_tests) and (
@@ -153,22 +153,17 @@ def build(
 
 
 def repeated(do: Callable[[], Done]) -> Done:
-    """Do what builds, and again where another process was quicker: three times at most.
+    """Build, and again where another process changed tables meanwhile: three times at most.
 
     Raises:
-        OvertakenError: another process was quicker each time.
+        OvertakenError: they changed each time.
     """
     for _ in range(BUILDS - 1):
         try:
             return do()
         except OvertakenError as error:
-            logging.getLogger(__name__).warning("%s", built_again(error))
+            logging.getLogger(__name__).warning("%s Building again.", error.found)
     return do()
-
-
-def built_again(error: OvertakenError) -> str:
-    """What to say where `error` is no end: what happened, without what a person would do about it."""
-    return f"{first_line(error).partition('. ')[0].rstrip('.')}. So silver and gold are built again, and tested."
 
 
 @contextmanager
@@ -182,7 +177,7 @@ def prepared(settings: Settings, *, wait: float = 0.0) -> Iterator[Catalog]:
         ServiceError: the catalog or Trino does not answer.
     """
     catalog = _checked(settings)
-    with _only_build(settings, wait):
+    with only_build(settings, wait):
         _ask_engine(settings)
         yield catalog
 
@@ -258,8 +253,10 @@ def _target_path(settings: Settings) -> Path:
 
 
 @contextmanager
-def _only_build(settings: Settings, wait: float) -> Iterator[None]:
-    """Two builds at once would write the same tables and the same target folder.
+def only_build(settings: Settings, wait: float) -> Iterator[None]:
+    """Within it, no other process builds: two would write the same tables and the same target folder.
+
+    Waits up to `wait` seconds for another build.
 
     This process holds one lock from the first check to the last, and dbt another for as long as it lives: a dbt whose
     parent was killed keeps the next build out until it has ended.
@@ -450,16 +447,15 @@ def raise_failures(results: list[dict[str, Any]], target_path: Path, moved: Sequ
     )
     said = f"dbt: {len(failed)} of its models, seeds and tests failed.\n" + "\n".join(lines) + after + what_next
     if moved:
-        raise OvertakenError(
-            f"{said}\n{', '.join(moved)} changed during the build, which may be the only cause. Then build again."
-        )
+        found = f"{', '.join(moved)} changed during the build, which may be the only cause of what failed."
+        raise OvertakenError(found, f"If you find no other, build again.\n{said}")
     if any(_lost_race(r) for r in failed):
-        raise OvertakenError(said)
+        raise OvertakenError("Another process wrote a table during the build.", said)
     raise TransformError(said)
 
 
 def _lost_race(result: Mapping[str, Any]) -> bool:
-    return _kind(result) in _BUILT and _LOST_RACE in str(result["message"])
+    return _kind(result) in _BUILT and bool(_LOST_RACE.search(str(result["message"])))
 
 
 def _way_out(result: dict[str, Any]) -> str:

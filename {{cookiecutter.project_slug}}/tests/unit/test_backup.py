@@ -267,7 +267,7 @@ def test_a_missing_file_is_named_and_no_backup_is_made(
     assert all(data.name in text and "It may have been removed meanwhile." in text for text in warnings)
     said = f"{error.value}"
     assert f"lacks a file at each of 3 attempts ([Errno 2] Failed to open local file '{data}'" in said
-    assert f"No backup was made; an earlier one in {tmp_path / 'backup'} is as it was." in said
+    assert "No backup was made." in said
     assert "put it back, then run the same command again. Or move LAKEHOUSE_HOME away and run `lakehouse res" in said
 
 

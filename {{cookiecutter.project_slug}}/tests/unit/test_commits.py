@@ -207,7 +207,10 @@ def test_a_home_that_does_not_take_a_commit_is_named(
     [
         (ForbiddenError("Not authorized"), r"was\. The catalog does not let this user commit\."),
         (UnauthorizedError("Who is it?"), r"was\. The catalog does not let this user commit\."),
-        (TooManyRequestsError("Slow down"), r"was\. Check that catalog and object store answer"),
+        (
+            TooManyRequestsError("Slow down"),
+            r"was\. The catalog is overloaded\. Run the same command again in a minute",
+        ),
     ],
 )
 def test_a_commit_that_the_catalog_refuses_was_not_made(

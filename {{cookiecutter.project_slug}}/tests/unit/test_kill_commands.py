@@ -17,7 +17,7 @@ from lakehouse.history.maintenance import maintain
 from lakehouse.loading.load import load
 from lakehouse.synthetic.generate import write_zones
 
-# A build lasts seconds: `make long` tries as many moments as of a load, every run some.
+# A build lasts seconds: `make long` tries fifty moments, every run some.
 KILLS = int(os.environ.get("LAKEHOUSE_TEST_COMMAND_KILLS", "1"))
 NOW = timedelta(0)
 SUM = "select count(*) as n, round(sum(total_amount), 2) as s from raw.green_trips"

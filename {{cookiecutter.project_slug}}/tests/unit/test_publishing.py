@@ -183,9 +183,9 @@ class Refusing(Quiet):
     ("code", "kind", "error", "says"),
     [
         (409, "CommitFailedException", CommitFailedException, "CommitFailedException: why"),
-        (403, "ForbiddenException", CommitError, r"Nothing was published\. It does not let this user commit"),
+        (403, "ForbiddenException", CommitError, r"Nothing was published\. The catalog does not let this user commit"),
         (401, "", CommitError, "does not let this user commit"),
-        (429, "SlowDown", CommitError, "Publish again in a minute"),
+        (429, "SlowDown", CommitError, "again in a minute"),
         (404, "NoSuchTableException", CommitError, "A table was dropped meanwhile"),
         (404, "", CommitError, "unable to commit several tables"),
         (400, "BadRequestException", CommitError, r"BadRequestException: why\)\. Nothing was published\. Look at"),

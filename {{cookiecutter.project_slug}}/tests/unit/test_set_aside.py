@@ -590,7 +590,7 @@ def test_rows_of_earlier_loads_that_stay_leave_the_file_loaded(lake: Lake, monke
     )
     assert said.endswith(
         " The file itself is loaded into raw.orders. raw.orders_rejected may still have rows that earlier loads set "
-        "aside, or lack some that this load did. The same command mends that."
+        "aside, or lack rows that this one did. Run the same command again."
     )
 
 

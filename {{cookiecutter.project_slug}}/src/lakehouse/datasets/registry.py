@@ -73,7 +73,7 @@ def _imported(name: str) -> ModuleType:
         said = error.msg if isinstance(error, SyntaxError) else " ".join(str(error).split())
         kind = "" if isinstance(error, LakehouseError) else f"{type(error).__name__}: "
         place = _place(error) or f"datasets/{name}.py"
-        raise SettingsError(f"{place} can't be imported. Correct it: {kind}{said}") from error
+        raise SettingsError(f"{place} can't be imported. Correct it: {kind}{said.rstrip('.')}.") from error
 
 
 def _place(error: Exception) -> str | None:

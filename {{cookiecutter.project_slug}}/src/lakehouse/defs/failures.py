@@ -55,8 +55,7 @@ def failures(
     """Within it, an error of the project ends the step with its message.
 
     After an error that may pass the step is repeated, with waits of 5, 10 and 20 seconds: a service or the publisher
-    did not answer, the answer to a commit was lost, or another process held a lock. Or it changed a file while that was
-    read, or tables while they were built.
+    did not answer, the answer to a commit was lost, another process held a lock, or a file or table changed meanwhile.
     Every other error ends the step at once, a month that is not published too.
 
     `looks_first`: whether the step, run again, finds out that its commit was made. One that does not would replace what

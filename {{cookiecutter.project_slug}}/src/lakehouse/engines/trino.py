@@ -252,8 +252,8 @@ class TrinoEngine:
                 ) from error
             if error.error_name in _LOST_WORKER:
                 raise ServiceError(
-                    f"{text} A worker of Trino was lost. {_BEFORE} Run the same command again. If it writes, first "
-                    "look whether it has written."
+                    f"{text} A worker of Trino was lost. {_BEFORE} If the command writes, first see whether it has "
+                    "written (`lakehouse history TABLE`). Then run it again."
                 ) from error
             if _TIMEOUT in causes and not by_store:
                 raise ServiceError(

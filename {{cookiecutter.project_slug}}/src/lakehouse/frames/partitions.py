@@ -71,7 +71,8 @@ def _bare(text: str, columns: Sequence[str]) -> Month | Day:
     except SettingsError as error:
         column = columns[0] if len(columns) == 1 else "region"
         raise SettingsError(
-            f"{error} If it is the value of a column, name the column: partition={{{column!r}: {text!r}}}."
+            f"{error} If it is the value of a column, name the column: partition={{{column!r}: {text!r}}}. Nothing was "
+            "read or written."
         ) from None
 
 

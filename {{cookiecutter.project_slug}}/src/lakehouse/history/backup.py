@@ -128,7 +128,7 @@ def backup(settings: Settings, folder: Path) -> Backup:
         except FileNotFoundError as error:
             raise BoundaryError(
                 f"The lakehouse in {place_of(settings)} lacks a file at each of {ATTEMPTS} attempts ({error}). No "
-                f"backup was made; an earlier one in {folder} is as it was.",
+                "backup was made.",
                 "If `lakehouse maintain` is running, run the same command again when it has ended. If not, the file is "
                 f"lost. {after_loss(settings)}",
             ) from error

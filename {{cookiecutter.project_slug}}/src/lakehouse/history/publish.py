@@ -21,13 +21,9 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.rest import RestCatalog
 from pyiceberg.catalog.rest.response import _handle_non_200_response
 from pyiceberg.exceptions import (
-    AuthorizationExpiredError,
     CommitFailedException,
-    ForbiddenError,
     NoSuchTableError,
     RESTError,
-    TooManyRequestsError,
-    UnauthorizedError,
 )
 from pyiceberg.table import CommitTableRequest, Namespace, Table, TableIdentifier
 from pyiceberg.table.refs import SnapshotRefType
@@ -47,12 +43,12 @@ from lakehouse.datasets.registry import monthly
 from lakehouse.engines import Engine, open_engine
 from lakehouse.errors import CommitError, OvertakenError, QueryError, ServiceError, TransformError
 from lakehouse.iceberg.catalog import LAYERS, commits_together, open_catalog, service_errors, table_names
-from lakehouse.iceberg.commit import LOST_ANSWER, reloaded
+from lakehouse.iceberg.commit import LOST_ANSWER, commit_refused, reloaded
 from lakehouse.iceberg.publication import BRANCH, KEPT, TAG, TAG_PREFIX, version_property, write_manifest
 from lakehouse.s3_users import refused_user, s3_refuses
 from lakehouse.settings import Settings
 from lakehouse.tested import Untested, holds, model_versions, untested
-from lakehouse.transform import Tell, build, repeated
+from lakehouse.transform import BUILD_WAIT_SECONDS, Tell, build, only_build, repeated
 
 
 @dataclass(frozen=True)
@@ -84,19 +80,30 @@ def publish(settings: Settings, *, wait: bool = False, progress: Tell | None = N
         CommitError: somebody changed silver or gold after the build, or the catalog did not confirm.
         ServiceError: the catalog or Trino does not answer.
     """
-    return repeated(lambda: _build_and_publish(settings, wait=wait, progress=progress))
+
+    def once() -> Publication:
+        build_to_publish(settings, wait=wait, progress=progress)
+        return publish_tested(settings)
+
+    return repeated(once)
 
 
-def _build_and_publish(settings: Settings, *, wait: bool, progress: Tell | None) -> Publication:
+def build_to_publish(settings: Settings, *, wait: bool = False, progress: Tell | None = None) -> None:
+    """Build and test all of silver and gold.
+
+    Raises:
+        OvertakenError: raw tables changed during the build.
+        TransformError, ServiceError: as `publish`.
+    """
     done = build(settings, wait=wait, progress=progress)
     for warning in done.warnings:
         logging.getLogger(__name__).warning("%s", warning)
     if done.raw_moved:
         raise OvertakenError(
             f"{', '.join(done.raw_moved)} changed during the build, so the tests may have seen a mixture of old and "
-            "new rows. Nothing was published. Run `lakehouse publish` again when no load is running."
+            "new rows. Nothing was published.",
+            "Run `lakehouse publish` again when no load is running.",
         )
-    return publish_tested(settings)
 
 
 def publish_tested(settings: Settings, built: Mapping[str, int] | None = None) -> Publication:
@@ -112,8 +119,8 @@ def publish_tested(settings: Settings, built: Mapping[str, int] | None = None) -
         TransformError: a test failed, or gold does not count raw's rows; readers see what they saw before.
         OvertakenError: raw tables changed since the build, another build was quicker, or a table moved meanwhile;
             readers see what they saw before.
-        CommitError: the same, but it is silver or gold that somebody changed, or a model that is not built and tested
-            as it is now. Or the catalog did not confirm.
+        CommitError: somebody changed silver or gold, or a model is not built and tested as it is now; readers see what
+            they saw before. Or the catalog did not confirm.
         ServiceError: the catalog or Trino does not answer.
     """
     catalog = open_catalog(settings)
@@ -124,14 +131,19 @@ def publish_tested(settings: Settings, built: Mapping[str, int] | None = None) -
             build(settings, " ".join(missing.tests), wait=True)
             tables = _tables_with_rows(catalog)
             missing = untested(settings, tables)
+        if missing and missing.changed:  # another build may be half way
+            with only_build(settings, BUILD_WAIT_SECONDS):
+                tables = _tables_with_rows(catalog)
+                missing = untested(settings, tables)
         if missing:
             overtaken = missing.changed and all(name.startswith("raw.") for name in missing.changed)
-            raise (OvertakenError if overtaken else CommitError)(_what_is_missing(missing))
+            found, what_next = _what_is_missing(missing)
+            raise OvertakenError(found, what_next) if overtaken else CommitError(f"{found} {what_next}")
         by_name = {_name(table): table for table in tables}
         if moved := [name for name, snapshot in (built or {}).items() if not holds(by_name.get(name), snapshot)]:
             raise OvertakenError(
-                f"{', '.join(sorted(moved))} changed after this run built it. Nothing was published. Run `lakehouse "
-                "publish`, or the job `publish`."
+                f"{', '.join(sorted(moved))} changed after this run built it. Nothing was published.",
+                "Run `lakehouse publish`, or the job `publish`.",
             )
         return _publish(settings, catalog, tables)
 
@@ -141,17 +153,18 @@ def _tables_with_rows(catalog: Catalog) -> list[Table]:
     return [table for table in tables if table.metadata.current_snapshot_id is not None]
 
 
-def _what_is_missing(missing: Untested) -> str:
-    what_next = "Nothing was published. Run `lakehouse publish`, or the job `publish`: they build and test first."
+def _what_is_missing(missing: Untested) -> tuple[str, str]:
+    """What was found, and what to do next."""
     if missing.changed:
-        return f"{', '.join(missing.changed)} changed after the build. {what_next}"
-    if missing.models:
-        return (
-            f"The tables of {', '.join(missing.models)} are not built and tested as their models are now. {what_next}"
-        )
-    if missing.tests:
-        return f"These tests did not run on what is there now: {', '.join(missing.tests)}. {what_next}"
-    return f"Silver and gold are not built and tested yet. {what_next}"
+        found = f"{', '.join(missing.changed)} changed after the build."
+    elif missing.models:
+        found = f"The tables of {', '.join(missing.models)} are not built and tested as their models are now."
+    elif missing.tests:
+        found = f"These tests did not run on what is there now: {', '.join(missing.tests)}."
+    else:
+        found = "Silver and gold are not built and tested yet."
+    what_next = "Run `lakehouse publish`, or the job `publish`: they build and test first."
+    return f"{found} Nothing was published.", what_next
 
 
 def _refuse_miscounted(engine: Engine) -> None:
@@ -187,11 +200,14 @@ def _publish(settings: Settings, catalog: Catalog, tables: list[Table]) -> Publi
         try:
             _refuse_miscounted(engine)
         except TransformError as error:
+            before = {_name(table): _current(table) for table in tables}
             newest = {_name(table): table for table in _tables_with_rows(catalog)}
-            if moved := [_name(table) for table in tables if not holds(newest.get(_name(table)), _current(table))]:
+            names = sorted(before.keys() | newest.keys())
+            if moved := [name for name in names if not holds(newest.get(name), before.get(name))]:
                 raise OvertakenError(
                     f"{', '.join(moved)} changed while it was being published. Readers still see what was published "
-                    "before. Run `lakehouse publish` again."
+                    "before.",
+                    "Run `lakehouse publish` again.",
                 ) from error
             raise
     _refuse_taken_names(tables)
@@ -211,8 +227,9 @@ def _publish(settings: Settings, catalog: Catalog, tables: list[Table]) -> Publi
             _commit_one_by_one(settings, catalog, changes, publication)
     except CommitFailedException as error:
         raise OvertakenError(
-            f"Another command changed a table while it was being published ({error}). Readers still "
-            "see what was published before. Run `lakehouse publish` again."
+            f"Another command changed a table while it was being published ({error}). Readers still see what was "
+            "published before.",
+            "Run `lakehouse publish` again.",
         ) from error
     return publication
 
@@ -335,13 +352,8 @@ def _refused(reason: Exception) -> CommitError:
     words = str(reason)
     if s3_refuses(words):
         what_next = refused_user("catalog")
-    elif isinstance(reason, UnauthorizedError | ForbiddenError | AuthorizationExpiredError):
-        what_next = (
-            "It does not let this user commit. Check which login it, or a proxy in front of it, asks for; then "
-            "publish again."
-        )
-    elif isinstance(reason, TooManyRequestsError):
-        what_next = "It is overloaded. Publish again in a minute."
+    elif turned_away := commit_refused(reason):
+        what_next = turned_away
     elif isinstance(reason, NoSuchTableError) and "NoSuchTable" in words:
         what_next = "A table was dropped meanwhile. Publish again."
     elif isinstance(reason, NoSuchTableError):
@@ -402,6 +414,9 @@ def _commit_one_by_one(
     settings: Settings, catalog: Catalog, changes: list[RefChange], publication: Publication
 ) -> None:
     """Refs first, so that the snapshots are held; then the manifest, in one step: readers see all or nothing of it."""
+    for table, _, _ in changes:  # before the first ref: a publication that is given up should leave none
+        if _current(catalog.load_table(table.name())) != _current(table):
+            raise CommitFailedException(f"{_name(table)} has another snapshot by now")
     for table, requirements, updates in changes:
         catalog.commit_table(table, requirements, updates)
     write_manifest(settings, json.dumps(publication.as_dict(), indent=2) + "\n")

@@ -14,7 +14,7 @@ from pyiceberg.table import Table
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.engines import Engine, open_engine
 from lakehouse.engines.protocol import quoted
-from lakehouse.errors import QueryError, TransformError
+from lakehouse.errors import OvertakenError, QueryError, TransformError
 from lakehouse.iceberg.catalog import LAYERS, open_catalog, service_errors, table_names
 from lakehouse.iceberg.publication import TAG, version_property
 from lakehouse.iceberg.refs import load_table
@@ -108,7 +108,7 @@ def reproduce(settings: Settings, publication: str, *, progress: Tell | None = N
             select = " ".join(f"+{name.removeprefix('gold.')}" for name in sorted(gold))
             try:
                 versions = build_beside(settings, prefix, raw, select, progress)
-            except TransformError as error:
+            except (TransformError, OvertakenError) as error:
                 raise TransformError(
                     f"{publication} could not be built again. Nothing was compared, and your tables are as they "
                     "were. If the models as they are now don't fit its raw tables, check out the commit of that time "

@@ -237,11 +237,8 @@ def _not_committed(catalog: Catalog, name: str, replacement: Replacement, reason
         what_next = home_fix(catalog.settings.home, reason)
     elif s3_refuses(str(reason)):
         what_next = refused_user("catalog" if isinstance(reason, RESTError) else "loader")
-    elif isinstance(reason, FORBIDDEN):
-        what_next = (
-            "The catalog does not let this user commit. Correct the user's rights there, then run the same command "
-            "again."
-        )
+    elif turned_away := commit_refused(reason):
+        what_next = turned_away
     elif isinstance(reason, ValidationException | CommitFailedException):
         what_next = (
             f"Other processes changed it at each of {ATTEMPTS} attempts. Run the same command again when they have "
@@ -251,6 +248,18 @@ def _not_committed(catalog: Catalog, name: str, replacement: Replacement, reason
         f"{replacement.what} could not be committed to {name} ({type(reason).__name__}: {reason}). The table is as it "
         f"was. {what_next}"
     )
+
+
+def commit_refused(reason: Exception | None) -> str:
+    """What to do about a catalog that turned a commit away without a look at it; nothing if it did not."""
+    if isinstance(reason, FORBIDDEN):
+        return (
+            "The catalog does not let this user commit. Check which login it, or a proxy in front of it, asks for. "
+            "Then run the same command again."
+        )
+    if isinstance(reason, TooManyRequestsError):
+        return "The catalog is overloaded. Run the same command again in a minute."
+    return ""
 
 
 def _is_clock(error: Exception) -> bool:

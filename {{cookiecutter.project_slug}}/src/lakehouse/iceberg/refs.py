@@ -85,8 +85,8 @@ def version_of(table: Table, text: str) -> int:
     wanted, name = parse_as_of(text), ".".join(table.name())
     if wanted.table not in (None, name):
         raise QueryError(
-            f"{text} is a version of {wanted.table}, not of {name}. Give a version of {name}; `lakehouse history "
-            f"{name}` lists them."
+            f"{text} is a version of {wanted.table}, not of {name}. Nothing was changed. Give a version of {name}; "
+            f"`lakehouse history {name}` lists them."
         )
     return snapshot_at(table, wanted)
 
@@ -133,7 +133,8 @@ def _commit(catalog: Catalog, name: str, change: Callable[[], object], is_made: 
         change()
     except CommitFailedException as error:
         raise CommitError(
-            f"Another process changed {name} meanwhile, so this command changed nothing. Run the same command again."
+            f"Another process changed {name} meanwhile, so this command changed nothing. See what changed with "
+            f"`lakehouse history {name}`. If you still want this change, run the same command again."
         ) from error
     except LOST_ANSWER as error:
         try:

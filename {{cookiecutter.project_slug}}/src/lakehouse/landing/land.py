@@ -231,8 +231,8 @@ def _carried(version: Version, copy: Path) -> Version:
         raise SourceError(
             f"{found} was changed after it was landed there: its SHA-256 is not {landed.sha256[:12]}…, which its "
             f"record beside it, {record.name}, has. Nothing of it was landed. Restore the file, or remove the record "
-            "to accept the file as it is. If the folder is the landing zone of a lakehouse, that one then fetches the "
-            "file again."
+            "to accept the file as it is. If the folder is the landing zone of a lakehouse, that lakehouse then "
+            "fetches the file again."
         )
     return Version(landed.origin, landed.etag, landed.last_modified)
 

@@ -215,7 +215,7 @@ def _accept(
     unread: UnreadRows = {}
     with landing.local(landed) as path, opened(path, landed, unread if rejected else None) as (reader, check):
         match = plan(dataset, part, reader.schema, name)
-        if reader.rows is not None and not rejected:  # as early as it can be known
+        if reader.rows is not None and not rejected:  # as early as it can be known: some rows may be set aside
             change.check_size(table, reader.rows, name)
         # The number of rows tells two files apart. Not where rows are set aside: another load of these bytes may have
         # set aside others, so the table may hold fewer or more of them.

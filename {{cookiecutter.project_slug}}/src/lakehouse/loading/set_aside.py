@@ -1,9 +1,9 @@
 """Bad rows: kept on disk while a file is read, then written to the table of rejected rows beside its raw table.
 
-On `embedded`, two tables can't be committed at once. So the rows that a load sets aside are added before its commit,
-and those of earlier loads are removed after it. At each moment the rejected table has the rows that the raw table's
-load set aside. After a kill it may have more. The next load of the part removes them. A row names its load by hash and
-run.
+SQLite's catalog can't commit two tables at once. So, on both targets, the rows that a load sets aside are added before
+its commit, and those of earlier loads are removed after it. At each moment the rejected table has the rows that the raw
+table's load set aside. After a kill it may have more. The next load of the part removes them. A row names its load by
+hash and run.
 """
 
 from __future__ import annotations
@@ -221,7 +221,7 @@ class Rejected:
                 raise
             raise type(error)(
                 f"{error} The file itself is loaded into {self.dataset.table}. {self.table} may still have rows that "
-                "earlier loads set aside, or lack some that this load did. The same command mends that."
+                "earlier loads set aside, or lack rows that this one did. Run the same command again."
             ) from error
 
     def _settled(self, rows: SetAside | None, refused: LoadedBy) -> int:

@@ -250,11 +250,13 @@ def _check(content: Any, wanted: DatasetFile, origin: str, what: str) -> None:
     footer = int.from_bytes(tail[:4], "little")
     ends = size >= 12 and tail[4:] == PARQUET
     if not ends or footer > size - 12:
-        wrong = "cut short: its {:,} bytes begin as a parquet file and do not end as one"
-        if ends:
-            wrong = "damaged: it ends as a parquet file, but the length of its footer is more than its {:,} bytes"
+        wrong = (
+            f"damaged: it ends as a parquet file, but its footer would not fit into its {size:,} bytes"
+            if ends
+            else f"cut short: its {size:,} bytes begin as a parquet file and do not end as one"
+        )
         raise SourceError(
-            f"{origin} is {wrong.format(size)}. {nothing} "
+            f"{origin} is {wrong}. {nothing} "
             "Run the same command again; if TLC_SOURCE is a folder, first put a whole copy of the file there."
         )
 

@@ -15,8 +15,7 @@ from lakehouse.defs.pools import BUILD_POOL
 from lakehouse.defs.raw.checks import failed_parts
 from lakehouse.defs.resources import Trino
 from lakehouse.errors import OvertakenError, TransformError
-from lakehouse.history.publish import publish, publish_tested
-from lakehouse.transform import built_again
+from lakehouse.history.publish import build_to_publish, publish_tested
 
 
 @dg.asset(
@@ -25,7 +24,7 @@ from lakehouse.transform import built_again
     group_name="published",
     description=(
         "What readers of schema `published` see: the ref `published` of every table is at what was built and tested. "
-        "If a load was quicker than the build, it builds again. If somebody changed silver or gold since their tests, "
+        "If others loaded or built since then, it builds again. If somebody changed silver or gold since their tests, "
         "or a check stops it, readers see what they saw before."
     ),
     kinds={"iceberg"},
@@ -43,8 +42,10 @@ def published_gold(context: dg.AssetExecutionContext, trino: Trino) -> dg.Materi
         try:
             done = publish_tested(trino.settings(), built_by(context.instance, context.run_id))
         except OvertakenError as error:
-            context.log.warning(built_again(error))
-            done = publish(trino.settings(), wait=True, progress=context.log.info)
+            context.log.warning(f"{error.found} Building again.")
+            build_to_publish(trino.settings(), wait=True, progress=context.log.info)
+            refuse_failed_parts(context.instance)
+            done = publish_tested(trino.settings())
     context.log.info(f"published {len(done.snapshots)} tables as {done.name}")
     return dg.MaterializeResult(
         data_version=dg.DataVersion(done.name),
@@ -66,8 +67,9 @@ def refuse_failed_parts(instance: dg.DagsterInstance) -> None:
     failed = {dataset.table: failed_parts(instance, dataset) for dataset in (*monthly(), *daily())}
     if found := ", ".join(f"{part} of {table}" for table, parts in failed.items() for part in parts):
         raise TransformError(
-            f"A check found rows lost or doubled in {found}. Nothing was published. See the asset's checks; load what "
-            "they name again (`again: true`), then run the job `publish`."
+            f"A check found rows lost or doubled in {found}. Nothing was published. The checks of these raw assets say "
+            "how many. Materialize the months or days again, with `again: true` in the run config of the asset's step. "
+            "Then run the job `publish`."
         )
 
 
