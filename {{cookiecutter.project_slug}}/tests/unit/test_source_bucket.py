@@ -95,7 +95,7 @@ def test_what_is_no_file_of_the_dataset_is_refused(inbox: Inbox, lake: Lake) -> 
     with pytest.raises(SourceError, match=f"{address} is cut short"):
         land(lake.landing, str(inbox), GREEN)
     inbox.put("green_tripdata_2024-01.parquet", b"PAR1 and a length of its footer \xff\xff\xff\0PAR1")
-    with pytest.raises(SourceError, match=f"{address} is damaged: it ends as a parquet file, but the length"):
+    with pytest.raises(SourceError, match=f"{address} is damaged: it ends as a parquet file, but its footer"):
         land(lake.landing, str(inbox), GREEN)
 
 
