@@ -1,5 +1,7 @@
 """The one family of errors: raised where the cause is known, shown by the command line and Dagster as one message."""
 
+DONE_STAYS = "What this command had finished before stays."
+
 
 class LakehouseError(Exception):
     """Something the person at the keyboard can act on. The message says what was wrong, where, and what to do next."""

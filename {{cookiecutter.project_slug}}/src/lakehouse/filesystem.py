@@ -24,13 +24,12 @@ _NO_LOCKS = _UNSUPPORTED | {errno.ENOLCK}
 def described(error: OSError, what_stopped: str) -> str:
     """An error of the system's as one message: what it says, and what that proves, and no more."""
     where = f"{error.filename}: " if error.filename else ""
-    match error.errno:
-        case number if number in _FULL:
-            fix = "See that the disk has room (`lakehouse maintain --now` frees some in LAKEHOUSE_HOME), and try again."
-        case number if number in _REFUSED:
-            fix = "See that you may read and write it, and try again."
-        case _:
-            fix = "Run `lakehouse doctor`, which checks what the commands need."
+    if error.errno in _FULL:
+        fix = "See that the disk has room (`lakehouse maintain --now` frees some in LAKEHOUSE_HOME), and try again."
+    elif error.errno in _REFUSED:
+        fix = "See that you may read and write it, and try again."
+    else:
+        fix = "Run `lakehouse doctor`, which checks what the commands need."
     return f"{where}{error.strerror or error}. {what_stopped} What was done before stays. {fix}"
 
 

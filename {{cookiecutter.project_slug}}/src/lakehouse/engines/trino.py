@@ -24,7 +24,7 @@ from urllib3.util.retry import Retry
 from lakehouse.engines.as_of import CATALOG, travel, versions
 from lakehouse.engines.protocol import PartFiles, Ref, not_shown
 from lakehouse.engines.trino_types import arrow_table
-from lakehouse.errors import LakehouseError, QueryError, ServiceError, SettingsError
+from lakehouse.errors import DONE_STAYS, LakehouseError, QueryError, ServiceError, SettingsError
 from lakehouse.iceberg.names import no_table
 from lakehouse.iceberg.publication import SCRATCH
 from lakehouse.iceberg.versions import AsOf, Snapshot, parse_as_of
@@ -247,22 +247,22 @@ class TrinoEngine:
             if error.error_name == "ICEBERG_COMMIT_ERROR" and not by_store:
                 raise ServiceError(
                     f"{text} Another process changed the table meanwhile, or the catalog did not confirm the change. "
-                    f"{_BEFORE} `lakehouse history TABLE` shows whether this change was made. Then run the same "
+                    f"{DONE_STAYS} `lakehouse history TABLE` shows whether this change was made. Then run the same "
                     "command again."
                 ) from error
             if error.error_name in _LOST_WORKER:
                 raise ServiceError(
-                    f"{text} A worker of Trino was lost. {_BEFORE} If the command writes, first see whether it has "
+                    f"{text} A worker of Trino was lost. {DONE_STAYS} If the command writes, first see whether it has "
                     "written (`lakehouse history TABLE`). Then run it again."
                 ) from error
             if _TIMEOUT in causes and not by_store:
                 raise ServiceError(
-                    f"{text} Trino answers, but the REST catalog does not. {_BEFORE} {CATALOG_WAITS}"
+                    f"{text} Trino answers, but the REST catalog does not. {DONE_STAYS} {CATALOG_WAITS}"
                 ) from error
             if error.error_type == "EXTERNAL" or error.error_name in _OUTAGES or by_store:
                 raise ServiceError(
-                    f"{text} Trino answers, but a service that it needs failed. {_BEFORE} Check that REST catalog and "
-                    "object store are running (`lakehouse doctor`), then run the same command again."
+                    f"{text} Trino answers, but a service that it needs failed. {DONE_STAYS} Check that REST catalog "
+                    "and object store are running (`lakehouse doctor`), then run the same command again."
                 ) from error
             raise QueryError(text) from error
         except exceptions.HttpError as error:
@@ -292,7 +292,6 @@ class TrinoEngine:
             ) from error
 
 
-_BEFORE = "What this command had finished before stays."  # one command may run several statements
 _REFUSED = re.compile(r"error 40[13]\b")  # how the client's words of an answer begin
 # Trino had that from the object store itself; errors that the catalog had from it, the catalog hands on as text.
 _S3 = "software.amazon.awssdk."

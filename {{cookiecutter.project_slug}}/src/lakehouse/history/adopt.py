@@ -28,6 +28,7 @@ from lakehouse.iceberg.catalog import LAYERS, open_catalog, open_sqlite, service
 from lakehouse.iceberg.files import referenced
 from lakehouse.iceberg.identity import (
     BEGIN_AGAIN,
+    FROM_ONE_BACKUP,
     WAREHOUSE,
     Identity,
     check_home,
@@ -238,10 +239,9 @@ def _adopt_bucket(settings: Settings, catalog: Catalog) -> Adopted:
                 raise BoundaryError(
                     f"The bucket {settings.s3_bucket} is incomplete: {path} is missing, which the table {name} needs. "
                     "Nothing was changed.",
-                    "If you have a copy of this file, put it back. If not, restore the bucket and the catalog's "
-                    "database from one backup. Then run `lakehouse adopt` again. Only if you have neither, start over "
-                    "as README says, and load all files again. The history, the tags and the tables that were written "
-                    "from data frames are lost then.",
+                    f"If you have a copy of this file, put it back. {FROM_ONE_BACKUP} Then run `lakehouse adopt` "
+                    "again. Only if you have neither, start over as README says, and load all files again. The "
+                    "history, the tags and the tables that were written from data frames are lost then.",
                 )
     if not names and any(key.endswith(".metadata.json") for key in keys):
         raise BoundaryError(

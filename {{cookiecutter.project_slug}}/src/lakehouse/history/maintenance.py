@@ -28,7 +28,7 @@ from sqlalchemy.exc import DBAPIError
 
 from lakehouse.engines import Engine, open_engine
 from lakehouse.engines.as_of import CATALOG
-from lakehouse.errors import CommitError, QueryError, ServiceError
+from lakehouse.errors import DONE_STAYS, CommitError, QueryError, ServiceError
 from lakehouse.history.tree import size as readable_size
 from lakehouse.iceberg.catalog import LAYERS, is_full, open_catalog, service_errors
 from lakehouse.iceberg.files import local_path, referenced
@@ -252,7 +252,7 @@ def _expire(catalog: Catalog, name: str, keep: timedelta) -> bool:
         return True
     raise CommitError(
         f"Other processes changed {name} at each of {ATTEMPTS} attempts, so none of its snapshots expired. "
-        "What this command had finished before stays. Run `lakehouse maintain` again when no load is running."
+        f"{DONE_STAYS} Run `lakehouse maintain` again when no load is running."
     )
 
 

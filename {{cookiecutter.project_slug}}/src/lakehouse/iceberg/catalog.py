@@ -30,7 +30,7 @@ from requests.adapters import HTTPAdapter
 from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
-from lakehouse.errors import BoundaryError, ServiceError, first_line
+from lakehouse.errors import DONE_STAYS, BoundaryError, ServiceError, first_line
 from lakehouse.iceberg.identity import RESTORE, check_home, check_not_behind, check_table, newest_on_disk
 from lakehouse.iceberg.publication import SCRATCH
 from lakehouse.iceberg.timeline import stamped
@@ -241,7 +241,7 @@ def settings_of(catalog: Catalog) -> Settings:
 
 
 # A command may commit to several tables, and a lost connection may hide that the last commit was made.
-_STATE = "What this command had finished before stays. Its last change was made whole or not at all."
+_STATE = f"{DONE_STAYS} Its last change was made whole or not at all."
 
 
 @contextmanager

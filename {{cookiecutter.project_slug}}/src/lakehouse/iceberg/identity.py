@@ -45,6 +45,7 @@ RESTORE = (
     "Or move LAKEHOUSE_HOME away and run `lakehouse restore FOLDER`: what is newer than the backup in FOLDER is lost. "
     f"{BEGIN_AGAIN}"
 )
+FROM_ONE_BACKUP = "If not, restore the bucket and the catalog's database from one backup."
 _NEWER_CATALOG = f"If you still have the newer `catalog.db`, put it back: nothing is lost. {RESTORE}"
 _VERSION = re.compile(r"(\d+)-[0-9a-f-]{36}\.metadata\.json")
 
@@ -83,10 +84,9 @@ def to_empty(settings: Settings) -> str:
 
 def after_loss(settings: Settings) -> str:
     """For messages: what to do about a file of this lakehouse that is lost."""
-    if_not = "If not, restore the bucket and the catalog's database from one backup."
     return (
         "If you have a copy of it, put it back, then run the same command again. "
-        f"{RESTORE if settings.target == 'embedded' else if_not}"
+        f"{RESTORE if settings.target == 'embedded' else FROM_ONE_BACKUP}"
     )
 
 

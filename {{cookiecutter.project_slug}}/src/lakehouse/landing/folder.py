@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from uuid import uuid4
 
-from lakehouse.errors import LandingError
+from lakehouse.errors import DONE_STAYS, LandingError
 from lakehouse.filesystem import sha256_of, sync, sync_folder, write_fix
 from lakehouse.landing.store import LOCK, Incoming
 from lakehouse.landing.zone import Landing
@@ -43,7 +43,7 @@ class FolderStore:
         except OSError as error:
             raise LandingError(
                 f"The landing zone can't be read: {error.filename or self.root}: {error.strerror or error}. "
-                "What this command had finished before stays. See that you may read it and that its disk works, then "
+                f"{DONE_STAYS} See that you may read it and that its disk works, then "
                 "run the same command again."
             ) from error
 

@@ -17,8 +17,6 @@ from lakehouse.settings import Settings, project_dir
 from lakehouse.tested import fingerprint
 
 PARTIAL_PARSE, _PARSED = "partial_parse.msgpack", ".msgpack"
-
-
 _BEFORE = "No model was built. What was landed and loaded before stays."
 
 
