@@ -28,7 +28,7 @@ from tests.marks import takes_minutes
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
 from lakehouse.engines.trino import TrinoEngine
-from lakehouse.errors import QueryError, ServiceError, TransformError
+from lakehouse.errors import OvertakenError, QueryError, ServiceError
 from lakehouse.transform import build
 
 NUMBERS = pa.schema([("n", pa.int64())])
@@ -284,9 +284,10 @@ def test_a_build_that_loses_a_race_fails_clearly_and_the_next_is_right(lake: Lak
 
     with ThreadPoolExecutor(1) as pool:
         racing = pool.submit(take_the_month_away)
-        with pytest.raises(TransformError, match=rf"1 of its models, seeds and tests failed\.\n{silver}: ") as lost:
+        with pytest.raises(OvertakenError, match=rf"1 of its models, seeds and tests failed\.\n{silver}: ") as lost:
             build(lake.settings, select="+stg_green_trips", data_tests=False)
         racing.result()
+    assert lost.value.found == "Another process wrote a table during the build."
     assert "build again" in str(lost.value)
     assert lake.value(f"select count(*) from {silver}") == 0
 
