@@ -1,4 +1,4 @@
-"""What a team's own data costs: a CSV file, and rows merged by key. Run as the tasks of `tasks.py` are."""
+"""What a team's own data costs: a CSV file, an extract, rows merged by key. Run as the tasks of `tasks.py` are."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from lakehouse.datasets.formats import Csv, Parquet
 from lakehouse.datasets.model import Column, Dataset
 from lakehouse.datasets.parts import Whole
 from lakehouse.datasets.registry import DATASETS
+from lakehouse.datasets.sources import Query
 from lakehouse.iceberg.catalog import open_catalog
 from lakehouse.iceberg.tables import ensure_raw_tables
 from lakehouse.landing import open_landing
+from lakehouse.landing.land import land
 from lakehouse.loading.load import load
 
 COLUMNS = (
@@ -66,6 +68,24 @@ def csv_load(folder: Path) -> None:
     landing.put(DatasetFile("orders"), folder / "orders.csv", "benchmark")
     with timed():
         load(catalog, landing, DatasetFile("orders"))
+
+
+def extract(folder: Path) -> None:
+    """An extract of the table `rental` of the database that RENTALS_URL names, to the file that is landed."""
+    columns = (
+        Column("rental_id", "long"),
+        Column("rented_at", "timestamp"),
+        Column("customer", "string"),
+        Column("amount", "decimal(10,2)"),
+        Column("returned", "boolean"),
+    )
+    source = Query("RENTALS_URL", table="rental")
+    DATASETS["rentals"] = Dataset(
+        "rentals", "Rentals", "raw.rentals", "rentals.parquet", Whole(), columns, source=source
+    )
+    landing = open_landing(lake_in(folder / "extract"))
+    with timed():
+        land(landing, "/nowhere", DatasetFile("rentals"), refresh=True)
 
 
 def generate_merge(folder: Path, rows: str) -> None:

@@ -166,6 +166,7 @@ TASKS: dict[str, Callable[..., None]] = {
         own_data.generate_csv,
         own_data.csv_floor,
         own_data.csv_load,
+        own_data.extract,
         own_data.generate_merge,
         own_data.merge_floor,
         own_data.merge_load,

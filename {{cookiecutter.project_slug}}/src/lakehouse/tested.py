@@ -29,6 +29,7 @@ from lakehouse.errors import BoundaryError
 from lakehouse.iceberg.catalog import LAYERS, service_errors, table_names
 from lakehouse.locks import held
 from lakehouse.settings import Settings, project_dir
+from lakehouse.tested_parts import Parts, as_notes, by_part, environment, missed, to_test
 
 PASSED = frozenset({"success", "pass", "warn"})
 _NODES = frozenset({"model", "seed", "test"})
@@ -123,25 +124,41 @@ def _writer() -> str:
 
 @dataclass(frozen=True)
 class Begun:
-    """What a run of dbt begins with: dbt's files, and the tables as they are, each with its newest metadata file."""
+    """What a run of dbt begins with: dbt's files, the tables as they are, and what its tests need not look at again.
+
+    `parts` are the months or days that tests of each alone look at, by table: see tested_parts.py. `environment` tells
+    dbt.
+    """
 
     fingerprint: str
-    tables: Mapping[str, State]
-    places: Mapping[str, str]
+    tables: Mapping[str, Table]
+    parts: Parts
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables for dbt."""
+        return environment(self.parts)
 
 
-def begin(settings: Settings, catalog: Catalog) -> Begun:
+def begin(settings: Settings, catalog: Catalog, *, all_parts: bool = False) -> Begun:
     """Remember what dbt is about to read.
+
+    Args:
+        settings: of the target.
+        catalog: knows the snapshots.
+        all_parts: each test looks at all months and days.
 
     Raises:
         ServiceError: the catalog does not answer.
     """
-    seen = {table for note in _read(settings).get("nodes", {}).values() for table in (note or {})}
+    known = _read(settings)
+    seen = {table for note in known.get("nodes", {}).values() for table in (note or {})}
+    files = fingerprint(settings)
     with service_errors(catalog):
         names = {name for name in table_names(catalog) if name.split(".")[0] in LAYERS} | seen
         found = _tables_of(catalog, names)
-    states = {name: _state(table) for name, table in found.items()}
-    return Begun(fingerprint(settings), states, {name: table.metadata_location for name, table in found.items()})
+        new = known.get("fingerprint") != files or known.get("writer") != _writer()
+        return Begun(files, found, {} if all_parts or new else to_test(known, found))
 
 
 def note(
@@ -159,7 +176,8 @@ def note(
         manifest: dbt's.
         results: dbt's, `unique_id` and `status` of each node that ran.
         begun: what `begin` gave before dbt began. A table that this run did not make may have changed since, and back
-            again; so may dbt's files. Then nobody knows what dbt has read, so what reads it is not tested.
+            again; so may dbt's files. Then nobody knows what dbt has read, so what reads it is not tested. Neither is
+            a table of which more months or days were made than its tests looked at.
 
     Returns:
         The tables that were read and changed meanwhile, `schema.table`.
@@ -176,9 +194,11 @@ def note(
     read = {table for name in ended.keys() & reads.keys() for table in reads[name]} - made
     with service_errors(catalog):
         now = _tables_of(catalog, made | read, strict=True)
-    moved = {name for name in read if name in now and now[name].metadata_location != begun.places.get(name)}
-    left = {name: _state(now[name]) for name in made & now.keys()}
-    state = {**begun.tables, **dict.fromkeys(moved, _NEVER), **left}
+        about = by_part(manifest)
+        ended |= dict.fromkeys(missed(begun.parts, about, begun.tables, now) & ended.keys(), False)
+    moved = {name for name in read if name in now and now[name].metadata_location != _place(begun.tables.get(name))}
+    left = {**begun.tables, **{name: now[name] for name in made & now.keys()}}
+    state = {name: _state(table) for name, table in left.items()} | dict.fromkeys(moved, _NEVER)
     if fingerprint(settings) != begun.fingerprint:
         ended = dict.fromkeys(ended, False)
     _file(settings).parent.mkdir(parents=True, exist_ok=True)
@@ -202,6 +222,7 @@ def note(
                 "writer": _writer(),
                 "always": _runs_always(manifest),
                 "versions": model_versions_of(manifest),
+                "by_part": as_notes(about),
                 "nodes": notes,
                 "warnings": {name: text for name, text in sorted(warned.items()) if name in notes},
             },
@@ -394,6 +415,10 @@ def _own(manifest: Mapping[str, Any], name: str) -> Iterator[str]:
     """The table that a model or seed makes."""
     if manifest["nodes"][name]["resource_type"] in {"model", "seed"}:
         yield from _tables(manifest, name, parents=False)
+
+
+def _place(table: Table | None) -> str | None:
+    return table.metadata_location if table else None
 
 
 def _state(table: Table) -> State:

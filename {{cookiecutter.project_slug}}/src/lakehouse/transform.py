@@ -87,7 +87,7 @@ def build(
         select: dbt's selection; everything without it.
         full_refresh: rebuild every month of silver, not only those whose bytes changed. A table whose SQL, vars or
             seeds changed is rebuilt without it.
-        again: run dbt even if nothing is new.
+        again: run dbt even if nothing is new, and let each test look at all months and days.
         data_tests: run dbt's tests of the data.
         unit_tests: run dbt's unit tests too, each before its model: if one fails, the model is not built. They say
             something about the SQL, not about the data.
@@ -118,7 +118,7 @@ def build(
                 nothing_new_since=found.at,
             )
         _ask_engine(settings)
-        begun = begin(settings, catalog)
+        begun = begin(settings, catalog, all_parts=again or full_refresh)
         target_path = _target_path(settings)
         command = _command(settings, target_path, select, full_refresh=full_refresh)
         for kind, wanted in (("test", data_tests), ("unit_test", unit_tests)):
@@ -127,7 +127,7 @@ def build(
         results, manifest = _run(
             settings,
             command,
-            environment=build_environment(settings),
+            environment=build_environment(settings) | begun.environment,
             target_path=target_path,
             progress=progress,
             kinds=kinds if select is None else set(),

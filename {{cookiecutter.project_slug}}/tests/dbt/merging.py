@@ -115,7 +115,7 @@ class Customers:
     @property
     def snapshots(self) -> int:
         """How many snapshots silver has."""
-        return len(self.lake.engine.snapshots(SILVER))
+        return len(self.lake.engine.timeline(SILVER).snapshots)
 
 
 def check_a_merged_model(customers: Customers) -> None:

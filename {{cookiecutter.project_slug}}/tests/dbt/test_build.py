@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -19,9 +20,11 @@ from lakehouse.cli.app import app
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.errors import TransformError
 from lakehouse.settings import project_dir
+from lakehouse.tested import untested
 from lakehouse.transform import build
 
 GREEN = "silver.stg_green_trips"
+GREEN_ALONE = "stg_green_trips"
 
 
 def put(lake: Lake, month: str, count: int = 50, seed: int = 0) -> None:
@@ -36,7 +39,7 @@ def files(lake: Lake, table: str = GREEN) -> dict[str, str]:
 
 
 def snapshots(lake: Lake, table: str = GREEN) -> list[int]:
-    return [snapshot.snapshot_id for snapshot in lake.engine.snapshots(table)]
+    return [snapshot.snapshot_id for snapshot in lake.engine.timeline(table).snapshots]
 
 
 def counts(lake: Lake, table: str = GREEN, as_of: str | None = None) -> dict[str, int]:
@@ -108,6 +111,64 @@ def test_a_build_with_nothing_new_does_not_start_dbt(
     assert {table: snapshots(two_months, table) for table in two_months.engine.tables()} == before
 
 
+def tested_sql(lake: Lake) -> str:
+    """The SQL that dbt ran for the test of each month's rows."""
+    [file] = (lake.settings.home / "dbt" / "embedded" / "compiled").rglob("unique_together_stg_green_trips_*.sql")
+    return file.read_text("utf-8")
+
+
+def twice(lake: Lake, month: str) -> None:
+    """Put the rows of a month of raw there once more."""
+    raw = lake.table("raw.green_trips")
+    raw.append(raw.scan(f"file_month = '{month}-01'").to_arrow())
+
+
+def test_tests_of_each_month_look_at_those_that_changed(two_months: Lake, run_build: Build) -> None:
+    run_build(two_months, GREEN_ALONE, data_tests=True)
+    put(two_months, "2024-03")
+
+    run_build(two_months, GREEN_ALONE, data_tests=True, again=False)
+    assert "where file_month in (date '2024-03-01')" in tested_sql(two_months)
+    assert untested_of(two_months) == ()
+
+    run_build(two_months, GREEN_ALONE, data_tests=True, again=True)
+    assert "where true" in tested_sql(two_months)
+
+    twice(two_months, "2024-01")
+    for _ in range(2):
+        with pytest.raises(TransformError, match="unique_together_stg_green_trips"):
+            run_build(two_months, GREEN_ALONE, data_tests=True, again=False)
+    assert "where true" in tested_sql(two_months)
+
+
+def test_a_month_that_comes_while_dbt_runs_is_tested_by_the_next_build(
+    two_months: Lake, run_build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_build(two_months, GREEN_ALONE, data_tests=True)
+    put(two_months, "2024-03")
+    with monkeypatch.context() as meanwhile:
+        run = transform._run
+
+        def late(*arguments: Any, **options: Any) -> Any:
+            put(two_months, "2024-04")
+            return run(*arguments, **options)
+
+        meanwhile.setattr(transform, "_run", late)
+        run_build(two_months, GREEN_ALONE, data_tests=True, again=False)
+    assert counts(two_months)["2024-04"] == 50
+    assert "unique_together_stg_green_trips_file_month__file_row" in untested_of(two_months)
+
+    run_build(two_months, GREEN_ALONE, data_tests=True, again=False)
+    assert "where true" in tested_sql(two_months)
+    assert untested_of(two_months) == ()
+
+
+def untested_of(lake: Lake) -> tuple[str, ...]:
+    """The tests of silver's green trips that have not passed on what is there."""
+    found = untested(lake.settings, [lake.table(name) for name in lake.engine.tables()])
+    return tuple(name for name in found.tests if "stg_green_trips" in name and "source" not in name) if found else ()
+
+
 def test_a_month_gone_from_raw_is_gone_from_silver_and_gold(two_months: Lake, run_build: Build) -> None:
     remove_month(two_months.catalog, "green", "2024-01")
 
@@ -130,7 +191,7 @@ def test_a_mart_is_replaced_in_one_snapshot_and_its_refs_stay(two_months: Lake, 
 
     older, newer = snapshots(two_months, mart)
     assert older == first
-    assert two_months.engine.snapshots(mart)[1].parent_id == first
+    assert two_months.engine.timeline(mart).snapshots[1].parent_id == first
     trips = f"select sum(trips) as n from {mart}"
     assert two_months.rows(trips) == [{"n": 110}]
     assert two_months.rows(trips, as_of="audited") == [{"n": 100}]

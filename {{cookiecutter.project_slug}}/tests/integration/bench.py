@@ -19,21 +19,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import sqlalchemy as sa
+from benchmarks.__main__ import task
 from pyarrow import csv
 from tests.integration.database import Database, postgres
 from tests.integration.lake import Lake
 from tests.integration.stack import started
 
 from lakehouse.datasets.file import DatasetFile
-from lakehouse.datasets.model import Column, Dataset
 from lakehouse.datasets.months import Month
-from lakehouse.datasets.parts import Whole, parse_months
-from lakehouse.datasets.registry import DATASETS
-from lakehouse.datasets.sources import Query
+from lakehouse.datasets.parts import parse_months
 from lakehouse.iceberg.catalog import open_catalog
 from lakehouse.iceberg.tables import ensure_raw_tables
 from lakehouse.landing import open_landing
-from lakehouse.landing.land import land
 from lakehouse.loading.load import load
 from lakehouse.settings import Settings
 from lakehouse.synthetic.generate import write_month
@@ -95,24 +92,13 @@ def fill(database: Database, rows: int) -> None:
     )
 
 
-def extract_seconds(database: Database, folder: Path) -> float:
-    """The extract of this table, to the parquet file that is landed. The key says the order of its rows."""
-    columns = (
-        Column("rental_id", "long"),
-        Column("rented_at", "timestamp"),
-        Column("customer", "string"),
-        Column("amount", "decimal(10,2)"),
-        Column("returned", "boolean"),
-    )
-    source = Query("RENTALS_URL", table="rental")
-    rentals = Dataset("rentals", "Rentals", "raw.rentals", "rentals.parquet", Whole(), columns, source=source)
+def extract(database: Database, folder: Path) -> dict[str, float]:
+    """Seconds of the extract of this table, and the peak memory of the process that makes it, in MB."""
     os.environ["RENTALS_URL"] = database.address
-    DATASETS["rentals"] = rentals
-    landing = open_landing(Settings(LAKEHOUSE_TARGET="embedded", LAKEHOUSE_HOME=folder / "extract"))
     try:
-        return timed(lambda: land(landing, "/nowhere", DatasetFile("rentals"), refresh=True))
+        return task(folder, "extract")
     finally:
-        del DATASETS["rentals"], os.environ["RENTALS_URL"]
+        del os.environ["RENTALS_URL"]
 
 
 def copy_seconds(database: Database, folder: Path) -> float:
@@ -142,10 +128,11 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory(prefix="bench-") as name, postgres() as database:
         fill(database, EXTRACTED)
-        ours, floor = extract_seconds(database, Path(name)), copy_seconds(database, Path(name))
-        line(f"extract of {EXTRACTED:,} rows from PostgreSQL", f"{ours:.1f} s")
+        ours, floor = extract(database, Path(name)), copy_seconds(database, Path(name))
+        line(f"extract of {EXTRACTED:,} rows from PostgreSQL", f"{ours['seconds']:.1f} s")
+        line("its peak memory", f"{ours['peak_mb']:.0f} MB")
         line("COPY … TO, and parquet of it by pyarrow", f"{floor:.1f} s")
-        line("ratio", f"{ours / floor:.2f}")
+        line("ratio", f"{ours['seconds'] / floor:.2f}")
 
     with tempfile.TemporaryDirectory(prefix="bench-") as name, started(as_deployed=True) as stack:
         folder = Path(name)

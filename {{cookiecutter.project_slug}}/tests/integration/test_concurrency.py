@@ -50,7 +50,7 @@ def test_pyiceberg_and_trino_write_one_table_and_nothing_is_lost(lake: Lake) -> 
             write.result()
 
     assert [n for (n,) in lake.sql("select n from raw.numbers order by n")] == list(range(24))
-    snapshots = lake.engine.snapshots("raw.numbers")
+    snapshots = lake.engine.timeline("raw.numbers").snapshots
     assert len(snapshots) == 24
     assert [b.parent_id for a, b in pairwise(snapshots)] == [a.snapshot_id for a, b in pairwise(snapshots)]
 
@@ -179,7 +179,7 @@ def test_eight_processes_on_one_month_leave_one_copy_of_it(lake: Lake) -> None:
     assert {one["2023-01"] for one in seen} <= {before, after}
     assert {one["2023-02"] for one in seen} == {(300, landed(lake, "2023-02"))}
     assert lake.sql("select count(*), count(distinct source_sha256) from raw.green_trips") == [(800, 2)]
-    assert len(lake.engine.snapshots(GREEN)) == 3
+    assert len(lake.engine.timeline(GREEN).snapshots) == 3
     files = [
         key for key in lake.keys("iceberg/raw/green_trips/data/file_month=2023-01-01/") if key.endswith(".parquet")
     ]
@@ -203,7 +203,7 @@ def test_eight_processes_on_eight_months_load_each_once(lake: Lake) -> None:
     assert all(found in wholes[month] for one in seen for month, found in one.items())
     counted = lake.sql("select cast(file_month as varchar), count(*) from raw.green_trips group by 1 order by 1")
     assert counted == [(f"{month}-01", 100 * m) for m, month in enumerate(months, start=1)]
-    assert len(lake.engine.snapshots(GREEN)) == 9
+    assert len(lake.engine.timeline(GREEN).snapshots) == 9
 
 
 def test_a_merge_that_loses_is_retried_whole(lake: Lake) -> None:

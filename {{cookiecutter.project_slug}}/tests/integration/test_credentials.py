@@ -112,5 +112,5 @@ def test_trino_that_the_object_store_refuses(lake: Lake, months: Restatement) ->
     for error in (asking, writing):
         assert isinstance(error, ServiceError)
         assert names(error, "TRINO_S3", lake.stack), str(error)
-    assert len(lake.engine.snapshots(GREEN)) == 3  # the update is none of them
+    assert len(lake.engine.timeline(GREEN).snapshots) == 3  # the update is none of them
     months.ends_well()

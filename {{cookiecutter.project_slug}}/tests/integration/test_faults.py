@@ -117,7 +117,7 @@ def test_catalog_killed_between_writing_and_committing(
 
 
 def test_commit_whose_answer_is_lost(lake: Lake, months: Restatement) -> None:
-    before = len(lake.engine.snapshots(GREEN))
+    before = len(lake.engine.timeline(GREEN).snapshots)
     with Proxy(lake.settings.rest_url) as catalog:
         catalog.lose_answer = lambda said: (
             catalog.lost_answers == 0
@@ -127,7 +127,7 @@ def test_commit_whose_answer_is_lost(lake: Lake, months: Restatement) -> None:
         months.survived("answer of a commit lost", lambda: months.load(REST_URL=catalog.url))
 
     assert catalog.lost_answers == 1
-    assert len(lake.engine.snapshots(GREEN)) == before + 1
+    assert len(lake.engine.timeline(GREEN).snapshots) == before + 1
     months.ends_well()
 
 
@@ -142,14 +142,14 @@ def test_commit_whose_answer_is_lost(lake: Lake, months: Restatement) -> None:
 def test_name_whose_answer_is_lost(
     lake: Lake, months: Restatement, fault: str, change: Callable[[Catalog, int], int]
 ) -> None:
-    first, *_ = lake.engine.snapshots(GREEN)
+    first, *_ = lake.engine.timeline(GREEN).snapshots
     with Proxy(lake.settings.rest_url) as proxy:
         proxy.lose_answer = lambda said: proxy.lost_answers == 0 and b"set-snapshot-ref" in said
         catalog = open_catalog(lake.stack.settings(lake.folder / "home", REST_URL=proxy.url))
         months.survived(fault, lambda: change(catalog, first.snapshot_id))
 
     assert proxy.lost_answers == 1
-    moved = [ref.name for ref in lake.engine.refs(GREEN) if ref.snapshot_id == first.snapshot_id]
+    moved = [ref.name for ref in lake.engine.timeline(GREEN).refs if ref.snapshot_id == first.snapshot_id]
     assert moved == (["audited"] if "tag" in fault else ["main"])
 
 
@@ -167,7 +167,7 @@ def test_publication_whose_answer_is_lost(lake: Lake, months: Restatement, monke
 
 
 def test_catalog_away_while_publishing(lake: Lake, months: Restatement, monkeypatch: pytest.MonkeyPatch) -> None:
-    raw = {GREEN: lake.engine.snapshots(GREEN)[-1].snapshot_id}
+    raw = {GREEN: lake.engine.timeline(GREEN).snapshots[-1].snapshot_id}
     with Proxy(lake.settings.rest_url) as catalog:
         settings = lake.stack.settings(lake.folder / "home", REST_URL=catalog.url)
 
@@ -179,7 +179,7 @@ def test_catalog_away_while_publishing(lake: Lake, months: Restatement, monkeypa
         months.refused("catalog hangs while publishing", lambda: publish(settings))
         catalog.cut()
 
-    assert [ref.name for ref in lake.engine.refs(GREEN)] == ["main"]
+    assert [ref.name for ref in lake.engine.timeline(GREEN).refs] == ["main"]
     months.ends_well()
 
 
@@ -328,7 +328,7 @@ def test_loader_whose_clock_is_an_hour_behind(lake: Lake, months: Restatement, m
         patch.setattr(time, "time", lambda: real() - 3600)
         months.survived("loader's clock an hour behind", months.load)
 
-    times = [snapshot.committed_at for snapshot in lake.engine.snapshots(GREEN)]
+    times = [snapshot.committed_at for snapshot in lake.engine.timeline(GREEN).snapshots]
     assert times == sorted(set(times))  # a commit is never stamped earlier than the one it follows
     months.ends_well()
 

@@ -46,7 +46,7 @@ def test_trino_reads_what_was_written_and_travels_back(lake: Lake) -> None:
         (2, None, None, None),
     ]
     assert lakehouse.read(TABLE, as_of=first.snapshot_id).to_pydict() == data
-    assert [s.snapshot_id for s in lake.engine.snapshots(TABLE)] == [first.snapshot_id, second.snapshot_id]
+    assert [s.snapshot_id for s in lake.engine.timeline(TABLE).snapshots] == [first.snapshot_id, second.snapshot_id]
 
 
 def test_a_month_is_replaced_alone_and_trino_prunes_by_it(lake: Lake) -> None:

@@ -131,7 +131,7 @@ def test_on_trino_months_come_change_and_go_in_one_snapshot_each_build(
         return found
 
     def snapshots() -> int:
-        return len(lake.engine.snapshots(SILVER))
+        return len(lake.engine.timeline(SILVER).snapshots)
 
     assert built() == january + february
     assert snapshots() == 1
@@ -169,7 +169,7 @@ def test_on_trino_months_come_change_and_go_in_one_snapshot_each_build(
     built()
     assert snapshots() == 6  # and it is known to the next build
 
-    first = lake.engine.snapshots(SILVER)[0].snapshot_id
+    first = lake.engine.timeline(SILVER).snapshots[0].snapshot_id
     assert lake.value(f"select count(*) from {SILVER}", as_of=f"{SILVER}@{first}") == 110
     assert lake.value(f"select count(*) from {GREEN}") == len(january) + len(april)
 
@@ -179,14 +179,14 @@ def test_on_trino_a_mart_is_replaced_in_one_snapshot_and_its_refs_stay(lake: Lak
     put(lake, "2024-01", 60)
     mart = "gold.fct_monthly_quality"
     build(lake.settings, data_tests=False)
-    [first] = lake.engine.snapshots(mart)
+    [first] = lake.engine.timeline(mart).snapshots
     lake.catalog.load_table(mart).manage_snapshots().create_tag(first.snapshot_id, "audited").commit()
 
     put(lake, "2024-02", 30)
     build(lake.settings, data_tests=False)
 
     trips = f"select sum(trips) from {mart}"
-    assert len(lake.engine.snapshots(mart)) == 2
+    assert len(lake.engine.timeline(mart).snapshots) == 2
     assert lake.value(trips) == 90
     assert lake.value(trips, as_of="audited") == 60
 

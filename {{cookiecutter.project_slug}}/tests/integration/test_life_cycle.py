@@ -43,7 +43,7 @@ def test_a_rollback_is_undone_by_another(lake: Lake) -> None:
 
     rollback(lake.catalog, GREEN, two)
     assert lake.value("select count(*) from raw.green_trips") == 301
-    assert len(lake.engine.snapshots(GREEN)) == 2
+    assert len(lake.engine.timeline(GREEN).snapshots) == 2
 
 
 def test_after_a_rollback_the_next_load_builds_on_what_is_current(lake: Lake) -> None:
@@ -79,7 +79,7 @@ def test_a_branch_is_written_without_the_present_noticing(lake: Lake) -> None:
 
     assert lake.value("select count(*) from raw.green_trips", as_of="trial") == 310
     assert lake.value("select count(*) from raw.green_trips") == 300
-    assert lake.engine.current_snapshot(GREEN) == one
+    assert lake.engine.timeline(GREEN).current == one
 
 
 def test_expiry_honours_retention_and_names(lake: Lake) -> None:
@@ -97,7 +97,7 @@ def test_expiry_honours_retention_and_names(lake: Lake) -> None:
     (done,) = maintain(lake.settings, [GREEN], keep=NOW)
 
     assert done.expired_snapshots == 2
-    assert {s.snapshot_id for s in lake.engine.snapshots(GREEN)} == {ids[1], ids[3], trial}
+    assert {s.snapshot_id for s in lake.engine.timeline(GREEN).snapshots} == {ids[1], ids[3], trial}
     for kept in (ids[1], ids[3], trial):
         assert answer(lake, kept) == before[kept]
     with pytest.raises(QueryError, match=f"has no snapshot {ids[0]}"):
@@ -117,7 +117,7 @@ def test_what_is_older_than_the_retention_expires(lake: Lake, monkeypatch: pytes
     (done,) = maintain(lake.settings, [GREEN], keep=timedelta(seconds=30))
 
     assert done.expired_snapshots == len(old)
-    assert [s.snapshot_id for s in lake.engine.snapshots(GREEN)] == young
+    assert [s.snapshot_id for s in lake.engine.timeline(GREEN).snapshots] == young
     assert {i: answer(lake, i) for i in young} == before
 
 
@@ -125,7 +125,7 @@ def test_compaction_changes_files_and_no_answer_in_history_too(lake: Lake) -> No
     lake.load("green", "2023-02", 400)
     ids = loads(lake, 2)
     lake.sql("delete from raw.green_trips where file_row < 3")
-    ids = [s.snapshot_id for s in lake.engine.snapshots(GREEN)]
+    ids = [s.snapshot_id for s in lake.engine.timeline(GREEN).snapshots]
     before = {i: answer(lake, i) for i in ids}
     files = {f for (f,) in lake.sql('select file_path from raw."green_trips$files"')}
 
@@ -137,7 +137,7 @@ def test_compaction_changes_files_and_no_answer_in_history_too(lake: Lake) -> No
     assert len(after) == 2
     assert not files & after
     assert {i: answer(lake, i) for i in ids} == before
-    assert answer(lake, lake.engine.current_snapshot(GREEN) or 0) == before[ids[-1]]
+    assert answer(lake, lake.engine.timeline(GREEN).current or 0) == before[ids[-1]]
 
 
 def test_where_a_month_came_from_is_known_after_compaction_and_expiry(lake: Lake) -> None:
@@ -149,7 +149,7 @@ def test_where_a_month_came_from_is_known_after_compaction_and_expiry(lake: Lake
     maintain(lake.settings, [GREEN])
     maintain(lake.settings, [GREEN], keep=NOW, unreferenced=NOW)
 
-    assert len(lake.engine.snapshots(GREEN)) == 1
+    assert len(lake.engine.timeline(GREEN).snapshots) == 1
     assert {row.part: row.source_sha256 for row in loaded(lake.engine)} == known
     assert lake.reload("green", "2023-02").action == "unchanged"
 

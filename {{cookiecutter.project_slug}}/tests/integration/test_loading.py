@@ -42,7 +42,7 @@ def test_a_reload_adds_no_snapshot_and_a_restated_month_one(lake: Lake) -> None:
     restated = lake.load("green", "2023-01", rows=1100, seed=1)
 
     assert (first.action, again.action, restated.action) == ("loaded", "unchanged", "loaded")
-    assert [s.snapshot_id for s in lake.engine.snapshots(GREEN)] == [first.snapshot_id, restated.snapshot_id]
+    assert [s.snapshot_id for s in lake.engine.timeline(GREEN).snapshots] == [first.snapshot_id, restated.snapshot_id]
     assert lake.value(COUNT) == 1100
     assert {h for (h,) in lake.sql("select distinct source_sha256 from raw.green_trips")} == {restated.source_sha256}
 
@@ -53,7 +53,7 @@ def test_each_earlier_state_can_be_had_by_version_and_by_time(lake: Lake) -> Non
         lake.load("green", "2023-02", 900),
         lake.load("green", "2023-01", 1100, 1),
     ]
-    snapshots = lake.engine.snapshots(GREEN)
+    snapshots = lake.engine.timeline(GREEN).snapshots
     expected = [1000, 1900, 2000]
 
     for load, snapshot, rows in zip(loads, snapshots, expected, strict=True):
@@ -78,7 +78,7 @@ def test_trino_and_pyiceberg_read_the_same_rows_in_every_version(lake: Lake) -> 
     lake.load("green", "2023-02", 400)
     lake.load("green", "2023-01", 450, seed=3)
 
-    for snapshot in lake.engine.snapshots(GREEN):
+    for snapshot in lake.engine.timeline(GREEN).snapshots:
         theirs = lake.scan(GREEN, snapshot.snapshot_id)
         ours = lake.engine.query("select * from raw.green_trips order by 1, 2", as_of=f"{GREEN}@{snapshot.snapshot_id}")
         assert ours.column_names == theirs.column_names
@@ -96,7 +96,7 @@ def test_trino_and_pyiceberg_tell_the_same_history(lake: Lake) -> None:
         (s.snapshot_id, s.parent_snapshot_id, s.summary.operation.value if s.summary else None, s.timestamp_ms)
         for s in table.snapshots()
     ]
-    for row, snapshot in zip(lake.engine.snapshots(GREEN), table.snapshots(), strict=True):
+    for row, snapshot in zip(lake.engine.timeline(GREEN).snapshots, table.snapshots(), strict=True):
         assert snapshot.summary is not None
         assert dict(row.summary) == snapshot.summary.additional_properties
     assert [(r.file_month, r.total_rows, r.added_rows, r.deleted_rows) for r in rows] == [
@@ -109,24 +109,24 @@ def test_trino_and_pyiceberg_tell_the_same_history(lake: Lake) -> None:
         ("2023-02", 900, 1, True),
     ]
     assert loaded(lake.engine)[0].source_sha256 == last.source_sha256
-    assert lake.engine.current_snapshot(GREEN) == last.snapshot_id == table.metadata.current_snapshot_id
+    assert lake.engine.timeline(GREEN).current == last.snapshot_id == table.metadata.current_snapshot_id
 
 
 def test_zones_load_too_and_tables_without_rows_have_no_history(lake: Lake) -> None:
     ensure_raw_tables(lake.catalog)
     assert lake.engine.tables() == sorted(dataset.table for dataset in DATASETS.values())
-    assert lake.engine.snapshots("raw.taxi_zones") == []
-    assert lake.engine.current_snapshot("raw.taxi_zones") is None
+    assert lake.engine.timeline("raw.taxi_zones").snapshots == []
+    assert lake.engine.timeline("raw.taxi_zones").current is None
 
     lake.load("zones", None)
 
     assert lake.value("select count(*) from raw.taxi_zones") == 265
-    assert len(lake.engine.snapshots("raw.taxi_zones")) == 1
+    assert len(lake.engine.timeline("raw.taxi_zones").snapshots) == 1
 
 
 def test_a_table_that_does_not_exist_is_named(lake: Lake) -> None:
     with pytest.raises(QueryError, match=r"There is no table raw\.green_trips"):
-        lake.engine.snapshots(GREEN)
+        lake.engine.timeline(GREEN)
 
 
 def test_bytes_changed_in_the_bucket_are_refused_and_the_table_stays(lake: Lake) -> None:
@@ -140,7 +140,7 @@ def test_bytes_changed_in_the_bucket_are_refused_and_the_table_stays(lake: Lake)
     with pytest.raises(LandingError, match=r"changed after it was landed"):
         lake.reload("green", "2023-01")
 
-    assert [s.snapshot_id for s in lake.engine.snapshots(GREEN)] == [first.snapshot_id]
+    assert [s.snapshot_id for s in lake.engine.timeline(GREEN).snapshots] == [first.snapshot_id]
 
 
 def test_trinos_own_command_line_client_reads_it(lake: Lake) -> None:

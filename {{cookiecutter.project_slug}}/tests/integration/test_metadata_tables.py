@@ -75,9 +75,9 @@ def test_history_agrees(restated: Lake) -> None:
 def test_what_only_a_branch_has_was_never_current(restated: Lake) -> None:
     rows = history(restated.engine, GREEN)
 
-    assert restated.engine.made_current(GREEN) == [
-        entry.snapshot_id for entry in restated.catalog.load_table(GREEN).history()
-    ]
+    found = restated.engine.timeline(GREEN)
+    [trial] = [ref.snapshot_id for ref in found.refs if ref.name == "trial"]
+    assert trial in {snapshot.snapshot_id for snapshot in found.snapshots} - set(found.made_current)
     assert [row.in_line for row in rows] == [True, True, True, False, False, True, True]
     assert [(row.refs, row.total_rows) for row in rows if not row.in_line and not row.rolled_back] == [
         (("trial",), 1210)
@@ -153,7 +153,7 @@ def test_manifests_agree(restated: Lake) -> None:
 def test_refs_agree(restated: Lake) -> None:
     theirs = restated.catalog.load_table(GREEN).metadata.refs
 
-    assert [(r.name, r.kind, r.snapshot_id) for r in restated.engine.refs(GREEN)] == [
+    assert metadata(restated, "refs", "name, lower(type), snapshot_id") == [
         (name, ref.snapshot_ref_type.value, ref.snapshot_id) for name, ref in sorted(theirs.items())
     ]
     assert {name: ref.snapshot_ref_type.value for name, ref in theirs.items()} == {

@@ -25,7 +25,7 @@ def versions(lake: Lake) -> list[Snapshot]:
     """Two months, and the first of them restated: three snapshots."""
     for month, rows, seed in (("2023-01", 500, 0), ("2023-02", 400, 0), ("2023-01", 450, 1)):
         lake.load("green", month, rows, seed)
-    return lake.engine.snapshots(GREEN)
+    return lake.engine.timeline(GREEN).snapshots
 
 
 def ours(lake: Lake, *wanted: int | None) -> Rows:
@@ -63,7 +63,7 @@ def test_duckdbs_own_iceberg_extension_reads_every_version(
 def test_spark_reads_every_version_by_id_and_by_time_with_equal_sums(lake: Lake, versions: list[Snapshot]) -> None:
     environment, java_home = others.with_spark()
     lake.sql(f"delete from {GREEN} where file_row % 7 = 0")  # by Trino: leaves delete files
-    snapshots = lake.engine.snapshots(GREEN)
+    snapshots = lake.engine.timeline(GREEN).snapshots
     times = [f"{s.committed_at.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}" for s in snapshots]
     table = f"select {SUMS} from lake.{GREEN}"
 

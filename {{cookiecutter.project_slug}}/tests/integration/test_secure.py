@@ -181,7 +181,7 @@ def test_the_right_password_over_tls_does_everything(secure: Stack, tmp_path: Pa
     assert secure.environment["TRINO_URL"].startswith("https://")
     assert lake.value("select count(*) from raw.green_trips") == 300
     assert lake.value("select current_user") == "analyst"
-    assert lake.engine.current_snapshot("raw.green_trips") == result.snapshot_id
+    assert lake.engine.timeline("raw.green_trips").current == result.snapshot_id
     lake.close()
 
 

@@ -55,7 +55,7 @@ def test_by_id_tag_and_branch(lake: Lake) -> None:
 
 def test_by_time_before_at_and_after_each_commit(lake: Lake) -> None:
     numbers(lake, 1, 2, 3)
-    times = [s.committed_at for s in lake.engine.snapshots("raw.numbers")]
+    times = [s.committed_at for s in lake.engine.timeline("raw.numbers").snapshots]
     states = [[1], [1, 2], [1, 2, 3]]
     tick = timedelta(milliseconds=1)
 
@@ -99,7 +99,7 @@ def test_old_versions_stay_readable_across_partition_evolution(lake: Lake) -> No
 def test_a_rollback_moves_the_present_and_leaves_every_version(lake: Lake) -> None:
     table = numbers(lake, 1, 2, 3)
     one, _, three = (s.snapshot_id for s in table.snapshots())
-    before = lake.engine.snapshots("raw.numbers")[-1].committed_at
+    before = lake.engine.timeline("raw.numbers").snapshots[-1].committed_at
 
     lake.sql(f"alter table raw.numbers execute rollback_to_snapshot({one})")
 
@@ -214,7 +214,7 @@ def states(lake: Lake, *rows: int) -> list[datetime]:
     """Versions of a month with so many rows; when each became current."""
     for count in rows:
         lake.load("green", "2023-01", count, count)
-    return [snapshot.committed_at for snapshot in lake.engine.snapshots(GREEN)][-len(rows) :]
+    return [snapshot.committed_at for snapshot in lake.engine.timeline(GREEN).snapshots][-len(rows) :]
 
 
 def count_at(lake: Lake, moment: datetime) -> int:
@@ -223,7 +223,7 @@ def count_at(lake: Lake, moment: datetime) -> int:
 
 def test_a_state_that_has_expired_is_an_error_that_names_the_nearest(lake: Lake) -> None:
     first, second, third = states(lake, 500, 600, 700)
-    snapshots = [snapshot.snapshot_id for snapshot in lake.engine.snapshots(GREEN)]
+    snapshots = [snapshot.snapshot_id for snapshot in lake.engine.timeline(GREEN).snapshots]
     tag(lake.catalog, GREEN, "audited", snapshots[0])
 
     maintain(lake.settings, [GREEN], keep=timedelta(0))
@@ -244,7 +244,7 @@ def test_a_commit_by_a_clock_that_is_behind_is_found_by_time(lake: Lake, monkeyp
         states(lake, 600)
     states(lake, 700)
 
-    when = [snapshot.committed_at for snapshot in lake.engine.snapshots(GREEN)]
+    when = [snapshot.committed_at for snapshot in lake.engine.timeline(GREEN).snapshots]
     assert when == sorted(set(when))
     assert [count_at(lake, moment) for moment in when] == [500, 600, 700]
     assert count_at(lake, datetime.now(UTC) + timedelta(days=1)) == 700
@@ -252,7 +252,7 @@ def test_a_commit_by_a_clock_that_is_behind_is_found_by_time(lake: Lake, monkeyp
 
 def test_after_a_rollback_each_time_has_the_state_of_then(lake: Lake) -> None:
     states(lake, 500, 600)
-    first, _ = lake.engine.snapshots(GREEN)
+    first, _ = lake.engine.timeline(GREEN).snapshots
     rollback(lake.catalog, GREEN, first.snapshot_id)
     states(lake, 700)
 

@@ -99,7 +99,7 @@ def test_a_run_is_one_commit_and_says_where_its_rows_came_from(lake: Lake, daily
     (row,) = lake.history(TABLE)
     (event,) = result.asset_materializations_for_node("features__daily")
     said = {name: value.value for name, value in event.metadata.items()}
-    (snapshot,) = lake.engine.snapshots(TABLE)
+    (snapshot,) = lake.engine.timeline(TABLE).snapshots
     assert {k: v for k, v in snapshot.summary.items() if k.startswith("lakehouse.")} == {
         "lakehouse.source": "data frame",
         "lakehouse.source-rows": "2",

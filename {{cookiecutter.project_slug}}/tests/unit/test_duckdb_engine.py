@@ -99,7 +99,7 @@ def test_files_of_an_older_schema_read_by_field_id(catalog: Catalog, engine: Duc
 
 def test_a_snapshot_a_ref_and_a_time_give_the_earlier_state(catalog: Catalog, engine: DuckDBEngine) -> None:
     table = trips(catalog, rows(id=[1]), rows(id=[2]))
-    first, second = engine.snapshots("raw.trips")
+    first, second = engine.timeline("raw.trips").snapshots
     table.manage_snapshots().create_tag(first.snapshot_id, "audited").commit()
     count = "select count(*) as n from raw.trips"
 
@@ -116,7 +116,7 @@ def test_an_older_version_has_the_columns_of_its_time(catalog: Catalog, engine: 
     with table.update_schema() as update:
         update.add_column("note", LongType())
     table.append(rows(id=[2], note=[7]))
-    first = engine.snapshots("raw.trips")[0].snapshot_id
+    first = engine.timeline("raw.trips").snapshots[0].snapshot_id
 
     assert engine.query("select * from raw.trips", as_of=f"raw.trips@{first}").column_names == ["id"]
     assert engine.query("select * from raw.trips").column_names == ["id", "note"]
@@ -124,7 +124,7 @@ def test_an_older_version_has_the_columns_of_its_time(catalog: Catalog, engine: 
 
 def test_an_unknown_version_is_an_error_that_says_what_there_is(catalog: Catalog, engine: DuckDBEngine) -> None:
     trips(catalog, rows(id=[1]))
-    first = engine.snapshots("raw.trips")[0]
+    first = engine.timeline("raw.trips").snapshots[0]
     sql = "select * from raw.trips"
 
     begin = first.committed_at.isoformat()[:16]
@@ -138,30 +138,30 @@ def test_an_unknown_version_is_an_error_that_says_what_there_is(catalog: Catalog
 
 def test_a_time_travels_to_what_was_current_then_not_to_what_was_newest(catalog: Catalog, engine: DuckDBEngine) -> None:
     table = trips(catalog, rows(id=[1]), rows(id=[2]))
-    first = engine.snapshots("raw.trips")[0]
+    first = engine.timeline("raw.trips").snapshots[0]
     table.manage_snapshots().rollback_to_snapshot(first.snapshot_id).commit()
 
     after = datetime.now(UTC) + timedelta(seconds=1)
 
     assert engine.query("select * from raw.trips", as_of=after.isoformat()).num_rows == 1
-    assert engine.current_snapshot("raw.trips") == first.snapshot_id
+    assert engine.timeline("raw.trips").current == first.snapshot_id
 
 
 def test_the_history_is_told_oldest_first(catalog: Catalog, engine: DuckDBEngine) -> None:
     table = catalog.create_table("raw.trips", rows(id=[1]).schema)
-    assert engine.snapshots("raw.trips") == []
-    assert engine.current_snapshot("raw.trips") is None
+    assert engine.timeline("raw.trips").snapshots == []
+    assert engine.timeline("raw.trips").current is None
 
     table.append(rows(id=[1]), snapshot_properties={"lakehouse.run-id": "a run"})
     table.append(rows(id=[2]))
 
-    first, second = engine.snapshots("raw.trips")
+    first, second = engine.timeline("raw.trips").snapshots
     assert first.operation == "append"
     assert first.summary["lakehouse.run-id"] == "a run"
     assert first.parent_id is None
     assert second.parent_id == first.snapshot_id
-    assert engine.current_snapshot("raw.trips") == second.snapshot_id
-    assert [(ref.name, ref.kind, ref.snapshot_id) for ref in engine.refs("raw.trips")] == [
+    assert engine.timeline("raw.trips").current == second.snapshot_id
+    assert [(ref.name, ref.kind, ref.snapshot_id) for ref in engine.timeline("raw.trips").refs] == [
         ("main", "branch", second.snapshot_id)
     ]
     assert engine.tables() == ["raw.trips"]
@@ -199,7 +199,7 @@ def test_faults_in_sql_are_one_plain_message(catalog: Catalog, engine: DuckDBEng
     with pytest.raises(QueryError, match="this SQL has 2"):
         engine.query("select 1; select 2")
     with pytest.raises(QueryError, match=r"There is no table raw\.nowhere\. The tables are: raw\.trips"):
-        engine.snapshots("raw.nowhere")
+        engine.timeline("raw.nowhere")
 
 
 def test_a_table_with_delete_files_is_refused(
@@ -259,7 +259,7 @@ def test_a_view_of_the_last_publication_is_not_read_as_of_another_version(
     catalog.create_namespace("gold")
     table = catalog.create_table("gold.days", rows(id=[1]).schema)
     table.append(rows(id=[1]))
-    (published,) = engine.snapshots("gold.days")
+    (published,) = engine.timeline("gold.days").snapshots
     table.manage_snapshots().create_branch(published.snapshot_id, "published").commit()
     manifest_file(settings).write_text(json.dumps({"snapshots": {"gold.days": published.snapshot_id}}), "utf-8")
     table.append(rows(id=[2]))

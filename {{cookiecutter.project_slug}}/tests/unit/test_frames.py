@@ -508,7 +508,7 @@ def test_columns_that_change_meanwhile_are_not_mixed(lake: Lake, monkeypatch: py
 def test_the_snapshot_says_where_its_rows_came_from(lake: Lake) -> None:
     lakehouse.write(TABLE, pa.table({"id": [1]}), partition=JANUARY, summary={"note": "a try", "team.ticket": "7"})
 
-    (snapshot,) = lake.engine.snapshots(TABLE)
+    (snapshot,) = lake.engine.timeline(TABLE).snapshots
     said = {key: value for key, value in snapshot.summary.items() if "." in key}
     assert len(said.pop("lakehouse.run-id")) == 36
     assert said == {

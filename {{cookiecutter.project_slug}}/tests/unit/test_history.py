@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from tests.lake import Lake
 
-from lakehouse.engines import Snapshot
+from lakehouse.engines import Timeline
 from lakehouse.engines.duckdb import DuckDBEngine
 from lakehouse.history.history import PartRow, history, loaded
 from lakehouse.history.maintenance import maintain
@@ -22,15 +22,16 @@ NOW = timedelta(0)
 class Parentless(DuckDBEngine):
     """Tells a history as Trino tells that of a table that each build replaces: no snapshot has a parent."""
 
-    def snapshots(self, table: str) -> list[Snapshot]:
+    def timeline(self, table: str) -> Timeline:
         """The same without parents."""
-        return [replace(snapshot, parent_id=None) for snapshot in super().snapshots(table)]
+        found = super().timeline(table)
+        return replace(found, snapshots=[replace(snapshot, parent_id=None) for snapshot in found.snapshots])
 
 
 def load(lake: Lake, seed: int, month: str = "2024-01") -> int:
     """Load a restatement of the month."""
     lake.load("green", month, lake.generate("green", month, 50 + seed, seed=seed))
-    return int(lake.engine.current_snapshot(TABLE) or 0)
+    return int(lake.engine.timeline(TABLE).current or 0)
 
 
 def rolled_back(lake: Lake) -> list[int]:

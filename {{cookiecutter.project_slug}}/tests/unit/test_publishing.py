@@ -113,7 +113,7 @@ def test_loads_that_are_quicker_each_time_end_the_publication(built: Lake, monke
         publish(built.settings)
 
     assert loaded == ["2024-02", "2024-03", "2024-04"]
-    assert not [ref for ref in built.engine.refs("gold.fct_daily_trips") if ref.name != "main"]
+    assert not [ref for ref in built.engine.timeline("gold.fct_daily_trips").refs if ref.name != "main"]
 
 
 def test_nothing_is_published_while_a_test_of_the_data_is_red(
@@ -128,7 +128,9 @@ def test_nothing_is_published_while_a_test_of_the_data_is_red(
         publish(built.settings)
 
     assert built.rows("select count(*) as n from gold.dim_zones") == [{"n": 265}]
-    assert not [ref for table in built.engine.tables() for ref in built.engine.refs(table) if ref.name != "main"]
+    assert not [
+        ref for table in built.engine.tables() for ref in built.engine.timeline(table).refs if ref.name != "main"
+    ]
 
 
 def test_a_publication_that_stops_half_way_leaves_the_one_before(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -170,7 +170,7 @@ def mart(lake: Lake, trips: int) -> int:
 
 def load(lake: Lake, month: str, rows: int, seed: int = 0) -> int:
     lake.load("green", month, lake.generate("green", month, rows, seed=seed))
-    return int(lake.engine.current_snapshot("raw.green_trips") or 0)
+    return int(lake.engine.timeline("raw.green_trips").current or 0)
 
 
 def test_the_mart_tells_of_a_load_that_alone_lies_between_two_builds(lake: Lake) -> None:

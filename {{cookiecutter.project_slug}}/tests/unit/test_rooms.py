@@ -23,6 +23,7 @@ ROOMS = (
     "history",
     "transform",
     "tested",
+    "tested_parts",
     "dbt_environment",
     "dbt_process",
     "dbt_duckdb",

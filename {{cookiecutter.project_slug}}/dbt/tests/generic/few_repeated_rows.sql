@@ -7,6 +7,7 @@
             file_month,
             count(*) as copies
         from {{ model }}
+        where {{ of_changed_parts(model, 'file_month') }}
         group by file_month, {{ columns | join(', ') }}
     )
 

@@ -32,6 +32,7 @@ from lakehouse.iceberg.files import live_files, local_path
 from lakehouse.iceberg.merge import Incoming, Merged
 from lakehouse.iceberg.staging import staged as staged_file
 from lakehouse.iceberg.tables import PROPERTIES
+from lakehouse.iceberg.transaction import begin, overwrite
 
 ICEBERG_TYPES: dict[str, IcebergType] = {text: kind() for kind, text in DUCKDB_TYPES.items()}
 # Other spellings that a yml may use; Trino's `timestamp(6)` among them.
@@ -161,7 +162,7 @@ def merge_by_key(cursor: duckdb.DuckDBPyConnection, catalog: Catalog, model: Mod
             return merge.merged
         file = staged_file(table, incoming.new_rows(table, merge, {}), "merge", None)
         staged += [file] if file else []
-        transaction = table.transaction()
+        transaction = begin(table)
         _overwrite(transaction, AlwaysTrue(), merge.files, staged, merge.merged.summary)
     register_table(cursor, model.name, table)
     return merge.merged
@@ -309,7 +310,7 @@ def _commit(
     make: Sequence[PartitionValue],
 ) -> int:
     """Write a file for each part to make, then one snapshot: old files of the parts out, new ones in."""
-    transaction = table.transaction()
+    transaction = begin(table)
     if changes(table.schema(), wanted):
         evolve(transaction, wanted)
     if model.model_version and table.properties.get(COMMENT) != model.model_version:
@@ -334,12 +335,12 @@ def _overwrite(
     summary: dict[str, str],
 ) -> None:
     """Commit one snapshot: old files out, new ones in. A commit of others to rows of the predicate is a conflict."""
-    with transaction.update_snapshot(summary).overwrite() as overwrite:
-        overwrite.delete_by_predicate(predicate)
+    with overwrite(transaction, summary) as snapshot:
+        snapshot.delete_by_predicate(predicate)
         for file in old:
-            overwrite.delete_data_file(file)
+            snapshot.delete_data_file(file)
         for file in new:
-            overwrite.append_data_file(file)
+            snapshot.append_data_file(file)
     transaction.commit_transaction()
 
 

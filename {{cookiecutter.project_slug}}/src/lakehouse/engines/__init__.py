@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lakehouse.engines.protocol import Engine, PartFiles, Ref, check_names
+from lakehouse.engines.protocol import Engine, PartFiles, check_names
 from lakehouse.errors import ServiceError
-from lakehouse.iceberg.versions import Snapshot
+from lakehouse.iceberg.versions import Ref, Snapshot, Timeline
 
 if TYPE_CHECKING:
     from lakehouse.settings import Settings
 
-__all__ = ["Engine", "PartFiles", "Ref", "Snapshot", "check_names", "engine_lost", "open_engine"]
+__all__ = ["Engine", "PartFiles", "Ref", "Snapshot", "Timeline", "check_names", "engine_lost", "open_engine"]
 
 
 def open_engine(settings: Settings) -> Engine:

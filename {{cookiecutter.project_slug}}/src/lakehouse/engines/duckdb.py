@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import date, timedelta
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -34,15 +34,15 @@ from pyiceberg.types import (
 
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.duckdb_config import duckdb_config
-from lakehouse.engines.protocol import PartFiles, Ref, check_names, quoted
+from lakehouse.engines.protocol import PartFiles, check_names, quoted
 from lakehouse.errors import BoundaryError, QueryError
 from lakehouse.iceberg.catalog import LAYERS, damaged, file_errors, open_catalog, service_errors, table_names
-from lakehouse.iceberg.files import file_hash, local_path
+from lakehouse.iceberg.files import file_hash, first_day_of, local_path
 from lakehouse.iceberg.names import no_table
 from lakehouse.iceberg.publication import SCHEMA, published_tables
 from lakehouse.iceberg.refs import load_table, shown_at
-from lakehouse.iceberg.timeline import snapshots_of
-from lakehouse.iceberg.versions import Snapshot, parse_as_of
+from lakehouse.iceberg.timeline import timeline_of
+from lakehouse.iceberg.versions import Timeline, parse_as_of
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -254,14 +254,9 @@ class DuckDBEngine:
         """Every Iceberg table, as `schema.table`, sorted."""
         return table_names(open_catalog(self._settings))
 
-    def snapshots(self, table: str) -> list[Snapshot]:
-        """Snapshots that still exist, oldest first."""
-        return snapshots_of(self._table(table))
-
-    def refs(self, table: str) -> list[Ref]:
-        """Branches and tags, sorted by name."""
-        refs = self._table(table).metadata.refs
-        return [Ref(name, ref.snapshot_ref_type.value, ref.snapshot_id) for name, ref in sorted(refs.items())]
+    def timeline(self, table: str) -> Timeline:
+        """Its snapshots, branches and tags; see `Engine.timeline`."""
+        return timeline_of(self._table(table))
 
     def part_files(self, table: str, column: str = "file_month") -> list[PartFiles]:  # noqa: ARG002 - it has one
         """Months or days that the table holds now, from its manifests; see `Engine.part_files`."""
@@ -270,8 +265,7 @@ class DuckDBEngine:
             tasks = list(loaded.scan().plan_files())
         by_part: dict[date, list[DataFile]] = {}
         for task in tasks:
-            first_day = date(1970, 1, 1) + timedelta(days=task.file.partition[0])
-            by_part.setdefault(first_day, []).append(task.file)
+            by_part.setdefault(first_day_of(task.file), []).append(task.file)
         return [
             PartFiles(
                 first_day=first_day,
@@ -282,14 +276,6 @@ class DuckDBEngine:
             )
             for first_day, files in sorted(by_part.items())
         ]
-
-    def current_snapshot(self, table: str) -> int | None:
-        """Id of the snapshot that a plain query reads."""
-        return self._table(table).metadata.current_snapshot_id
-
-    def made_current(self, table: str) -> list[int]:
-        """See `Engine.made_current`."""
-        return [entry.snapshot_id for entry in self._table(table).history()]
 
     def version_sql(self, table: Table, snapshot_id: int) -> str:
         """One version of a table, to stand after `from`."""

@@ -8,20 +8,11 @@ from datetime import date
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lakehouse.errors import QueryError
-from lakehouse.iceberg.versions import Snapshot
+from lakehouse.iceberg.versions import Timeline
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyiceberg.table import Table
-
-
-@dataclass(frozen=True)
-class Ref:
-    """A branch or tag: a name for a snapshot."""
-
-    name: str
-    kind: str  # "branch" or "tag"
-    snapshot_id: int
 
 
 @dataclass(frozen=True)
@@ -54,31 +45,16 @@ class Engine(Protocol):
         """Every Iceberg table of the catalog, as `schema.table`, sorted."""
         ...
 
-    def snapshots(self, table: str) -> list[Snapshot]:
-        """Every snapshot that still exists, oldest first. Empty for a table without one.
+    def timeline(self, table: str) -> Timeline:
+        """Its snapshots, branches and tags, as they are now.
 
         Raises:
             QueryError: no such table.
         """
         ...
 
-    def refs(self, table: str) -> list[Ref]:
-        """Branches and tags, sorted by name."""
-        ...
-
     def part_files(self, table: str, column: str = "file_month") -> list[PartFiles]:
         """Months or days of a table that is partitioned by `column`, in order; from manifests alone."""
-        ...
-
-    def current_snapshot(self, table: str) -> int | None:
-        """Id of the snapshot that a plain query reads."""
-        ...
-
-    def made_current(self, table: str) -> list[int]:
-        """Ids of the snapshots that a plain query ever read, in that order; one that came back is there again.
-
-        An expired one is left out, and an engine may leave out all that was before it.
-        """
         ...
 
     def version_sql(self, table: Table, snapshot_id: int) -> str:

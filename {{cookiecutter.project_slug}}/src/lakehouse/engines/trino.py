@@ -22,12 +22,12 @@ from trino.dbapi import Connection, Cursor, connect
 from urllib3.util.retry import Retry
 
 from lakehouse.engines.as_of import CATALOG, travel, versions
-from lakehouse.engines.protocol import PartFiles, Ref, not_shown
+from lakehouse.engines.protocol import PartFiles, not_shown
 from lakehouse.engines.trino_types import arrow_table
 from lakehouse.errors import DONE_STAYS, LakehouseError, QueryError, ServiceError, SettingsError
 from lakehouse.iceberg.names import no_table
 from lakehouse.iceberg.publication import SCRATCH
-from lakehouse.iceberg.versions import AsOf, Snapshot, parse_as_of
+from lakehouse.iceberg.versions import AsOf, Timeline, parse_as_of
 from lakehouse.landing import SHA256_LENGTH
 from lakehouse.network import way_to
 from lakehouse.s3_users import CATALOG_WAITS, refused_user, s3_refuses
@@ -79,29 +79,16 @@ class TrinoEngine:
         )
         return [f"{row['table_schema']}.{row['table_name']}" for row in found]
 
-    def snapshots(self, table: str) -> list[Snapshot]:
-        """Every snapshot that still exists, oldest first; see `Engine.snapshots`."""
-        from lakehouse.iceberg.timeline import snapshots_of  # noqa: PLC0415 - as in `_loaded`
+    def timeline(self, table: str) -> Timeline:
+        """Its snapshots, branches and tags; see `Engine.timeline`."""
+        from lakehouse.iceberg.timeline import timeline_of  # noqa: PLC0415 - as in `_loaded`
 
-        return snapshots_of(self._loaded(table))
-
-    def refs(self, table: str) -> list[Ref]:
-        """Branches and tags, sorted by name."""
-        rows = self._metadata(table, "refs", "name, type, snapshot_id", "name")
-        return [Ref(row["name"], row["type"].lower(), row["snapshot_id"]) for row in rows]
-
-    def current_snapshot(self, table: str) -> int | None:
-        """Id of the snapshot that a plain query reads; None while there is none."""
-        return next((ref.snapshot_id for ref in self.refs(table) if ref.name == "main"), None)
-
-    def made_current(self, table: str) -> list[int]:
-        """See `Engine.made_current`."""
-        # Trino 483's own "t$history" lists snapshots, also those that only a branch has, and no rollback
-        return [entry.snapshot_id for entry in self._loaded(table).history()]
+        # from the metadata: Trino 483's "t$history" lists snapshots, also those that only a branch has, and no rollback
+        return timeline_of(self._loaded(table))
 
     def part_files(self, table: str, column: str = "file_month") -> list[PartFiles]:
         """Months or days that the table holds now, from `"t$partitions"`; see `Engine.part_files`."""
-        if self.current_snapshot(table) is None:  # Trino 483 can't list the partitions of a table without a snapshot
+        if self.timeline(table).current is None:  # Trino 483 can't list the partitions of a table without a snapshot
             return []
         rows = self._metadata(
             table,

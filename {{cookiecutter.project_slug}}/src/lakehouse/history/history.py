@@ -12,7 +12,7 @@ from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.parts import Daily, Monthly, Whole
 from lakehouse.datasets.registry import DATASETS
-from lakehouse.engines import Engine, PartFiles, Snapshot
+from lakehouse.engines import Engine, PartFiles, Snapshot, Timeline
 from lakehouse.landing import Landed, Landing
 from lakehouse.landing.record import is_generated
 
@@ -106,22 +106,20 @@ def history(engine: Engine, table: str) -> list[HistoryRow]:
     Raises:
         QueryError: no such table.
     """
-    snapshots = engine.snapshots(table)
-    current = engine.current_snapshot(table)
+    found = engine.timeline(table)
     names: dict[int, list[str]] = {}
-    for ref in engine.refs(table):
+    for ref in found.refs:
         names.setdefault(ref.snapshot_id, []).append(ref.name)
-    once = engine.made_current(table)
-    line = {s.snapshot_id for s in _line(snapshots, once, current)}
+    line, once = {s.snapshot_id for s in _line(found)}, set(found.made_current)
     return [
         _row(
             s,
             refs=tuple(names.get(s.snapshot_id, ())),
-            current=s.snapshot_id == current,
+            current=s.snapshot_id == found.current,
             in_line=s.snapshot_id in line,
             rolled_back=s.snapshot_id in once and s.snapshot_id not in line,
         )
-        for s in snapshots
+        for s in found.snapshots
     ]
 
 
@@ -161,17 +159,18 @@ def _count(words: Mapping[str, str], key: str) -> int | None:
     return int(words[key]) if key in words else None
 
 
-def _line(snapshots: list[Snapshot], once: list[int], current: int | None) -> list[Snapshot]:
+def _line(found: Timeline) -> list[Snapshot]:
     """The current snapshot and those it came from, newest first, as far as they still exist.
 
     A snapshot came from its parent. Where that is unknown (expiry took it, or Trino's `create or replace table`, which
-    notes none), it came from the one that was current when it was made: the last before it in `once`, the order in
-    which snapshots became current. What stands there and was made later can't be that: a rollback put it before.
+    notes none), it came from the one that was current when it was made: the last before it in `made_current`. What
+    stands there and was made later can't be that: a rollback put it before.
     """
-    by_id = {s.snapshot_id: s for s in snapshots}
-    age = {s.snapshot_id: i for i, s in enumerate(snapshots)}
+    current = found.current
+    by_id = {s.snapshot_id: s for s in found.snapshots}
+    age = {s.snapshot_id: i for i, s in enumerate(found.snapshots)}
     before: dict[int, int] = {}
-    for previous, snapshot_id in pairwise(i for i in once if i in by_id):
+    for previous, snapshot_id in pairwise(i for i in found.made_current if i in by_id):
         if age[previous] < age[snapshot_id]:
             before.setdefault(snapshot_id, previous)
     line: dict[int, Snapshot] = {}
@@ -199,10 +198,10 @@ def loaded(engine: Engine, landing: Landing | None = None) -> list[PartRow]:
 
 
 def _parts_of(engine: Engine, landing: Landing | None, dataset: Dataset, parts: Monthly | Daily) -> list[PartRow]:
-    snapshots = engine.snapshots(dataset.table)
-    line = _line(snapshots, engine.made_current(dataset.table), engine.current_snapshot(dataset.table))
+    found = engine.timeline(dataset.table)
     # what a plain query reads came from its line, if from one that still exists; both run from the newest
-    loads = [s for s in (*line, *reversed(snapshots)) if s.summary.get("lakehouse.dataset") == dataset.name]
+    newest = (*_line(found), *reversed(found.snapshots))
+    loads = [s for s in newest if s.summary.get("lakehouse.dataset") == dataset.name]
     rows = []
     for held in engine.part_files(dataset.table, parts.column):
         file = DatasetFile(dataset.name, parts.kind.of(held.first_day))

@@ -34,9 +34,9 @@ from lakehouse.errors import CommitError, RefusedError, UnconfirmedError
 from lakehouse.iceberg.catalog import SqliteCatalog, cause_of, home_fix
 from lakehouse.iceberg.data_file import remove
 from lakehouse.iceberg.files import live_files
+from lakehouse.iceberg.transaction import begin, overwrite
 from lakehouse.s3_users import refused_user, s3_refuses
 
-MAIN = "main"
 ATTEMPTS = 20
 LOOK_SECONDS = 8.0
 LOCKED_TRIES = 2  # each has waited `SQLITE_SECONDS`, so a process that stands still with a lock is an error in a minute
@@ -270,31 +270,31 @@ def _is_clock(error: Exception) -> bool:
 def _replace(table: Table, files: Sequence[DataFile], replacement: Replacement, unanswered: set[int]) -> int:
     """One overwrite snapshot. Its id is in `unanswered` from just before the catalog is asked until it has answered."""
     old = replacement.files(table)
-    transaction = table.transaction()
+    transaction = begin(table)
     if replacement.prepare:
         replacement.prepare(transaction)
-    with transaction.update_snapshot(dict(replacement.summary), branch=MAIN).overwrite() as overwrite:
-        overwrite.delete_by_predicate(replacement.predicate)
+    with overwrite(transaction, replacement.summary) as snapshot:
+        snapshot.delete_by_predicate(replacement.predicate)
         for data_file in old:
-            overwrite.delete_data_file(data_file)
+            snapshot.delete_data_file(data_file)
         for data_file in files:
-            overwrite.append_data_file(data_file)
-    unanswered.add(overwrite.snapshot_id)
+            snapshot.append_data_file(data_file)
+    unanswered.add(snapshot.snapshot_id)
     try:
         transaction.commit_transaction()
     except REFUSED:
-        unanswered.discard(overwrite.snapshot_id)  # certainly not committed; an earlier one, not answered, may still be
+        unanswered.discard(snapshot.snapshot_id)  # certainly not committed; an earlier one, not answered, may still be
         raise
     except LOST_ANSWER as error:
         if _is_clock(error):
-            unanswered.discard(overwrite.snapshot_id)  # refused for its time
+            unanswered.discard(snapshot.snapshot_id)  # refused for its time
         raise
     except OSError:
         if isinstance(table.catalog, SqliteCatalog):
-            unanswered.discard(overwrite.snapshot_id)  # its metadata file was not written, so SQLite was not asked
+            unanswered.discard(snapshot.snapshot_id)  # its metadata file was not written, so SQLite was not asked
         raise
-    unanswered.discard(overwrite.snapshot_id)
-    return overwrite.snapshot_id
+    unanswered.discard(snapshot.snapshot_id)
+    return snapshot.snapshot_id
 
 
 def reloaded(catalog: Catalog, name: str) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import date, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -22,6 +23,7 @@ from lakehouse.formats.protocol import BATCH_ROWS
 from lakehouse.landing import SHA256_LENGTH
 
 FIELD_ID = b"PARQUET:field_id"
+EPOCH = date(1970, 1, 1)
 
 
 def referenced(table: Table, snapshots: Iterable[Snapshot] | None = None) -> Iterator[str]:
@@ -69,6 +71,12 @@ def live_files(table: Table, predicate: BooleanExpression) -> list[DataFile]:
     """The data files that a reader of these rows sees now. Reads manifests, no data."""
     scan = table.scan(row_filter=predicate)
     return [task.file for task in scan.plan_files()]
+
+
+def first_day_of(file: DataFile) -> date:
+    """The first day of the month or day that a file belongs to, of a table that is partitioned by it."""
+    value: Any = file.partition[0]
+    return value if isinstance(value, date) else EPOCH + timedelta(days=value)
 
 
 def file_hash(table: Table, file: DataFile) -> str | None:

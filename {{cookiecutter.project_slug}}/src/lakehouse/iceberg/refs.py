@@ -13,11 +13,12 @@ from pyiceberg.table.refs import SnapshotRefType
 
 from lakehouse.errors import CommitError, QueryError
 from lakehouse.iceberg.catalog import LAYERS, settings_of, table_names
-from lakehouse.iceberg.commit import LOST_ANSWER, MAIN, reloaded
+from lakehouse.iceberg.commit import LOST_ANSWER, reloaded
 from lakehouse.iceberg.identity import check_pair
 from lakehouse.iceberg.names import has_schema, no_table
 from lakehouse.iceberg.publication import BRANCH, KEPT, TAG, TAG_PREFIX, published_snapshots
 from lakehouse.iceberg.timeline import current_at
+from lakehouse.iceberg.transaction import MAIN
 from lakehouse.iceberg.versions import AsOf, parse_as_of
 
 

@@ -24,8 +24,22 @@ EPOCH, MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 SKEW = timedelta(minutes=1)
 
 
-def snapshots_of(table: Table) -> list[versions.Snapshot]:
-    """The snapshots of a table's metadata, oldest first: in the order of their commits, whatever their clocks said."""
+def timeline_of(table: Table) -> versions.Timeline:
+    """What this handle's metadata says of the table's versions."""
+    metadata = table.metadata
+    return versions.Timeline(
+        snapshots=_snapshots(metadata),
+        current=metadata.current_snapshot_id,
+        made_current=[entry.snapshot_id for entry in metadata.snapshot_log],
+        refs=[
+            versions.Ref(name, ref.snapshot_ref_type.value, ref.snapshot_id)
+            for name, ref in sorted(metadata.refs.items())
+        ],
+    )
+
+
+def _snapshots(metadata: TableMetadata) -> list[versions.Snapshot]:
+    """Oldest first: in the order of their commits, whatever their clocks said."""
     return [
         versions.Snapshot(
             snapshot_id=s.snapshot_id,
@@ -34,7 +48,7 @@ def snapshots_of(table: Table) -> list[versions.Snapshot]:
             operation=s.summary.operation.value if s.summary else "",
             summary=dict(s.summary.additional_properties) if s.summary else {},
         )
-        for s in sorted(table.metadata.snapshots, key=lambda s: (s.sequence_number or 0, s.timestamp_ms))
+        for s in sorted(metadata.snapshots, key=lambda s: (s.sequence_number or 0, s.timestamp_ms))
     ]
 
 

@@ -1,4 +1,4 @@
-"""Versions of tables as values: the words of `--as-of`, and one snapshot."""
+"""Versions of tables as values: the words of `--as-of`, one snapshot, and all that a table has of them."""
 
 from __future__ import annotations
 
@@ -24,6 +24,33 @@ class Snapshot:
     committed_at: datetime
     operation: str
     summary: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Ref:
+    """A branch or tag: a name for a snapshot."""
+
+    name: str
+    kind: str  # "branch" or "tag"
+    snapshot_id: int
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """What a table's metadata says of its versions, all of it from one state of the table.
+
+    Args:
+        snapshots: those that still exist, oldest first; empty for a table without one.
+        current: id of the one that a plain query reads.
+        made_current: ids of those that a plain query ever read, in that order; one that came back is there again. An
+            expired one is left out, and a catalog may leave out all that was before it.
+        refs: branches and tags, sorted by name.
+    """
+
+    snapshots: list[Snapshot]
+    current: int | None
+    made_current: list[int]
+    refs: list[Ref]
 
 
 @dataclass(frozen=True)

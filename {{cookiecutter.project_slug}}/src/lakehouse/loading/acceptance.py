@@ -29,7 +29,7 @@ from lakehouse.datasets.parts import Part, Whole
 from lakehouse.datasets.registry import dataset_named, declaration_of
 from lakehouse.errors import RefusedError
 from lakehouse.iceberg.commit import Replacement
-from lakehouse.iceberg.files import file_hash, live_files, prefix_of_hash, rows_of_file
+from lakehouse.iceberg.files import file_hash, first_day_of, live_files, prefix_of_hash, rows_of_file
 from lakehouse.iceberg.merge import Merge
 from lakehouse.landing import Landed, Landing
 from lakehouse.loading.fixes import NOTHING, get_again
@@ -39,7 +39,6 @@ from lakehouse.loading.spelling import form_of_dates, form_of_times
 pc: Any = compute
 
 SET_ASIDE = "lakehouse.rows-set-aside"
-EPOCH = date(1970, 1, 1)
 _ALLOW_STRAYS = "--allow-strays (in Dagster: `allow_strays: true`)"
 
 
@@ -308,7 +307,7 @@ class OtherParts:
         read = ExecutorFactory.get_or_create().map(lambda manifest: (manifest, _files(manifest, table.io)), unread)
         for manifest, files in read:
             for file in files:
-                day = _first_day_of(file)
+                day = first_day_of(file)
                 if day != self._change.file.part.first_day and self._has_these_bytes(table, file):
                     raise self._refusal(day)
             self._free.add(manifest.manifest_path)
@@ -343,12 +342,6 @@ def _files(manifest: ManifestFile, io: FileIO) -> list[DataFile]:
     """The live data files of a manifest."""
     entries = manifest.fetch_manifest_entry(io, discard_deleted=True)
     return [entry.data_file for entry in entries if entry.data_file.content == DataFileContent.DATA]
-
-
-def _first_day_of(file: DataFile) -> date:
-    """The first day of the part that a data file of a raw table belongs to: the table is partitioned by it."""
-    value: Any = file.partition[0]
-    return value if isinstance(value, date) else EPOCH + timedelta(days=value)
 
 
 def _local(column: Column, values: pa.Array[Any]) -> pa.Array[Any]:

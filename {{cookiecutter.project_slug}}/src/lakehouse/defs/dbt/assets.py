@@ -87,18 +87,19 @@ def dbt_models(
         begun = begin(settings, iceberg)
         parsed = manifest(load_settings())  # dbt's files may have changed while this run waited
         start_from_parsed(settings, target_path)
-        with _environment(variables(trino.settings())):
-            if builds and (needed := _needed(context, parsed, iceberg)):
+        if builds and (needed := _needed(context, parsed, iceberg)):
+            with _environment(variables(trino.settings()) | begun.environment):
                 run = dbt.cli([*_BUILD, "--select", " ".join(needed)], manifest=parsed, target_path=target_path)
                 with noting(run):
                     run.wait()
-                begun = begin(settings, iceberg)
+            begun = begin(settings, iceberg)
+        with _environment(variables(trino.settings()) | begun.environment):
             run = dbt.cli(_BUILD, context=context, target_path=target_path)
         with noting(run):
             yield from described(dagster_events(run, trino.settings()), describe, iceberg)
         if builds and _publishes(context) and (lacking := _lacking(iceberg)):
             begun = begin(settings, iceberg)
-            with _environment(variables(trino.settings())):
+            with _environment(variables(trino.settings()) | begun.environment):
                 run = dbt.cli([*_BUILD, "--select", " ".join(lacking)], manifest=parsed, target_path=target_path)
                 with noting(run):
                     run.wait()

@@ -1,0 +1,152 @@
+"""Which months or days the tests of a run of dbt look at, where a test says something of each of them alone.
+
+Such a test (two equal rows in a month, say) passes again on a month that it passed on, while the month's files and
+dbt's files are the same. So a build asks it of the months whose files came or went since, and of those that the build
+itself will replace. What a build costs then does not grow with the years that are there.
+
+A test is of this kind if it calls the macro `of_changed_parts`, and reads a model that is replaced by the month or day.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from typing import Any
+
+from pyiceberg.expressions import AlwaysTrue
+from pyiceberg.manifest import DataFileContent
+from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Snapshot
+
+from lakehouse.iceberg.files import file_hash, first_day_of, live_files
+
+VARIABLE = "LAKEHOUSE_TEST_PARTS"
+MACRO = "macro.lakehouse.of_changed_parts"
+# A longer list of months or days costs more than it saves.
+MOST = 200
+
+# By `schema.table`, the first days of the months or days to look at. A table that is not named is looked at as a whole.
+Parts = Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True)
+class ByPart:
+    """A model that is replaced by the month or day: what it is made from, and its tests that look at each alone."""
+
+    source: str
+    tests: tuple[str, ...]
+
+
+def by_part(manifest: Mapping[str, Any]) -> dict[str, ByPart]:
+    """Each such model, by its table's name."""
+    found = {}
+    for name, node in manifest["nodes"].items():
+        sources = [one for one in node["depends_on"].get("nodes", ()) if one in manifest["sources"]]
+        if node["config"].get("materialized") != "by_file" or not node["config"].get("partition_by") or not sources:
+            continue
+        source = manifest["sources"][sources[0]]
+        tests = tuple(sorted(_tests_of(manifest, name)))
+        if tests:
+            found[f"{node['schema']}.{node['alias']}"] = ByPart(f"{source['schema']}.{source['identifier']}", tests)
+    return found
+
+
+def _tests_of(manifest: Mapping[str, Any], model: str) -> Iterator[str]:
+    calls = {name for name, macro in manifest["macros"].items() if MACRO in macro["depends_on"]["macros"]}
+    for name, node in manifest["nodes"].items():
+        if node.get("attached_node") == model and not calls.isdisjoint(node["depends_on"]["macros"]):
+            yield name
+
+
+def to_test(known: Mapping[str, Any], tables: Mapping[str, Table]) -> dict[str, list[str]]:
+    """What the tests of the next run look at.
+
+    Args:
+        known: the notes of the last run, about dbt's files as they are.
+        tables: those that exist, by name.
+
+    A table is left out, and so looked at as a whole, if one of its tests has not passed or has warned, or if the state
+    on which it passed is gone: expired, or of a table that was made anew.
+    """
+    found = {}
+    for name, about in known.get("by_part", {}).items():
+        table, source = tables.get(name), tables.get(about["source"])
+        notes = [known["nodes"].get(test) for test in about["tests"]]
+        if table is None or source is None or None in notes or not known["warnings"].keys().isdisjoint(about["tests"]):
+            continue
+        states = {tuple(note.get(name) or ()) for note in notes}
+        if any(state[1:2] != (str(table.metadata.table_uuid),) for state in states):
+            continue
+        tested = [table.snapshot_by_id(state[0]) for state in states]
+        if None in tested:
+            continue
+        parts = _of_other_bytes(source, table).union(*(changed(table, one, table.current_snapshot()) for one in tested))
+        if len(parts) <= MOST:
+            found[name] = sorted(day.isoformat() for day in parts)
+    return found
+
+
+def missed(
+    asked: Parts, about: Mapping[str, ByPart], before: Mapping[str, Table], now: Mapping[str, Table]
+) -> set[str]:
+    """The tests that looked at less than a run of dbt has changed, so that what they say is of no use.
+
+    It happens if somebody loads a month while dbt runs, or if a model was made anew for another reason than its files.
+    """
+    found: set[str] = set()
+    for name, parts in asked.items():
+        was, table = before.get(name), now.get(name)
+        if name not in about or was is None or table is None:
+            continue
+        old = was.current_snapshot()
+        known = old is not None and table.snapshot_by_id(old.snapshot_id) is not None
+        new = changed(table, old, table.current_snapshot()) if known else None
+        if new is None or not {day.isoformat() for day in new} <= set(parts):
+            found |= set(about[name].tests)
+    return found
+
+
+def as_notes(about: Mapping[str, ByPart]) -> dict[str, Any]:
+    """For the file of the notes."""
+    return {name: asdict(one) for name, one in about.items()}
+
+
+def environment(parts: Parts) -> dict[str, str]:
+    """What tells dbt."""
+    return {VARIABLE: json.dumps(parts)} if parts else {}
+
+
+def changed(table: Table, old: Snapshot | None, new: Snapshot | None) -> set[date]:
+    """The months or days of which a file came or went between two snapshots; delete files are files too."""
+    if old is not None and new is not None and old.snapshot_id == new.snapshot_id:
+        return set()
+    was, now = _files(table, old), _files(table, new)
+    return {day for path, day in (was | now).items() if (path in was) != (path in now)}
+
+
+def _files(table: Table, snapshot: Snapshot | None) -> dict[str, date]:
+    return {
+        entry.data_file.file_path: first_day_of(entry.data_file)
+        for manifest in (snapshot.manifests(table.io) if snapshot else ())
+        for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True)
+    }
+
+
+def _of_other_bytes(source: Table, table: Table) -> set[date]:
+    """The months or days whose bytes, or number of rows, differ between two tables."""
+    wanted, held = _bytes(source), _bytes(table)
+    unsure = {day for day, rows in wanted.items() if None in rows}
+    return unsure | {day for day in wanted.keys() | held.keys() if wanted.get(day) != held.get(day)}
+
+
+def _bytes(table: Table) -> dict[date, dict[str | None, int]]:
+    """Of each month or day, the rows by the hash of the bytes that they came from; None where it is not known."""
+    found: dict[date, dict[str | None, int]] = {}
+    for file in live_files(table, AlwaysTrue()):
+        if file.content == DataFileContent.DATA:
+            rows = found.setdefault(first_day_of(file), {})
+            hash_ = file_hash(table, file)
+            rows[hash_] = rows.get(hash_, 0) + file.record_count
+    return found
