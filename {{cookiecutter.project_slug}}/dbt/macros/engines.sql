@@ -18,13 +18,14 @@
     {%- endcall -%}
 {%- endmacro %}
 
-{% macro duckdb__replace_changed_files(target_relation, select, source_relation, partition_by, model_version) -%}
-    {%- do commit_to_iceberg(target_relation, select, {
-        'replace': 'changed files',
-        'source': source_relation.schema ~ '.' ~ source_relation.identifier,
-        'partition_by': partition_by,
-        'model_version': model_version
-    }) -%}
+{% macro duckdb__replace_changed_files(target_relation, select, files) -%}
+    {%- set given = dict(files, replace='changed files', read=[], made_of=[]) -%}
+    {%- for kind in ['read', 'made_of'] -%}
+        {%- for relation in files[kind] -%}
+            {%- do given[kind].append(relation.schema ~ '.' ~ relation.identifier) -%}
+        {%- endfor -%}
+    {%- endfor -%}
+    {%- do commit_to_iceberg(target_relation, select, given) -%}
 {%- endmacro %}
 
 {% macro duckdb__replace_if_different(target_relation, select) -%}
@@ -41,12 +42,18 @@
 
 
 {#- Trino: one statement is one commit. -#}
-{% macro trino__replace_changed_files(target_relation, select, source_relation, partition_by, model_version) -%}
+{% macro trino__replace_changed_files(target_relation, select, files) -%}
     {%- set existing_relation = load_cached_relation(target_relation) -%}
+    {%- set partition_by = files.partition_by -%}
+    {%- set versions = [files.model_version] -%}
+    {%- for relation in files.made_of -%}
+        {%- do versions.append(trino_comment(relation)) -%}
+    {%- endfor -%}
+    {%- set model_version = versions[0] if versions | length == 1 else 'dbt model ' ~ model.name ~ ', version ' ~ local_md5(versions | join('\n')) -%}
     {%- if existing_relation is none or should_full_refresh() or trino_comment(target_relation) != model_version -%}
         {%- do trino_replace_table(target_relation, select, partition_by, model_version) -%}
     {%- else -%}
-        {%- set change = trino_changed_files(target_relation, source_relation, partition_by) -%}
+        {%- set change = trino_changed_files(target_relation, files) -%}
         {%- if not change.differs -%}
             {%- do trino_unchanged(select) -%}
         {%- elif partition_by is none -%}
@@ -64,7 +71,7 @@
                 delete from {{ target_relation }} where {{ partition_by }} in ({{ change.removed | join(', ') }})
             {%- endcall -%}
         {%- else -%}
-            {%- do trino_merge_files(target_relation, select, partition_by, change) -%}
+            {%- do trino_merge_files(target_relation, select, files, change) -%}
         {%- endif -%}
     {%- endif -%}
 {%- endmacro %}
@@ -108,17 +115,22 @@
 {%- endmacro %}
 
 {#- The values of `partition_by` whose files differ, as literals: added, replaced, removed; and whether anything differs. -#}
-{% macro trino_changed_files(target_relation, source_relation, partition_by) -%}
-    {%- set key = partition_by or "'all'" -%}
+{% macro trino_changed_files(target_relation, files) -%}
+    {%- set key = files.partition_by or "'all'" -%}
     {%- set query -%}
         with
 
         source_files as (
-            select {{ key }} as part, source_sha256, count(*) as row_count from {{ source_relation }} group by 1, 2
+            {%- for relation in files.read %}
+            select {{ key }} as part, source_sha256, count(*) as row_count from {{ relation }} group by 1, 2
+            {%- if not loop.last %}
+            union all
+            {%- endif %}
+            {%- endfor %}
         ),
 
         table_files as (
-            select {{ key }} as part, source_sha256, count(*) as row_count from {{ target_relation }} group by 1, 2
+            select {{ key }} as part, source_sha256, {{ files.row_count }} as row_count from {{ target_relation }} group by 1, 2
         )
 
         select
@@ -142,11 +154,13 @@
 {%- endmacro %}
 
 {#-
-  Replaces and removes months in one commit. A merge finds its rows by key (partition, file_row): the rows of the new
-  files, and, marked as removed, the keys that the new files no longer have. Both sides name the partitions, so that Trino
+  Replaces and removes months in one commit. A merge finds its rows by key (partition, and file_row or the model's
+  unique_key): the rows of the new files, and, marked as removed, the keys that the new files no longer have. Both sides name the partitions, so that Trino
   reads no others.
 -#}
-{% macro trino_merge_files(target_relation, select, partition_by, change) -%}
+{% macro trino_merge_files(target_relation, select, files, change) -%}
+    {%- set partition_by = files.partition_by -%}
+    {%- set key = [partition_by] + files.row_key -%}
     {%- set columns = adapter.get_columns_in_relation(target_relation) | map(attribute='name') | list -%}
     {%- set written = (change.added + change.replaced) | join(', ') -%}
     {%- set touched = (change.added + change.replaced + change.removed) | join(', ') -%}
@@ -166,14 +180,15 @@
                 {%- endfor %}
             from {{ target_relation }} as old
             left join (
-                select {{ partition_by }}, file_row from ({{ select }}) where {{ partition_by }} in ({{ written or 'null' }})
+                select {{ key | join(', ') }} from ({{ select }}) where {{ partition_by }} in ({{ written or 'null' }})
             ) as new
-                on old.{{ partition_by }} = new.{{ partition_by }} and old.file_row = new.file_row
-            where old.{{ partition_by }} in ({{ touched }}) and new.file_row is null
+                on {% for column in key %}{{ ' and ' if not loop.first }}old.{{ column }} = new.{{ column }}{% endfor %}
+            where old.{{ partition_by }} in ({{ touched }}) and new.{{ key[-1] }} is null
         ) as change
             on
-                target.{{ partition_by }} = change.{{ partition_by }}
-                and target.file_row = change.file_row
+                {%- for column in key %}
+                {{ 'and ' if not loop.first }}target.{{ column }} = change.{{ column }}
+                {%- endfor %}
                 and target.{{ partition_by }} in ({{ touched }})
         when matched and change.is_removed then delete
         when matched then update set

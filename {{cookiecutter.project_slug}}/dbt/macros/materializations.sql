@@ -4,26 +4,58 @@
 {#-
   by_file: rows of the files whose bytes or number of rows changed, replaced in one commit.
 
-  The model reads one source and carries its `source_sha256` (and `partition_by`, where it is partitioned). What differs
-  in hash between source and table is rebuilt; what is gone from the source is removed; if nothing differs, there is no
-  commit. All is rebuilt where the table was made by another select or from other seeds: see model_version.
+  The model reads one source, or models that are by_file themselves, and carries their `source_sha256` (and
+  `partition_by`, where it is partitioned). What differs in hash between these and the table is rebuilt; what is gone from
+  them is removed; if nothing differs, there is no commit. All is rebuilt where the table was made by another select or
+  from other seeds (see model_version), or where a model that it reads was.
+
+  A row may stand for several: `counted_by` is the column that says for how many. `unique_key` are the columns that tell
+  the rows of a part from each other; without it, file_row does.
 -#}
 {% materialization by_file, default %}
     {%- set target_relation = this.incorporate(type='table') -%}
-    {%- if model.sources | map('join', '.') | unique | list | length != 1 -%}
+    {%- set sources = model.sources | map('join', '.') | unique | list -%}
+    {%- set models = files_of_models(model.depends_on.nodes) -%}
+    {%- if sources | length > 1 or (not sources and not models) -%}
         {{ exceptions.raise_compiler_error(
-            model.name ~ ": materialized='by_file' takes a model that reads exactly one source"
+            model.name ~ ": materialized='by_file' takes a model that reads exactly one source, or models that are by_file"
         ) }}
     {%- endif -%}
 
     {{ run_hooks(pre_hooks) }}
     {% do adapter.dispatch('replace_changed_files', 'lakehouse')(
-        target_relation, compiled_code, source(*model.sources[0]), config.get('partition_by'), model_version(compiled_code)
+        target_relation,
+        compiled_code,
+        {
+            'read': [source(*model.sources[0])] if sources else models,
+            'made_of': [] if sources else models,
+            'partition_by': config.get('partition_by'),
+            'model_version': model_version(compiled_code),
+            'row_count': 'sum(' ~ config.get('counted_by') ~ ')' if config.get('counted_by') else 'count(*)',
+            'row_key': config.get('unique_key') or ['file_row']
+        }
     ) %}
     {{ run_hooks(post_hooks) }}
 
     {{ return({'relations': [target_relation]}) }}
 {% endmaterialization %}
+
+
+{#- The tables of models that are by_file, among these and among those that ephemeral ones read. -#}
+{% macro files_of_models(names) -%}
+    {%- set found = [] -%}
+    {%- for name in names if name.startswith('model.') -%}
+        {%- set node = graph.nodes[name] -%}
+        {%- if node.config.materialized == 'by_file' -%}
+            {%- do found.append(
+                api.Relation.create(database=node.database, schema=node.schema, identifier=node.alias)
+            ) -%}
+        {%- elif node.config.materialized == 'ephemeral' -%}
+            {%- do found.extend(files_of_models(node.depends_on.nodes)) -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {{ return(found) }}
+{%- endmacro %}
 
 
 {#-

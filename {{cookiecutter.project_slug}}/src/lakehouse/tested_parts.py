@@ -33,24 +33,49 @@ Parts = Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True)
 class ByPart:
-    """A model that is replaced by the month or day: what it is made from, and its tests that look at each alone."""
+    """A model that is replaced by the month or day: the raw tables or the models of its kind that it is made of.
 
-    source: str
+    `tests` are those that look at each month or day alone.
+    """
+
+    sources: tuple[str, ...]
+    models: tuple[str, ...]
     tests: tuple[str, ...]
 
 
 def by_part(manifest: Mapping[str, Any]) -> dict[str, ByPart]:
-    """Each such model, by its table's name."""
+    """Each such model, by its table's name; one that reads others comes after them."""
     found = {}
     for name, node in manifest["nodes"].items():
-        sources = [one for one in node["depends_on"].get("nodes", ()) if one in manifest["sources"]]
-        if node["config"].get("materialized") != "by_file" or not node["config"].get("partition_by") or not sources:
-            continue
-        source = manifest["sources"][sources[0]]
         tests = tuple(sorted(_tests_of(manifest, name)))
-        if tests:
-            found[f"{node['schema']}.{node['alias']}"] = ByPart(f"{source['schema']}.{source['identifier']}", tests)
-    return found
+        if _is_by_part(node) and tests:
+            sources, models = set(), set()
+            for parent in _parents(manifest, node):
+                if parent in manifest["sources"]:
+                    source = manifest["sources"][parent]
+                    sources.add(f"{source['schema']}.{source['identifier']}")
+                elif _is_by_part(manifest["nodes"][parent]):
+                    models.add(_table(manifest["nodes"][parent]))
+            found[_table(node)] = ByPart(tuple(sorted(sources)), tuple(sorted(models)), tests)
+    return dict(sorted(found.items(), key=lambda one: (bool(one[1].models), one[0])))
+
+
+def _is_by_part(node: Mapping[str, Any]) -> bool:
+    return node["config"].get("materialized") == "by_file" and bool(node["config"].get("partition_by"))
+
+
+def _table(node: Mapping[str, Any]) -> str:
+    return f"{node['schema']}.{node['alias']}"
+
+
+def _parents(manifest: Mapping[str, Any], node: Mapping[str, Any]) -> Iterator[str]:
+    """What a node reads; in place of a model that is part of its reader's query, what that reads."""
+    for parent in node["depends_on"].get("nodes", ()):
+        model = manifest["nodes"].get(parent)
+        if model and model["config"].get("materialized") == "ephemeral":
+            yield from _parents(manifest, model)
+        else:
+            yield parent
 
 
 def _tests_of(manifest: Mapping[str, Any], model: str) -> Iterator[str]:
@@ -68,23 +93,30 @@ def to_test(known: Mapping[str, Any], tables: Mapping[str, Table]) -> dict[str, 
         tables: those that exist, by name.
 
     A table is left out, and so looked at as a whole, if one of its tests has not passed or has warned, or if the state
-    on which it passed is gone: expired, or of a table that was made anew.
+    on which it passed is gone: expired, or of a table that was made anew. So is a model of which it is made.
     """
-    found = {}
+    found: dict[str, set[date]] = {}
     for name, about in known.get("by_part", {}).items():
-        table, source = tables.get(name), tables.get(about["source"])
         notes = [known["nodes"].get(test) for test in about["tests"]]
-        if table is None or source is None or None in notes or not known["warnings"].keys().isdisjoint(about["tests"]):
+        read = {one: tables.get(one) for one in (name, *about["sources"], *about["models"])}
+        if None in notes or None in read.values() or not known["warnings"].keys().isdisjoint(about["tests"]):
             continue
-        states = {tuple(note.get(name) or ()) for note in notes}
-        if any(state[1:2] != (str(table.metadata.table_uuid),) for state in states):
-            continue
-        tested = [table.snapshot_by_id(state[0]) for state in states]
-        if None in tested:
-            continue
-        parts = _of_other_bytes(source, table).union(*(changed(table, one, table.current_snapshot()) for one in tested))
-        if len(parts) <= MOST:
-            found[name] = sorted(day.isoformat() for day in parts)
+        parts = [found.get(model) for model in about["models"]]
+        parts += [_since(table, notes) for one, table in read.items() if table and one not in about["sources"]]
+        parts += [_of_other_bytes(tables[source], tables[name]) for source in about["sources"]]
+        if None not in parts:
+            found[name] = set().union(*(part for part in parts if part))
+    return {name: sorted(day.isoformat() for day in parts) for name, parts in found.items() if len(parts) <= MOST}
+
+
+def _since(table: Table, notes: Sequence[Mapping[str, Any]]) -> set[date] | None:
+    """The months or days that changed since these tests have read the table; None if that state is gone."""
+    name, found = ".".join(table.name()), set[date]()
+    for state in {tuple(note[name] or ()) for note in notes if name in note}:
+        snapshot = table.snapshot_by_id(state[0]) if state[1:2] == (str(table.metadata.table_uuid),) else None
+        if snapshot is None:
+            return None
+        found |= changed(table, snapshot, table.current_snapshot())
     return found
 
 

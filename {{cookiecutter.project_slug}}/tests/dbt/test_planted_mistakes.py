@@ -19,6 +19,7 @@ from lakehouse.settings import project_dir
 NUMBERS, TRIPS = "macros/numbers.sql", "macros/trips.sql"
 DAILY, DISTANCES = "models/marts/fct_daily_trips.sql", "models/marts/fct_trip_distance_stats.sql"
 YELLOW = "models/staging/stg_yellow_trips.sql"
+BY_HOUR, BY_ROUTE = "models/intermediate/int_trips_by_hour.sql", "models/intermediate/int_trips_by_route.sql"
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,8 @@ MISTAKES = (
         DISTANCES,
         (
             (
-                "count(*) as trips,",
-                "count(*) as trips,\n        avg(trip_distance * 3600 / nullif(duration_seconds, 0)) as speed,",
+                "cast(sum(trips) as bigint) as trips,",
+                "avg(distance_miles * 3600 / duration_seconds) as speed, cast(sum(trips) as bigint) as trips,",
             ),
             ("ratio('pairs.distance_miles * 3600', 'pairs.duration_seconds')", "ratio('pairs.speed', '1')"),
         ),
@@ -68,8 +69,8 @@ MISTAKES = (
         "lost nulls",
         TRIPS,
         (("coalesce(airport_fee, 0)", "airport_fee"),),
-        "fct_hourly_revenue",
-        "hourly_revenue_adds_up_all_surcharges",
+        "int_trips_by_hour",
+        "trips_by_hour_add_up_and_reject_apart",
     ),
     Mistake(
         "a join that multiplies",
@@ -116,14 +117,29 @@ MISTAKES = (
     Mistake(
         "a rejected row counted",
         DAILY,
-        (("    where rejection_reason is null\n", ""),),
+        (("    where rejection_reason = 'accepted'\n", ""),),
         "fct_daily_trips",
         "daily_trips_agree_with_silver",
         unit=False,
     ),
+    Mistake(
+        "a rejected row added up",
+        BY_ROUTE,
+        (("coalesce(rejection_reason, 'accepted') as rejection_reason,", "'accepted' as rejection_reason,"),),
+        "int_trips_by_route",
+        "trips_by_route_add_up_and_reject_apart",
+    ),
+    Mistake(
+        "a row not added up",
+        BY_HOUR,
+        (("from {{ ref('int_trips_unioned') }}", "from {{ ref('int_trips_unioned') }} where file_row > 20"),),
+        "int_trips_by_hour",
+        "trips_by_hour_agree_with_silver",
+        unit=False,
+    ),
 )
 
-EVERY_RUN = {"integer division", "a join that multiplies", "a rejected row counted"}
+EVERY_RUN = {"integer division", "a join that multiplies", "a rejected row counted", "a row not added up"}
 
 
 def put(lake: Lake, seed: int) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from tests import lake as embedded
+from tests.dbt.histories import KEYS, SERVICES, Raw
 from tests.dbt.raw import made_up_rows, put_month, put_zones, remove_month, silver_row
 from tests.integration.lake import GREEN, Lake
 from tests.marks import takes_minutes
@@ -172,6 +173,29 @@ def test_on_trino_months_come_change_and_go_in_one_snapshot_each_build(
     first = lake.engine.timeline(SILVER).snapshots[0].snapshot_id
     assert lake.value(f"select count(*) from {SILVER}", as_of=f"{SILVER}@{first}") == 110
     assert lake.value(f"select count(*) from {GREEN}") == len(january) + len(april)
+
+
+def test_on_trino_gold_follows_restated_removed_and_rolled_back_months(lake: Lake) -> None:
+    raw = Raw(lake.catalog, lake.engine)
+
+    def check() -> None:
+        build(lake.settings, " ".join(f"+{mart}" for mart in KEYS), data_tests=False)
+        raw.check()
+
+    for service in SERVICES:
+        raw.put(service, "2024-01", 0)
+    raw.put("green", "2024-02", 0)
+    check()
+
+    raw.put("yellow", "2024-01", 1)
+    raw.put("yellow", "2024-02", 0)
+    raw.remove("green", "2024-02")
+    check()
+
+    raw.roll_back("green", 1)
+    check()
+    added_up = lake.engine.timeline("silver.int_trips_by_hour")
+    assert len(added_up.snapshots) == 3
 
 
 def test_on_trino_a_mart_is_replaced_in_one_snapshot_and_its_refs_stay(lake: Lake) -> None:

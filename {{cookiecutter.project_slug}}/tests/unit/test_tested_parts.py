@@ -16,7 +16,7 @@ from lakehouse.tested_parts import ByPart, as_notes, changed, missed, to_test
 RAW, MODEL = "raw.green_trips", "silver.stg_green_trips"
 TEST, OTHER = "test.lakehouse.once.1", "test.lakehouse.few.2"
 NOW = timedelta(0)
-ABOUT = {MODEL: ByPart(RAW, (TEST, OTHER))}
+ABOUT = {MODEL: ByPart((RAW,), (), (TEST, OTHER))}
 
 
 def load(lake: Lake, *months: str, seed: int = 0) -> None:

@@ -1,24 +1,24 @@
 with
 
-trips as (
-    select * from {{ ref('int_trips_unioned') }}
+hours as (
+    select * from {{ ref('int_trips_by_hour') }}
 ),
 
 sums as (
     select
         service_type,
         pickup_date,
-        count(*) as trips,
-        cast(sum(coalesce(passenger_count, 0)) as bigint) as passengers,
-        {{ total('trip_distance') }} as distance_miles,
+        cast(sum(trips) as bigint) as trips,
+        cast(sum(passengers) as bigint) as passengers,
+        {{ total('distance_miles') }} as distance_miles,
         {{ total('fare_amount') }} as fare_amount,
         {{ total('tip_amount') }} as tip_amount,
         {{ total('tolls_amount') }} as tolls_amount,
         {{ total('total_amount') }} as total_amount,
         cast(sum(duration_seconds) as bigint) as duration_seconds,
-        count(case when payment_type_id = {{ var('card_payment_type_id') }} then 1 end) as card_trips
-    from trips
-    where rejection_reason is null
+        cast(sum(card_trips) as bigint) as card_trips
+    from hours
+    where rejection_reason = 'accepted'
     group by service_type, pickup_date
 ),
 

@@ -1,7 +1,7 @@
 with
 
-trips as (
-    select * from {{ ref('int_trips_unioned') }}
+hours as (
+    select * from {{ ref('int_trips_by_hour') }}
 ),
 
 sums as (
@@ -9,14 +9,14 @@ sums as (
         service_type,
         pickup_date,
         pickup_hour,
-        count(*) as trips,
+        cast(sum(trips) as bigint) as trips,
         {{ total('fare_amount') }} as fare_amount,
         {{ total('tip_amount') }} as tip_amount,
         {{ total('tolls_amount') }} as tolls_amount,
-        {{ total(surcharges()) }} as surcharge_amount,
+        {{ total('surcharge_amount') }} as surcharge_amount,
         {{ total('total_amount') }} as total_amount
-    from trips
-    where rejection_reason is null
+    from hours
+    where rejection_reason = 'accepted'
     group by service_type, pickup_date, pickup_hour
 ),
 

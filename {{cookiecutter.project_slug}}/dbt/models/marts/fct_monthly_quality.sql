@@ -1,18 +1,18 @@
 with
 
-trips as (
-    select * from {{ ref('int_trips_unioned') }}
+hours as (
+    select * from {{ ref('int_trips_by_hour') }}
 ),
 
 reasons as (
     select
         service_type,
         file_month,
-        coalesce(rejection_reason, 'accepted') as rejection_reason,
-        count(*) as trips,
+        rejection_reason,
+        cast(sum(trips) as bigint) as trips,
         {{ total('total_amount') }} as total_amount
-    from trips
-    group by service_type, file_month, coalesce(rejection_reason, 'accepted')
+    from hours
+    group by service_type, file_month, rejection_reason
 ),
 
 months as (

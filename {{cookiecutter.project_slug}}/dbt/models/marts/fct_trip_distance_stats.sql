@@ -1,23 +1,11 @@
 with
 
-trips as (
-    select * from {{ ref('int_trips_unioned') }}
+routes as (
+    select * from {{ ref('int_trips_by_route') }}
 ),
 
 zones as (
     select * from {{ ref('dim_zones') }}
-),
-
-located as (
-    select
-        service_type,
-        coalesce(pickup_location_id, {{ var('unknown_zone_id') }}) as pickup_location_id,
-        coalesce(dropoff_location_id, {{ var('unknown_zone_id') }}) as dropoff_location_id,
-        trip_distance,
-        duration_seconds,
-        fare_amount
-    from trips
-    where rejection_reason is null
 ),
 
 pairs as (
@@ -25,13 +13,14 @@ pairs as (
         service_type,
         pickup_location_id,
         dropoff_location_id,
-        count(*) as trips,
-        min(trip_distance) as min_distance_miles,
-        max(trip_distance) as max_distance_miles,
-        {{ total('trip_distance') }} as distance_miles,
+        cast(sum(trips) as bigint) as trips,
+        min(min_distance_miles) as min_distance_miles,
+        max(max_distance_miles) as max_distance_miles,
+        {{ total('distance_miles') }} as distance_miles,
         {{ total('fare_amount') }} as fare_amount,
         cast(sum(duration_seconds) as bigint) as duration_seconds
-    from located
+    from routes
+    where rejection_reason = 'accepted'
     group by service_type, pickup_location_id, dropoff_location_id
 ),
 

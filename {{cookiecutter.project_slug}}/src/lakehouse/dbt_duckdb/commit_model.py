@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -59,6 +60,8 @@ class Model:
 
     `partition_by` is the column (a date) that says which part a row belongs to; without it the table is one part.
     `model_version` tells one version of the select, and of the seeds that it reads, from another; the table keeps it.
+    `read` are the tables, `schema.table`, that it takes rows of files from; if these are models, they are `made_of`
+    too, and a new version of theirs is one of this model. `row_count` says for how many of their rows its rows stand.
     `unique_key` are the columns that tell one row from another where rows are merged; `append_new_columns` says that a
     merge may add columns to the table.
     """
@@ -69,6 +72,9 @@ class Model:
     full_refresh: bool = False
     partition_by: str | None = None
     model_version: str | None = None
+    read: tuple[str, ...] = ()
+    made_of: tuple[str, ...] = ()
+    row_count: str = "count(*)"
     unique_key: tuple[str, ...] = ()
     append_new_columns: bool = False
 
@@ -96,18 +102,19 @@ def replace_if_different(cursor: duckdb.DuckDBPyConnection, catalog: Catalog, mo
     return _commit(cursor, table, model, wanted, out=[None], make=[None])
 
 
-def replace_changed_files(cursor: duckdb.DuckDBPyConnection, catalog: Catalog, model: Model, source: str) -> int | None:
-    """Rebuild the parts whose `source_sha256` or number of rows differs between source and table, in one snapshot.
+def replace_changed_files(cursor: duckdb.DuckDBPyConnection, catalog: Catalog, model: Model) -> int | None:
+    """Rebuild the parts whose `source_sha256` or number of rows differs between table and what is read, in one commit.
 
-    All parts are rebuilt if the table was made by another select, from other seeds, or has other columns.
-    `source` is the table, `schema.table`, that the select reads: it has `source_sha256` and the partition column too.
+    All parts are rebuilt if the table was made by another select, from other seeds, or has other columns. What the
+    select reads has `source_sha256` and the partition column too.
 
     Returns:
         How many rows were written; None if nothing differed.
     """
     wanted = _columns(cursor, model)
     table = _table(catalog, model, wanted)
-    parts = _parts(cursor, model, source, new=table.current_snapshot() is None)
+    parts = _parts(cursor, model, new=table.current_snapshot() is None)
+    model = replace(model, model_version=_version(catalog, model))
     remade = table.properties.get(COMMENT) != model.model_version or bool(changes(table.schema(), wanted))
     if model.full_refresh or remade:
         return _commit(cursor, table, model, wanted, out=[None], make=[p for p, _, new, _ in parts if new])
@@ -213,17 +220,27 @@ def _rebuild(model: Model) -> str:
     return f"To rebuild it: lakehouse build --full-refresh --select {model.name.partition('.')[2]}"
 
 
+def _version(catalog: Catalog, model: Model) -> str | None:
+    """The version of the model, and of the models that it is made of."""
+    versions = [catalog.load_table(name).properties.get(COMMENT, "") for name in model.made_of]
+    if not versions:
+        return model.model_version
+    digest = hashlib.md5("\n".join([str(model.model_version), *versions]).encode(), usedforsecurity=False).hexdigest()
+    return f"dbt model {model.name.partition('.')[2]}, version {digest}"
+
+
 def _parts(
-    cursor: duckdb.DuckDBPyConnection, model: Model, source: str, *, new: bool
+    cursor: duckdb.DuckDBPyConnection, model: Model, *, new: bool
 ) -> list[tuple[PartitionValue, int, int, bool]]:
-    """Each part: its files in the table, its files in the source, whether hashes and row counts are the same."""
+    """Each part: its files in the table, its files in what is read, whether hashes and row counts are the same."""
     key = quoted(model.partition_by) if model.partition_by else "null::date"
-    files = f"select {key} as part, source_sha256, count(*) as row_count from {{}} group by all"
-    held = files.format(_view(source)) + " having false" if new else files.format(_view(model.name))
+    files = f"select {key} as part, source_sha256, {{}} as row_count from {{}} group by all"
+    wanted = " union all ".join(files.format("count(*)", _view(name)) for name in model.read)
+    held = f"select * from ({wanted}) where false" if new else files.format(model.row_count, _view(model.name))
     return _rows(
         cursor,
         f"""
-        with wanted as ({files.format(_view(source))}), held as ({held})
+        with wanted as ({wanted}), held as ({held})
         select
             coalesce(wanted.part, held.part) as part,
             count(held.row_count),

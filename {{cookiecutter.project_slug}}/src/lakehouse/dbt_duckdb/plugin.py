@@ -68,6 +68,9 @@ class Plugin(BasePlugin):
             full_refresh=options["full_refresh"],
             partition_by=options.get("partition_by"),
             model_version=options.get("model_version"),
+            read=tuple(options.get("read", ())),
+            made_of=tuple(options.get("made_of", ())),
+            row_count=options.get("row_count", "count(*)"),
             unique_key=tuple(options.get("unique_key", ())),
             append_new_columns=options.get("on_schema_change") == "append_new_columns",
         )
@@ -79,7 +82,7 @@ class Plugin(BasePlugin):
             done: Merged | int | None
             match options["replace"]:
                 case "changed files":
-                    done = replace_changed_files(cursor, catalog, model, options["source"])
+                    done = replace_changed_files(cursor, catalog, model)
                 case "if different":
                     done = replace_if_different(cursor, catalog, model)
                 case "by key":
