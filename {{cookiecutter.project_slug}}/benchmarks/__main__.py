@@ -20,6 +20,7 @@ from benchmarks.prompt import COMMANDS
 ROWS = int(os.environ.get("BENCH_ROWS", "3000000"))
 PAIRS = int(os.environ.get("BENCH_PAIRS", "5"))
 MERGED_ROWS = int(os.environ.get("BENCH_MERGED_ROWS", "10000000"))
+YEARS_ROWS = int(os.environ.get("BENCH_YEARS_ROWS", "50000"))
 REPORT = Path("build/benchmarks.json")
 
 
@@ -79,7 +80,7 @@ def measure(folder: Path) -> dict[str, dict[str, Any]]:
         found[f"{what}: 500 snapshots against 10"] = pairs(
             folder, ("look", what, "500"), ("look", what, "10"), count=min(PAIRS, 3)
         )
-    return found | own_data(folder) | at_the_prompt(folder)
+    return found | own_data(folder) | after_years(folder) | at_the_prompt(folder)
 
 
 def own_data(folder: Path) -> dict[str, dict[str, Any]]:
@@ -91,6 +92,17 @@ def own_data(folder: Path) -> dict[str, dict[str, Any]]:
         folder, ("merge_load",), ("merge_floor",), count=min(PAIRS, 3)
     )
     return found
+
+
+def after_years(folder: Path) -> dict[str, dict[str, Any]]:
+    """One more month in a lakehouse of four years, each against the same in one of three months."""
+    rows = str(YEARS_ROWS)
+    return {
+        f"{command} at 48 months against 3": pairs(
+            folder, ("years", "48", rows, command), ("years", "3", rows, command), count=min(PAIRS, 3)
+        )
+        for command in ("load", "build", "publish")
+    }
 
 
 def at_the_prompt(folder: Path) -> dict[str, dict[str, Any]]:

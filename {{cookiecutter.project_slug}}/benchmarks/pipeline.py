@@ -31,6 +31,8 @@ MODELS = (
     "staging/stg_taxi_zones",
     "staging/stg_green_trips",
     "staging/stg_yellow_trips",
+    "intermediate/int_trips_by_hour",
+    "intermediate/int_trips_by_route",
     "marts/dim_zones",
     "marts/fct_daily_trips",
     "marts/fct_hourly_revenue",
@@ -67,7 +69,7 @@ def bare(folder: Path, compiled: Path, out: Path) -> None:
     for seed in (project_dir() / "dbt" / "seeds").glob("*.csv"):
         connection.execute(f"create table silver.{seed.stem} as from read_csv({literal(str(seed))})")
     for model in MODELS:
-        schema, name = ("silver" if model.startswith("staging") else "gold"), Path(model).name
+        schema, name = ("gold" if model.startswith("marts") else "silver"), Path(model).name
         select = (compiled / f"{model}.sql").read_text("utf-8").replace('"memory".', "")
         file = literal(str(out / f"{name}.parquet"))
         connection.execute(f"copy ({select}) to {file} (format parquet, compression zstd, compression_level 1)")

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import resource
-import subprocess
-import sys
-import time
 from pathlib import Path
 
-from benchmarks.process import fresh, measured
+from benchmarks.process import fresh, run
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
 from lakehouse.iceberg.catalog import open_catalog
@@ -47,20 +42,9 @@ def generate_prompt(folder: Path) -> None:
 
 def command(folder: Path, *words: str) -> None:
     """A command of `lakehouse`, from its start to its end."""
-    _run(folder, "-m", "lakehouse", *words)
+    run(folder / "prompt", "-m", "lakehouse", *words)
 
 
 def imports(folder: Path, *modules: str) -> None:
     """A Python that imports these and ends."""
-    _run(folder, "-c", f"import {', '.join(modules)}")
-
-
-def _run(folder: Path, *words: str) -> None:
-    environment = os.environ | {"LAKEHOUSE_TARGET": "embedded", "LAKEHOUSE_HOME": str(folder / "prompt")}
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run(  # noqa: S603 - our own words
-        [sys.executable, *words], env=environment, stdout=subprocess.DEVNULL, check=True
-    )
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    measured["seconds"] = time.perf_counter() - began
-    measured["cpu"] = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    run(folder / "prompt", "-c", f"import {', '.join(modules)}")

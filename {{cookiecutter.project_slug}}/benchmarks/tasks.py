@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.catalog import Catalog
 
-from benchmarks import own_data, prompt
+from benchmarks import own_data, prompt, years
 from benchmarks.process import fresh, lake_in, measured, timed
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
@@ -173,6 +173,7 @@ TASKS: dict[str, Callable[..., None]] = {
         prompt.generate_prompt,
         prompt.command,
         prompt.imports,
+        years.years,
     )
 }
 

@@ -15,12 +15,10 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any
 
-from pyiceberg.expressions import AlwaysTrue
-from pyiceberg.manifest import DataFileContent
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 
-from lakehouse.iceberg.files import file_hash, first_day_of, live_files
+from lakehouse.iceberg.files import first_day_of, rows_by_file
 
 VARIABLE = "LAKEHOUSE_TEST_PARTS"
 MACRO = "macro.lakehouse.of_changed_parts"
@@ -168,17 +166,6 @@ def _files(table: Table, snapshot: Snapshot | None) -> dict[str, date]:
 
 def _of_other_bytes(source: Table, table: Table) -> set[date]:
     """The months or days whose bytes, or number of rows, differ between two tables."""
-    wanted, held = _bytes(source), _bytes(table)
+    wanted, held = rows_by_file(source), rows_by_file(table)
     unsure = {day for day, rows in wanted.items() if None in rows}
     return unsure | {day for day in wanted.keys() | held.keys() if wanted.get(day) != held.get(day)}
-
-
-def _bytes(table: Table) -> dict[date, dict[str | None, int]]:
-    """Of each month or day, the rows by the hash of the bytes that they came from; None where it is not known."""
-    found: dict[date, dict[str | None, int]] = {}
-    for file in live_files(table, AlwaysTrue()):
-        if file.content == DataFileContent.DATA:
-            rows = found.setdefault(first_day_of(file), {})
-            hash_ = file_hash(table, file)
-            rows[hash_] = rows.get(hash_, 0) + file.record_count
-    return found

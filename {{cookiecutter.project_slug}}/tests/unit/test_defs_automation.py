@@ -17,7 +17,14 @@ print(json.dumps(found))
 # Schedules for who does without sensors. They stay off, because the sensors do the same.
 ALWAYS_OFF = {"newest_months"}
 # What comes with the project. Those of the owner are as the owner wants them.
-STARTED = {"look_every_six_hours", "weekly_maintenance", "new_versions", "new_files", "build_what_changed"}
+STARTED = {
+    "look_every_six_hours",
+    "weekly_maintenance",
+    "weekly_tests",
+    "new_versions",
+    "new_files",
+    "build_what_changed",
+}
 
 
 @pytest.mark.parametrize(("setting", "status"), [("on", "RUNNING"), ("off", "STOPPED")])

@@ -97,10 +97,12 @@ CONTRACT: dict[str, list[Any]] = {
     "silver/stg_taxi_zones": ["silver", ["raw/taxi_zones"], False],
     **{f"silver/{seed}": ["silver", [], False] for seed in SEEDS},
     "gold/dim_zones": ["gold", ["silver/stg_taxi_zones"], False],
-    "gold/fct_daily_trips": ["gold", TRIPS, False],
-    "gold/fct_hourly_revenue": ["gold", TRIPS, False],
-    "gold/fct_monthly_quality": ["gold", TRIPS, False],
-    "gold/fct_trip_distance_stats": ["gold", ["gold/dim_zones", *TRIPS], False],
+    "silver/int_trips_by_hour": ["silver", TRIPS, False],
+    "silver/int_trips_by_route": ["silver", TRIPS, False],
+    "gold/fct_daily_trips": ["gold", ["silver/int_trips_by_hour"], False],
+    "gold/fct_hourly_revenue": ["gold", ["silver/int_trips_by_hour"], False],
+    "gold/fct_monthly_quality": ["gold", ["silver/int_trips_by_hour"], False],
+    "gold/fct_trip_distance_stats": ["gold", ["gold/dim_zones", "silver/int_trips_by_route"], False],
     "published/gold": ["published", [f"gold/{mart}" for mart in MARTS], False],
     "iceberg_snapshot_report": [
         "reports",
@@ -133,6 +135,7 @@ def test_the_asset_graph_is_as_agreed_and_loads_without_services(found: Any) -> 
     )
     assert jobs["bronze_only"] == {"iceberg_schemas"} | MONTHLY | WHOLE
     assert jobs["dbt_only"] == {key for key in CONTRACT if key.startswith(("silver/", "gold/"))}
+    assert jobs["test_all"] == jobs["dbt_only"]
     assert jobs["publish"] == jobs["dbt_only"] | {"published/gold"}
 
 

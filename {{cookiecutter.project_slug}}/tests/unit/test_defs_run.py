@@ -31,6 +31,7 @@ class Run:
     output: str
     instance: dg.DagsterInstance
     lake: Lake
+    project: Project
 
     def materializations(self, key: str) -> dict[str | None, dg.AssetMaterialization]:
         """The newest materialization of each partition of an asset (None where it has none)."""
@@ -55,7 +56,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 
     with dg.DagsterInstance.from_config(str(folder / "dagster")) as instance:
         settings = Settings(LAKEHOUSE_TARGET="embedded", LAKEHOUSE_HOME=folder / "home")
-        yield Run(output, instance, Lake(settings, folder / "scratch"))
+        yield Run(output, instance, Lake(settings, folder / "scratch"), project)
     shutil.rmtree(folder)
 
 
@@ -117,6 +118,20 @@ def test_checks_of_the_load_and_tests_of_dbt_are_asset_checks_and_pass(run: Run)
     assert "instead of an `AssetCheckResult`" not in run.output
     assert all(passed.values())
     assert not [check for table, check in passed if table == "raw/yellow_trips" and not check.startswith("source_")]
+
+
+@pytest.mark.slow
+def test_tests_look_at_months_that_changed_and_on_sundays_at_all(run: Run) -> None:
+    def looked_at(job: str) -> str:
+        before = {*runs.iterdir()}
+        run.project.python("-m", "dagster", "job", "execute", "-m", "lakehouse.definitions", "-j", job)
+        [new] = {*runs.iterdir()} - before
+        [sql] = new.rglob("unique_together_stg_green_trips_*.sql")
+        return sql.read_text("utf-8")
+
+    runs = run.lake.settings.home / "dbt" / "runs"
+    assert "where false" in looked_at("dbt_only")
+    assert "where true" in looked_at("test_all")
 
 
 @pytest.mark.slow

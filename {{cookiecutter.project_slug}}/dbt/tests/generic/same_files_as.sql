@@ -3,11 +3,17 @@
     with
 
     wanted as (
-        select {{ part }}, source_sha256, count(*) as row_count from {{ source_relation }} group by 1, 2
+        select {{ part }}, source_sha256, count(*) as row_count
+        from {{ source_relation }}
+        where {{ of_changed_parts(model, part) }}
+        group by 1, 2
     ),
 
     held as (
-        select {{ part }}, source_sha256, count(*) as row_count from {{ model }} group by 1, 2
+        select {{ part }}, source_sha256, count(*) as row_count
+        from {{ model }}
+        where {{ of_changed_parts(model, part) }}
+        group by 1, 2
     )
 
     select

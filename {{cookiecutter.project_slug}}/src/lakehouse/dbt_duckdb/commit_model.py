@@ -29,7 +29,7 @@ from lakehouse.engines.protocol import quoted
 from lakehouse.errors import CommitError, TransformError
 from lakehouse.iceberg.columns import changes, evolve
 from lakehouse.iceberg.data_file import described, remove
-from lakehouse.iceberg.files import live_files, local_path
+from lakehouse.iceberg.files import live_files, local_path, rows_by_file
 from lakehouse.iceberg.merge import Incoming, Merged
 from lakehouse.iceberg.staging import staged as staged_file
 from lakehouse.iceberg.tables import PROPERTIES
@@ -49,6 +49,8 @@ SPELLINGS = {
 
 # A value of the partition column; None stands for the whole of a table without partitions.
 PartitionValue = date | None
+# Of each part the rows by the hash of the file that they came from.
+Files = dict[PartitionValue, dict[str | None, int]]
 
 # Trino's `comment on table` is this property too: one place for both targets.
 COMMENT = "comment"
@@ -102,18 +104,21 @@ def replace_if_different(cursor: duckdb.DuckDBPyConnection, catalog: Catalog, mo
     return _commit(cursor, table, model, wanted, out=[None], make=[None])
 
 
-def replace_changed_files(cursor: duckdb.DuckDBPyConnection, catalog: Catalog, model: Model) -> int | None:
+def replace_changed_files(
+    cursor: duckdb.DuckDBPyConnection, catalog: Catalog, model: Model, raw_at: Mapping[str, int | None]
+) -> int | None:
     """Rebuild the parts whose `source_sha256` or number of rows differs between table and what is read, in one commit.
 
     All parts are rebuilt if the table was made by another select, from other seeds, or has other columns. What the
-    select reads has `source_sha256` and the partition column too.
+    select reads has `source_sha256` and the partition column too. `raw_at` are the snapshots of raw tables read
+    as they were; None stands for no rows.
 
     Returns:
         How many rows were written; None if nothing differed.
     """
     wanted = _columns(cursor, model)
     table = _table(catalog, model, wanted)
-    parts = _parts(cursor, model, new=table.current_snapshot() is None)
+    parts = _parts(cursor, catalog, model, table, raw_at)
     model = replace(model, model_version=_version(catalog, model))
     remade = table.properties.get(COMMENT) != model.model_version or bool(changes(table.schema(), wanted))
     if model.full_refresh or remade:
@@ -230,28 +235,48 @@ def _version(catalog: Catalog, model: Model) -> str | None:
 
 
 def _parts(
-    cursor: duckdb.DuckDBPyConnection, model: Model, *, new: bool
+    cursor: duckdb.DuckDBPyConnection,
+    catalog: Catalog,
+    model: Model,
+    table: Table,
+    raw_at: Mapping[str, int | None],
 ) -> list[tuple[PartitionValue, int, int, bool]]:
     """Each part: its files in the table, its files in what is read, whether hashes and row counts are the same."""
+    held: Files = {}
+    if table.current_snapshot() is not None:
+        held = _files(cursor, model, table, model.row_count, table.metadata.current_snapshot_id)
+    wanted: Files = {}
+    for name in model.read:
+        read = catalog.load_table(name)
+        shown = raw_at.get(name, read.metadata.current_snapshot_id)
+        for part, files in _files(cursor, model, read, "count(*)", shown).items():
+            rows = wanted.setdefault(part, {})
+            for source, count in files.items():
+                rows[source] = rows.get(source, 0) + count
+    return [
+        (part, len(held.get(part, {})), len(wanted.get(part, {})), held.get(part) == wanted.get(part))
+        for part in sorted(held.keys() | wanted.keys(), key=str)
+    ]
+
+
+def _files(cursor: duckdb.DuckDBPyConnection, model: Model, table: Table, count: str, snapshot_id: int | None) -> Files:
+    """Of each part the rows by the hash of their file: from manifests where these know it, else from the rows."""
+    if model.partition_by and count == "count(*)" and _is_parted(table, model.partition_by):
+        known = rows_by_file(table, snapshot_id) if snapshot_id is not None else {}
+        if not any(None in files for files in known.values()):
+            return {part: dict(files) for part, files in known.items()}
     key = quoted(model.partition_by) if model.partition_by else "null::date"
-    files = f"select {key} as part, source_sha256, {{}} as row_count from {{}} group by all"
-    wanted = " union all ".join(files.format("count(*)", _view(name)) for name in model.read)
-    held = f"select * from ({wanted}) where false" if new else files.format(model.row_count, _view(model.name))
-    return _rows(
-        cursor,
-        f"""
-        with wanted as ({wanted}), held as ({held})
-        select
-            coalesce(wanted.part, held.part) as part,
-            count(held.row_count),
-            count(wanted.row_count),
-            bool_and(wanted.row_count is not distinct from held.row_count)
-        from wanted
-        full outer join held on wanted.part is not distinct from held.part and wanted.source_sha256 = held.source_sha256
-        group by 1
-        order by 1
-        """,
-    )
+    view = _view(".".join(table.name()))
+    found: Files = {}
+    for part, source, rows in _rows(cursor, f"select {key}, source_sha256, {count} from {view} group by all"):
+        found.setdefault(part, {})[source] = rows
+    return found
+
+
+def _is_parted(table: Table, column: str) -> bool:
+    """Whether each data file of a table is of one value of the column."""
+    fields = [(table.schema().find_column_name(field.source_id), str(field.transform)) for field in table.spec().fields]
+    return fields == [(column, "identity")] and len(table.specs()) == 1
 
 
 def _columns(cursor: duckdb.DuckDBPyConnection, model: Model) -> list[NestedField]:

@@ -38,6 +38,7 @@ class Plugin(BasePlugin):
         """Settings come from the environment, as everywhere."""
         self._settings = load_settings()
         self._connection: duckdb.DuckDBPyConnection | None = None
+        self._raw_at: dict[str, int | None] = json.loads(os.environ.get("LAKEHOUSE_DBT_RAW_AT", "{}"))
 
     def update_connection_config(self, creds: Any, config: dict[str, Any]) -> None:  # noqa: ARG002 - dbt-duckdb's
         """Bounded memory, spilling into the project's own folder, nothing downloaded."""
@@ -52,7 +53,7 @@ class Plugin(BasePlugin):
         with _as_dbt_error("reading the catalog"):
             catalog = open_catalog(self._settings)
             register_tables(conn, catalog)
-            register_at(conn, catalog, json.loads(os.environ.get("LAKEHOUSE_DBT_RAW_AT", "{}")))
+            register_at(conn, catalog, self._raw_at)
 
     def configure_cursor(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Times don't depend on the machine's zone."""
@@ -82,7 +83,7 @@ class Plugin(BasePlugin):
             done: Merged | int | None
             match options["replace"]:
                 case "changed files":
-                    done = replace_changed_files(cursor, catalog, model)
+                    done = replace_changed_files(cursor, catalog, model, self._raw_at)
                 case "if different":
                     done = replace_if_different(cursor, catalog, model)
                 case "by key":

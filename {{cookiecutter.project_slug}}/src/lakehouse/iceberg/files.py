@@ -92,6 +92,19 @@ def file_hash(table: Table, file: DataFile) -> str | None:
     return str(from_bytes(StringType(), low)) if low == high else None
 
 
+def rows_by_file(table: Table, snapshot_id: int | None = None) -> dict[date, dict[str | None, int]]:
+    """Of each month or day, the rows by the hash of the bytes that they came from; None where it is not known.
+
+    Reads manifests. `snapshot_id` is that of an older state.
+    """
+    found: dict[date, dict[str | None, int]] = {}
+    for task in table.scan(snapshot_id=snapshot_id).plan_files():
+        rows = found.setdefault(first_day_of(task.file), {})
+        source = file_hash(table, task.file)
+        rows[source] = rows.get(source, 0) + task.file.record_count
+    return found
+
+
 def prefix_of_hash(table: Table, file: DataFile) -> str | None:
     """What a data file's metrics alone say of its `source_sha256`: all of it, or where they are cut, its beginning.
 

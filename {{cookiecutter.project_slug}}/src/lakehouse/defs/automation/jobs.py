@@ -65,6 +65,13 @@ dbt_only = dg.define_asset_job(
     selection=DBT | SOURCE_TESTS,
     description="Silver and gold from what is loaded, with all dbt tests: the months whose bytes changed are rebuilt.",
 )
+test_all = dg.define_asset_job(
+    "test_all",
+    selection=DBT | SOURCE_TESTS,
+    tags={models.ALL_PARTS: "true"},
+    description="As dbt_only, but the tests that look at each month or day alone look at all of them, not only at those"
+    " that changed.",
+)
 
 
 def _look(name: str, datasets: Sequence[Dataset]) -> UnresolvedAssetJobDefinition:

@@ -1,5 +1,7 @@
 """Schedules. Those that look at sources are on with LAKEHOUSE_AUTOMATION, and a sensor loads what they find.
 
+So is the one that tests all months.
+
 `newest_months` and `newest_days` load by themselves, for who does without sensors: they are off until turned on.
 """
 
@@ -40,6 +42,13 @@ if hasattr(jobs, "look_at_days"):
         default_status=SCHEDULE_STATUS,
         description="The same for files of days.",
     )
+weekly_tests = dg.ScheduleDefinition(
+    name="weekly_tests",
+    job=jobs.test_all,
+    cron_schedule="0 5 * * 0",
+    default_status=SCHEDULE_STATUS,
+    description="Tests each Sunday all months and days, those too that have not changed.",
+)
 
 
 @dg.schedule(

@@ -28,6 +28,8 @@ from lakehouse.tested import Untested, begin, note, untested
 from lakehouse.transform import BUILD_WAIT_SECONDS, ended_early, prepared, raise_failures, results_of
 
 _BUILD = ["build", "--exclude-resource-type", "unit_test"]
+# A run with this tag tests all months and days, not only those that changed.
+ALL_PARTS = "lakehouse/all_parts"
 _SAID = "Errors parsed from dbt logs:"  # what dagster-dbt writes before dbt's own words
 
 
@@ -84,7 +86,7 @@ def dbt_models(
                 said = (error.description or "").partition(_SAID)[2].strip()
                 raise ended_early(run.process.returncode, said.splitlines()) from None
 
-        begun = begin(settings, iceberg)
+        begun = begin(settings, iceberg, all_parts=ALL_PARTS in context.run.tags)
         parsed = manifest(load_settings())  # dbt's files may have changed while this run waited
         start_from_parsed(settings, target_path)
         if builds and (needed := _needed(context, parsed, iceberg)):
@@ -92,13 +94,13 @@ def dbt_models(
                 run = dbt.cli([*_BUILD, "--select", " ".join(needed)], manifest=parsed, target_path=target_path)
                 with noting(run):
                     run.wait()
-            begun = begin(settings, iceberg)
+            begun = begin(settings, iceberg, all_parts=ALL_PARTS in context.run.tags)
         with _environment(variables(trino.settings()) | begun.environment):
             run = dbt.cli(_BUILD, context=context, target_path=target_path)
         with noting(run):
             yield from described(dagster_events(run, trino.settings()), describe, iceberg)
         if builds and _publishes(context) and (lacking := _lacking(iceberg)):
-            begun = begin(settings, iceberg)
+            begun = begin(settings, iceberg, all_parts=ALL_PARTS in context.run.tags)
             with _environment(variables(trino.settings()) | begun.environment):
                 run = dbt.cli([*_BUILD, "--select", " ".join(lacking)], manifest=parsed, target_path=target_path)
                 with noting(run):
