@@ -1,5 +1,5 @@
 -- Nothing is lost or counted twice between silver and fct_daily_trips.
-{{ disagreements(ref('fct_daily_trips'), ref('int_trips_by_hour'), [
+{{ disagreements_with_totals(ref('fct_daily_trips'), ref('int_trips_by_hour'), [
     'trips',
     'passengers',
     'distance_miles',

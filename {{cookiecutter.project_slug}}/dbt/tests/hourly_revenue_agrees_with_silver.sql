@@ -1,5 +1,5 @@
 -- Nothing is lost or counted twice between silver and fct_hourly_revenue.
-{{ disagreements(ref('fct_hourly_revenue'), ref('int_trips_by_hour'), [
+{{ disagreements_with_totals(ref('fct_hourly_revenue'), ref('int_trips_by_hour'), [
     'trips',
     'fare_amount',
     'tip_amount',

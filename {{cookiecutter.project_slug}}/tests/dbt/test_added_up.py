@@ -13,6 +13,7 @@ from tests.marks import takes_minutes
 
 from lakehouse.settings import project_dir
 
+OWN_SUMS = "{{ disagreements_with_silver(ref('fct_daily_trips'), {'trips': '1', 'fare_amount': 'fare_amount'}) }}\n"
 MONTHS = ("2024-01", "2024-02", "2024-03")
 
 
@@ -72,9 +73,11 @@ def test_other_sql_of_silver_is_added_up_again(
     project = tmp_path / "dbt" / "dbt_project.yml"
     text = project.read_text("utf-8")
     project.write_text(text.replace("max_duration_hours: 12", "max_duration_hours: 1"), "utf-8")
+    (tmp_path / "dbt" / "tests" / "own_sums.sql").write_text(OWN_SUMS, "utf-8")
     monkeypatch.setenv("LAKEHOUSE_PROJECT_DIR", str(tmp_path))
 
     run_build(lake)
+    assert run_build(lake, "own_sums", data_tests=True).tests == ("own_sums",)
     after = {mart: lake.rows(f"select * from gold.{mart} order by all") for mart in KEYS}
     assert after["fct_daily_trips"] != before["fct_daily_trips"]
 
