@@ -35,6 +35,27 @@ class Fault:
 
 FAULTS = (
     Fault(
+        "manifests that no reader needs are kept",
+        "iceberg/transaction.py",
+        ((" if manifest.has_added_files() or manifest.has_existing_files()]", "]"),),
+        "test_transaction.py::test_a_month_that_is_replaced_again_and_again_leaves_no_manifest_behind",
+        r"assert \[0, 0, ",
+    ),
+    Fault(
+        "a month that changed is not tested again",
+        "tested_parts.py",
+        (("        found |= changed(table, snapshot, table.current_snapshot())\n", ""),),
+        "test_tested_parts.py::test_each_test_is_asked_of_what_it_has_not_seen_itself",
+        r"'silver.stg_green_trips': \[\]",
+    ),
+    Fault(
+        "a run whose tests saw less than it changed counts",
+        "tested_parts.py",
+        ((" or not {day.isoformat() for day in new} <= set(parts):", ":"),),
+        "test_tested_parts.py::test_a_run_that_changed_more_than_its_tests_saw_proves_nothing",
+        r"assert set\(\) == \{",
+    ),
+    Fault(
         "two snapshots for a load",
         COMMITS,
         (
@@ -69,7 +90,7 @@ FAULTS = (
     Fault(
         "the overwrite's predicate left out",
         COMMITS,
-        (("        overwrite.delete_by_predicate(replacement.predicate)\n", ""),),
+        (("        snapshot.delete_by_predicate(replacement.predicate)\n", ""),),
         "test_commits.py::test_a_commit_to_another_month_meanwhile_is_rebased_over",
         r"the load of January started again",
     ),
