@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 import pytest
 from tests.lake import Lake
+from tests.marks import takes_minutes
 from tests.unit.dagster_project import Project
 
 from lakehouse.datasets.months import Month
@@ -121,12 +122,13 @@ def test_checks_of_the_load_and_tests_of_dbt_are_asset_checks_and_pass(run: Run)
 
 
 @pytest.mark.slow
+@takes_minutes
 def test_tests_look_at_months_that_changed_and_on_sundays_at_all(run: Run) -> None:
     def looked_at(job: str) -> str:
         before = {*runs.iterdir()}
         run.project.python("-m", "dagster", "job", "execute", "-m", "lakehouse.definitions", "-j", job)
         [new] = {*runs.iterdir()} - before
-        [sql] = new.rglob("unique_together_stg_green_trips_*.sql")
+        [sql] = (new / "compiled").rglob("unique_together_stg_green_trips_*.sql")
         return sql.read_text("utf-8")
 
     runs = run.lake.settings.home / "dbt" / "runs"
