@@ -45,8 +45,8 @@ def by_part(manifest: Mapping[str, Any]) -> dict[str, ByPart]:
     """Each such model, by its table's name; one that reads others comes after them."""
     found = {}
     for name, node in manifest["nodes"].items():
-        tests = tuple(sorted(_tests_of(manifest, name)))
-        if _is_by_part(node) and tests:
+        tests = tuple(sorted(_tests_of(manifest, name))) if _is_by_part(node) else ()
+        if tests:
             sources, models = set(), set()
             for parent in _parents(manifest, node):
                 if parent in manifest["sources"]:
