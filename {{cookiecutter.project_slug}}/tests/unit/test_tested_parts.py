@@ -6,10 +6,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 from tests.lake import Lake
 
 from lakehouse.history.maintenance import maintain
+from lakehouse.iceberg import files
 from lakehouse.iceberg.refs import rollback
 from lakehouse.tested_parts import ByPart, as_notes, changed, missed, to_test
 
@@ -92,6 +94,26 @@ def test_each_test_is_asked_of_what_it_has_not_seen_itself(lake: Lake) -> None:
     lake.table(MODEL).append(lake.table(RAW).scan("file_month = '2024-02-01'").to_arrow())
 
     assert to_test(known(lake.table(MODEL), first), tables(lake)) == {MODEL: ["2024-02-01"]}
+
+
+def test_hashes_that_a_compaction_cut_tell_files_without_reading_them(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load(lake, "2024-01")
+    notes = known(copied(lake))
+    whole = files._hash_bounds
+
+    def cut(table: Table, file: DataFile) -> tuple[bytes | None, bytes | None]:
+        low, high = whole(table, file)
+        assert low is not None
+        return (low[:16], low[:15] + bytes([low[15] + 1])) if table.name()[0] == "silver" else (low, high)
+
+    monkeypatch.setattr(files, "_hash_bounds", cut)
+    monkeypatch.setattr(files, "_hash_in", None)
+
+    assert to_test(notes, tables(lake)) == {MODEL: []}
+    load(lake, "2024-01", seed=1)
+    assert to_test(notes, tables(lake)) == {MODEL: ["2024-01-01"]}
 
 
 @pytest.mark.parametrize("gone", ["test", "warned", "table", "never", "expired"])

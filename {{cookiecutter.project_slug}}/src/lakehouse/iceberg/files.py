@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, timedelta
 from typing import Any
 
@@ -92,15 +92,19 @@ def file_hash(table: Table, file: DataFile) -> str | None:
     return str(from_bytes(StringType(), low)) if low == high else None
 
 
-def rows_by_file(table: Table, snapshot_id: int | None = None) -> dict[date, dict[str | None, int]]:
+def rows_by_file(
+    table: Table,
+    snapshot_id: int | None = None,
+    hash_of: Callable[[Table, DataFile], str | None] = file_hash,
+) -> dict[date, dict[str | None, int]]:
     """Of each month or day, the rows by the hash of the bytes that they came from; None where it is not known.
 
-    Reads manifests. `snapshot_id` is that of an older state.
+    Reads manifests. `snapshot_id` is that of an older state, `hash_of` what tells a file's hash.
     """
     found: dict[date, dict[str | None, int]] = {}
     for task in table.scan(snapshot_id=snapshot_id).plan_files():
         rows = found.setdefault(first_day_of(task.file), {})
-        source = file_hash(table, task.file)
+        source = hash_of(table, task.file)
         rows[source] = rows.get(source, 0) + task.file.record_count
     return found
 
