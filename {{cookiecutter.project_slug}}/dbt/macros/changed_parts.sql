@@ -5,12 +5,11 @@
   run replaces. True where it does not name the table: then the test looks at all rows. `part` is the column.
 -#}
 {% macro of_changed_parts(model, part) -%}
-    {%- set condition = ['true'] -%}
     {%- if execute and model is not string -%}
         {%- set parts = fromjson(env_var('LAKEHOUSE_TEST_PARTS', '{}')).get(model.schema ~ '.' ~ model.identifier) -%}
         {%- if parts is not none -%}
-            {%- do condition.append(part ~ " in (date '" ~ parts | join("', date '") ~ "')" if parts else 'false') -%}
+            {{ return(part ~ " in (date '" ~ parts | join("', date '") ~ "')" if parts else 'false') }}
         {%- endif -%}
     {%- endif -%}
-    {{ return(condition[-1]) }}
+    {{ return('true') }}
 {%- endmacro %}

@@ -155,8 +155,8 @@
 
 {#-
   Replaces and removes months in one commit. A merge finds its rows by key (partition, and file_row or the model's
-  unique_key): the rows of the new files, and, marked as removed, the keys that the new files no longer have. Both sides name the partitions, so that Trino
-  reads no others.
+  unique_key): the rows of the new files, and, marked as removed, the keys that the new files no longer have. Both sides
+  name the partitions, so that Trino reads no others.
 -#}
 {% macro trino_merge_files(target_relation, select, files, change) -%}
     {%- set partition_by = files.partition_by -%}

@@ -15,7 +15,7 @@
     where rejection_reason = 'accepted'
     group by service_type
     {%- endset -%}
-    {{ disagreements(mart, sums, accepted) }}
+    {{ disagreements(accepted, mart, sums, ['service_type']) }}
 {%- endmacro %}
 
 
@@ -40,12 +40,12 @@
     {% endif %}
     {%- endfor %}
     {%- endset -%}
-    {{ disagreements(mart, sums, accepted) }}
+    {{ disagreements(accepted, mart, sums, ['service_type']) }}
 {%- endmacro %}
 
 
-{#- What differs between the sums of a mart, by service, and a select of the same names. -#}
-{% macro disagreements(mart, names, accepted) -%}
+{#- What differs between a select of sums, `accepted`, and the sums of a table or a select, `counted`, by some columns. -#}
+{% macro disagreements(accepted, counted, names, columns) -%}
 with
 
 accepted as (
@@ -54,22 +54,25 @@ accepted as (
 
 counted as (
     select
-        service_type
+        {{ columns | join(', ') }}
         {%- for name in names %},
         sum({{ name }}) as {{ name }}
         {%- endfor %}
-    from {{ mart }}
-    group by service_type
+    from {{ counted }}
+    group by {{ columns | join(', ') }}
 )
 
 select
-    coalesce(accepted.service_type, counted.service_type) as service_type
+    {%- for column in columns %}
+    coalesce(accepted.{{ column }}, counted.{{ column }}) as {{ column }}{{ ',' if not loop.last }}
+    {%- endfor %}
     {%- for name in names %},
     accepted.{{ name }} as {{ name }}_expected,
-    counted.{{ name }} as {{ name }}_in_mart
+    counted.{{ name }} as {{ name }}_found
     {%- endfor %}
 from accepted
-full outer join counted on accepted.service_type = counted.service_type
+full outer join counted
+    on {% for column in columns %}{{ ' and ' if not loop.first }}accepted.{{ column }} = counted.{{ column }}{% endfor %}
 where
     {%- for name in names %}
     {{ 'or ' if not loop.first }}accepted.{{ name }} is distinct from counted.{{ name }}

@@ -29,7 +29,7 @@ from lakehouse.errors import BoundaryError
 from lakehouse.iceberg.catalog import LAYERS, service_errors, table_names
 from lakehouse.locks import held
 from lakehouse.settings import Settings, project_dir
-from lakehouse.tested_parts import Parts, as_notes, by_part, environment, missed, to_test
+from lakehouse.tested_parts import VARIABLE, Parts, as_notes, by_part, missed, to_test
 
 PASSED = frozenset({"success", "pass", "warn"})
 _NODES = frozenset({"model", "seed", "test"})
@@ -137,7 +137,7 @@ class Begun:
     @property
     def environment(self) -> dict[str, str]:
         """Variables for dbt."""
-        return environment(self.parts)
+        return {VARIABLE: json.dumps(self.parts)}
 
 
 def begin(settings: Settings, catalog: Catalog, *, all_parts: bool = False) -> Begun:

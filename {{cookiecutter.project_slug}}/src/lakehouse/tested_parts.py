@@ -9,7 +9,6 @@ A test is of this kind if it calls the macro `of_changed_parts`, and reads a mod
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -51,11 +50,11 @@ def by_part(manifest: Mapping[str, Any]) -> dict[str, ByPart]:
         tests = tuple(sorted(_tests_of(manifest, name))) if _is_by_part(node) else ()
         if tests:
             sources, models = set(), set()
-            for parent in _parents(manifest, node):
+            for parent in tables_read(manifest["nodes"], name):
                 if parent in manifest["sources"]:
                     source = manifest["sources"][parent]
                     sources.add(f"{source['schema']}.{source['identifier']}")
-                elif _is_by_part(manifest["nodes"][parent]):
+                elif _is_by_part(manifest["nodes"].get(parent, {"config": {}})):
                     models.add(_table(manifest["nodes"][parent]))
             found[_table(node)] = ByPart(tuple(sorted(sources)), tuple(sorted(models)), tests)
     return dict(sorted(found.items(), key=lambda one: (bool(one[1].models), one[0])))
@@ -69,14 +68,13 @@ def _table(node: Mapping[str, Any]) -> str:
     return f"{node['schema']}.{node['alias']}"
 
 
-def _parents(manifest: Mapping[str, Any], node: Mapping[str, Any]) -> Iterator[str]:
-    """What a node reads; in place of a model that is part of its reader's query, what that reads."""
-    for parent in node["depends_on"].get("nodes", ()):
-        model = manifest["nodes"].get(parent)
-        if model and model["config"].get("materialized") == "ephemeral":
-            yield from _parents(manifest, model)
-        else:
-            yield parent
+def tables_read(nodes: Mapping[str, Any], name: str) -> list[str]:
+    """The parents of a node; in place of one that has no table of its own, what that reads."""
+    found: list[str] = []
+    for parent in nodes.get(name, {}).get("depends_on", {}).get("nodes", []):
+        has_table = nodes.get(parent, {}).get("config", {}).get("materialized") != "ephemeral"
+        found += [parent] if has_table else tables_read(nodes, parent)
+    return found
 
 
 def _tests_of(manifest: Mapping[str, Any], model: str) -> Iterator[str]:
@@ -94,7 +92,8 @@ def to_test(known: Mapping[str, Any], tables: Mapping[str, Table]) -> dict[str, 
         tables: those that exist, by name.
 
     A table is left out, and so looked at as a whole, if one of its tests has not passed or has warned, or if the state
-    on which it passed is gone: expired, or of a table that was made anew. So is a model of which it is made.
+    on which it passed is gone: expired, or of a table that was dropped. It is left out too if a model of which it is
+    made is.
     """
     found: dict[str, set[date]] = {}
     for name, about in known.get("by_part", {}).items():
@@ -126,7 +125,7 @@ def missed(
 ) -> set[str]:
     """The tests that looked at less than a run of dbt has changed, so that what they say is of no use.
 
-    It happens if somebody loads a month while dbt runs, or if a model was made anew for another reason than its files.
+    It happens if somebody loads a month while dbt runs, or if a model was made again for another reason than its files.
     """
     found: set[str] = set()
     for name, parts in asked.items():
@@ -144,11 +143,6 @@ def missed(
 def as_notes(about: Mapping[str, ByPart]) -> dict[str, Any]:
     """For the file of the notes."""
     return {name: asdict(one) for name, one in about.items()}
-
-
-def environment(parts: Parts) -> dict[str, str]:
-    """What tells dbt."""
-    return {VARIABLE: json.dumps(parts)} if parts else {}
 
 
 def changed(table: Table, old: Snapshot | None, new: Snapshot | None) -> set[date]:

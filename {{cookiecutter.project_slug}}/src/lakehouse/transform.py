@@ -27,6 +27,7 @@ from lakehouse.iceberg.timeline import skew
 from lakehouse.locks import held
 from lakehouse.settings import Settings, project_dir
 from lakehouse.tested import begin, model_versions_of, note, nothing_new, warning_of
+from lakehouse.tested_parts import tables_read
 
 Tell = Callable[[str], None]
 Done = TypeVar("Done")
@@ -380,17 +381,8 @@ def results_of(target_path: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]
     manifest: dict[str, Any] = json.loads((target_path / "manifest.json").read_text(encoding="utf-8"))
     for result in found:
         result["node"] = manifest["nodes"].get(result["unique_id"], {})
-        result["reads"] = _tables_read(manifest["nodes"], result["unique_id"])
+        result["reads"] = tables_read(manifest["nodes"], result["unique_id"])
     return found, manifest
-
-
-def _tables_read(nodes: Mapping[str, Any], name: str) -> list[str]:
-    """The parents of a node; in place of one that has no table of its own, what that reads."""
-    found: list[str] = []
-    for parent in nodes.get(name, {}).get("depends_on", {}).get("nodes", []):
-        has_table = nodes.get(parent, {}).get("config", {}).get("materialized") != "ephemeral"
-        found += [parent] if has_table else _tables_read(nodes, parent)
-    return found
 
 
 def ended_early(code: int, said: Sequence[str], left: str = "") -> TransformError:
