@@ -82,5 +82,5 @@ fix: install ## Repair what make lint can repair, here and in the project's file
 	$(BIN)/ruff check --fix hooks tests
 	$(BIN)/ruff format hooks tests
 	@project=$$($(call bake,tests)) && ruff="$(CURDIR)/$(BIN)/ruff" && cd '{{cookiecutter.project_slug}}' && \
-	    $$ruff check --fix --config "$$project/pyproject.toml" src tests benchmarks deploy && \
-	    $$ruff format --config "$$project/pyproject.toml" src tests benchmarks deploy
+	    $$ruff check --no-cache --fix --config "$$project/pyproject.toml" src tests benchmarks deploy && \
+	    $$ruff format --no-cache --config "$$project/pyproject.toml" src tests benchmarks deploy
