@@ -91,9 +91,9 @@ def to_test(known: Mapping[str, Any], tables: Mapping[str, Table]) -> dict[str, 
         known: the notes of the last run, about dbt's files as they are.
         tables: those that exist, by name.
 
-    A table is left out, and so looked at as a whole, if one of its tests has not passed or has warned, or if the state
-    on which it passed is gone: expired, or of a table that was dropped. It is left out too if a model of which it is
-    made is.
+    A table is left out, and so looked at as a whole, if one of its tests has not passed or has warned. It is left out
+    too if the state on which it passed is gone: expired, or of a table that was dropped. And if a model is left out,
+    so is what is made of it.
     """
     found: dict[str, set[date]] = {}
     for name, about in known.get("by_part", {}).items():

@@ -19,7 +19,7 @@ def manifests(table: Table) -> list[int]:
     return [len(m.fetch_manifest_entry(table.io)) for m in snapshot.manifests(table.io)]
 
 
-def test_a_month_that_is_replaced_again_and_again_leaves_no_manifest_behind(lake: Lake) -> None:
+def test_a_month_replaced_again_and_again_leaves_no_manifest_behind(lake: Lake) -> None:
     for seed in range(6):
         for month in ("2024-01", "2024-02"):
             lake.load("green", month, lake.generate("green", month, 20 + seed, seed=seed))

@@ -62,8 +62,8 @@ class Model:
 
     `partition_by` is the column (a date) that says which part a row belongs to; without it the table is one part.
     `model_version` tells one version of the select, and of the seeds that it reads, from another; the table keeps it.
-    `read` are the tables, `schema.table`, that it takes rows of files from; if these are models, they are `made_of`
-    too, and a new version of theirs is one of this model. `row_count` says for how many of their rows its rows stand.
+    `read` are the tables, `schema.table`, that it takes rows of files from. If these are models, they are `made_of`
+    too: a new version of theirs is one of this model. `row_count` says for how many of their rows its rows stand.
     `unique_key` are the columns that tell one row from another where rows are merged; `append_new_columns` says that a
     merge may add columns to the table.
     """
