@@ -61,10 +61,31 @@ def test_one_action_has_one_commit_everywhere() -> None:
     assert [action for action, commits in pins.items() if len(commits) > 1] == []
 
 
+# The only job that may write: it makes the release of a tag, and the branch `example`.
+WRITES = {("release", "publish"): {"contents": "write"}}
+
+
 def test_rights_are_none_at_the_top_and_reading_in_a_job(workflow: Path) -> None:
     assert yaml.safe_load(workflow.read_text())["permissions"] == {}
     for name, job in jobs(workflow).items():
-        assert job.get("permissions", {}) in ({}, {"contents": "read"}), name
+        allowed = WRITES.get((workflow.stem, name), {"contents": "read"})
+        assert job.get("permissions", {}) in ({}, allowed), name
+
+
+def test_a_release_is_checked_and_tested_before_anything_may_write() -> None:
+    (workflow,) = [path for path in WORKFLOWS if path.stem == "release"]
+    assert PROJECT_DIR not in workflow.parts
+    on = yaml.safe_load(workflow.read_text())[True]  # YAML 1.1 reads the key `on` as true
+    test, publish = jobs(workflow)["test"], jobs(workflow)["publish"]
+    checks = [step["run"] for step in test["steps"] if "run" in step]
+
+    assert on == {"push": {"tags": ["v*"]}}
+    assert publish["needs"] == "test"
+    assert any("tests.release check" in run for run in checks)
+    assert "make test" in checks
+    for step in publish["steps"]:  # the token is where it is used, and nowhere else
+        uses_it = "gh " in step.get("run", "")
+        assert ("GH_TOKEN" in step.get("env", {})) == uses_it, step["name"]
 
 
 def test_every_job_ends_and_keeps_no_credentials(workflow: Path) -> None:
