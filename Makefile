@@ -44,7 +44,8 @@ lock: install ## Make all locks again (UPGRADE=--upgrade takes newer releases)
 	    --custom-compile-command "make lock" $(UPGRADE) --group dev pyproject.toml -o requirements-dev.lock >/dev/null
 	project=$$($(call bake,lock)) && $(MAKE) -C "$$project" lock && cd "$$project" && \
 	    cp requirements.lock requirements-runtime.lock '$(CURDIR)/{{cookiecutter.project_slug}}/' && \
-	    cp tests/integration/others.lock '$(CURDIR)/{{cookiecutter.project_slug}}/tests/integration/'
+	    cp tests/integration/others.lock '$(CURDIR)/{{cookiecutter.project_slug}}/tests/integration/' && \
+    cp docs/site.lock '$(CURDIR)/{{cookiecutter.project_slug}}/docs/'
 
 bake: install ## Bake to build/demo (ANSWERS="project_slug=my-lake target=trino")
 	@$(call bake,demo)
@@ -82,5 +83,5 @@ fix: install ## Repair what make lint can repair, here and in the project's file
 	$(BIN)/ruff check --fix hooks tests
 	$(BIN)/ruff format hooks tests
 	@project=$$($(call bake,tests)) && ruff="$(CURDIR)/$(BIN)/ruff" && cd '{{cookiecutter.project_slug}}' && \
-	    $$ruff check --no-cache --fix --config "$$project/pyproject.toml" src tests benchmarks deploy && \
-	    $$ruff format --no-cache --config "$$project/pyproject.toml" src tests benchmarks deploy
+	    $$ruff check --no-cache --fix --config "$$project/pyproject.toml" src tests benchmarks deploy docs && \
+	    $$ruff format --no-cache --config "$$project/pyproject.toml" src tests benchmarks deploy docs

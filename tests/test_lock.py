@@ -22,9 +22,11 @@ LOCKS = {
 RUNTIME = f"{PROJECT_DIR}/requirements-runtime.lock"
 # Of engines that read the tables in the integration suite, in an environment of their own.
 OTHERS = f"{PROJECT_DIR}/tests/integration/others.lock"
+# Of the docs site, in an environment of its own too.
+SITE = f"{PROJECT_DIR}/docs/site.lock"
 
 
-@pytest.mark.parametrize("lock", [*LOCKS, RUNTIME, OTHERS])
+@pytest.mark.parametrize("lock", [*LOCKS, RUNTIME, OTHERS, SITE])
 def test_a_lock_names_no_host_and_no_machine(lock: str) -> None:
     text = (TEMPLATE / lock).read_text()
 
@@ -33,11 +35,11 @@ def test_a_lock_names_no_host_and_no_machine(lock: str) -> None:
     assert not re.search(r"^--?\w", text, re.MULTILINE)
 
 
-@pytest.mark.parametrize("lock", [*LOCKS, RUNTIME, OTHERS])
+@pytest.mark.parametrize("lock", [*LOCKS, RUNTIME, OTHERS, SITE])
 def test_every_pin_is_exact_and_has_a_hash(lock: str) -> None:
     blocks = re.split(r"\n(?=[a-z0-9])", (TEMPLATE / lock).read_text())[1:]
 
-    assert len(blocks) > (4 if lock == OTHERS else 30)
+    assert len(blocks) > (4 if lock in (OTHERS, SITE) else 30)
     for block in blocks:
         assert re.match(r"[a-z0-9.-]+(\[[^]]+\])?==\S+", block), block.splitlines()[0]
         assert "--hash=sha256:" in block, block.splitlines()[0]
@@ -79,6 +81,20 @@ def test_the_lock_of_other_engines_meets_what_is_asked_of_it() -> None:
     for line in (line for line in asked if not line.startswith("#")):
         requirement = packaging.Requirement(line)
         assert requirement.specifier.contains(pins[requirement.name]), line
+
+
+def test_the_lock_of_the_docs_site_meets_its_group_and_stays_apart() -> None:
+    packaging = pytest.importorskip("packaging.requirements")
+    pins, every = (
+        dict(re.findall(r"^([a-z0-9.-]+)==([^ ;\\]+)", (TEMPLATE / lock).read_text(), re.MULTILINE))
+        for lock in (SITE, f"{PROJECT_DIR}/requirements.lock")
+    )
+    asked = tomllib.loads((TEMPLATE / PROJECT_DIR / "pyproject.toml").read_text())["dependency-groups"]["docs"]
+
+    assert asked
+    for requirement in map(packaging.Requirement, asked):
+        assert requirement.specifier.contains(pins[requirement.name], prereleases=True), requirement
+        assert requirement.name not in every
 
 
 def test_the_lock_installs_with_uv_and_brings_the_command(installed: BakedProject) -> None:

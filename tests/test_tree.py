@@ -19,7 +19,7 @@ MADE_BY_HOOK = {".env", ".dagster/dagster.yaml"}
 TOP = {
     ".dagster", ".dockerignore", ".env", ".env.example", ".gitattributes", ".github", ".gitignore", ".sqlfluff",
     ".sqlfluffignore", "AGENTS.md", "LICENSE", "Makefile", "README.md", "benchmarks", "compose.secure.yaml",
-    "compose.yaml", "dbt", "deploy", "docs", "examples", "images.env", "pyproject.toml",
+    "compose.yaml", "dbt", "deploy", "docs", "examples", "images.env", "mkdocs.yml", "pyproject.toml",
     "requirements-runtime.lock", "requirements.lock", "src", "tests",
 }  # fmt: skip
 Bake = Callable[..., BakedProject]
