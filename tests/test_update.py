@@ -216,9 +216,11 @@ class Reader:
 
 def test_every_command_of_the_page_on_upgrading_runs(upstream: Upstream) -> None:
     reader = Reader(upstream)
-    for heading in ("Begin with cruft", "Or link a project that is there"):
-        said = [reader.type(block) for block in blocks(heading)]
+    for block in blocks("Begin with cruft"):
+        reader.type(block)
     project = BakedProject(reader.folder)
+    (project.path / ".cruft.json").unlink()
+    said = [reader.type(block) for block in blocks("Or link a project that is there")]
     assert said == [""]  # cruft diff: the link has the version and the answers of the bake
     commit_all(project.path, "linked")
 
