@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pyarrow.parquet as pq
 import pytest
 from pyiceberg.types import StringType
 from tests.lake import Lake
@@ -20,6 +21,7 @@ from lakehouse.errors import ServiceError
 from lakehouse.settings import Settings
 from lakehouse.synthetic.generate import write_zones
 
+FIRST, LAST = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 # Outside of Dagster's own loading, which keeps quiet about the first; the second is Dagster's own, of resources that
 # have resources.
 pytestmark = [
@@ -109,6 +111,41 @@ def test_a_month_that_was_never_published_needs_no_table(lake: Lake, tmp_path: P
 
     assert done.success
     assert done.get_asset_check_evaluations() == []
+
+
+def test_a_refused_month_does_not_stop_the_others_of_its_run(lake: Lake) -> None:
+    """No run is asked for the others again. The run fails, and names what was refused; the others are checked."""
+    from lakehouse.defs.raw.assets import raw_assets
+    from lakehouse.defs.resources import resources
+
+    months = ["2024-01", "2024-02", "2024-03", "2024-04"]
+    for number, month in enumerate(months):
+        good = lake.generate("green", month, 50 + number)
+        broken = month in months[::2]
+        lake.land("green", month, lake.write("green", month, pq.read_table(good).select([0, 1])) if broken else good)
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        run = dg.materialize(
+            raw_assets,
+            tags={FIRST: "2024-01-01", LAST: "2024-04-01"},
+            resources=resources(lake.settings),
+            instance=instance,
+            selection=["raw/green_trips"],
+            raise_on_error=False,
+        )
+        keys = [event.partition for event in run.get_asset_materialization_events()]
+        checked = {check.check_name for check in run.get_asset_check_evaluations()}
+        (failure,) = [event.step_failure_data for event in run.get_step_failure_events()]
+
+    assert not run.success
+    assert keys == ["2024-02-01", "2024-04-01"]
+    assert [(row.file_month, row.added_rows) for row in lake.history("raw.green_trips")] == [
+        ("2024-02", 51),
+        ("2024-04", 53),
+    ]
+    assert checked == ALL_CHECKS
+    lines = str(failure.error_display_string).splitlines()
+    assert [month for line in lines for month in months if f"green_tripdata_{month}" in line] == months[::2]
 
 
 def test_columns_that_changed_since_the_load_before_are_reported(lake: Lake) -> None:

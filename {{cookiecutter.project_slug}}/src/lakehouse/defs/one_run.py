@@ -23,7 +23,7 @@ from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.parts import Whole
 from lakehouse.defs.partitions import partition_key
-from lakehouse.errors import NotPublishedError
+from lakehouse.errors import NotPublishedError, RefusedError
 
 _TAG_LENGTH = 63
 _IS_RECORDED = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
@@ -59,12 +59,16 @@ def files_of_run(context: dg.AssetExecutionContext, dataset: Dataset) -> list[Da
 
 
 def file_by_file(
-    context: dg.AssetExecutionContext, dataset: Dataset, work: Callable[[DatasetFile], Done]
+    context: dg.AssetExecutionContext,
+    dataset: Dataset,
+    work: Callable[[DatasetFile], Done],
+    refused: list[RefusedError] | None = None,
 ) -> dg.MaterializeResult[None]:
     """Do `work` for every file of the run, in order, and record each with its own metadata and data version.
 
     A month or day for which `work` raises NotPublishedError is skipped: a warning says so, and no materialization is
-    recorded.
+    recorded. With a list `refused`, the same happens to a file that is refused: its error is added to the list, so that
+    the caller can fail once the other files are done. No run would be asked for them again.
     """
     for file in files_of_run(context, dataset):
         key = partition_key(file.part) if file.part else None
@@ -76,6 +80,11 @@ def file_by_file(
             if file.part is None:
                 raise
             context.log.warning(f"{context.asset_key.to_user_string()} {file.part} is skipped: {answer}")
+            continue
+        except RefusedError as error:
+            if refused is None:
+                raise
+            refused.append(error)
             continue
         tags = {**inputs, **done.inputs, DATA_VERSION_TAG: done.version, DATA_VERSION_IS_USER_PROVIDED_TAG: "true"}
         context.log_event(

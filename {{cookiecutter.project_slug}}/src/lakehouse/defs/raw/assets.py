@@ -22,7 +22,7 @@ from lakehouse.defs.partitions import ONE_RUN, partitions_of
 from lakehouse.defs.pools import table_pool
 from lakehouse.defs.raw.checks import check_results, check_specs, columns_result, newest_load
 from lakehouse.defs.resources import IcebergCatalog, ObjectStore, Trino
-from lakehouse.errors import LandingError, NotPublishedError
+from lakehouse.errors import LandingError, NotPublishedError, RefusedError
 from lakehouse.iceberg.catalog import service_errors
 from lakehouse.landing import Landing
 from lakehouse.loading.load import load
@@ -125,6 +125,7 @@ def raw_asset(dataset: Dataset) -> dg.AssetsDefinition:
         trino: Trino,
     ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
         results: list[LoadResult] = []
+        refused: list[RefusedError] = []
 
         def one(zone: Landing, iceberg: Catalog, file: DatasetFile) -> Done:
             require_landed(context, zone, file)
@@ -154,7 +155,9 @@ def raw_asset(dataset: Dataset) -> dg.AssetsDefinition:
         with failures(context):
             zone, iceberg = object_store.landing(), catalog.open()
             if context.selected_asset_keys:
-                yield file_by_file(context, dataset, partial(one, zone, iceberg))
+                done = file_by_file(context, dataset, partial(one, zone, iceberg), refused)
+                if results or not refused:
+                    yield done
             if context.selected_asset_check_keys:
                 with trino.engine() as engine:
                     looked_at = results if context.selected_asset_keys else newest_load(engine, dataset)
@@ -162,6 +165,8 @@ def raw_asset(dataset: Dataset) -> dg.AssetsDefinition:
                     for check in (*check_results(engine, zone, dataset, key, looked_at), columns):
                         if check and dg.AssetCheckKey(key, check.check_name or "") in context.selected_asset_check_keys:
                             yield check
+            if refused:
+                raise RefusedError("\n".join(map(str, refused)))
 
     return raw
 
