@@ -72,11 +72,13 @@ bench: install ## The benchmarks, in a baked project
 bench-stack: install ## What the real services cost, in a baked project (needs Docker)
 	@project=$$($(call bake,demo)) && $(MAKE) --no-print-directory -C "$$project" bench-stack
 
-lint: install ## ruff, mypy and a check of the words here, then every linter of a baked project in it
+lint: install ## ruff, mypy, zizmor, shellcheck and a check of the words here, then every linter of a baked project in it
 	$(BIN)/ruff check hooks tests
 	$(BIN)/ruff format --check hooks tests
 	$(BIN)/mypy
 	$(BIN)/python -m tests.words
+	$(BIN)/zizmor --offline --quiet .github
+	[ ! -x $(BIN)/shellcheck ] || $(BIN)/shellcheck .ci/run
 	@project=$$($(call bake,tests)) && $(MAKE) --no-print-directory -C "$$project" lint
 
 fix: install ## Repair what make lint can repair, here and in the project's files

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -29,9 +31,38 @@ def test_a_gate_passes_on_the_bake_as_it_falls_out(installed: BakedProject, comm
 def test_make_lint_runs_every_gate(installed: BakedProject) -> None:
     commands = installed.run("make", "--dry-run", "lint").stdout
 
-    for gate in ("ruff check", "ruff format --check", "mypy", "sqlfluff lint", "--target embedded", "--target trino"):
+    gates = ["ruff check", "ruff format --check", "mypy", "sqlfluff lint", "--target embedded", "--target trino"]
+    for gate in [*gates, "zizmor --offline", "bin/hadolint ", "bin/shellcheck "]:
         assert gate in commands
     assert "--fix" not in commands
+
+
+FAULTY_LINES = {
+    "zizmor": (".github/workflows/ci.yml", "permissions: {}", "permissions: write-all", "excessive-permissions"),
+    "hadolint": ("deploy/dagster/Dockerfile", "USER 10001", "USER root", "DL3002"),
+    "shellcheck": ("deploy/object-store/setup.sh", '"$ENDPOINT"', "$ENDPOINT", "SC2086"),
+}
+
+
+@pytest.mark.parametrize("linter", FAULTY_LINES)
+def test_a_linter_of_files_finds_a_planted_fault(installed: BakedProject, tmp_path: Path, linter: str) -> None:
+    file, right, wrong, rule = FAULTY_LINES[linter]
+    if not (installed.path / ".venv" / "bin" / linter).exists():
+        pytest.skip(f"there is no package of {linter} for this machine")
+    for folder in (".github", "deploy"):
+        shutil.copytree(installed.path / folder, tmp_path / folder)
+    shutil.copyfile(installed.path / "Makefile", tmp_path / "Makefile")
+    (tmp_path / ".venv").symlink_to(installed.path / ".venv")
+    copy = BakedProject(tmp_path)
+    copy.run("make", "lint-files")
+    text = copy.read(file)
+    assert right in text
+
+    (tmp_path / file).write_text(text.replace(right, wrong, 1))
+    done = copy.run("make", "lint-files", check=False)
+
+    assert done.returncode
+    assert rule in done.stdout + done.stderr
 
 
 def sources(project: BakedProject) -> dict[str, bytes]:

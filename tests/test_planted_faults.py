@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.baking import PROJECT_DIR, export
 from tests.conftest import BakedProject
 
 COMMITS, REFS, LOADING = "iceberg/commit.py", "iceberg/refs.py", "loading/load.py"
@@ -24,7 +25,10 @@ MAINTENANCE, CONVERT = "history/maintenance.py", "loading/convert.py"
 
 @dataclass(frozen=True)
 class Fault:
-    """Texts to replace in a file of src/lakehouse, each there exactly once; who must notice, and what it must say."""
+    """Texts to replace in a file, each there exactly once; who must notice, and what it must say.
+
+    The file is one of src/lakehouse, where nothing else is said.
+    """
 
     name: str
     file: str
@@ -38,7 +42,7 @@ FAULTS = (
         "manifests that no reader needs are kept",
         "iceberg/transaction.py",
         ((" if manifest.has_added_files() or manifest.has_existing_files()]", "]"),),
-        "test_transaction.py::test_a_month_that_is_replaced_again_and_again_leaves_no_manifest_behind",
+        "test_transaction.py::test_a_month_replaced_again_and_again_leaves_no_manifest_behind",
         r"assert \[0, 0, ",
     ),
     Fault(
@@ -459,19 +463,68 @@ FAULTS = (
         "test_transform.py::test_a_dbt_process_sees_no_variable_that_steers_it",
         r"assert not \{.*DBT_EMPTY",
     ),
+    Fault(
+        "a publisher that has not the files, called well by the doctor",
+        "cli/doctor.py",
+        (("    if answer.is_success:\n", "    if status < 500:\n"),),
+        "test_network.py::test_the_doctor_says_what_a_site_answers[404-has no zone lookup, it answers 404]",
+        r"has no zone lookup, it answers 404",
+    ),
+    Fault(
+        "generated months beside published ones in the demo",
+        "cli/demo.py",
+        (("    if real := _real_months(settings, landing):\n", "    if real := list[str]():\n"),),
+        "test_demo.py::test_nothing_is_generated_beside_published_months",
+        r"DID NOT RAISE.*UnreachableError",
+    ),
+    Fault(
+        "names from files as HTML in the report",
+        "report/page.py",
+        (("        autoescape=True,\n", "        autoescape=False,\n"),),
+        "test_report.py::test_names_from_files_are_text_in_the_page",
+        r"assert '<script' not in ",
+    ),
+)
+# The same in files of the project that are no code, from its root.
+FILE_FAULTS = (
+    Fault(
+        "Trino's port open to the network",
+        "deploy/stack.yaml",
+        (("127.0.0.1:${TRINO_PORT:-8080}:8080", "${TRINO_PORT:-8080}:8080"),),
+        "test_compose_files.py::test_every_published_port_is_on_loopback[deploy/stack.yaml]",
+        r"\('trino', '\$\{TRINO_PORT:-8080\}:8080'\)",
+    ),
+    Fault(
+        "a deployment that is begun without a password",
+        "Makefile",
+        (('Add it to .env, with a password of your own." >&2; exit 1; }', '" >&2; }'),),
+        "test_compose_files.py::test_a_deployment_without_a_password_of_its_database_is_not_begun",
+        r"Nothing was started. Add it to .env",
+    ),
+)
+# And in workflows, which the template's own tests look at.
+WORKFLOW_FAULTS = (
+    Fault(
+        "a workflow that may write",
+        f"{PROJECT_DIR}/.github/workflows/ci.yml",
+        (("permissions: {}\n", "permissions: write-all\n"),),
+        f"test_workflows.py::test_rights_are_none_at_the_top_and_reading_in_a_job[{PROJECT_DIR}/.github/workflows/ci.yml]",
+        r"assert 'write-all' == \{\}",
+    ),
 )
 
 
 @dataclass(frozen=True)
 class Copy:
-    """What the named tests need of a baked project, and the environment that is installed there."""
+    """What the named tests need of a baked project or the template, and the environment that is installed there."""
 
     path: Path
     project: BakedProject
+    tests: str = "tests/unit"
 
-    def plant(self, fault: Fault) -> None:
-        """Change the source; the code that the fault changes must still be there."""
-        file = self.path / "src" / "lakehouse" / fault.file
+    def plant(self, fault: Fault, folder: str = "src/lakehouse") -> None:
+        """Change the source; the text that the fault changes must still be there."""
+        file = self.path / folder / fault.file
         text = file.read_text(encoding="utf-8")
         for old, new in fault.changes:
             assert text.count(old) == 1, f"{fault.file} has {text.count(old)} times: {old}"
@@ -479,10 +532,10 @@ class Copy:
         file.write_text(text, encoding="utf-8")
 
     def failures(self, *names: str) -> dict[str, str]:
-        """Run tests of tests/unit on the copy's source; what the red ones said, by name."""
+        """Run tests on the copy's source; what the red ones said, by name."""
         report = self.path / "report.xml"
         command = [str(self.project.path / ".venv" / "bin" / "python"), "-m", "pytest", "-vv", "-p", "no:cacheprovider"]
-        command += [f"--junitxml={report}", "--tb=short", *(f"tests/unit/{name}" for name in names)]
+        command += [f"--junitxml={report}", "--tb=short", *(f"{self.tests}/{name}" for name in names)]
         said = subprocess.run(
             command,
             cwd=self.path,
@@ -507,20 +560,50 @@ class Copy:
 @pytest.fixture
 def copy(installed: BakedProject, tmp_path: Path) -> Copy:
     made = ["__pycache__", "target", "logs"]
-    for name in ("src", "tests", "dbt", "docs"):
+    for name in ("src", "tests", "dbt", "docs", "deploy"):
         shutil.copytree(installed.path / name, tmp_path / name, ignore=shutil.ignore_patterns(*made))
-    shutil.copyfile(installed.path / "pyproject.toml", tmp_path / "pyproject.toml")
+    for name in ("pyproject.toml", "Makefile"):
+        shutil.copyfile(installed.path / name, tmp_path / name)
     return Copy(tmp_path, installed)
 
 
+@pytest.fixture
+def template_copy(installed: BakedProject, tmp_path: Path) -> Copy:
+    """A copy of the template. Its tests run in the environment of a bake, which has all that these need."""
+    return Copy(export(tmp_path / "template"), installed, tests="tests")
+
+
 def test_without_a_fault_the_named_tests_are_green(copy: Copy) -> None:
-    assert copy.failures(*sorted({fault.noticed_by for fault in FAULTS})) == {}
+    assert copy.failures(*sorted({fault.noticed_by for fault in (*FAULTS, *FILE_FAULTS)})) == {}
+
+
+def test_without_a_fault_the_tests_of_workflows_are_green(template_copy: Copy) -> None:
+    assert template_copy.failures(*(fault.noticed_by for fault in WORKFLOW_FAULTS)) == {}
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_a_planted_fault_turns_its_test_red(copy: Copy, fault: Fault) -> None:
     copy.plant(fault)
 
+    is_noticed(copy, fault)
+
+
+@pytest.mark.parametrize("fault", FILE_FAULTS, ids=lambda fault: fault.name)
+def test_a_fault_in_a_file_turns_its_test_red(copy: Copy, fault: Fault) -> None:
+    copy.plant(fault, folder="")
+
+    is_noticed(copy, fault)
+
+
+@pytest.mark.parametrize("fault", WORKFLOW_FAULTS, ids=lambda fault: fault.name)
+def test_a_fault_in_a_workflow_turns_its_test_red(template_copy: Copy, fault: Fault) -> None:
+    template_copy.plant(fault, folder="")
+
+    is_noticed(template_copy, fault)
+
+
+def is_noticed(copy: Copy, fault: Fault) -> None:
+    """The named test alone is red, with the message that the fault causes."""
     failures = copy.failures(fault.noticed_by)
 
     assert set(failures) == {fault.noticed_by.partition("::")[2]}

@@ -1,4 +1,4 @@
-"""Rules of a well-kept dbt project, as checks on its manifest (those of dbt-project-evaluator that matter here)."""
+"""Rules of a well-kept dbt project, as checks on its manifest: those of dbt-project-evaluator that matter here."""
 
 from __future__ import annotations
 
@@ -77,7 +77,29 @@ def test_layers_are_read_in_order_only(manifest: dict[str, Any]) -> None:
 
     for model in nodes(manifest, "model"):
         layers = {p["resource_type"] if p["resource_type"] != "model" else folder(p) for p in parents(manifest, model)}
+        assert layers, f"{model['name']} reads nothing"
         assert layers <= may_read[folder(model)], model["name"]
+
+
+def test_no_model_reads_again_what_its_only_reader_reads(manifest: dict[str, Any]) -> None:
+    """A model that one other model alone reads, beside what it is made from, is a step that belongs into that model."""
+    reads = {model["unique_id"]: set(model["depends_on"]["nodes"]) for model in nodes(manifest, "model")}
+
+    for name, read in reads.items():
+        readers = [other for other, theirs in reads.items() if name in theirs]
+        assert len(readers) != 1 or not (read & reads[readers[0]]), f"{readers[0]} reads what {name} reads already"
+
+
+def test_no_table_is_two_sources(manifest: dict[str, Any]) -> None:
+    tables = [(source["schema"], source["identifier"]) for source in manifest["sources"].values()]
+
+    assert len(tables) == len(set(tables))
+
+
+def test_what_describes_a_model_lies_beside_it(manifest: dict[str, Any]) -> None:
+    for model in nodes(manifest, "model"):
+        described = model["patch_path"].partition("://")[2]
+        assert described == str(Path(model["original_file_path"]).with_suffix(".yml"))
 
 
 def test_each_source_is_staged_by_exactly_one_model(manifest: dict[str, Any]) -> None:
@@ -151,7 +173,10 @@ def test_every_derived_column_has_a_unit_test(manifest: dict[str, Any]) -> None:
 def test_every_mart_is_exposed(manifest: dict[str, Any]) -> None:
     exposed = {name for exposure in manifest["exposures"].values() for name in exposure["depends_on"]["nodes"]}
 
-    assert {m["unique_id"] for m in nodes(manifest, "model") if folder(m) == "marts"} <= exposed
+    models = {model["unique_id"]: model for model in nodes(manifest, "model")}
+    assert {name for name, model in models.items() if folder(model) == "marts"} <= exposed
+    assert exposed <= models.keys()
+    assert not {models[name]["config"]["materialized"] for name in exposed} & {"view", "ephemeral"}
 
 
 def test_no_model_reads_too_much_and_none_is_read_by_nobody(manifest: dict[str, Any]) -> None:
