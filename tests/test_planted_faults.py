@@ -190,7 +190,7 @@ FAULTS = (
     ),
     Fault(
         "a secret told with an error",
-        "iceberg/catalog.py",
+        "iceberg/rest_catalog.py",
         (("The object store at {catalog.properties.get('s3.endpoint')} failed", "{catalog.properties} failed"),),
         "test_catalog.py::test_a_catalog_or_store_that_fails_is_named_and_its_secret_is_not",
         r"assert 'secret-of-the-loader' not in ",

@@ -18,10 +18,10 @@ _SHELL = ("typer", "rich.console", "rich.table")
 _TABLES = (*_SHELL, "rich.progress", "pydantic_settings", "pyiceberg.catalog.sql", "pyiceberg.io.pyarrow")
 # Each command with the libraries that it can't do without.
 COMMANDS: dict[tuple[str, ...], tuple[str, ...]] = {
-    ("--help",): _SHELL,
+    ("--help",): ("typer.rich_utils",),  # draws the page
     ("months",): (*_TABLES, "duckdb"),
     ("history", "raw.yellow_trips"): (*_TABLES, "duckdb"),
-    ("sql", "select 1"): (*_TABLES, "duckdb", "sqlglot"),
+    ("sql", "select count(*) from raw.yellow_trips"): (*_TABLES, "duckdb", "sqlglot"),
     ("load", "yellow", "2024-01"): (*_TABLES, "pyarrow.parquet"),
     ("build",): ("pyiceberg.catalog.sql",),
 }

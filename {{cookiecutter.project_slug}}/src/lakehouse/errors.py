@@ -1,6 +1,8 @@
 """The one family of errors: raised where the cause is known, shown by the command line and Dagster as one message."""
 
 DONE_STAYS = "What this command had finished before stays."
+# A command may commit to several tables, and a lost connection may hide that the last commit was made.
+LAST_CHANGE = f"{DONE_STAYS} Its last change was made whole or not at all."
 
 
 class LakehouseError(Exception):

@@ -26,7 +26,8 @@ from pyiceberg.table.snapshots import Operation
 from lakehouse import children
 from lakehouse.dbt_environment import dbt_settings
 from lakehouse.errors import BoundaryError
-from lakehouse.iceberg.catalog import LAYERS, service_errors, table_names
+from lakehouse.iceberg.catalog import service_errors, table_names
+from lakehouse.iceberg.identity import LAYERS
 from lakehouse.locks import held
 from lakehouse.settings import Settings, project_dir
 from lakehouse.tested_parts import VARIABLE, Parts, as_notes, by_part, missed, to_test

@@ -17,8 +17,8 @@ from tests.integration.stack import MARK, Stack, within
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
 from lakehouse.engines.trino import TrinoEngine
-from lakehouse.iceberg.catalog import LAYERS, open_catalog
-from lakehouse.iceberg.identity import FILE
+from lakehouse.iceberg.catalog import open_catalog
+from lakehouse.iceberg.identity import FILE, LAYERS
 from lakehouse.landing.bucket import BucketLanding
 from lakehouse.loading.load import load
 from lakehouse.loading.result import LoadResult

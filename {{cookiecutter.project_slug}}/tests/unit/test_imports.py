@@ -12,16 +12,18 @@ from lakehouse.datasets.file import DatasetFile
 from lakehouse.loading.load import load
 from lakehouse.synthetic.generate import write_zones
 
+# Of the other target, of Dagster and dbt, of sources and formats that are not asked for.
+OTHERS = {"boto3", "botocore", "dagster", "dbt", "httpx", "openpyxl", "requests", "tenacity", "trino"}
 # One process runs all of them, so each list is part of the one before.
 WITHOUT = {
     ("--help",): {
         *("boto3", "botocore", "dagster", "dbt", "duckdb", "httpx", "openpyxl", "pandas", "pyarrow", "pydantic"),
         *("pyiceberg", "requests", "sqlalchemy", "sqlglot", "tenacity", "trino"),
     },
-    ("months",): {"boto3", "botocore", "dagster", "dbt", "httpx", "openpyxl", "sqlglot", "trino"},
-    ("history", "raw.taxi_zones"): {"boto3", "botocore", "dagster", "dbt", "httpx", "openpyxl", "sqlglot", "trino"},
-    ("load", "zones"): {"boto3", "botocore", "dagster", "dbt", "httpx", "openpyxl", "sqlglot", "trino"},
-    ("sql", "select 1"): {"boto3", "botocore", "dagster", "dbt", "httpx", "openpyxl", "trino"},
+    ("load", "zones"): {*OTHERS, "duckdb", "sqlglot"},
+    ("months",): {*OTHERS, "sqlglot"},
+    ("history", "raw.taxi_zones"): {*OTHERS, "sqlglot"},
+    ("sql", "select 1"): OTHERS,
 }
 RUN = """
 import contextlib, io, json, sys

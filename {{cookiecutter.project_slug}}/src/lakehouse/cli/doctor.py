@@ -56,8 +56,8 @@ def examine(settings: Settings) -> list[Finding]:
 
 def _lakehouse(settings: Settings) -> list[Finding]:
     """Whether home, bucket and catalog are of one lakehouse and whole; nothing before the first load."""
-    from lakehouse.iceberg.catalog import LAYERS, open_catalog, service_errors  # noqa: PLC0415 - slow to import
-    from lakehouse.iceberg.identity import check_pair, in_catalog, is_new  # noqa: PLC0415
+    from lakehouse.iceberg.catalog import open_catalog, service_errors  # noqa: PLC0415 - slow to import
+    from lakehouse.iceberg.identity import LAYERS, check_pair, in_catalog, is_new  # noqa: PLC0415
     from lakehouse.iceberg.timeline import skew  # noqa: PLC0415
 
     if is_new(settings):

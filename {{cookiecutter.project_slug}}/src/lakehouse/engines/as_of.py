@@ -101,6 +101,15 @@ def travel(sql: str, snapshot_of: Callable[[str], int | None], dialect: str = "t
     return sql
 
 
+def reads_nothing(sql: str, dialect: str) -> bool:
+    """Whether one query has no FROM: `select 1`.
+
+    Raises:
+        QueryError: not exactly one query.
+    """
+    return _query(sql, dialect).find(exp.From) is None
+
+
 def reads_catalog(sql: str, dialect: str) -> bool:
     """Whether one query asks the engine itself which tables there are.
 

@@ -36,8 +36,9 @@ from lakehouse.datasets.registry import DATASETS
 from lakehouse.duckdb_config import duckdb_config
 from lakehouse.engines.protocol import PartFiles, check_names, quoted
 from lakehouse.errors import BoundaryError, QueryError
-from lakehouse.iceberg.catalog import LAYERS, damaged, file_errors, open_catalog, service_errors, table_names
+from lakehouse.iceberg.catalog import damaged, file_errors, open_catalog, service_errors, table_names
 from lakehouse.iceberg.files import file_hash, first_day_of, local_path
+from lakehouse.iceberg.identity import LAYERS
 from lakehouse.iceberg.names import no_table
 from lakehouse.iceberg.publication import SCHEMA, published_tables
 from lakehouse.iceberg.refs import load_table, shown_at
@@ -327,13 +328,15 @@ class DuckDBEngine:
 
     @staticmethod
     def _read_by(sql: str) -> list[str] | None:
-        """The tables to register for a statement; None, for all, where it names none or asks which there are.
+        """The tables to register for a statement; None, for all, if its FROM names none or it asks which there are.
 
         All too where DuckDB knows SQL that the parser does not.
         """
-        from lakehouse.engines.as_of import reads_catalog, referenced_tables  # noqa: PLC0415 - as above
+        from lakehouse.engines.as_of import reads_catalog, reads_nothing, referenced_tables  # noqa: PLC0415 - as above
 
         try:
+            if reads_nothing(sql, "duckdb"):
+                return []
             return None if reads_catalog(sql, "duckdb") else referenced_tables(sql, "duckdb") or None
         except QueryError:
             return None

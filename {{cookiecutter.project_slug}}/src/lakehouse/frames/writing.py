@@ -39,10 +39,10 @@ from lakehouse.frames.partitions import (
     spec_for,
     text_of,
 )
-from lakehouse.iceberg.catalog import LAYERS, open_catalog, service_errors, settings_of
+from lakehouse.iceberg.catalog import open_catalog, service_errors, settings_of
 from lakehouse.iceberg.columns import changes, evolve
 from lakehouse.iceberg.commit import Replacement, commit, discarding
-from lakehouse.iceberg.identity import check_pair, check_table, identify
+from lakehouse.iceberg.identity import LAYERS, check_pair, check_table, identify
 from lakehouse.iceberg.staging import staged
 from lakehouse.iceberg.tables import PROPERTIES
 from lakehouse.settings import load_settings

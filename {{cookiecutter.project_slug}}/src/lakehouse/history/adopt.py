@@ -24,11 +24,12 @@ from pyiceberg.typedef import Record
 from pyiceberg.types import StructType
 
 from lakehouse.errors import BoundaryError
-from lakehouse.iceberg.catalog import LAYERS, open_catalog, open_sqlite, service_errors
+from lakehouse.iceberg.catalog import open_catalog, open_sqlite, service_errors
 from lakehouse.iceberg.files import referenced
 from lakehouse.iceberg.identity import (
     BEGIN_AGAIN,
     FROM_ONE_BACKUP,
+    LAYERS,
     WAREHOUSE,
     Identity,
     check_home,

@@ -30,9 +30,10 @@ from pyiceberg.table import StaticTable
 from lakehouse.errors import BackupError, BoundaryError, LandingError
 from lakehouse.filesystem import sha256_of, write_fix
 from lakehouse.history.publish import Publication, make_views
-from lakehouse.iceberg.catalog import LAYERS, commits_together, is_full, open_catalog, service_errors, table_names
+from lakehouse.iceberg.catalog import commits_together, is_full, open_catalog, service_errors, table_names
 from lakehouse.iceberg.files import referenced
 from lakehouse.iceberg.identity import (
+    LAYERS,
     after_loss,
     in_catalog,
     path_within,

@@ -30,9 +30,9 @@ from lakehouse.engines import Engine, open_engine
 from lakehouse.engines.as_of import CATALOG
 from lakehouse.errors import DONE_STAYS, CommitError, QueryError, ServiceError
 from lakehouse.history.tree import size as readable_size
-from lakehouse.iceberg.catalog import LAYERS, is_full, open_catalog, service_errors
+from lakehouse.iceberg.catalog import is_full, open_catalog, service_errors
 from lakehouse.iceberg.files import local_path, referenced
-from lakehouse.iceberg.identity import check_pair, check_table, check_writable
+from lakehouse.iceberg.identity import LAYERS, check_pair, check_table, check_writable
 from lakehouse.iceberg.refs import load_table
 from lakehouse.iceberg.scratch import drop_old
 from lakehouse.iceberg.tables import METADATA_FILES

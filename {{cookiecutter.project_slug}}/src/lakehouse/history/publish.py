@@ -38,8 +38,9 @@ from requests import HTTPError
 from lakehouse.datasets.registry import monthly
 from lakehouse.engines import Engine, open_engine
 from lakehouse.errors import CommitError, OvertakenError, QueryError, ServiceError, TransformError
-from lakehouse.iceberg.catalog import LAYERS, commits_together, open_catalog, service_errors, table_names
-from lakehouse.iceberg.commit import LOST_ANSWER, commit_refused, reloaded
+from lakehouse.iceberg.catalog import commits_together, open_catalog, service_errors, table_names
+from lakehouse.iceberg.commit import commit_refused, lost_answer, reloaded
+from lakehouse.iceberg.identity import LAYERS
 from lakehouse.iceberg.publication import BRANCH, KEPT, TAG, TAG_PREFIX, version_property, write_manifest
 from lakehouse.s3_users import refused_user, s3_refuses
 from lakehouse.settings import Settings
@@ -331,7 +332,7 @@ def _commit_all(catalog: RestCatalog, changes: list[RefChange], publication: Pub
         answer = catalog._session.post(catalog.url("transactions/commit"), json=body)  # noqa: SLF001
         if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
             answer.raise_for_status()
-    except LOST_ANSWER as error:
+    except lost_answer() as error:
         _look_for(catalog, publication, error)
         return
     try:
@@ -373,7 +374,7 @@ def _look_for(catalog: RestCatalog, publication: Publication, reason: Exception)
     try:
         if all(publication.name in reloaded(catalog, name).metadata.refs for name in publication.snapshots):
             return
-    except LOST_ANSWER:
+    except lost_answer():
         pass  # the first reason says more
     raise CommitError(
         f"The catalog did not confirm the publication {publication.name} ({reason}), so it may be made or not. Check "

@@ -15,7 +15,8 @@ from lakehouse.datasets.registry import DATASETS
 from lakehouse.engines import Engine, open_engine
 from lakehouse.engines.protocol import quoted
 from lakehouse.errors import OvertakenError, QueryError, TransformError
-from lakehouse.iceberg.catalog import LAYERS, open_catalog, service_errors, table_names
+from lakehouse.iceberg.catalog import open_catalog, service_errors, table_names
+from lakehouse.iceberg.identity import LAYERS
 from lakehouse.iceberg.publication import TAG, version_property
 from lakehouse.iceberg.refs import load_table
 from lakehouse.iceberg.scratch import drop, new_prefix

@@ -12,92 +12,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 import pyarrow as pa
-import pydantic
-from pyarrow.fs import AwsStandardS3RetryStrategy
 from pyiceberg.catalog import Catalog
-from pyiceberg.catalog.rest import RestCatalog
 from pyiceberg.catalog.sql import SqlCatalog
-from pyiceberg.exceptions import (
-    NamespaceAlreadyExistsError,
-    RESTError,
-    ValidationError,
-)
+from pyiceberg.exceptions import NamespaceAlreadyExistsError, ValidationError
 from pyiceberg.table import CommitTableResponse, Table
 from pyiceberg.table.update import TableRequirement, TableUpdate
 from pyiceberg.typedef import EMPTY_DICT, Identifier, Properties
-from requests import ReadTimeout, RequestException, Session
-from requests.adapters import HTTPAdapter
 from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
-from lakehouse.errors import DONE_STAYS, BoundaryError, ServiceError, first_line
-from lakehouse.iceberg.identity import RESTORE, check_home, check_not_behind, check_table, newest_on_disk
+from lakehouse.errors import LAST_CHANGE, BoundaryError, ServiceError, first_line
+from lakehouse.iceberg.identity import NAME, RESTORE, check_home, check_not_behind, check_table, newest_on_disk
 from lakehouse.iceberg.publication import SCRATCH
 from lakehouse.iceberg.timeline import stamped
-from lakehouse.network import way_to
-from lakehouse.s3_users import CATALOG_WAITS, refused_user, s3_refuses
 
 if TYPE_CHECKING:
+    from pyiceberg.catalog.rest import RestCatalog
+
     from lakehouse.settings import Settings
 
-# A service that is away is one clear error within a minute: a load asks catalog and store several times. A commit that
-# takes longer counts as not answered, and is looked for. A catalog that has just started needs 8 s on a busy laptop.
-CONNECT_SECONDS, READ_SECONDS = 5, 16
-STORE_SECONDS, STORE_TRIES = 5, 2
-SQLITE_SECONDS = 25
-NAME = "lakehouse"  # of the catalog, in PyIceberg and in SQLite
-LAYERS = ("raw", "silver", "gold")
+SQLITE_SECONDS = 25  # that a commit waits for one of another process
 CATALOG_TABLES = 2  # that PyIceberg makes in a new catalog, one after the other
 # What DuckDB says of a file that is whole.
 _NO_DAMAGE = {os.strerror(number): number for number in (errno.EMFILE, errno.ENFILE, errno.EACCES, errno.EIO)}
 _BROKEN = ("malformed", "not a database", "no such table")  # SQLite's words for a file that is damaged
 # What a file of a table raises that is gone, is damaged, or can't be written.
 _FILES = (OSError, EOFError, ValidationError)
-
-
-class FewTries(AwsStandardS3RetryStrategy):
-    """How often the object store is asked. PyIceberg makes one by its name, without arguments."""
-
-    def __init__(self) -> None:
-        super().__init__(max_attempts=STORE_TRIES)
-
-
-class _Timeouts(HTTPAdapter):
-    """Bounds every request to the catalog; a catalog that hangs would otherwise hang a load for ever."""
-
-    def send(self, request: Any, **kwargs: Any) -> Any:  # type: ignore[override]
-        """The request, with a limit where the caller set none."""
-        kwargs["timeout"] = kwargs.get("timeout") or (CONNECT_SECONDS, READ_SECONDS)
-        return super().send(request, **kwargs)
-
-
-class _RestCatalog(RestCatalog):
-    """PyIceberg's REST client with timeouts, which it does not set. The project's own tables stay in its own bucket."""
-
-    def __init__(self, settings: Settings, **properties: str) -> None:
-        self.settings = settings
-        super().__init__(NAME, **properties)
-
-    def load_table(self, identifier: str | Identifier) -> Table:
-        """As PyIceberg's. Refuses a table of raw, silver or gold whose files are in another bucket."""
-        table: Table = super().load_table(identifier)
-        if table.name()[0] in LAYERS:
-            check_table(self.settings, table)
-        return table
-
-    def commit_table(
-        self, table: Table, requirements: tuple[TableRequirement, ...], updates: tuple[TableUpdate, ...]
-    ) -> CommitTableResponse:
-        """As PyIceberg's, with stamps that follow the log. Refuses a table whose files are in another bucket."""
-        check_table(self.settings, table)
-        answer: CommitTableResponse = super().commit_table(table, requirements, stamped(table.metadata, updates))
-        return answer
-
-    def _create_session(self) -> Session:
-        session = super()._create_session()
-        session.mount("http://", _Timeouts())
-        session.mount("https://", _Timeouts())
-        return session
 
 
 def table_names(catalog: Catalog) -> list[str]:
@@ -112,7 +52,7 @@ def table_names(catalog: Catalog) -> list[str]:
 
 def commits_together(catalog: Catalog) -> TypeGuard[RestCatalog]:
     """Whether one request can change several tables: a REST catalog's can."""
-    return isinstance(catalog, RestCatalog)
+    return not isinstance(catalog, SqliteCatalog)
 
 
 class SqliteCatalog(SqlCatalog):
@@ -203,25 +143,9 @@ def open_catalog(settings: Settings, *, check: bool = True) -> Catalog:
             if check:
                 check_home(settings, catalog.table_files)
             return catalog
-    try:
-        return _RestCatalog(settings, **_rest_properties(settings))
-    except pydantic.ValidationError as error:
-        raise ServiceError(
-            f"The service at {way_to(settings.rest_url)} is no Iceberg REST catalog: its answer can't be read as one. "
-            "Nothing was changed. Correct REST_URL; `lakehouse doctor` shows which services answer."
-        ) from error
-    except RESTError as error:
-        raise ServiceError(
-            f"The Iceberg REST catalog at {way_to(settings.rest_url)} answered with an error ({type(error).__name__}: "
-            f"{error}). Nothing was changed. Correct REST_URL, or look at the catalog's log. Then run the same command "
-            "again."
-        ) from error
-    except RequestException as error:
-        raise ServiceError(
-            f"The Iceberg REST catalog at {way_to(settings.rest_url)} does not answer ({type(error).__name__}). "
-            "Nothing was changed. Start the stack with `make stack-up`, or correct REST_URL; `lakehouse doctor` "
-            "shows which services answer."
-        ) from error
+    from lakehouse.iceberg.rest_catalog import open_rest  # noqa: PLC0415 - `embedded` needs no client of REST
+
+    return open_rest(settings)
 
 
 def open_sqlite(settings: Settings) -> SqliteCatalog:
@@ -236,12 +160,9 @@ def open_sqlite(settings: Settings) -> SqliteCatalog:
 
 def settings_of(catalog: Catalog) -> Settings:
     """The settings that `open_catalog` made this catalog from."""
-    assert isinstance(catalog, SqliteCatalog | _RestCatalog)  # noqa: S101 - for the type checker: we open no others
-    return catalog.settings
-
-
-# A command may commit to several tables, and a lost connection may hide that the last commit was made.
-_STATE = f"{DONE_STAYS} Its last change was made whole or not at all."
+    ours: Any = catalog  # we open no others
+    settings: Settings = ours.settings
+    return settings
 
 
 @contextmanager
@@ -251,42 +172,10 @@ def service_errors(catalog: Catalog) -> Iterator[None]:
         with _home_errors(catalog.settings.home):
             yield
         return
-    uri = str(catalog.properties.get("uri"))
-    try:
+    from lakehouse.iceberg.rest_catalog import rest_errors  # noqa: PLC0415 - as above
+
+    with rest_errors(catalog):
         yield
-    except pydantic.ValidationError as error:
-        wrong = error.errors()[0]
-        said = f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}"
-        if "metadata" in wrong["loc"]:
-            raise ServiceError(
-                f"The Iceberg REST catalog at {way_to(uri)} has a table that can't be read here ({said}). {_STATE} "
-                "Read it with the tool that made it."
-            ) from error
-        raise ServiceError(
-            f"The service at {way_to(uri)} is no Iceberg REST catalog: its answer can't be read as one ({said}). "
-            f"{_STATE} Correct REST_URL; `lakehouse doctor` shows which services answer."
-        ) from error
-    except (RequestException, RESTError) as error:
-        what_next = "Check that it is running (`lakehouse doctor`), then run the same command again."
-        if s3_refuses(str(error)):
-            what_next = refused_user("catalog")
-        elif isinstance(error, ReadTimeout):
-            what_next = CATALOG_WAITS
-        raise ServiceError(
-            f"The Iceberg REST catalog at {way_to(uri)} failed ({type(error).__name__}: {error}). {_STATE} {what_next}"
-        ) from error
-    except OSError as error:
-        if "AWS Error" not in str(error):
-            raise
-        what_next = (
-            "Check that it is running and that S3_ACCESS_KEY and S3_SECRET_KEY are right, then run the same command "
-            "again."
-        )
-        if s3_refuses(str(error)):
-            what_next = refused_user("loader")
-        raise ServiceError(
-            f"The object store at {catalog.properties.get('s3.endpoint')} failed ({error}). {_STATE} {what_next}"
-        ) from error
 
 
 @contextmanager
@@ -337,7 +226,7 @@ def _home_errors(home: Path, kinds: tuple[type[Exception], ...] = (DBAPIError, *
         cause = cause_of(error)
         what = "catalog (`catalog.db`)" if isinstance(error, DBAPIError) else "files"
         raise ServiceError(
-            f"The {what} of the lakehouse in {home} can't be used ({type(cause).__name__}: {cause}). {_STATE} "
+            f"The {what} of the lakehouse in {home} can't be used ({type(cause).__name__}: {cause}). {LAST_CHANGE} "
             f"{home_fix(home, cause)}"
         ) from error
 
@@ -394,19 +283,3 @@ def _damage_fix(home: Path, cause: object) -> str:
         "The file is damaged, or is not what its name says. If you have a whole copy of it, as new, put it back: "
         f"nothing is lost. {RESTORE}"
     )
-
-
-def _rest_properties(settings: Settings) -> dict[str, str]:
-    """What PyIceberg needs to reach catalog and object store."""
-    return {
-        "uri": settings.rest_url,
-        "warehouse": f"s3://{settings.s3_bucket}/iceberg",
-        "s3.endpoint": settings.s3_url,
-        "s3.region": settings.s3_region,
-        "s3.access-key-id": settings.s3_access_key,
-        "s3.secret-access-key": settings.s3_secret_key.get_secret_value(),
-        "s3.force-virtual-addressing": "false",
-        "s3.connect-timeout": str(CONNECT_SECONDS),
-        "s3.request-timeout": str(STORE_SECONDS),
-        "s3.retry-strategy-impl": f"{__name__}.FewTries",
-    }

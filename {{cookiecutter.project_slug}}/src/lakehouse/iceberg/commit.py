@@ -27,7 +27,6 @@ from pyiceberg.exceptions import (
 from pyiceberg.expressions import BooleanExpression
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table, Transaction
-from requests import RequestException
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from lakehouse.errors import CommitError, RefusedError, UnconfirmedError
@@ -51,8 +50,13 @@ REFUSED = (
     BadRequestError,
     TooManyRequestsError,
 )
-# After these it may have been made all the same.
-LOST_ANSWER = (CommitStateUnknownException, ServerError, ServiceUnavailableError, RequestException)
+
+
+def lost_answer() -> tuple[type[Exception], ...]:
+    """The errors after which a commit may have been made all the same."""
+    from requests import RequestException  # noqa: PLC0415 - `embedded` asks no service
+
+    return CommitStateUnknownException, ServerError, ServiceUnavailableError, RequestException
 
 
 @dataclass(frozen=True)
@@ -166,7 +170,7 @@ def commit(
             locked += isinstance(error, OperationalError)
             if locked == LOCKED_TRIES:
                 break
-        except LOST_ANSWER as error:
+        except lost_answer() as error:
             reason = error
             give_up = min(give_up, time.monotonic() + LOOK_SECONDS)
             if _is_clock(error) or time.monotonic() >= give_up:
@@ -285,7 +289,7 @@ def _replace(table: Table, files: Sequence[DataFile], replacement: Replacement, 
     except REFUSED:
         unanswered.discard(snapshot.snapshot_id)  # certainly not committed; an earlier one, not answered, may still be
         raise
-    except LOST_ANSWER as error:
+    except lost_answer() as error:
         if _is_clock(error):
             unanswered.discard(snapshot.snapshot_id)  # refused for its time
         raise
@@ -303,7 +307,7 @@ def reloaded(catalog: Catalog, name: str) -> Table:
     while True:
         try:
             return catalog.load_table(name)
-        except LOST_ANSWER:
+        except lost_answer():
             if time.monotonic() > until:
                 raise
             time.sleep(0.5)

@@ -28,6 +28,8 @@ from lakehouse.errors import BoundaryError
 if TYPE_CHECKING:
     from lakehouse.settings import Settings
 
+NAME = "lakehouse"  # of the catalog, in PyIceberg and in SQLite
+LAYERS = ("raw", "silver", "gold")
 NAMESPACE = "raw"
 ID, PLACE = "lakehouse.id", "lakehouse.place"
 FILE = "lakehouse.json"

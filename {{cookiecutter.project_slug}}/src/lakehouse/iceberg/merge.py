@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -20,6 +19,9 @@ from pyiceberg.table import Table
 
 from lakehouse.formats.protocol import BATCH_ROWS
 from lakehouse.iceberg.files import batches_of
+
+if TYPE_CHECKING:
+    import duckdb
 
 Mask = npt.NDArray[np.bool_]
 
@@ -207,7 +209,7 @@ class Incoming:
         query = f"select number, place, incoming.row, {same} as same from held join {self._met()} on {on}"
         try:
             yield from self.connection.sql(query).to_arrow_reader(BATCH_ROWS)
-        except duckdb.Error as error:
+        except Exception as error:
             if failed:
                 raise failed[0] from error
             raise

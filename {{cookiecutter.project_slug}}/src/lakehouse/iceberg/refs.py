@@ -12,9 +12,9 @@ from pyiceberg.table import Table
 from pyiceberg.table.refs import SnapshotRefType
 
 from lakehouse.errors import CommitError, QueryError
-from lakehouse.iceberg.catalog import LAYERS, settings_of, table_names
-from lakehouse.iceberg.commit import LOST_ANSWER, reloaded
-from lakehouse.iceberg.identity import check_pair
+from lakehouse.iceberg.catalog import settings_of, table_names
+from lakehouse.iceberg.commit import lost_answer, reloaded
+from lakehouse.iceberg.identity import LAYERS, check_pair
 from lakehouse.iceberg.names import has_schema, no_table
 from lakehouse.iceberg.publication import BRANCH, KEPT, TAG, TAG_PREFIX, published_snapshots
 from lakehouse.iceberg.timeline import current_at
@@ -137,11 +137,11 @@ def _commit(catalog: Catalog, name: str, change: Callable[[], object], is_made: 
             f"Another process changed {name} meanwhile, so this command changed nothing. See what changed with "
             f"`lakehouse history {name}`. If you still want this change, run the same command again."
         ) from error
-    except LOST_ANSWER as error:
+    except lost_answer() as error:
         try:
             if is_made(reloaded(catalog, name)):
                 return
-        except LOST_ANSWER:
+        except lost_answer():
             pass  # the first error says more
         raise CommitError(
             f"The catalog did not confirm the change of {name} ({error}). It was made completely or not at all. "

@@ -37,8 +37,8 @@ from lakehouse.datasets.parts import Part
 from lakehouse.datasets.registry import DATASETS, declaration_of
 from lakehouse.datasets.types import digits_of
 from lakehouse.errors import CommitError, SettingsError
-from lakehouse.iceberg.catalog import LAYERS, settings_of
-from lakehouse.iceberg.identity import check_pair, identify
+from lakehouse.iceberg.catalog import settings_of
+from lakehouse.iceberg.identity import LAYERS, check_pair, identify
 
 SCHEMA_ATTEMPTS = 20
 TYPES: dict[str, IcebergType] = {

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from pyiceberg.catalog.rest import RestCatalog
+from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot, SnapshotLogEntry
@@ -94,7 +94,7 @@ def _follows(table: Table, log: Sequence[SnapshotLogEntry], position: int) -> bo
     Expiry takes entries out of the log. The REST catalog then drops all that came before them, so what is left has no
     gap; PyIceberg leaves one.
     """
-    if isinstance(table.catalog, RestCatalog):
+    if not isinstance(table.catalog, SqlCatalog):
         return True
     committed = [_committed(table, log, i) for i in range(len(log))]
     snapshot = committed[position]

@@ -6,9 +6,8 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 from pyarrow import compute
@@ -22,6 +21,9 @@ from lakehouse.iceberg.merge import Incoming, Merge
 from lakehouse.iceberg.tables import SOURCE
 from lakehouse.loading.fixes import NOTHING, fix
 from lakehouse.settings import Settings
+
+if TYPE_CHECKING:
+    import duckdb
 
 # its stubs know no plain Python values
 pc: Any = compute
@@ -198,6 +200,8 @@ def file_rows(
     Raises:
         CommitError: the disk, or the memory, does not hold them.
     """
+    import duckdb  # noqa: PLC0415 - most files have no key
+
     tmp = settings.home / "tmp"
     config = {**duckdb_config(settings), "memory_limit": MEMORY}
     with tempfile.TemporaryDirectory(prefix="merge-", dir=tmp, ignore_cleanup_errors=True) as folder:

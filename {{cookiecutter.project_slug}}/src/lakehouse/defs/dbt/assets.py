@@ -22,7 +22,8 @@ from lakehouse.defs.failures import failures
 from lakehouse.defs.partitions import ONE_RUN
 from lakehouse.defs.pools import BUILD_POOL
 from lakehouse.defs.resources import IcebergCatalog, Trino
-from lakehouse.iceberg.catalog import LAYERS, service_errors, settings_of, table_names
+from lakehouse.iceberg.catalog import service_errors, settings_of, table_names
+from lakehouse.iceberg.identity import LAYERS
 from lakehouse.settings import load_settings
 from lakehouse.tested import Untested, begin, note, untested
 from lakehouse.transform import BUILD_WAIT_SECONDS, ended_early, prepared, raise_failures, results_of
