@@ -130,7 +130,7 @@ def _shown(root: Path, source: Path) -> str:
 def _draw(diagram: str) -> str:
     # Only the environment of the site has it.
     picture: str = importlib.import_module("mermaidx").render(diagram).svg()
-    return picture
+    return picture.replace("background-color: transparent", "background-color: white", 1)  # also on a dark page
 
 
 if __name__ == "__main__":

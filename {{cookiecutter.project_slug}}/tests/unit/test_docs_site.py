@@ -79,6 +79,7 @@ def test_the_site_is_built_and_loads_nothing_from_elsewhere(tmp_path: Path) -> N
         assert not re.search(r"url\([\"']?(?:https?:)?//|@import", style.read_text(encoding="utf-8")), style
     (drawn,) = html.glob("images/index-*.svg")
     assert "snapshot" in drawn.read_text(encoding="utf-8")
+    assert "background-color: white" in drawn.read_text(encoding="utf-8")
 
     with (project / "docs" / "backup.md").open("a", encoding="utf-8") as page:
         page.write("\nSee [the services](stack.md#a-heading-that-is-not-there).\n")
