@@ -83,6 +83,7 @@ def test_a_release_is_checked_and_tested_before_anything_may_write() -> None:
     assert publish["needs"] == "test"
     assert any("tests.release check" in run for run in checks)
     assert "make test" in checks
+    assert not [step for step in publish["steps"] if step.get("uses") == SET_UP]  # it restores a cache
     for step in publish["steps"]:  # the token is where it is used, and nowhere else
         uses_it = "gh " in step.get("run", "")
         assert ("GH_TOKEN" in step.get("env", {})) == uses_it, step["name"]
