@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -262,3 +264,23 @@ def test_a_conflict_of_ones_own_is_marked_and_settled_as_the_page_says(upstream:
     assert "List all targets" in project.read("Makefile")
     assert run("git", "status", "--short", cwd=project.path) == ""
     cruft("check", cwd=project.path)
+
+
+def test_without_git_a_conflict_is_a_rej_file_and_an_answer_can_change(upstream: Upstream) -> None:
+    """Both as the page says: what can't be applied lies beside its file, and the rest of the update is there."""
+    project = create(upstream)
+    shutil.rmtree(project.path / ".git")
+    edit(project.path / README, "\n## Start\n", "\n## Start here\n")
+    edit(upstream.file(README), "\n## Start\n", "\n## First steps\n")
+    edit(upstream.file("Makefile"), "\nhelp: ## List the targets\n", "\nhelp: ## List all targets\n")
+    upstream.release("v0.2.0")
+    (command,) = re.findall(r"`cruft (update --variables-to-update \S.*?)` changes an answer", PAGE.read_text())
+
+    cruft(*shlex.split(command), "--skip-apply-ask", cwd=project.path)
+
+    assert [path.name for path in project.path.rglob("*.rej")] == ["README.md.rej"]
+    assert "## First steps" in project.read("README.md.rej")
+    assert "\n## Start here\n" in project.read(README)
+    assert "List all targets" in project.read("Makefile")
+    for changed in (README, "pyproject.toml"):
+        assert "Trips of ours" in project.read(changed)

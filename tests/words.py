@@ -134,6 +134,8 @@ def files() -> list[Path]:
         *TEMPLATE.glob("hooks/*.py"),
         *project.glob("*.md"),
         *project.glob("docs/*.md"),
+        *project.glob("docs/*.py"),
+        project / "mkdocs.yml",
         *(path for kind in ("md", "py", "yml") for path in project.glob(f"examples/**/*.{kind}")),
         *project.glob("src/**/*.py"),
         *(path for root in (TEMPLATE, project) for path in root.glob(".github/**/*.yml")),
