@@ -1,7 +1,7 @@
 # What a maintainer of the template does here. `make` alone lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock bake demo test long integration bench bench-stack lint fix
+.PHONY: help install lock bake demo test long integration bench bench-compare bench-stack lint fix
 
 # Answers for the bakes below, as cookiecutter takes them: make demo ANSWERS="project_slug=my-lake".
 ANSWERS ?=
@@ -68,6 +68,9 @@ integration: install ## The stack's suites, in a baked project
 
 bench: install ## The benchmarks, in a baked project
 	@project=$$($(call bake,demo)) && $(MAKE) --no-print-directory -C "$$project" bench
+
+bench-compare: install ## The benchmarks in a baked project, against the figures of the last release
+	@project=$$($(call bake,demo)) && $(MAKE) --no-print-directory -C "$$project" bench-compare
 
 bench-stack: install ## What the real services cost, in a baked project (needs Docker)
 	@project=$$($(call bake,demo)) && $(MAKE) --no-print-directory -C "$$project" bench-stack

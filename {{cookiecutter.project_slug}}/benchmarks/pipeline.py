@@ -14,10 +14,13 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 import duckdb
 import pyarrow.parquet as pq
 
+from benchmarks.figures import Sizes, spread
 from lakehouse.datasets.months import Month
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.engines.duckdb import literal
@@ -25,7 +28,7 @@ from lakehouse.settings import load_settings, project_dir
 from lakehouse.synthetic.generate import write_month, write_zones
 from lakehouse.transform import build
 
-ROWS = int(os.environ.get("BENCH_ROWS", "3000000"))
+PIPELINE, BARE = "the pipeline", "the bare script"
 MONTHS = ("2024-01", "2024-02")
 MODELS = (
     "staging/stg_taxi_zones",
@@ -43,11 +46,11 @@ TYPES = {"long": "bigint", "double": "double", "string": "varchar", "timestamp":
 YELLOW = DATASETS["yellow"]
 
 
-def generate(folder: Path) -> None:
+def generate(folder: Path, rows: int) -> None:
     """Two full-size months and the lookup, as a publisher's folder."""
     for month in MONTHS:
         write_month(
-            folder / YELLOW.file_name(Month.parse(month)), "yellow", Month.parse(month), ROWS, seed=int(month[-1])
+            folder / YELLOW.file_name(Month.parse(month)), "yellow", Month.parse(month), rows, seed=int(month[-1])
         )
     write_zones(folder / "taxi_zone_lookup.csv")
 
@@ -96,13 +99,13 @@ def timed(*command: str) -> tuple[float, float]:
     return time.monotonic() - started, cpu
 
 
-def main() -> None:
-    """Print where the time goes, and the ratio."""
+def once(rows: int) -> tuple[dict[str, tuple[float, float]], dict[str, float]]:
+    """Seconds and seconds of processor of each step, of the pipeline and of the bare script; seconds of each model."""
     with tempfile.TemporaryDirectory() as scratch:
         home, folder, out = (Path(scratch) / name for name in ("home", "published", "bare"))
         for made in (folder, out):
             made.mkdir()
-        generate(folder)
+        generate(folder, rows)
         os.environ |= {"LAKEHOUSE_TARGET": "embedded", "LAKEHOUSE_HOME": str(home), "TLC_SOURCE": str(folder)}
         steps = {
             "load zones": timed("lakehouse", "load", "zones"),
@@ -117,9 +120,28 @@ def main() -> None:
         compiled = home / "dbt" / "embedded" / "compiled" / "lakehouse" / "models"
         alone = timed("benchmarks.pipeline", "bare", str(folder), str(compiled), str(out))
     seconds, cpu = (sum(step[i] for step in steps.values()) for i in (0, 1))
-    for name, (wall, used) in {**steps, "the pipeline": (seconds, cpu), "the bare script": alone}.items():
+    return {**steps, PIPELINE: (seconds, cpu), BARE: alone}, models
+
+
+def measured(rows: int, count: int) -> dict[str, Any]:
+    """The pipeline against the bare script, so many times, as the other measures."""
+    runs = [once(rows)[0] for _ in range(count)]
+    return {
+        "unit": "s",
+        "seconds": median(run[PIPELINE][0] for run in runs),
+        "against": median(run[BARE][0] for run in runs),
+        **spread([run[PIPELINE][0] / run[BARE][0] for run in runs]),
+        "cpu_ratio": median(run[PIPELINE][1] / run[BARE][1] for run in runs),
+    }
+
+
+def main() -> None:
+    """Print where the time goes, and the ratio."""
+    steps, models = once(Sizes.of(os.environ).rows)
+    for name, (wall, used) in steps.items():
         sys.stdout.write(f"{name:24}{wall:8.1f} s{used:8.1f} s of processor\n")
-    sys.stdout.write(f"{'ratio':24}{seconds / alone[0]:8.2f}  {cpu / alone[1]:8.2f}\n\nmodels, seconds: {models}\n")
+    ratios = [steps[PIPELINE][i] / steps[BARE][i] for i in (0, 1)]
+    sys.stdout.write(f"{'ratio':24}{ratios[0]:8.2f}  {ratios[1]:8.2f}\n\nmodels, seconds: {models}\n")
 
 
 if __name__ == "__main__":

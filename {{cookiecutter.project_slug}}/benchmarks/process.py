@@ -41,6 +41,11 @@ def fresh(folder: Path) -> Settings:
     return settings
 
 
+def peak_mb(whose: int) -> float:
+    """The peak memory of this process, or of the largest one that it started, in MB."""
+    return resource.getrusage(whose).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+
+
 def run(home: Path, *words: str) -> None:
     """Count a whole Python process, from its start to its end, with the processes that it starts."""
     environment = os.environ | {"LAKEHOUSE_TARGET": "embedded", "LAKEHOUSE_HOME": str(home)}
@@ -53,3 +58,4 @@ def run(home: Path, *words: str) -> None:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     measured["seconds"] = time.perf_counter() - began
     measured["cpu"] = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    measured["peak_mb"] = peak_mb(resource.RUSAGE_CHILDREN)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import resource
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,7 @@ import pyarrow.parquet as pq
 from pyiceberg.catalog import Catalog
 
 from benchmarks import own_data, prompt, years
-from benchmarks.process import fresh, lake_in, measured, timed
+from benchmarks.process import fresh, lake_in, measured, peak_mb, run, timed
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
 from lakehouse.engines import open_engine
@@ -94,40 +93,20 @@ def as_user(folder: Path, file: str, method: str) -> None:
             table.dynamic_partition_overwrite(conformed)
 
 
-def eight_months(folder: Path, processes: str) -> None:
-    """Eight months of 250,000 rows into one table, by so many processes at once; their start-up counts."""
-    home = folder / f"eight-{processes}"
+def eight_months(folder: Path, jobs: str, rows: str) -> None:
+    """`lakehouse load` of eight landed months, so many at once, from its start to its end."""
+    home = folder / f"eight-{jobs}"
     settings = fresh(home)
     landing = open_landing(settings)
     for m in range(1, 9):
         file = folder / f"eight-{m}.parquet"
         if not file.exists():
-            write_month(file, DATASET, Month(2024, m), 250_000, seed=m)
+            write_month(file, DATASET, Month(2024, m), int(rows), seed=m)
         landing.put(DatasetFile(DATASET, Month(2024, m)), file, "benchmark")
-    count = int(processes)
-    with timed():
-        workers = [
-            subprocess.Popen(  # noqa: S603 - our own words
-                [sys.executable, "-m", "benchmarks.tasks", "load_months", str(home), *map(str, range(1 + n, 9, count))],
-                stdout=subprocess.DEVNULL,
-            )
-            for n in range(count)
-        ]
-        codes = [worker.wait() for worker in workers]
-    if any(codes):
-        raise SystemExit(f"a worker failed: {codes}")
-    held = [row.rows for row in loaded(open_engine(settings))]
-    if held != [250_000] * 8:
-        raise SystemExit(f"the table holds {held}")
-
-
-def load_months(folder: Path, *numbers: str) -> None:
-    """A worker of `eight_months`."""
-    settings = lake_in(folder)
-    catalog, landing = open_catalog(settings), open_landing(settings)
-    with timed():
-        for number in numbers:
-            load(catalog, landing, DatasetFile(DATASET, Month(2024, int(number))))
+    run(home, "-m", "lakehouse", "load", DATASET, "2024-01..2024-08", "--jobs", jobs)
+    found = [row.rows for row in loaded(open_engine(settings))]
+    if found != [int(rows)] * 8:
+        raise SystemExit(f"the table holds {found}")
 
 
 def look(folder: Path, what: str, snapshots: str) -> None:
@@ -161,7 +140,6 @@ TASKS: dict[str, Callable[..., None]] = {
         no_op,
         as_user,
         eight_months,
-        load_months,
         look,
         own_data.generate_csv,
         own_data.csv_floor,
@@ -180,6 +158,5 @@ TASKS: dict[str, Callable[..., None]] = {
 if __name__ == "__main__":
     name, folder, *arguments = sys.argv[1:]
     TASKS[name](Path(folder), *arguments)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    measured["peak_mb"] = peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+    measured.setdefault("peak_mb", peak_mb(resource.RUSAGE_SELF))
     print(json.dumps(measured))

@@ -19,9 +19,9 @@ FIRST_YEAR = 2014
 
 
 def years(folder: Path, months: str, rows: str, command: str) -> None:
-    """`load`, `build` or `publish` of one more version of the last month, in a lakehouse with so many months.
+    """A command after one more version of the last month, in a lakehouse with so many months.
 
-    A build includes its tests.
+    `load`, `build` with its tests, `publish`, `report`, `maintain`.
     """
     home, last = folder / f"years-{months}", int(months)
     if not lake_in(home).catalog_file.exists():
@@ -37,7 +37,7 @@ def years(folder: Path, months: str, rows: str, command: str) -> None:
     if command == "load":
         return run(home, "-m", "lakehouse", "load", "yellow", str(_month(last)))
     load(open_catalog(settings), open_landing(settings), _file(last))
-    if command == "publish":
+    if command != "build":
         build(settings)
     return run(home, "-m", "lakehouse", command)
 

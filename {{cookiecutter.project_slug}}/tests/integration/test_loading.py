@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from datetime import timedelta
 
 import pytest
 from tests.integration.lake import GREEN, Lake
 
+from lakehouse.datasets.months import Month
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.errors import LandingError, QueryError
 from lakehouse.history.history import history, loaded
 from lakehouse.iceberg.tables import ensure_raw_tables
+from lakehouse.synthetic.generate import write_month
 
 COUNT = "select count(*) from raw.green_trips"
 
@@ -45,6 +50,29 @@ def test_a_reload_adds_no_snapshot_and_a_restated_month_one(lake: Lake) -> None:
     assert [s.snapshot_id for s in lake.engine.timeline(GREEN).snapshots] == [first.snapshot_id, restated.snapshot_id]
     assert lake.value(COUNT) == 1100
     assert {h for (h,) in lake.sql("select distinct source_sha256 from raw.green_trips")} == {restated.source_sha256}
+
+
+def test_months_at_once_are_those_of_one_after_another(lake: Lake) -> None:
+    rows = {"2023-01": 60_000, "2023-02": 400, "2023-03": 300, "2023-04": 200}
+    published = lake.folder / "published"
+    published.mkdir()
+    for month, count in rows.items():
+        write_month(published / f"green_tripdata_{month}.parquet", "green", Month.parse(month), count)
+    command = [sys.executable, "-P", "-m", "lakehouse", "load", "green", "2023-01..2023-04", "--json"]
+    environment = {**lake.environment, "TLC_SOURCE": str(published)}
+
+    done = subprocess.run([*command, "--jobs", "2"], env=environment, capture_output=True, text=True, check=False)
+    again = subprocess.run([*command, "--again"], env=environment, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert again.returncode == 0, again.stderr
+    at_once, alone = ([one["snapshot_id"] for one in json.loads(said.stdout)] for said in (done, again))
+    assert [s.snapshot_id for s in lake.engine.timeline(GREEN).snapshots] == [*at_once, *alone]
+    query = "select * from raw.green_trips order by file_month, file_row"
+    assert lake.sql(query, as_of=f"{GREEN}@{at_once[-1]}") == lake.sql(query)
+    months = "select file_month, count(*) from raw.green_trips group by 1 order by 1"
+    assert [count for _, count in lake.sql(months)] == list(rows.values())
+    assert len(lake.keys("iceberg/raw/green_trips/data/")) == 2 * len(rows)
 
 
 def test_each_earlier_state_can_be_had_by_version_and_by_time(lake: Lake) -> None:

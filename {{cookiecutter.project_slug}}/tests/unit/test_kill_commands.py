@@ -21,6 +21,9 @@ from lakehouse.synthetic.generate import write_zones
 KILLS = int(os.environ.get("LAKEHOUSE_TEST_COMMAND_KILLS", "1"))
 NOW = timedelta(0)
 SUM = "select count(*) as n, round(sum(total_amount), 2) as s from raw.green_trips"
+BY_MONTH = (
+    "select file_month, count(*) as n, round(sum(total_amount), 2) as s from raw.green_trips group by 1 order by 1"
+)
 TABLES = ("raw.green_trips", "raw.taxi_zones", "silver.stg_green_trips", *(f"gold.{name}" for name in MARTS))
 
 pytestmark = [
@@ -78,6 +81,34 @@ def test_a_killed_build_leaves_whole_tables_and_the_next_is_right(states: Lake) 
     assert build.killed >= (KILLS + 1) // 2
     nothing_is_left(states)
     assert gold(states.rows) == wholes[(KILLS - 1) % 2]
+
+
+def test_a_killed_load_of_several_months_leaves_each_whole(lake: Lake) -> None:
+    months, folders, wholes = ("2024-01", "2024-02", "2024-03"), [], []
+    for version in (0, 1):
+        folders.append(lake.scratch / f"published-{version}")
+        folders[-1].mkdir(parents=True)
+        for month in months:
+            file = lake.generate("green", month, 20_000 + version, seed=version)
+            file.rename(folders[-1] / file.name)
+    loads = [killing(lake, "load", "green", *months, "--refresh", "--jobs", "2") for _ in folders]
+    for version, load_months in enumerate(loads):
+        load_months.environment = {**load_months.environment, "TLC_SOURCE": str(folders[version])}
+        load_months.run()
+        wholes.append(lake.rows(BY_MONTH))
+
+    for turn in range(KILLS):
+        new = turn % 2
+        loads[new].kill()
+        found = lake.rows(BY_MONTH)
+        done = sum(row == whole for row, whole in zip(found, wholes[new], strict=True))
+        assert found == [*wholes[new][:done], *wholes[1 - new][done:]]
+        loads[new].run()
+        assert lake.rows(BY_MONTH) == wholes[new]
+
+    assert sum(one.killed for one in loads) >= (KILLS + 1) // 2
+    nothing_is_left(lake)
+    assert lake.rows(BY_MONTH) == wholes[(KILLS - 1) % 2]
 
 
 @takes_minutes

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from lakehouse.cli.load import build_and_report, load_line, write_report
+from lakehouse.cli.load import build_and_report, write_report
 from lakehouse.cli.look import show_months, show_query
 from lakehouse.cli.terminal import download_bar, err, out, rows_bar
 from lakehouse.datasets.file import DatasetFile
@@ -183,7 +183,7 @@ def demo(settings: Settings, dataset: str, months: Sequence[Month]) -> None:
         with rows_bar(f"loading {file.label}", quiet=False) as progress:
             # A published month may well be smaller than the generated one that it replaces.
             result = load(catalog, landing, file, allow_shrink=replaces, progress=progress)
-        _say(load_line(result))
+        _say(result.line)
     build_and_report()
     write_report()
     show_months()

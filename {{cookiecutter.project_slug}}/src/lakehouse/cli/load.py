@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -27,8 +29,7 @@ from lakehouse.datasets.registry import DATASETS, dataset_named
 # ruff: noqa: PLC0415
 
 if TYPE_CHECKING:
-    from lakehouse.landing import Landed
-    from lakehouse.loading.result import LoadResult
+    from lakehouse.loading.orders import Loaded, Options
 
 
 @app.command(
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         "lakehouse load green 2023-01..2023-06",
         "lakehouse load zones",
         "lakehouse load yellow 2024-01 --refresh",
+        "lakehouse load yellow 2023-01..2023-12 --jobs 2",
     ),
 )
 def load(
@@ -79,57 +81,67 @@ def load(
             help="Accept a file whose rows are mostly of another month or day, or that is loaded as another one.",
         ),
     ] = False,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            "--jobs",
+            min=1,
+            help="Land and load so many months at once, each in a process of its own. Commits stay in order.",
+        ),
+    ] = 1,
     as_json: Json = False,
 ) -> None:
     """Land what is not landed, then load it: one snapshot a file, or none if the table holds it already."""
-    from lakehouse.cli.terminal import download_bar, print_json, rows_bar, warn
-    from lakehouse.iceberg.catalog import open_catalog
-    from lakehouse.landing import open_landing
-    from lakehouse.landing.land import land, notice_of_generated
-    from lakehouse.loading.cursor import since
-    from lakehouse.loading.load import load as load_file
+    from lakehouse.cli.terminal import out, print_json, warn
+    from lakehouse.loading.orders import Options
 
     files = _files(dataset, parts or [])
-    settings = load_settings()
-    landing = open_landing(settings)
-    catalog = open_catalog(settings)
-    results: list[LoadResult] = []
+    options = Options(refresh, full_refresh, again, allow_shrink, allow_strays)
+    values: list[dict[str, Any]] = []
     try:
-        for file in files:
-            begin = None if full_refresh else since(catalog, dataset_named(dataset))
-            kept: list[Landed] = []
-            # With --refresh, nobody looks: a record that is damaged must not stop what replaces it.
-            asks = refresh or full_refresh or dataset_named(dataset).source is None
-            was_landed = not asks and landing.find(file) is not None
-            with download_bar(f"landing {file.label}", quiet=as_json) as progress:
-                landed = land(
-                    landing,
-                    settings.tlc_source,
-                    file,
-                    refresh=refresh or full_refresh,
-                    when_unreachable=kept.append,
-                    since=begin,
-                    progress=progress,
-                )
-            if notice := notice_of_generated(landed, unreachable=bool(kept)):
-                warn(notice)
-            if was_landed:
-                warn(f"The database was not asked, as an extract of {file.label} is landed. --refresh asks it.")
-            with rows_bar(f"loading {file.label}", quiet=as_json) as progress:
-                result = load_file(
-                    catalog,
-                    landing,
-                    file,
-                    again=again,
-                    allow_shrink=allow_shrink,
-                    allow_strays=allow_strays,
-                    progress=progress,
-                )
-            results.append(result)
-            _report_load(result, quiet=as_json)
+        with closing(_loaded(files, options, jobs, quiet=as_json)) as all_loaded:
+            for loaded in all_loaded:
+                values.append(loaded.values)
+                if not as_json:
+                    out.print(loaded.line, markup=False)
+                for warning in loaded.warnings:
+                    warn(warning)
     finally:
-        if as_json and results:  # also of files before one that failed
-            print_json([result.as_dict() for result in results])
+        if as_json and values:  # also of files before one that failed
+            print_json(values)
+
+
+def _loaded(files: list[DatasetFile], options: Options, jobs: int, *, quiet: bool) -> Generator[Loaded]:
+    """Land and load these files; what each load did, in their order."""
+    if min(jobs, len(files)) == 1:
+        yield from _one_after_another(files, options, quiet=quiet)
+        return
+    from lakehouse.cli.terminal import several_bars
+    from lakehouse.loading.jobs import load_at_once
+
+    with several_bars(quiet=quiet) as bars, closing(load_at_once(files, options, jobs, bars)) as at_once:
+        for loaded in at_once:
+            with bars.hidden():
+                yield loaded
+
+
+def _one_after_another(files: list[DatasetFile], options: Options, *, quiet: bool) -> Generator[Loaded]:
+    from lakehouse.cli.terminal import download_bar, rows_bar, warn
+    from lakehouse.iceberg.catalog import open_catalog
+    from lakehouse.landing import open_landing
+    from lakehouse.loading.bring import Shown, bring
+    from lakehouse.loading.orders import Loaded
+
+    settings = load_settings()
+    landing, catalog = open_landing(settings), open_catalog(settings)
+    shown = Shown(
+        warn=warn,
+        landing=lambda label: download_bar(f"landing {label}", quiet=quiet),
+        loading=lambda label: rows_bar(f"loading {label}", quiet=quiet),
+    )
+    for file in files:
+        result = bring(catalog, landing, settings.tlc_source, file, options=options, shown=shown)
+        yield Loaded(result.line, result.warnings, result.as_dict())
 
 
 def _files(dataset: str, words: list[str]) -> list[DatasetFile]:
@@ -155,25 +167,6 @@ def _files(dataset: str, words: list[str]) -> list[DatasetFile]:
             param_hint=hint,
         )
     return [DatasetFile(dataset, part) for part in found]
-
-
-def load_line(result: LoadResult) -> str:
-    """What a load did, in one line."""
-    return f"{result.file.label}  {result.action}  {result.counts}  {result.made}  {result.seconds:.1f} s"
-
-
-def _report_load(result: LoadResult, *, quiet: bool) -> None:
-    from lakehouse.cli.terminal import out, warn
-
-    if not quiet:
-        out.print(load_line(result), markup=False)
-    for column in result.unknown_columns:
-        warn(
-            f"The file of {result.file.label} has a column {column!r} that the dataset does not declare. The file was "
-            "loaded without this column; the landed file keeps it."
-        )
-    if result.clock:
-        warn(f"{result.clock}.")
 
 
 @app.command(

@@ -15,7 +15,16 @@ from typing import Any, Protocol
 
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -197,6 +206,54 @@ def rows_bar(what: str, *, quiet: bool) -> Iterator[Callable[[int, int | None], 
     """A progress bar in rows, on stderr; nothing where that is no terminal or `quiet`."""
     with _bar(MofNCompleteColumn(), what, quiet) as update:
         yield update
+
+
+class SeveralBars:
+    """Progress bars of what goes on at once, on stderr; nothing where that is no terminal or `quiet`."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self.shows = err.is_terminal and not quiet
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+        # Both ways of printing go past it: only stderr is its own.
+        self.progress = Progress(
+            *columns,
+            console=err,
+            transient=True,
+            disable=not self.shows,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._tasks: dict[str, TaskID] = {}
+
+    def update(self, what: str, done: int | None, total: int | None) -> None:
+        """Show how far `what` is; None: it has ended, and is shown no more."""
+        if done is None:
+            self.progress.remove_task(self._tasks.pop(what))
+            return
+        if what not in self._tasks:
+            self._tasks[what] = self.progress.add_task(what)
+        self.progress.update(self._tasks[what], completed=done, total=total or None)
+
+    def warn(self, text: str) -> None:
+        """Print a warning above the bars."""
+        warn(text)
+
+    @contextmanager
+    def hidden(self) -> Iterator[None]:
+        """Take the bars off the terminal while something is printed on stdout."""
+        self.progress.stop()
+        try:
+            yield
+        finally:
+            self.progress.start()
+
+
+@contextmanager
+def several_bars(*, quiet: bool) -> Iterator[SeveralBars]:
+    """Progress bars of what goes on at once."""
+    bars = SeveralBars(quiet=quiet)
+    with bars.progress:
+        yield bars
 
 
 @contextmanager

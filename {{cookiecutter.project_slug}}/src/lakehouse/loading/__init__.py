@@ -1,4 +1,4 @@
-"""Loading one file: conform, accept, write, commit. `load.py` has the steps.
+"""Loading one file: conform, accept, write, commit. `load.py` has the steps, `jobs.py` several files at once.
 
 What refuses a file, by the file of code that has the rule. What is known without the rows is asked first; the number
 of rows and the bytes of another part are asked again at the commit. `_load_landed` and `_accept` of `load.py` have the

@@ -28,7 +28,7 @@ from lakehouse.datasets.registry import dataset_named
 from lakehouse.errors import CommitError, LakehouseError, LandingError, RefusedError
 from lakehouse.formats.protocol import UnreadRows
 from lakehouse.iceberg.catalog import service_errors, settings_of
-from lakehouse.iceberg.commit import ATTEMPTS, MovedError, Replacement, commit
+from lakehouse.iceberg.commit import ATTEMPTS, MovedError, Replacement, commit, discarding
 from lakehouse.iceberg.merge import Merged
 from lakehouse.iceberg.staging import staged
 from lakehouse.iceberg.tables import check_declared_types, ensure_raw_tables, partition_of, raw_schema
@@ -60,6 +60,7 @@ def load(
     allow_strays: bool = False,
     run_id: str | None = None,
     progress: Progress | None = None,
+    before_commit: Callable[[], object] = lambda: None,
 ) -> LoadResult:
     """Load a landed file in one snapshot, or none if the table holds it; one more if another version lands meanwhile.
 
@@ -73,6 +74,7 @@ def load(
         allow_strays: accept a file of which most rows, or all bytes, are those of another part.
         run_id: recorded in the snapshot's summary; made up if absent.
         progress: called with rows done and rows in the file.
+        before_commit: called before each commit, once the file is accepted; the load waits for it.
 
     Raises:
         LandingError: nothing is landed for the part, or the landed file is gone or has another length.
@@ -91,6 +93,7 @@ def load(
             allow_strays=allow_strays,
             run_id=run_id or str(uuid.uuid4()),
             progress=progress,
+            before_commit=before_commit,
         )
 
 
@@ -104,6 +107,7 @@ def _load(
     allow_strays: bool,
     run_id: str,
     progress: Progress | None,
+    before_commit: Callable[[], object],
 ) -> LoadResult:
     started = time.monotonic()
     while True:
@@ -123,7 +127,9 @@ def _load(
             allow_strays=allow_strays,
         )
         try:
-            result = _load_landed(catalog, landing, landed, change, progress=progress, started=started)
+            result = _load_landed(
+                catalog, landing, landed, change, progress=progress, before_commit=before_commit, started=started
+            )
         except (LandingError, RefusedError):
             if not superseded(landing, landed):
                 raise
@@ -147,7 +153,14 @@ def _overtaken(landing: Landing, landed: Landed) -> bool:
 
 
 def _load_landed(
-    catalog: Catalog, landing: Landing, landed: Landed, change: Change, *, progress: Progress | None, started: float
+    catalog: Catalog,
+    landing: Landing,
+    landed: Landed,
+    change: Change,
+    *,
+    progress: Progress | None,
+    before_commit: Callable[[], object],
+    started: float,
 ) -> LoadResult:
     ensure_raw_tables(catalog)
     dataset = dataset_named(change.file.dataset)
@@ -164,6 +177,8 @@ def _load_landed(
     check_no_gap(landed, dataset, table)
     with ExitStack() as stack:
         accepted = _accept(stack, catalog, landing, landed, change, table=table, rejected=rejected, progress=progress)
+        with discarding(table, accepted.files):
+            before_commit()
         snapshot_id, merged = _commit(catalog, landed, change, accepted, table=table, rejected=rejected)
     return _result(
         change,

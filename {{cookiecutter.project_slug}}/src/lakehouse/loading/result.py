@@ -39,6 +39,21 @@ class LoadResult:
         return {**self.file.as_dict(), **values, **counts}
 
     @property
+    def line(self) -> str:
+        """What the load did, in one line."""
+        return f"{self.file.label}  {self.action}  {self.counts}  {self.made}  {self.seconds:.1f} s"
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should know of the load, one sentence or two each."""
+        unknown = (
+            f"The file of {self.file.label} has a column {column!r} that the dataset does not declare. The file was "
+            "loaded without this column; the landed file keeps it."
+            for column in self.unknown_columns
+        )
+        return (*unknown, *([f"{self.clock}."] if self.clock else ()))
+
+    @property
     def made(self) -> str:
         """The snapshot that it made, as text."""
         return f"snapshot {self.snapshot_id}" if self.snapshot_id else "no new snapshot"
