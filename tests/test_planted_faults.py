@@ -73,6 +73,13 @@ FAULTS = (
         r"assert \(520, 0, 820\) == \(520, 500, 820\)",
     ),
     Fault(
+        "a month of several at once commits before its turn",
+        "loading/jobs.py",
+        (("            if worker.waits and worker.place == self.turn:", "            if worker.waits:"),),
+        "test_jobs.py::test_at_once_makes_what_one_after_another_makes",
+        r"At index 0 diff: \('2024-0[2-4]', ",
+    ),
+    Fault(
         "a load by the month of pickup",
         FILES,
         (
