@@ -80,7 +80,7 @@ def test_the_comparison_can_be_asked_again_as_the_report_says(two_months: Lake) 
 
 
 def test_the_page_is_whole_and_fetches_nothing(two_months: Lake, tmp_path: Path) -> None:
-    path = make_report(two_months.settings).write(tmp_path / "reports" / "snapshots.html")
+    path, dashboard = make_report(two_months.settings).write(tmp_path / "reports")
 
     html = path.read_text(encoding="utf-8")
     page = Page(html)
@@ -88,7 +88,10 @@ def test_the_page_is_whole_and_fetches_nothing(two_months: Lake, tmp_path: Path)
     assert "<script" not in html
     assert not re.findall(r"""(?:src|href)\s*=|url\(|@import|https?://""", html)
     assert "510" in " ".join(page.words)
-    assert [p.name for p in path.parent.iterdir()] == ["snapshots.html"]
+    assert (
+        {p.name for p in path.parent.iterdir()} == {"snapshots.html", "dashboard.html"} == {path.name, dashboard.name}
+    )
+    assert "snapshots.html" in dashboard.read_text(encoding="utf-8")
 
 
 def test_what_looks_odd_in_the_figures_is_explained_beside_them(two_months: Lake) -> None:

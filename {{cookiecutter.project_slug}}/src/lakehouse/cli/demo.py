@@ -185,9 +185,10 @@ def demo(settings: Settings, dataset: str, months: Sequence[Month]) -> None:
             result = load(catalog, landing, file, allow_shrink=replaces, progress=progress)
         _say(result.line)
     build_and_report()
-    write_report()
+    snapshots, dashboard = write_report()
     show_months()
     _travel(settings, dataset, {str(month) for month in months})
+    _say(f"\nOpen in a browser:\n  {dashboard}: what the trips say\n  {snapshots}: where each row comes from")
 
 
 def _travel(settings: Settings, dataset: str, months: set[str]) -> None:

@@ -29,6 +29,8 @@ from lakehouse.datasets.registry import DATASETS, dataset_named
 # ruff: noqa: PLC0415
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from lakehouse.loading.orders import Loaded, Options
 
 
@@ -307,22 +309,23 @@ def reproduce(
 
 @app.command(rich_help_panel=DATA, epilog=examples("lakehouse report", "lakehouse report --json"))
 def report(as_json: Json = False) -> None:
-    """Print the snapshot report, and write it as reports/snapshots.html."""
+    """Print the snapshot report; write it as reports/snapshots.html, and the trips as reports/dashboard.html."""
     write_report(as_json=as_json)
 
 
-def write_report(*, as_json: bool = False) -> None:
-    """Make the report, write its page, and print it."""
+def write_report(*, as_json: bool = False) -> tuple[Path, Path]:
+    """Make the report, write its two pages, print it, and return where the pages are: snapshots, then dashboard."""
     from lakehouse.cli.terminal import out, print_json
-    from lakehouse.report import make_report, report_file
+    from lakehouse.report import make_report, reports_dir
 
     settings = load_settings()
     made = make_report(settings)
-    path = made.write(report_file())
+    pages = made.write(reports_dir())
     if as_json:
         print_json(made.json)
     else:
         from rich.markdown import Markdown
 
         out.print(Markdown(made.markdown))
-        out.print(f"\nWritten to {path}", markup=False)
+        out.print("\nWritten to {} and {}".format(*pages), markup=False, soft_wrap=True)
+    return pages

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
@@ -195,6 +195,16 @@ def loaded(engine: Engine, landing: Landing | None = None) -> list[PartRow]:
         if dataset.table in known and not isinstance(dataset.parts, Whole)
         for row in _parts_of(engine, landing, dataset, dataset.parts)
     ]
+
+
+def generated_by(engine: Engine, table: str, snapshot_id: int) -> dict[str, bool]:
+    """For each month or day of a snapshot whose load still exists, whether that load brought generated rows."""
+    found: dict[str, bool] = {}
+    for snapshot in _line(replace(engine.timeline(table), current=snapshot_id)):  # the newest first
+        part = snapshot.summary.get("lakehouse.file-month") or snapshot.summary.get("lakehouse.file-date")
+        if part:
+            found.setdefault(part, _is_synthetic(snapshot))
+    return found
 
 
 def _parts_of(engine: Engine, landing: Landing | None, dataset: Dataset, parts: Monthly | Daily) -> list[PartRow]:

@@ -1,4 +1,4 @@
-"""The report: what the lakehouse's history is, as a page to look at, as markdown, and as JSON for programs."""
+"""The report: a page about the lakehouse's history and one about the trips; the history also as markdown and JSON."""
 
 from __future__ import annotations
 
@@ -10,21 +10,23 @@ from lakehouse.engines import Engine, open_engine
 from lakehouse.iceberg.catalog import open_catalog, service_errors
 from lakehouse.landing import open_landing
 from lakehouse.report.collect import Facts, collect
+from lakehouse.report.dashboard import Dashboard, ask
 from lakehouse.report.markdown import as_markdown
-from lakehouse.report.page import as_page
+from lakehouse.report.page import DASHBOARD_PAGE, SNAPSHOTS_PAGE, as_dashboard, as_page
 from lakehouse.settings import Settings, project_dir
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
 
-__all__ = ["Facts", "Report", "make_report", "report_file"]
+__all__ = ["Dashboard", "Facts", "Report", "make_report", "reports_dir"]
 
 
 @dataclass(frozen=True)
 class Report:
-    """One report in its three forms."""
+    """One report: its history in three forms, and the dashboard."""
 
     facts: Facts
+    dashboard: Dashboard
 
     @property
     def markdown(self) -> str:
@@ -38,23 +40,32 @@ class Report:
 
     @property
     def html(self) -> str:
-        """One self-contained page: no script, no network."""
+        """The page about snapshots: no script, no network."""
         return as_page(self.facts)
 
-    def write(self, path: Path) -> Path:
-        """Write the page, whole or not at all, and return where it is."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_suffix(".tmp")
-        try:
-            scratch.write_text(self.html, encoding="utf-8")
-            return scratch.replace(path)
-        finally:
-            scratch.unlink(missing_ok=True)
+    @property
+    def dashboard_html(self) -> str:
+        """The page about trips: no script, no network."""
+        return as_dashboard(self.dashboard)
+
+    def write(self, folder: Path) -> tuple[Path, Path]:
+        """Write both pages, each whole or not at all: return where that about snapshots and the dashboard are."""
+        folder.mkdir(parents=True, exist_ok=True)
+        return _write(folder / SNAPSHOTS_PAGE, self.html), _write(folder / DASHBOARD_PAGE, self.dashboard_html)
 
 
-def report_file() -> Path:
-    """Where the page goes."""
-    return project_dir() / "reports" / "snapshots.html"
+def _write(path: Path, text: str) -> Path:
+    scratch = path.with_suffix(".tmp")
+    try:
+        scratch.write_text(text, encoding="utf-8")
+        return scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def reports_dir() -> Path:
+    """Where the pages go."""
+    return project_dir() / "reports"
 
 
 def make_report(settings: Settings, *, engine: Engine | None = None, catalog: Catalog | None = None) -> Report:
@@ -69,7 +80,10 @@ def make_report(settings: Settings, *, engine: Engine | None = None, catalog: Ca
     try:
         tables = catalog or open_catalog(settings)
         with service_errors(tables):
-            return Report(collect(asked, tables, open_landing(settings), settings.target))
+            landing = open_landing(settings)
+            return Report(
+                collect(asked, tables, landing, settings.target), ask(asked, tables, landing, settings.target)
+            )
     finally:
         if engine is None:
             asked.close()

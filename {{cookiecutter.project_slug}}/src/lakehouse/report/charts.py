@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -12,7 +12,7 @@ from lakehouse.report.collect import Day, Quality
 
 WIDTH, HEIGHT = 720.0, 240.0
 LEFT, RIGHT, TOP, BOTTOM = 64.0, 16.0, 14.0, 30.0
-SHOWN_SNAPSHOTS = 36
+SHOWN_SNAPSHOTS, SHOWN_QUALITY = 36, 24
 ACCEPTED = "accepted"
 
 
@@ -26,13 +26,23 @@ class Tick:
 
 @dataclass(frozen=True)
 class Bar:
-    """A rectangle with the words that a pointer over it shows."""
+    """A rectangle with the words that a pointer over it shows. `strength`, from 0 to 1, is how deep its colour is."""
 
     x: float
     y: float
     width: float
     height: float
     kind: str
+    title: str
+    strength: float = 1.0
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One piece of a column: its kind, which is its colour, how much it is, and its words."""
+
+    kind: str
+    value: float
     title: str
 
 
@@ -78,39 +88,68 @@ def nice_steps(top: float, wanted: int = 4) -> list[float]:
     return [step * i for i in range(math.ceil(top / step - 1e-9) + 1)]
 
 
+def columns(
+    label: str,
+    names: Sequence[str],
+    stacks: Sequence[Sequence[Piece]],
+    *,
+    axis: Callable[[float], str] = short,
+    least: float = 1.0,
+    height: float = HEIGHT,
+) -> Plot:
+    """One column for each name, its pieces on top of each other. The axis goes to `least` at least."""
+    steps = nice_steps(max([least, *(sum(piece.value for piece in stack) for stack in stacks)]))
+    bottom, top = height - BOTTOM, steps[-1]
+    slot = (WIDTH - LEFT - RIGHT) / max(len(names), 1)
+    width = min(slot * 0.72, 54.0)
+    # where a page is narrow, a letter is ten units wide
+    every = math.ceil(max([0, *map(len, names)]) * 10 / slot)
+
+    def y(value: float) -> float:
+        return bottom - value / top * (bottom - TOP)
+
+    bars, ticks = [], []
+    for i, (name, stack) in enumerate(zip(names, stacks, strict=True)):
+        x, low = LEFT + slot * (i + 0.5) - width / 2, 0.0
+        for piece in stack:
+            if piece.value > 0:
+                high = low + piece.value
+                bars.append(Bar(x, y(high), width, max(y(low) - y(high), 0.8), piece.kind, piece.title))
+                low = high
+        if i % every == 0:
+            ticks.append(Tick(x + width / 2, name))
+    return Plot(
+        label,
+        height=height,
+        x_ticks=tuple(ticks),
+        y_ticks=tuple(Tick(y(s), axis(s)) for s in steps),
+        bars=tuple(bars),
+        bottom=bottom,
+    )
+
+
 def growth(snapshots: Sequence[HistoryRow], label: str) -> Plot:
     """Rows by snapshot: what each load kept, added and took away, in the order of the commits.
 
     What a rollback took back is drawn as gone, whole.
     """
     shown = list(snapshots)[-SHOWN_SNAPSHOTS:]
-    steps = nice_steps(max([1, *((s.total_rows or 0) + s.deleted_rows for s in shown)]))
-    bottom, top = HEIGHT - BOTTOM, steps[-1]
-    slot = (WIDTH - LEFT - RIGHT) / max(len(shown), 1)
-    width = min(slot * 0.72, 54.0)
+    return columns(label, [s.part or s.operation for s in shown], [_change(s) for s in shown])
 
-    def y(value: float) -> float:
-        return bottom - value / top * (bottom - TOP)
 
-    bars, ticks = [], []
-    for i, snapshot in enumerate(shown):
-        x = LEFT + slot * (i + 0.5) - width / 2
-        total = snapshot.total_rows or 0
-        kept = max(total - snapshot.added_rows, 0)
-        name = snapshot.part or snapshot.operation
-        parts = [
-            ("kept", 0, kept, kept),
-            ("added", kept, total, snapshot.added_rows),
-            ("gone", total, total + snapshot.deleted_rows, snapshot.deleted_rows),
-        ]
-        for kind, low, high, count in [("gone", 0, total, total)] if snapshot.rolled_back else parts:
-            if count > 0:
-                what = "rolled back" if snapshot.rolled_back else kind
-                words = f"{name}: {count:,} rows {what} (snapshot {snapshot.snapshot_id}, {total:,} rows in all)"
-                bars.append(Bar(x, y(high), width, max(y(low) - y(high), 0.8), kind, words))
-        if len(shown) <= 12 or i % math.ceil(len(shown) / 12) == 0:
-            ticks.append(Tick(x + width / 2, name))
-    return Plot(label, x_ticks=tuple(ticks), y_ticks=tuple(Tick(y(s), short(s)) for s in steps), bars=tuple(bars))
+def _change(snapshot: HistoryRow) -> list[Piece]:
+    total = snapshot.total_rows or 0
+    kept = max(total - snapshot.added_rows, 0)
+    pieces = [
+        ("kept", "kept", kept, kept),
+        ("added", "added", total - kept, snapshot.added_rows),
+        ("gone", "gone", snapshot.deleted_rows, snapshot.deleted_rows),
+    ]
+    name, where = snapshot.part or snapshot.operation, f"(snapshot {snapshot.snapshot_id}, {total:,} rows in all)"
+    return [
+        Piece(kind, rows, f"{name}: {count:,} rows {what} {where}")
+        for kind, what, rows, count in ([("gone", "rolled back", total, total)] if snapshot.rolled_back else pieces)
+    ]
 
 
 def daily(days: Sequence[Day], service: str) -> Plot:
@@ -128,7 +167,7 @@ def daily(days: Sequence[Day], service: str) -> Plot:
     lines = []
     for version, counts in (("after", {d.day: d.after for d in shown}), ("before", {d.day: d.before for d in shown})):
         for run in _runs([day for day, count in counts.items() if count]):
-            points = " ".join(point(day, counts[day]) for day in run)
+            points = " ".join(point(day, counts[day]) for day in (run if len(run) > 1 else run * 2))
             lines.append(Line(version, points, f"{point(run[0], 0)} {points} {point(run[-1], 0)}"))
     return Plot(
         f"{service}: trips a day",
@@ -160,7 +199,7 @@ def _day_ticks(first: date, span: int) -> list[tuple[date, str]]:
 
 def rejected(rows: Sequence[Quality], service: str) -> Plot:
     """Shares of rejected rows by month, stacked by reason; the axis ends where the worst month ends."""
-    months = sorted({row.month for row in rows if row.service_type == service})[-24:]
+    months = sorted({row.month for row in rows if row.service_type == service})[-SHOWN_QUALITY:]
     reasons = reasons_of(rows)
     found = {(r.month, r.reason): r for r in rows if r.service_type == service and r.reason != ACCEPTED}
     worst = max([0.001, *(sum(r.share for (m, _), r in found.items() if m == month) for month in months)])
@@ -189,6 +228,36 @@ def rejected(rows: Sequence[Quality], service: str) -> Plot:
         bars=tuple(bars),
         left=label_width,
         right=right,
+        bottom=bottom,
+    )
+
+
+def heat(
+    label: str,
+    rows: Sequence[str],
+    names: Sequence[str],
+    values: Sequence[Sequence[float]],
+    titles: Sequence[Sequence[str]],
+) -> Plot:
+    """A grid of rows by names: the larger a value, the deeper the colour."""
+    line = 42.0
+    bottom = TOP + line * len(rows)
+    slot = (WIDTH - LEFT - RIGHT) / max(len(names), 1)
+    largest = max((value for row in values for value in row), default=0) or 1
+    bars = [
+        Bar(
+            LEFT + slot * j, TOP + line * i, slot - 2, line - 2, "heat", titles[i][j], max(values[i][j] / largest, 0.04)
+        )
+        for i in range(len(rows))
+        for j in range(len(names))
+    ]
+    every = math.ceil(max([0, *map(len, names)]) * 10 / slot)
+    return Plot(
+        label,
+        height=bottom + BOTTOM,
+        x_ticks=tuple(Tick(LEFT + slot * j + slot / 2 - 1, name) for j, name in enumerate(names) if j % every == 0),
+        y_ticks=tuple(Tick(TOP + line * i + line / 2 + 3, name) for i, name in enumerate(rows)),
+        bars=tuple(bars),
         bottom=bottom,
     )
 

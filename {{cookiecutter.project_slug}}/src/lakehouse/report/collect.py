@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -17,6 +18,9 @@ from lakehouse.landing import Landing
 
 MART = "gold.fct_daily_trips"
 QUALITY = "gold.fct_monthly_quality"
+QUALITY_SQL = (
+    f"select service_type, file_month, rejection_reason, trips, share from {QUALITY} order by 1, 2, trips desc"
+)
 # Days of the comparison that are drawn at most, and around the month that was loaded last.
 SHOWN_DAYS, AROUND_DAYS = 400, 31
 # What a reader asks first, in the page and in a terminal.
@@ -134,7 +138,7 @@ def collect(engine: Engine, catalog: Catalog, landing: Landing, target: str) -> 
         loaded=tuple(loaded(engine, landing)),
         tables=tuple(t for t in tables if t.snapshots),
         travel=_travel(engine, {t.table: t for t in tables}),
-        quality=_quality(engine) if QUALITY in known else (),
+        quality=quality_of(engine.query(QUALITY_SQL).to_pylist()) if QUALITY in known else (),
         trees=tuple(tree(catalog, table) for table in sorted(with_data, key=lambda t: (not t.startswith("raw."), t))),
     )
 
@@ -218,8 +222,8 @@ def _window(days: list[Day], month: Month) -> tuple[Day, ...]:
     return tuple(d for d in days if first <= d.day <= last)
 
 
-def _quality(engine: Engine) -> tuple[Quality, ...]:
-    sql = f"select service_type, file_month, rejection_reason, trips, share from {QUALITY} order by 1, 2, trips desc"
+def quality_of(rows: Sequence[Mapping[str, Any]]) -> tuple[Quality, ...]:
+    """Rows of QUALITY_SQL as values."""
     return tuple(
         Quality(
             service_type=row["service_type"],
@@ -228,5 +232,5 @@ def _quality(engine: Engine) -> tuple[Quality, ...]:
             trips=row["trips"],
             share=float(row["share"]),
         )
-        for row in engine.query(sql).to_pylist()
+        for row in rows
     )

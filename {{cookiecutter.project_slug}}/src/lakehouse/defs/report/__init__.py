@@ -1,1 +1,1 @@
-"""The snapshot report."""
+"""The report: the snapshots and the dashboard."""
