@@ -72,6 +72,7 @@ def test_the_demo_makes_one_snapshot_a_month_and_each_can_be_asked(demo: BakedPr
             {"n": row["total_rows"]}
         ]
     assert demo.has_file("reports/snapshots.html")
+    assert demo.has_file("reports/dashboard.html")
 
 
 def test_a_second_demo_adds_no_raw_snapshot(demo: BakedProject) -> None:

@@ -48,9 +48,11 @@ def published(project: Project, dataset: str, rows: dict[str, int]) -> Path:
 
 
 def demo(project: Project, dataset: str, rows: dict[str, int]) -> None:
-    """What `make demo` leaves: months loaded, marts built, the report written."""
+    """What `make demo` leaves: months loaded, marts built, both pages written, and named at the end."""
     published(project, dataset, rows)
-    project.python("-m", "lakehouse", "demo", dataset, *rows)
+    said = project.python("-m", "lakehouse", "demo", dataset, *rows).splitlines()
+    pages = {str(project.root / "reports" / name) for name in ("dashboard.html", "snapshots.html")}
+    assert pages <= {line.strip().partition(": ")[0] for line in said}
 
 
 def run(project: Project, page: str, section: str | None = None, without: Collection[str] = ()) -> dict[str, str]:
@@ -185,7 +187,7 @@ def dagster(project: Project) -> None:
 
     assert {"gold/fct_daily_trips", "my_chart", "build_at_night"} <= set(re.findall(r"[\w/]+", said["Look at it"]))
     assert said["Run it"].count("RUN_SUCCESS") >= 6
-    assert (project.root / "reports" / "snapshots.html").exists()
+    assert {path.name for path in (project.root / "reports").glob("*.html")} == {"snapshots.html", "dashboard.html"}
 
 
 def own_dataset(project: Project) -> None:

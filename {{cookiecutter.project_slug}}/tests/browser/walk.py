@@ -216,8 +216,9 @@ def walk(folder: Path, variables: dict[str, str], settings: Settings, pictures: 
             taken.picture("where_it_stopped")
             raise
         page.size(1100, 2400)
-        page.open((project.root / "reports" / "snapshots.html").as_uri())
-        page.picture(pictures / "report.png")
+        for name, picture in (("snapshots.html", "report.png"), ("dashboard.html", "dashboard.png")):
+            page.open((project.root / "reports" / name).as_uri())
+            page.picture(pictures / picture)
     return taken
 
 

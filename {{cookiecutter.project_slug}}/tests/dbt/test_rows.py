@@ -7,9 +7,12 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from tests.dashboard import check
 from tests.dbt.conftest import Build, new_lake
 from tests.dbt.raw import gold, made_up_rows, put_month, put_zones, silver_row
 from tests.lake import Lake
+
+from lakehouse.report import make_report
 
 MONTHS = {"yellow": ["2009-06", "2024-01", "2024-02"], "green": ["2024-01", "2024-12"]}
 ROWS = 600
@@ -113,6 +116,13 @@ def test_quality_adds_up_to_raw(built: tuple[Lake, dict[str, list[Row]]]) -> Non
 
     assert sum(month["n"] for month in months) == 5 * ROWS
     assert {month["n"] for month in months} == {ROWS}
+
+
+def test_the_dashboard_shows_what_plain_python_makes_of_silver(built: tuple[Lake, dict[str, list[Row]]]) -> None:
+    lake, trips = built
+    zones = {row["location_id"]: (row["zone"], row["borough"]) for row in lake.rows("select * from gold.dim_zones")}
+
+    check(make_report(lake.settings).dashboard_html, trips, zones)
 
 
 def test_no_amount_is_a_float(built: tuple[Lake, dict[str, list[Row]]]) -> None:

@@ -83,9 +83,9 @@ QUESTIONS: Mapping[str, Question] = {
             "service_type pickup_date trips fare_amount tip_amount tolls_amount surcharge_amount total_amount",
             months=True,
         ),
-        "select months.file_month as month, sum(hourly.trips) as trips, sum(hourly.fare_amount) as fare_amount, "
-        "sum(hourly.tip_amount) as tip_amount, sum(hourly.tolls_amount) as tolls_amount, "
-        "sum(hourly.surcharge_amount) as surcharge_amount, sum(hourly.total_amount) as total_amount "
+        "select file_month as month, sum(trips) as trips, sum(fare_amount) as fare_amount, "
+        "sum(tip_amount) as tip_amount, sum(tolls_amount) as tolls_amount, "
+        "sum(surcharge_amount) as surcharge_amount, sum(total_amount) as total_amount "
         f"from {HOURLY} as hourly {_in_loaded_months('hourly')} group by 1 order by 1",
         panels.charges,
     ),
