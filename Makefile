@@ -11,9 +11,9 @@ WORKERS ?= auto
 
 VENV := .venv
 BIN := $(VENV)/bin
-PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
-	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$python && break; done)
 INSTALLED = { pwd; cat requirements-dev.lock; }
+# What they are to download and take on the disk, in MB on Linux.
+TOOLS_MB := 60 160
 # How packages are installed is decided here: of the variables that steer pip and uv, only those count that say where
 # packages come from and how to reach it. PIP_USER or UV_SYSTEM_PYTHON, say, would put them somewhere else.
 PACKAGE_SOURCES := $(foreach tool,PIP UV,$(addprefix $(tool)_,INDEX INDEX_URL EXTRA_INDEX_URL DEFAULT_INDEX INDEX_STRATEGY FIND_LINKS \
@@ -33,13 +33,19 @@ help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
 install: ## Make .venv with the template's tools, where it is not up to date
-	@$(INSTALLED) | cmp -s - $(VENV)/installed || { set -e; \
-	    [ -n "$(PYTHON)" ] || { echo "Python 3.11, 3.12 or 3.13 is needed." >&2; exit 1; }; \
-	    $(PYTHON) -m venv --clear $(VENV); \
-	    $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock; \
+	@$(INSTALLED) | cmp -s - $(VENV)/installed || { \
+	    sh '{{cookiecutter.project_slug}}/deploy/install.sh' "the template's tools" requirements-dev.lock $(TOOLS_MB) && \
 	    $(INSTALLED) > $(VENV)/installed; }
 
-lock: install ## Make all locks again (UPGRADE=--upgrade takes newer releases)
+# A bake takes the files that git tracks, so a fault of git is reported before anything is downloaded.
+.PHONY: files
+files:
+	@[ ! -e .git ] || { command -v git >/dev/null || { echo "error: There is no git here. A bake takes the files that git" \
+	    "tracks in this clone. Nothing was downloaded. Install git, or unpack an archive of the template." >&2; exit 1; }; \
+	    said=$$(git ls-files 2>&1 >/dev/null) || { echo "error: git can't list the files of this clone, which a bake takes." \
+	    "Nothing was downloaded. git says: $$said" >&2; exit 1; }; }
+
+lock: files install ## Make all locks again (UPGRADE=--upgrade takes newer releases)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url \
 	    --custom-compile-command "make lock" $(UPGRADE) --group dev pyproject.toml -o requirements-dev.lock >/dev/null
 	project=$$($(call bake,lock)) && $(MAKE) -C "$$project" lock && cd "$$project" && \
@@ -47,35 +53,35 @@ lock: install ## Make all locks again (UPGRADE=--upgrade takes newer releases)
 	    cp tests/integration/others.lock '$(CURDIR)/{{cookiecutter.project_slug}}/tests/integration/' && \
     cp docs/site.lock '$(CURDIR)/{{cookiecutter.project_slug}}/docs/'
 
-bake: install ## Bake to build/demo (ANSWERS="project_slug=my-lake target=trino")
+bake: files install ## Bake to build/demo (ANSWERS="project_slug=my-lake target=trino")
 	@$(call bake,demo)
 
-demo: install ## Bake, install, load two months, build, report (DATASET=, MONTHS=, TLC_SOURCE=)
+demo: files install ## Bake, install, load two months, build, report (DATASET=, MONTHS=, TLC_SOURCE=)
 	@project=$$($(call bake,demo)) || exit; source="$(TLC_SOURCE)"; \
 	[ ! -d "$$source" ] || source=$$(cd "$$source" && pwd); \
 	$(MAKE) --no-print-directory -C "$$project" demo TLC_SOURCE="$$source"
 
-test: install ## All that needs no Docker: the template's tests, then those of a bake in it (ARGS= for pytest: the template's tests alone)
+test: files install ## All that needs no Docker: the template's tests, then those of a bake in it (ARGS= for pytest: the template's tests alone)
 	$(BIN)/python -m pytest -n $(WORKERS) $(or $(ARGS),--dist loadfile)
 	@[ -n "$(ARGS)" ] || { project=$$($(call bake,tests)) && $(MAKE) --no-print-directory -C "$$project" test; }
 
-long: install ## The tests that take minutes: an installation by pip, and those that search at length in a baked project
+long: files install ## The tests that take minutes: an installation by pip, and those that search at length in a baked project
 	LAKEHOUSE_TEST_LONG=1 $(BIN)/python -m pytest tests/test_lock.py
 	@project=$$($(call bake,long)) && $(MAKE) --no-print-directory -C "$$project" long
 
-integration: install ## The stack's suites, in a baked project
+integration: files install ## The stack's suites, in a baked project
 	@project=$$($(call bake,tests)) && $(MAKE) --no-print-directory -C "$$project" integration
 
-bench: install ## The benchmarks, in a baked project
+bench: files install ## The benchmarks, in a baked project
 	@project=$$($(call bake,demo)) && $(MAKE) --no-print-directory -C "$$project" bench
 
-bench-compare: install ## The benchmarks in a baked project, against the figures of the last release
+bench-compare: files install ## The benchmarks in a baked project, against the figures of the last release
 	@project=$$($(call bake,demo)) && $(MAKE) --no-print-directory -C "$$project" bench-compare
 
-bench-stack: install ## What the real services cost, in a baked project (needs Docker)
+bench-stack: files install ## What the real services cost, in a baked project (needs Docker)
 	@project=$$($(call bake,demo)) && $(MAKE) --no-print-directory -C "$$project" bench-stack
 
-lint: install ## ruff, mypy, zizmor, shellcheck and a check of the words here, then every linter of a baked project in it
+lint: files install ## ruff, mypy, zizmor, shellcheck and a check of the words here, then every linter of a baked project in it
 	$(BIN)/ruff check hooks tests
 	$(BIN)/ruff format --check hooks tests
 	$(BIN)/mypy
@@ -84,7 +90,7 @@ lint: install ## ruff, mypy, zizmor, shellcheck and a check of the words here, t
 	[ ! -x $(BIN)/shellcheck ] || $(BIN)/shellcheck .ci/run
 	@project=$$($(call bake,tests)) && $(MAKE) --no-print-directory -C "$$project" lint
 
-fix: install ## Repair what make lint can repair, here and in the project's files
+fix: files install ## Repair what make lint can repair, here and in the project's files
 	$(BIN)/ruff check --fix hooks tests
 	$(BIN)/ruff format hooks tests
 	@project=$$($(call bake,tests)) && ruff="$(CURDIR)/$(BIN)/ruff" && cd '{{cookiecutter.project_slug}}' && \

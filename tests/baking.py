@@ -21,11 +21,20 @@ GATHERED = {".git", ".venv", "build", "__pycache__", ".pytest_cache", ".ruff_cac
 
 
 def tracked_files() -> list[str]:
-    """Paths, from the template's root, of all files under version control that exist in the working tree."""
+    """Paths, from the template's root, of all files under version control that exist in the working tree.
+
+    Raises:
+        SystemExit: git is absent, or refuses, with what it said.
+    """
     if not (TEMPLATE / ".git").exists():
         every = (path.relative_to(TEMPLATE) for path in TEMPLATE.rglob("*") if path.is_file())
         return sorted(path.as_posix() for path in every if not GATHERED.intersection(path.parts))
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=TEMPLATE, capture_output=True, check=True)
+    try:
+        listed = subprocess.run(["git", "ls-files", "-z"], cwd=TEMPLATE, capture_output=True, check=True)
+    except FileNotFoundError:
+        raise SystemExit("There is no git here, which says which files a bake takes.") from None
+    except subprocess.CalledProcessError as error:
+        raise SystemExit(f"git can't list the files that a bake takes. It says: {error.stderr.decode()}") from None
     names = listed.stdout.decode().split("\0")
     return sorted(name for name in names if name and (TEMPLATE / name).is_file())
 
