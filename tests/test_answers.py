@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -68,6 +70,18 @@ def test_an_impossible_answer_is_refused_with_a_sentence(
     assert sentence in result.stderr
     assert "Traceback" not in result.stderr
     assert not [path for path in (tmp_path / "baked").rglob("*") if path.is_file()]
+
+
+def test_a_name_without_letters_is_refused_by_naming_the_question(
+    template: Template, tmp_path: Path
+) -> None:
+    """Without a default for its folder, cookiecutter would say that the output folder exists already."""
+    command = [sys.executable, "-m", "cookiecutter", "--no-input", "-o", str(tmp_path), str(template.path)]
+    result = subprocess.run([*command, "project_name=!!!"], capture_output=True, text=True, check=False)
+
+    assert result.returncode != 0
+    assert "The project slug '-' can't name a folder" in result.stderr
+    assert "already exists" not in result.stderr
 
 
 def test_every_problem_is_told_at_once(template: Template, tmp_path: Path) -> None:

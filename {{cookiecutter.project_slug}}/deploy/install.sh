@@ -32,11 +32,18 @@ can_add() { [ -n "$there_mb" ] && $venv/bin/python -c "import sys$(has_uv || ech
 # Runs before anything is changed.
 look_first() {
     [ -w . ] || fail "You may not write to $PWD. Nothing was downloaded. Copy the project to a folder of your own."
+    # Python up to 3.12 reads the project's path from a file, in the encoding of the locale.
+    if printf '%s' "$PWD" | LC_ALL=C grep -q '[^ -~]' && [ "$(locale charmap 2>/dev/null || echo UTF-8)" != UTF-8 ]; then
+        fail "The path $PWD has letters that the locale ${LC_ALL:-${LC_CTYPE:-${LANG:-C}}} lacks, so Python would not start." \
+            "Nothing was downloaded. Run the command with LC_ALL=C.UTF-8, or rename the folder."
+    fi
     free_mb=$(df -Pk . | awk 'NR == 2 { print int($4 / 1024) }')
     need_mb=$((download_mb + disk_mb))
     [ "$free_mb" -ge "$need_mb" ] || fail "The disk of $PWD has $free_mb MB free, and the installation needs" \
         "$need_mb MB. Nothing was downloaded. Free some space, or copy the project to a larger disk."
     if [ $mode = add ]; then return 0; fi
+    [ ! -L $venv ] || fail "$PWD/$venv is a link, and what it leads to would be deleted. Nothing was changed. Remove the" \
+        "link, then run the command again."
     find_python
     if has_uv; then return 0; fi
     [ -n "$python" ] || fail "${found:-There is no python3 here.} Python 3.11, 3.12 or 3.13 is needed, or uv, which" \
