@@ -13,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED = { pwd; cat requirements-dev.lock; }
 # What they are to download and take on the disk, in MB on Linux.
-TOOLS_MB := 60 160
+TOOLS_MB := 67 220
 # How packages are installed is decided here: of the variables that steer pip and uv, only those count that say where
 # packages come from and how to reach it. PIP_USER or UV_SYSTEM_PYTHON, say, would put them somewhere else.
 PACKAGE_SOURCES := $(foreach tool,PIP UV,$(addprefix $(tool)_,INDEX INDEX_URL EXTRA_INDEX_URL DEFAULT_INDEX INDEX_STRATEGY FIND_LINKS \

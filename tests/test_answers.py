@@ -72,9 +72,7 @@ def test_an_impossible_answer_is_refused_with_a_sentence(
     assert not [path for path in (tmp_path / "baked").rglob("*") if path.is_file()]
 
 
-def test_a_name_without_letters_is_refused_by_naming_the_question(
-    template: Template, tmp_path: Path
-) -> None:
+def test_a_name_without_letters_is_refused_by_naming_the_question(template: Template, tmp_path: Path) -> None:
     """Without a default for its folder, cookiecutter would say that the output folder exists already."""
     command = [sys.executable, "-m", "cookiecutter", "--no-input", "-o", str(tmp_path), str(template.path)]
     result = subprocess.run([*command, "project_name=!!!"], capture_output=True, text=True, check=False)

@@ -31,6 +31,11 @@ def test_every_target_that_a_readme_names_exists(readme: str, makefile: Path) ->
     assert named <= targets
 
 
+@pytest.mark.parametrize("readme", READMES)
+def test_no_command_of_a_readme_holds_for_the_default_answers_alone(readme: str) -> None:
+    assert not [line for line in commands((TEMPLATE / readme).read_text()) if "cd nyc-taxi-lakehouse" in line]
+
+
 @pytest.mark.parametrize("makefile", READMES.values(), ids=["template", "baked"])
 def test_make_alone_lists_every_target(makefile: Path) -> None:
     listed = subprocess.run(["make", "-f", str(makefile)], capture_output=True, text=True, check=True).stdout

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from tests.baking import PROJECT_DIR, TEMPLATE
 from tests.conftest import BakedProject, Template
+from tests.test_installing import TOOLS
 
 LOCKS = {
     "requirements-dev.lock": TEMPLATE / "pyproject.toml",
@@ -70,7 +72,8 @@ def test_the_lock_of_the_image_is_a_part_of_the_lock_without_the_tools() -> None
 
     assert runtime.items() <= every.items()
     assert {packaging.Requirement(line).name.lower() for line in asked} <= runtime.keys()
-    assert not {"pytest", "moto", "ruff", "mypy", "dagster-dg-cli"} & runtime.keys()
+    assert not {"pytest", "moto", "ruff", "mypy", "sqlfluff", "testcontainers", "pandas"} & runtime.keys()
+    assert {"dagster-webserver", "dagster-dg-cli"} <= runtime.keys()  # `make dev`
 
 
 def test_the_lock_of_other_engines_meets_what_is_asked_of_it() -> None:
@@ -113,11 +116,24 @@ def test_the_lock_installs_with_pip_alone(template: Template, tmp_path: Path, in
     project = template.bake(tmp_path)
     tools = tmp_path / "tools"
     tools.mkdir()
-    for tool in ("sh", "sed", "awk", "cmp", "cat", "make", "env", "rm", "mkdir"):
+    for tool in TOOLS:
         found = shutil.which(tool)
         assert found, tool
         (tools / tool).symlink_to(found)
+    sizes = re.search(r"^RUNTIME_MB := (\d+) (\d+)$", project.read("Makefile"), re.MULTILINE)
+    assert sizes
 
-    project.run("make", "install", f"PYTHON={sys.executable}", timeout=1200, PATH=str(tools))
+    project.run("make", "runtime", f"PYTHON={sys.executable}", timeout=1200, PATH=str(tools))
 
     assert project.run(".venv/bin/lakehouse", "--version").stdout == installed.run("lakehouse", "--version").stdout
+    assert project.run(".venv/bin/dg", "--version").stdout
+    assert not project.has_file(".venv/bin/pytest")
+    said = project.read(".venv/install.log")
+    mb = sum(float(size) for size in re.findall(r"^ +(?:Downloading|Using cached) .*\((.*) MB\)$", said, re.MULTILINE))
+    assert mb == pytest.approx(int(sizes[1]), rel=0.1)
+    used = subprocess.check_output(["du", "-sm", str(project.path / ".venv")]).split()[0]
+    assert int(used) == pytest.approx(int(sizes[2]), rel=0.1)
+
+    project.run("make", "install", timeout=1200, PATH=str(tools))
+
+    assert project.has_file(".venv/bin/pytest")
