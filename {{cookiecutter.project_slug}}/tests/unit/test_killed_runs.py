@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,18 +12,10 @@ import dagster as dg
 import pytest
 from tests.lake import Lake
 from tests.marks import takes_minutes
+from tests.unit.dagster_daemon import FIRST, daemon, kill_all, lake_of, launch, project_of_months, within
 from tests.unit.dagster_project import Project
 
-from lakehouse.datasets.months import Month
-from lakehouse.settings import Settings
-from lakehouse.synthetic.generate import write_month, write_zones
-
 MONTHS = ("2023-01", "2023-02", "2023-03")
-WORKSPACE = "load_from: [{python_module: {module_name: lakehouse.definitions, location_name: lakehouse}}]\n"
-FIRST, LAST = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
-JOB = ("-w", "workspace.yaml", "-j", "bronze_months")
-# Of waiting, not of working: CI is not always idle.
-LIMIT_SECONDS = 420
 
 pytestmark = [
     pytest.mark.slow,
@@ -39,67 +26,12 @@ pytestmark = [
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     """A project whose source has some months of green trips."""
-    published = tmp_path / "published"
-    published.mkdir()
-    for number, month in enumerate(MONTHS):
-        write_month(published / f"green_tripdata_{month}.parquet", "green", Month.parse(month), 1000 + number)
-    write_zones(published / "taxi_zone_lookup.csv")
-    project = Project(tmp_path, {"TLC_SOURCE": str(published)})
-    (project.root / "workspace.yaml").write_text(WORKSPACE, encoding="utf-8")
-    return project
+    return project_of_months(tmp_path, MONTHS)
 
 
 @pytest.fixture
 def lake(project: Project) -> Lake:
-    settings = Settings(LAKEHOUSE_TARGET="embedded", LAKEHOUSE_HOME=project.folder / "home")
-    return Lake(settings, project.folder / "scratch")
-
-
-@contextmanager
-def daemon(project: Project) -> Iterator[int]:
-    """Dagster's daemon, with the code server and the runs that it starts, in a session of their own; the session."""
-    command = [sys.executable, "-m", "dagster._daemon", "run", "-w", "workspace.yaml"]
-    with (project.folder / "log").open("ab") as log:
-        process = subprocess.Popen(
-            command, cwd=project.root, env=project.environment, stdout=log, stderr=log, start_new_session=True
-        )
-    try:
-        yield process.pid
-    finally:
-        kill_all(process.pid)
-        process.wait()
-
-
-def kill_all(session: int) -> None:
-    for pid in processes(session):
-        kill(pid)
-
-
-def kill(pid: int) -> None:
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
-
-
-def processes(session: int) -> list[int]:
-    """The living processes of a session."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (path / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if int(words[3]) == session and words[0] != "Z":
-            found.append(int(path.name))
-    return found
-
-
-def within(project: Project, what: str, condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + LIMIT_SECONDS
-    while not condition():
-        if time.monotonic() > deadline:
-            log = (project.folder / "log").read_text(encoding="utf-8")[-6000:]
-            pytest.fail(f"{what}: not within {LIMIT_SECONDS} s\n{log}", pytrace=False)
-        time.sleep(0.1)
+    return lake_of(project)
 
 
 def process_of(instance: dg.DagsterInstance) -> int | None:
@@ -123,8 +55,7 @@ def done(instance: dg.DagsterInstance) -> bool:
 def test_runs_go_on_when_all_processes_are_killed(seconds: float, project: Project, lake: Lake) -> None:
     """They are killed some seconds after the first run has named its process."""
     for first, last in ((MONTHS[0], MONTHS[1]), (MONTHS[2], MONTHS[2])):
-        tags = {FIRST: f"{first}-01", LAST: f"{last}-01"}
-        project.python("-m", "dagster", "job", "launch", *JOB, "--tags", json.dumps(tags))
+        launch(project, "bronze_months", first, last)
 
     with dg.DagsterInstance.from_config(str(project.folder / "dagster")) as instance, ExitStack() as daemons:
         session = daemons.enter_context(daemon(project))
