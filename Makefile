@@ -51,6 +51,7 @@ lock: files install ## Make all locks again (UPGRADE=--upgrade takes newer relea
 	project=$$($(call bake,lock)) && $(MAKE) -C "$$project" lock && cd "$$project" && \
 	    cp requirements.lock requirements-runtime.lock '$(CURDIR)/{{cookiecutter.project_slug}}/' && \
 	    cp tests/integration/others.lock '$(CURDIR)/{{cookiecutter.project_slug}}/tests/integration/' && \
+	    cp deploy/superset/requirements.lock '$(CURDIR)/{{cookiecutter.project_slug}}/deploy/superset/' && \
     cp docs/site.lock '$(CURDIR)/{{cookiecutter.project_slug}}/docs/'
 
 bake: files install ## Bake to build/demo (ANSWERS="project_slug=my-lake target=trino")

@@ -26,9 +26,11 @@ RUNTIME = f"{PROJECT_DIR}/requirements-runtime.lock"
 OTHERS = f"{PROJECT_DIR}/tests/integration/others.lock"
 # Of the docs site, in an environment of its own too.
 SITE = f"{PROJECT_DIR}/docs/site.lock"
+# Of the image of Superset.
+SUPERSET = f"{PROJECT_DIR}/deploy/superset/requirements.lock"
 
 
-@pytest.mark.parametrize("lock", [*LOCKS, RUNTIME, OTHERS, SITE])
+@pytest.mark.parametrize("lock", [*LOCKS, RUNTIME, OTHERS, SITE, SUPERSET])
 def test_a_lock_names_no_host_and_no_machine(lock: str) -> None:
     text = (TEMPLATE / lock).read_text()
 
@@ -37,7 +39,7 @@ def test_a_lock_names_no_host_and_no_machine(lock: str) -> None:
     assert not re.search(r"^--?\w", text, re.MULTILINE)
 
 
-@pytest.mark.parametrize("lock", [*LOCKS, RUNTIME, OTHERS, SITE])
+@pytest.mark.parametrize("lock", [*LOCKS, RUNTIME, OTHERS, SITE, SUPERSET])
 def test_every_pin_is_exact_and_has_a_hash(lock: str) -> None:
     blocks = re.split(r"\n(?=[a-z0-9])", (TEMPLATE / lock).read_text())[1:]
 
@@ -76,10 +78,11 @@ def test_the_lock_of_the_image_is_a_part_of_the_lock_without_the_tools() -> None
     assert {"dagster-webserver", "dagster-dg-cli"} <= runtime.keys()  # `make dev`
 
 
-def test_the_lock_of_other_engines_meets_what_is_asked_of_it() -> None:
+@pytest.mark.parametrize("lock", [OTHERS, SUPERSET])
+def test_a_lock_of_its_own_meets_what_is_asked_of_it(lock: str) -> None:
     packaging = pytest.importorskip("packaging.requirements")
-    pins = dict(re.findall(r"^([a-z0-9.-]+)==([^ ;\\]+)", (TEMPLATE / OTHERS).read_text(), re.MULTILINE))
-    asked = (TEMPLATE / OTHERS).with_suffix(".txt").read_text().splitlines()
+    pins = dict(re.findall(r"^([a-z0-9.-]+)(?:\[[^]]+\])?==([^ ;\\]+)", (TEMPLATE / lock).read_text(), re.MULTILINE))
+    asked = (TEMPLATE / lock).with_suffix(".txt").read_text().splitlines()
 
     for line in (line for line in asked if not line.startswith("#")):
         requirement = packaging.Requirement(line)

@@ -27,7 +27,7 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 # These start services beside those of their process, gigabytes of them: one after the other, in one process.
 STARTS_SERVICES = tuple(
-    f"tests/integration/test_{name}.py::" for name in ("secure", "workers", "compose", "deployment")
+    f"tests/integration/test_{name}.py::" for name in ("secure", "workers", "compose", "deployment", "dashboards")
 )
 OWNED = pytest.StashKey[tuple[ExitStack, list[Stack]]]()
 

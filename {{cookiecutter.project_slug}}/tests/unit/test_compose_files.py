@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -17,12 +18,17 @@ from lakehouse.settings import Settings
 PROJECT = Path(__file__).resolve().parents[2]
 FILES = ("compose.yaml", "compose.secure.yaml", "deploy/stack.yaml")
 # Built here, from images of the list.
-BUILT = {"iceberg-rest", "dagster-code"}
+BUILT = {"iceberg-rest", "dagster-code", "superset-set-up"}
 # The image of `dagster-code`, in which all of Dagster's processes run.
 DAGSTER_IMAGE = "${DAGSTER_IMAGE:-${COMPOSE_PROJECT_NAME}-dagster}"
-# Secrets that are empty where nobody needs them: of a store that is not the lakehouse's own, and of Dagster's database,
-# for which `make deploy-up` asks.
-OPTIONAL = {"SOURCE_S3_ACCESS_KEY", "SOURCE_S3_SECRET_KEY", "DAGSTER_POSTGRES_PASSWORD"}
+SUPERSET_IMAGE = "${SUPERSET_IMAGE:-${COMPOSE_PROJECT_NAME}-superset}"
+SUPERSET = PROJECT / "deploy" / "superset"
+# Secrets that are empty where nobody needs them: of a store that is not the lakehouse's own, and of Dagster's database
+# and Superset, for which `make deploy-up` and `make bi-up` ask.
+OPTIONAL = {
+    *("SOURCE_S3_ACCESS_KEY", "SOURCE_S3_SECRET_KEY", "DAGSTER_POSTGRES_PASSWORD"),
+    *("SUPERSET_SECRET_KEY", "SUPERSET_ADMIN_PASSWORD"),
+}
 # What a deployed run is not told: where data lies says the image, and ports are those of this machine.
 OF_THIS_MACHINE = {"LAKEHOUSE_HOME", "TRINO_PORT", "REST_PORT", "S3_PORT"}
 SECRET = re.compile(r"PASSWORD|SECRET|ACCESS_KEY|ACCESS__KEY|ROOT_USER")
@@ -72,6 +78,7 @@ def test_published_ports_are_those_that_the_docs_name() -> None:
         "iceberg-rest": 1,
         "trino": 1,
         "dagster-webserver": 1,
+        "superset": 1,
     }
     assert services("compose.secure.yaml")["trino"]["ports"] == ["127.0.0.1:${TRINO_PORT:-8080}:8443"]
 
@@ -82,7 +89,7 @@ def test_every_image_is_a_variable_of_the_list(file: str) -> None:
         if name in BUILT and "build" in service:
             given = set(service["build"]["args"].values())
             assert service["pull_policy"] == "never"
-        elif service.get("image") == DAGSTER_IMAGE:
+        elif service.get("image") in (DAGSTER_IMAGE, SUPERSET_IMAGE):
             given = set()
             assert service["pull_policy"] == "never"
         else:
@@ -145,6 +152,61 @@ def test_an_image_that_is_ready_is_not_built(tmp_path: Path, image: str, *, buil
     asked = (tmp_path / "asked").read_text("utf-8")
     assert ("build dagster-code" in asked) is builds
     assert "--profile dagster up -d --wait" in asked
+
+
+@pytest.mark.parametrize("lacks", ["SUPERSET_SECRET_KEY", "SUPERSET_ADMIN_PASSWORD"])
+def test_superset_is_not_begun_without_its_secrets(tmp_path: Path, lacks: str) -> None:
+    given = {"SUPERSET_SECRET_KEY": "secret", "SUPERSET_ADMIN_PASSWORD": "secret", lacks: ""}
+    (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in given.items()), "utf-8")
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("SUPERSET_")}
+    command = ["make", "-f", str(PROJECT / "Makefile"), "bi-up"]
+
+    done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
+
+    assert done.returncode
+    assert f"{lacks} is not set. Nothing was started. Add it to .env" in done.stderr
+    assert "docker" not in done.stdout
+
+
+@pytest.mark.parametrize("name", ["superset-set-up", "superset"])
+def test_superset_may_write_in_its_volume_alone(name: str) -> None:
+    service = services("deploy/stack.yaml")[name]
+
+    assert service["profiles"] == ["bi"]
+    assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["volumes"] == ["superset:/var/lib/superset"]
+    assert not {variable for variable in service["environment"] if variable.startswith(("S3_", "MINIO_", "POSTGRES_"))}
+    assert "\nUSER 10001\n" in (SUPERSET / "Dockerfile").read_text("utf-8")
+
+
+def test_supersets_files_name_columns_of_the_marts_alone() -> None:
+    """And the dashboard has each chart, each chart asks the API for what the page draws."""
+    read = {path: yaml.safe_load(path.read_text("utf-8")) for path in (SUPERSET / "lakehouse").rglob("*.yaml")}
+    datasets, charts = (
+        {one["uuid"]: one for path, one in read.items() if kind in path.parts} for kind in ("datasets", "charts")
+    )
+    (dashboard,) = (one for path, one in read.items() if "dashboards" in path.parts)
+
+    for dataset in datasets.values():
+        described = PROJECT / "dbt" / "models" / "marts" / f"{dataset['table_name']}.yml"
+        (mart,) = yaml.safe_load(described.read_text("utf-8"))["models"]
+        columns = [(column["name"], column["data_type"].upper()) for column in mart["columns"]]
+        assert [(column["column_name"], column["type"]) for column in dataset["columns"]] == columns
+        assert dataset["schema"] == "published"
+    for chart in charts.values():
+        dataset = datasets[chart["dataset_uuid"]]
+        params, (query,) = chart["params"], json.loads(chart["query_context"])["queries"]
+        assert query["metrics"] == (params["metrics"] if "metrics" in params else [params["metric"]])
+        assert {*query["metrics"]} <= {metric["metric_name"] for metric in dataset["metrics"]}
+        by = [column if isinstance(column, str) else column["label"] for column in query["columns"]]
+        assert by == [*([params["x_axis"]] if "x_axis" in params else []), *params.get("groupby", [])]
+        assert {*by} <= {column["column_name"] for column in dataset["columns"]}
+    on_page = [
+        one["meta"] for one in dashboard["position"].values() if isinstance(one, dict) and one["type"] == "CHART"
+    ]
+    assert sorted(meta["uuid"] for meta in on_page) == sorted(charts)
+    assert len(charts) == 8
 
 
 def test_a_deployed_run_has_every_setting_of_the_project() -> None:
