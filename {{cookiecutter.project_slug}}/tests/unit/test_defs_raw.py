@@ -148,6 +148,42 @@ def test_a_refused_month_does_not_stop_the_others_of_its_run(lake: Lake) -> None
     assert [month for line in lines for month in months if f"green_tripdata_{month}" in line] == months[::2]
 
 
+def test_a_month_that_cannot_land_does_not_stop_the_others_of_its_run(lake: Lake, tmp_path: Path) -> None:
+    """The source has it, and it can't be taken. The run loads the others, then fails with the source's own words."""
+    from lakehouse.defs.landing.assets import landing_assets
+    from lakehouse.defs.raw.assets import raw_assets
+    from lakehouse.defs.resources import resources
+
+    for number, month in enumerate(("2024-01", "2024-02", "2024-03")):
+        file = DatasetFile("green", Month.parse(month))
+        lake.generate("green", month, 50 + number).rename(tmp_path / file.name)
+    broken = tmp_path / DatasetFile("green", Month(2024, 1)).name
+    broken.with_name(f"{broken.name}.json").write_text("no record", "utf-8")
+
+    with dg.DagsterInstance.ephemeral() as instance:
+
+        def run(*selection: str) -> str:
+            result = dg.materialize(
+                [*landing_assets, *raw_assets],
+                tags={FIRST: "2024-01-01", LAST: "2024-03-01"},
+                resources=resources(lake.settings.model_copy(update={"tlc_source": str(tmp_path)})),
+                instance=instance,
+                selection=list(selection),
+                raise_on_error=False,
+            )
+            (failure,) = result.get_step_failure_events()
+            return str(failure.step_failure_data.error_display_string)
+
+        said = [run("landing/green_trips")]
+        landed = instance.get_materialized_partitions(dg.AssetKey(["landing", "green_trips"]))
+        said.append(run("landing/green_trips", "raw/green_trips"))
+        loaded = instance.get_materialized_partitions(dg.AssetKey(["raw", "green_trips"]))
+
+    assert landed == loaded == {"2024-02-01", "2024-03-01"}
+    assert [row.file_month for row in lake.history("raw.green_trips")] == ["2024-02", "2024-03"]
+    assert all("can't be read as the record of where" in text for text in said)
+
+
 def test_columns_that_changed_since_the_load_before_are_reported(lake: Lake) -> None:
     lake.load("green", "2023-12", lake.generate("green", "2023-12", 50))
     lake.landing.put(DatasetFile("green", Month(2024, 1)), lake.generate("green", "2024-01", 50), "test")

@@ -27,6 +27,11 @@ FIRST_WAIT_SECONDS = 5
 _PASSING = (ServiceError, UnconfirmedError, UnreachableError, ChangedError, LockedError, OvertakenError)
 
 
+def passes(error: LakehouseError) -> bool:
+    """Whether the same step may succeed a moment later."""
+    return isinstance(error, _PASSING)
+
+
 @dataclass(frozen=True)
 class Attempt:
     """What `failures` asks of a context, for an IO manager, whose contexts know it by other names."""
@@ -64,8 +69,8 @@ def failures(
     try:
         yield
     except LakehouseError as error:
-        passes = isinstance(error, _PASSING) and (looks_first or not isinstance(error, UnconfirmedError))
-        if passes and context.retry_number < ATTEMPTS - 1:
+        again = passes(error) and (looks_first or not isinstance(error, UnconfirmedError))
+        if again and context.retry_number < ATTEMPTS - 1:
             wait = FIRST_WAIT_SECONDS * 2**context.retry_number
             context.log.warning(f"{error} (attempt {context.retry_number + 1} of {ATTEMPTS})")
             raise dg.RetryRequested(max_retries=ATTEMPTS - 1, seconds_to_wait=wait) from dg.Failure(str(error))

@@ -22,10 +22,12 @@ from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_AS
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.parts import Whole
+from lakehouse.defs.failures import passes
 from lakehouse.defs.partitions import partition_key
-from lakehouse.errors import NotPublishedError, RefusedError
+from lakehouse.errors import LakehouseError, NotPublishedError, RefusedError, SourceError
 
 _TAG_LENGTH = 63
+_NOT_LANDED = "not landed"
 _IS_RECORDED = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
 
 
@@ -62,13 +64,13 @@ def file_by_file(
     context: dg.AssetExecutionContext,
     dataset: Dataset,
     work: Callable[[DatasetFile], Done],
-    refused: list[RefusedError] | None = None,
+    refused: dict[DatasetFile, LakehouseError],
 ) -> dg.MaterializeResult[None]:
     """Do `work` for every file of the run, in order, and record each with its own metadata and data version.
 
     A month or day for which `work` raises NotPublishedError is skipped: a warning says so, and no materialization is
-    recorded. With a list `refused`, the same happens to a file that is refused: its error is added to the list, so that
-    the caller can fail once the other files are done. No run would be asked for them again.
+    recorded. The same happens to a file that is refused, or that its source can't give. Its error goes into `refused`,
+    so that the caller can fail once the other files are done: no run would be asked for them again.
     """
     for file in files_of_run(context, dataset):
         key = partition_key(file.part) if file.part else None
@@ -81,10 +83,10 @@ def file_by_file(
                 raise
             context.log.warning(f"{context.asset_key.to_user_string()} {file.part} is skipped: {answer}")
             continue
-        except RefusedError as error:
-            if refused is None:
+        except (RefusedError, SourceError) as error:
+            if passes(error):
                 raise
-            refused.append(error)
+            refused[file] = error
             continue
         tags = {**inputs, **done.inputs, DATA_VERSION_TAG: done.version, DATA_VERSION_IS_USER_PROVIDED_TAG: "true"}
         context.log_event(
@@ -95,6 +97,31 @@ def file_by_file(
     # there are recorded one by one, and the output is marked as one whose events were recorded already. The mark is
     # private to Dagster, whose version is pinned; test_defs_run.py fails should it ever lose its meaning.
     return dg.MaterializeResult(metadata=_IS_RECORDED)
+
+
+def all_of(refused: Mapping[DatasetFile, LakehouseError]) -> str:
+    """The errors of several files as one message; what is said of each of them is said once."""
+    return "\n".join(dict.fromkeys(map(str, refused.values())))
+
+
+def tell_not_landed(context: dg.AssetExecutionContext, refused: Mapping[DatasetFile, LakehouseError]) -> None:
+    """Record of these files why they were not landed: for the page, and for the step of the same run that loads."""
+    for file, error in refused.items():
+        context.log.error(str(error))
+        key = partition_key(file.part) if file.part else None
+        metadata = {_NOT_LANDED: file.label, "reason": str(error)}
+        context.log_event(dg.AssetObservation(context.asset_key, "not landed", metadata, partition=key))
+
+
+def not_landed(context: dg.AssetExecutionContext, landing: dg.AssetKey) -> dict[str, str]:
+    """Of each file that an earlier step of this run could not land, the reason; by the file's label."""
+    seen = context.instance.get_records_for_run(context.run.run_id, of_type=dg.DagsterEventType.ASSET_OBSERVATION)
+    found = {}
+    for record in seen.records:
+        observation = record.asset_observation
+        if observation and observation.asset_key == landing and _NOT_LANDED in observation.metadata:
+            found[str(observation.metadata[_NOT_LANDED].value)] = str(observation.metadata["reason"].value)
+    return found
 
 
 def inputs_of(context: dg.AssetExecutionContext, partition: str | None) -> dict[str, str]:

@@ -14,13 +14,13 @@ from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.datasets.sources import Query
-from lakehouse.defs.common import source_key, store_kind
+from lakehouse.defs.common import asset_keys, source_key, store_kind
 from lakehouse.defs.failures import failures
-from lakehouse.defs.one_run import Done, file_by_file, files_of_run, input_tags
+from lakehouse.defs.one_run import Done, all_of, file_by_file, files_of_run, input_tags, tell_not_landed
 from lakehouse.defs.partitions import ONE_RUN, partition_key, partitions_of
 from lakehouse.defs.resources import IcebergCatalog, ObjectStore, Publisher
 from lakehouse.defs.source.observed import newest
-from lakehouse.errors import SourceError
+from lakehouse.errors import LakehouseError, SourceError
 from lakehouse.landing import Landed, Landing
 from lakehouse.landing.land import land, notice_of_generated
 from lakehouse.landing.record import is_generated
@@ -140,7 +140,14 @@ def landing_asset(dataset: Dataset) -> dg.AssetsDefinition:
             return Done(landed_metadata(landed) | asked, landed.sha256, inputs)
 
         with failures(context):
-            return file_by_file(context, dataset, one)
+            refused: dict[DatasetFile, LakehouseError] = {}
+            done = file_by_file(context, dataset, one, refused)
+            loads = asset_keys(dataset)[1] in context.job_def.asset_layer.executable_asset_keys
+            if refused and (not loads or len(refused) == len(files_of_run(context, dataset))):
+                raise SourceError(all_of(refused))
+            # A step that fails keeps the next one from the files that are landed. So that one fails, with these words.
+            tell_not_landed(context, refused)
+            return done
 
     return landing
 

@@ -14,15 +14,15 @@ from pyiceberg.catalog import Catalog
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.registry import DATASETS, dataset_named
-from lakehouse.defs.common import markdown_table, preview, store_kind, table_metadata
+from lakehouse.defs.common import asset_keys, markdown_table, preview, store_kind, table_metadata
 from lakehouse.defs.failures import failures
 from lakehouse.defs.freshness import freshness
-from lakehouse.defs.one_run import Done, file_by_file
+from lakehouse.defs.one_run import Done, all_of, file_by_file, not_landed
 from lakehouse.defs.partitions import ONE_RUN, partitions_of
 from lakehouse.defs.pools import table_pool
 from lakehouse.defs.raw.checks import check_results, check_specs, columns_result, newest_load
 from lakehouse.defs.resources import IcebergCatalog, ObjectStore, Trino
-from lakehouse.errors import LandingError, NotPublishedError, RefusedError
+from lakehouse.errors import LakehouseError, LandingError, NotPublishedError, RefusedError
 from lakehouse.iceberg.catalog import service_errors
 from lakehouse.landing import Landing
 from lakehouse.loading.load import load
@@ -73,12 +73,12 @@ def require_landed(context: dg.AssetExecutionContext, zone: Landing, file: Datas
     """
     if zone.find(file):
         return
-    landing_key = dg.AssetKey(["landing", dataset_named(file.dataset).landing_key])
-    if landing_key in context.job_def.asset_layer.executable_asset_keys:
-        raise NotPublishedError(f"{landing_key.to_user_string()} has no file for it")
+    key, _ = asset_keys(dataset_named(file.dataset))
+    if key in context.job_def.asset_layer.executable_asset_keys:
+        raise NotPublishedError(f"{key.to_user_string()} has no file for it")
     raise LandingError(
         f"No file of {file.label} is landed, so nothing of it was loaded. "
-        f"Materialize {landing_key.to_user_string()} for {file.label} first, or both assets in one run."
+        f"Materialize {key.to_user_string()} for {file.label} first, or both assets in one run."
     )
 
 
@@ -125,9 +125,12 @@ def raw_asset(dataset: Dataset) -> dg.AssetsDefinition:
         trino: Trino,
     ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
         results: list[LoadResult] = []
-        refused: list[RefusedError] = []
+        refused: dict[DatasetFile, LakehouseError] = {}
+        failed = not_landed(context, asset_keys(dataset)[0])
 
         def one(zone: Landing, iceberg: Catalog, file: DatasetFile) -> Done:
+            if file.label in failed:
+                raise RefusedError(failed[file.label])
             require_landed(context, zone, file)
             result = load(
                 iceberg,
@@ -166,7 +169,7 @@ def raw_asset(dataset: Dataset) -> dg.AssetsDefinition:
                         if check and dg.AssetCheckKey(key, check.check_name or "") in context.selected_asset_check_keys:
                             yield check
             if refused:
-                raise RefusedError("\n".join(map(str, refused)))
+                raise RefusedError(all_of(refused))
 
     return raw
 
