@@ -63,7 +63,7 @@ demo: files install ## Bake, install, load two months, build, report (DATASET=, 
 	$(MAKE) --no-print-directory -C "$$project" demo TLC_SOURCE="$$source"
 
 test: files install ## All that needs no Docker: the template's tests, then those of a bake in it (ARGS= for pytest: the template's tests alone)
-	$(BIN)/python -m pytest -n $(WORKERS) $(or $(ARGS),--dist loadfile)
+	$(BIN)/python -m pytest -n $(WORKERS) $(or $(ARGS),--dist loadgroup)
 	@[ -n "$(ARGS)" ] || { project=$$($(call bake,tests)) && $(MAKE) --no-print-directory -C "$$project" test; }
 
 long: files install ## The tests that take minutes: an installation by pip, and those that search at length in a baked project

@@ -95,6 +95,16 @@ class Template:
         return BakedProject(max(made, key=lambda path: path.stat().st_mtime_ns))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each process of pytest-xdist whole files, so that what a file's tests share is made once.
+
+    Planted faults share nothing but the bake, and take longer than all else: any process that is free takes the next.
+    """
+    for item in items:
+        if item.path.name != "test_planted_faults.py":
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
+
+
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Template:
     return Template(export(tmp_path_factory.mktemp("export") / "template"))
