@@ -20,7 +20,6 @@ from pathlib import Path
 from tests.baking import TEMPLATE, bake
 
 BRANCH = "example"
-NOT_YET = "not released"
 _TAG = re.compile(r"v(\d+\.\d+\.\d+)")
 _HEADING = re.compile(r"^## (\S+) \(([^)]+)\)\n", re.MULTILINE)
 # GitHub lets no workflow change workflows, so the branch of a release can't have any.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import re
 import shutil
 from pathlib import Path
@@ -47,7 +48,7 @@ FAULTY_LINES = {
 @pytest.mark.parametrize("linter", FAULTY_LINES)
 def test_a_linter_of_files_finds_a_planted_fault(installed: BakedProject, tmp_path: Path, linter: str) -> None:
     file, right, wrong, rule = FAULTY_LINES[linter]
-    if not (installed.path / ".venv" / "bin" / linter).exists():
+    if linter == "shellcheck" and platform.machine() == "aarch64":  # as pyproject.toml has it
         pytest.skip(f"there is no package of {linter} for this machine")
     for folder in (".github", "deploy"):
         shutil.copytree(installed.path / folder, tmp_path / folder)

@@ -265,17 +265,23 @@ def test_uv_without_any_python_says_which_is_needed(place: Path, tmp_path: Path)
     assert "with Python 3.11, 3.12 or 3.13. It says: " in text(lines)
 
 
+def test_a_python_that_does_not_run_is_named(place: Path, tmp_path: Path) -> None:
+    code, lines = install(place, tools(tmp_path, PYTHON), PYTHON="python3.99")
+
+    assert code == 1
+    assert text(lines).startswith("error: PYTHON is python3.99, which does not run. Nothing was downloaded.")
+
+
 def test_a_python_of_another_version_is_named(place: Path, tmp_path: Path) -> None:
-    found = subprocess.run(
-        [UV, "python", "find", "--no-project", "--no-python-downloads", "<3.11"],
-        capture_output=True,
-        text=True,
-        check=False,
+    find = [UV, "python", "find", "--no-project", "--no-python-downloads"]
+    asked = (
+        subprocess.run([*find, other], capture_output=True, text=True, check=False) for other in ("<3.11", ">=3.14")
     )
-    if found.returncode:
+    python = next((found.stdout.strip() for found in asked if not found.returncode), None)
+    if python is None:
         pytest.skip("all Pythons of this machine fit")
 
-    code, lines = install(place, tools(tmp_path, found.stdout.strip()))
+    code, lines = install(place, tools(tmp_path, python))
 
     assert code == 1
     assert re.match(r"error: python3 is Python 3\.\d+\.\w+\. Python 3\.11, 3\.12 or 3\.13 is needed", text(lines))

@@ -35,7 +35,7 @@ def test_a_tag_that_agrees_with_version_and_changelog_is_released(tmp_path: Path
         ("v0.2.0", "0.1.0", RELEASED, "pyproject.toml says version 0.1.0"),
         ("v0.3.0", "0.3.0", RELEASED, "has no heading '## 0.3.0 (YYYY-MM-DD)'"),
         ("v0.1.0", "0.1.0", RELEASED, "first heading of CHANGELOG.md is 0.2.0"),
-        ("v0.2.0", "0.2.0", RELEASED.replace("2026-12-01", release.NOT_YET), "says (not released)"),
+        ("v0.2.0", "0.2.0", RELEASED.replace("2026-12-01", "not released"), "says (not released)"),
         ("v0.2.0", "0.2.0", RELEASED.replace("- New.\n", ""), "says nothing below the heading of 0.2.0"),
     ],
     ids=["no-v", "two-numbers", "other-version", "no-heading", "older", "no-day", "empty"],

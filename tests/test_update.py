@@ -224,7 +224,6 @@ def test_every_command_of_the_page_on_upgrading_runs(upstream: Upstream) -> None
     (project.path / ".cruft.json").unlink()
     said = [reader.type(block) for block in blocks("Or link a project that is there")]
     assert said == [""]  # cruft diff: the link has the version and the answers of the bake
-    commit_all(project.path, "linked")
 
     edit(project.path / README, "\n## Start\n", "\n## Start here\n")
     commit_all(project.path, "own work")

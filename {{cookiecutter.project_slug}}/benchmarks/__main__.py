@@ -41,7 +41,6 @@ def pairs(folder: Path, one: tuple[str, ...], other: tuple[str, ...], count: int
     """`one` and `other` in turn; medians of seconds, peaks and of the ratios pair by pair."""
     runs = [(task(folder, *one), task(folder, *other)) for _ in range(count)]
     return {
-        "unit": "s",
         "seconds": median(a["seconds"] for a, _ in runs),
         "against": median(b["seconds"] for _, b in runs),
         **spread([a["seconds"] / b["seconds"] for a, b in runs]),
@@ -54,7 +53,7 @@ def pairs(folder: Path, one: tuple[str, ...], other: tuple[str, ...], count: int
 def single(folder: Path, *one: str, count: int = 3) -> dict[str, Any]:
     """One task alone: median seconds, highest peak."""
     runs = [task(folder, *one) for _ in range(count)]
-    return {"unit": "s", "seconds": median(r["seconds"] for r in runs), "peak_mb": max(r["peak_mb"] for r in runs)}
+    return {"seconds": median(r["seconds"] for r in runs), "peak_mb": max(r["peak_mb"] for r in runs)}
 
 
 def measure(folder: Path, sizes: Sizes) -> dict[str, dict[str, Any]]:

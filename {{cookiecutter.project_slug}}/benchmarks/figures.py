@@ -10,6 +10,8 @@ from importlib.metadata import version
 from statistics import median
 from typing import Any
 
+from lakehouse.cli.doctor import memory_gib
+
 LIBRARIES = ("pyarrow", "pyiceberg", "duckdb", "dbt-core")
 
 
@@ -34,10 +36,10 @@ class Sizes:
 
 def machine() -> dict[str, Any]:
     """What the figures depend on, and nothing that names the machine."""
-    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    memory = memory_gib()
     return {
         "processors": os.cpu_count(),
-        "memory_gb": round(pages / (1 << 30)),
+        "memory_gb": None if memory is None else round(memory),
         "system": platform.system(),
         "architecture": platform.machine(),
         "python": platform.python_version(),

@@ -127,7 +127,6 @@ def measured(rows: int, count: int) -> dict[str, Any]:
     """The pipeline against the bare script, so many times, as the other measures."""
     runs = [once(rows)[0] for _ in range(count)]
     return {
-        "unit": "s",
         "seconds": median(run[PIPELINE][0] for run in runs),
         "against": median(run[BARE][0] for run in runs),
         **spread([run[PIPELINE][0] / run[BARE][0] for run in runs]),

@@ -58,7 +58,10 @@ look_first() {
 find_python() {
     python=${PYTHON:-} found=
     if [ -n "$python" ]; then
-        version=$("$python" -c "$print_version" 2>/dev/null) || return 0 # uv knows versions, such as 3.12
+        version=$("$python" -c "$print_version" 2>/dev/null) || {
+            if has_uv; then return 0; fi # uv knows versions, such as 3.12
+            fail "PYTHON is $python, which does not run. Nothing was downloaded. Name a Python that does, or none."
+        }
         "$python" -c "$supported" || fail "$python is Python $version. Python 3.11, 3.12 or 3.13 is needed. Nothing" \
             "was downloaded."
         return 0
@@ -161,7 +164,6 @@ state() {
 show_progress() { # until the script ends
     while sleep 1 && kill -0 $$ 2>/dev/null; do
         seconds=$(($(date +%s) - began))
-        [ -e "$log" ] || before=$(count_packages) # those that come with a new .venv
         if [ -t 2 ]; then
             printf '\r%4d s: %s   ' $seconds "$(state)" >&2
         elif [ $((seconds - shown)) -ge 5 ]; then
@@ -183,7 +185,8 @@ else
     say "That takes one to three minutes beside the download. With uv (https://docs.astral.sh/uv/) it is some seconds."
 fi
 rm -f "$log"
-before=$(count_packages) began=$(date +%s) shown=0
+before=0 began=$(date +%s) shown=0
+[ $mode = new ] || before=$(count_packages)
 show_progress &
 progress=$!
 trap 'kill $progress 2>/dev/null' EXIT

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import date, timedelta
 from html.parser import HTMLParser
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
+import pyarrow as pa
 import pytest
+from pyiceberg.types import DoubleType
 from tests.dashboard import PUBLICATION, ZONES, Page, check, publish, put_gold, put_mart, silver
 from tests.dbt.raw import Row, gold
 from tests.lake import Lake
 
+from lakehouse.engines import Engine
+from lakehouse.errors import OvertakenError
 from lakehouse.iceberg.publication import BRANCH
 from lakehouse.iceberg.refs import tag
 from lakehouse.report import make_report
 from lakehouse.report.charts import Piece, columns, heat
-from lakehouse.report.dashboard import HOURLY, MARTS, QUESTIONS, ROUTES
+from lakehouse.report.dashboard import HOURLY, MARTS, QUESTIONS, ROUTES, ask
 from lakehouse.report.panels import OTHERS, boroughs, by_day, colours
 
 DAILY, QUALITY = "gold.fct_daily_trips", "gold.fct_monthly_quality"
@@ -165,6 +170,52 @@ def test_the_newest_publication_that_all_marts_have_is_named(lake: Lake) -> None
         table.manage_snapshots().create_tag(snapshot, "publication-20240401T120000Z").commit()
 
     assert make_report(lake.settings).dashboard.publication == PUBLICATION
+
+
+def test_columns_that_changed_since_the_publication_are_asked_as_they_were(lake: Lake) -> None:
+    put_gold(lake.catalog, silver(*TWO_MONTHS))
+    with lake.table(DAILY).update_schema() as change:
+        change.delete_column("card_share")
+    lake.table(DAILY).append(lake.table(DAILY).scan().to_arrow().slice(0, 0))
+    publish(lake.catalog)
+    with lake.table(DAILY).update_schema() as change:
+        change.add_column("card_share", DoubleType())
+    with lake.table(HOURLY).update_schema() as change:
+        change.delete_column("tip_amount")
+
+    found = Page(page(lake))
+
+    assert found.says["cards-by-month"] == f"{DAILY} lacks card_share."
+    assert "charges-by-month" in found.numbers
+
+
+class Replacing:
+    """An engine beside which a mart is replaced so many times while it is asked."""
+
+    def __init__(self, lake: Lake, times: int) -> None:
+        self.engine, self.lake, self.times = lake.engine, lake, times
+
+    def query(self, sql: str, parameters: Sequence[Any] = (), as_of: str | None = None) -> pa.Table:
+        answer = self.engine.query(sql, parameters, as_of)
+        if HOURLY in sql and self.times:
+            self.times -= 1
+            put_gold(self.lake.catalog, silver(("green", "2024-01")))
+        return answer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.engine, name)
+
+
+def test_marts_that_are_replaced_meanwhile_are_asked_again(lake: Lake) -> None:
+    put_gold(lake.catalog, silver(*TWO_MONTHS))
+
+    found = ask(cast("Engine", Replacing(lake, 1)), lake.catalog, (), "embedded")
+
+    assert {row["service_type"] for rows in (found.rows["trips-by-day"], found.rows["quality"]) for row in rows} == {
+        "green"
+    }
+    with pytest.raises(OvertakenError, match="A build replaced marts each time"):
+        ask(cast("Engine", Replacing(lake, 100)), lake.catalog, (), "embedded")
 
 
 def test_a_mart_made_since_the_publication_is_not_shown(lake: Lake) -> None:

@@ -242,10 +242,17 @@ def _docker() -> Finding:
     return Finding("Docker", "ok", f"engine {done.stdout.strip()}")
 
 
-def _memory() -> Finding:
+def memory_gib() -> float | None:
+    """The memory of this machine, in GiB; None where the system does not tell it."""
     try:
-        size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
     except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _memory() -> Finding:
+    size = memory_gib()
+    if size is None:
         return Finding("memory", "warn", "unknown on this system", f"The services in Docker need {MEMORY_GIB} GiB.")
     if size < MEMORY_GIB:
         return Finding(

@@ -98,7 +98,13 @@ def load(
     from lakehouse.loading.orders import Options
 
     files = _files(dataset, parts or [])
-    options = Options(refresh, full_refresh, again, allow_shrink, allow_strays)
+    options = Options(
+        refresh=refresh,
+        full_refresh=full_refresh,
+        again=again,
+        allow_shrink=allow_shrink,
+        allow_strays=allow_strays,
+    )
     values: list[dict[str, Any]] = []
     try:
         with closing(_loaded(files, options, jobs, quiet=as_json)) as all_loaded:

@@ -58,8 +58,7 @@ def work(connection: Connection, threads: int, shows: bool) -> None:
             worker.do(order)
     except KeyboardInterrupt:
         pass  # by `Stop`; what was staged is removed
-    finally:
-        os._exit(0)  # to tear down all libraries takes time, and nothing of them is needed
+    os._exit(0)  # to tear down all libraries takes time, and nothing of them is needed
 
 
 def _listen(connection: Connection, said: SimpleQueue[Any]) -> None:

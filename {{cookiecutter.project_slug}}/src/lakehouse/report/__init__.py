@@ -81,9 +81,8 @@ def make_report(settings: Settings, *, engine: Engine | None = None, catalog: Ca
         tables = catalog or open_catalog(settings)
         with service_errors(tables):
             landing = open_landing(settings)
-            return Report(
-                collect(asked, tables, landing, settings.target), ask(asked, tables, landing, settings.target)
-            )
+            facts = collect(asked, tables, landing, settings.target)
+            return Report(facts, ask(asked, tables, facts.loaded, settings.target))
     finally:
         if engine is None:
             asked.close()

@@ -242,8 +242,8 @@ def heat(
     """A grid of rows by names: the larger a value, the deeper the colour."""
     line = 42.0
     bottom = TOP + line * len(rows)
-    slot = (WIDTH - LEFT - RIGHT) / max(len(names), 1)
-    largest = max((value for row in values for value in row), default=0) or 1
+    slot = (WIDTH - LEFT - RIGHT) / len(names)
+    largest = max(value for row in values for value in row) or 1
     bars = [
         Bar(
             LEFT + slot * j, TOP + line * i, slot - 2, line - 2, "heat", titles[i][j], max(values[i][j] / largest, 0.04)
@@ -251,11 +251,10 @@ def heat(
         for i in range(len(rows))
         for j in range(len(names))
     ]
-    every = math.ceil(max([0, *map(len, names)]) * 10 / slot)
     return Plot(
         label,
         height=bottom + BOTTOM,
-        x_ticks=tuple(Tick(LEFT + slot * j + slot / 2 - 1, name) for j, name in enumerate(names) if j % every == 0),
+        x_ticks=tuple(Tick(LEFT + slot * j + slot / 2 - 1, name) for j, name in enumerate(names)),
         y_ticks=tuple(Tick(TOP + line * i + line / 2 + 3, name) for i, name in enumerate(rows)),
         bars=tuple(bars),
         bottom=bottom,

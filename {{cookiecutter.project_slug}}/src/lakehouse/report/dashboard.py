@@ -11,12 +11,11 @@ from pyiceberg.table import Table
 
 from lakehouse.datasets.registry import monthly
 from lakehouse.engines import Engine
-from lakehouse.errors import QueryError
-from lakehouse.history.history import generated_by, loaded
+from lakehouse.errors import OvertakenError, QueryError
+from lakehouse.history.history import PartRow, generated_by
 from lakehouse.iceberg.publication import BRANCH, TAG
 from lakehouse.iceberg.refs import load_table, shown_at, snapshot_at
 from lakehouse.iceberg.versions import AsOf
-from lakehouse.landing import Landing
 from lakehouse.report import panels
 from lakehouse.report.collect import MART, QUALITY, QUALITY_SQL
 from lakehouse.report.panels import Panel, Row
@@ -161,10 +160,17 @@ class Dashboard:
         return max((version.committed_at for version in self.versions), default=None)
 
 
-def ask(engine: Engine, catalog: Catalog, landing: Landing, target: str) -> Dashboard:
+def ask(engine: Engine, catalog: Catalog, parts: Sequence[PartRow], target: str) -> Dashboard:
     """Ask all questions of one state. A mart that is not there, or not as the project brings it, leaves gaps only.
 
-    Where a build replaces marts meanwhile, the questions are asked again.
+    Args:
+        engine: is asked.
+        catalog: knows the snapshots of the marts.
+        parts: the months and days that are loaded.
+        target: for the page.
+
+    Raises:
+        OvertakenError: a build replaced marts meanwhile, three times.
     """
     known = set(engine.tables())
     for _ in range(TRIES):
@@ -176,17 +182,21 @@ def ask(engine: Engine, catalog: Catalog, landing: Landing, target: str) -> Dash
         publication = _publication([tables[name] for name in shown], shown) if published else None
         missing, rows = {}, {}
         for name, question in QUESTIONS.items():
-            if lack := _lack(question, tables, shown):
+            if lack := _lack(question, tables, shown, published=published):
                 missing[name] = lack
             else:
                 rows[name] = engine.query(question.sql, as_of=publication).to_pylist()
         if publication or all(_snapshot(load_table(catalog, name), published=False) == shown[name] for name in shown):
             break
+    else:
+        raise OvertakenError(
+            "A build replaced marts each time the dashboard asked them.", "Run the same command again."
+        )
     generated: tuple[str, ...] = ()
     if "quality" in rows:
         built = _version(tables[QUALITY], shown[QUALITY]).committed_at
         then = AsOf("ref", publication) if publication else AsOf("time", built)
-        generated = _generated(engine, catalog, landing, then, rows["quality"])
+        generated = _generated(engine, catalog, parts, then, rows["quality"])
     return Dashboard(
         made_at=datetime.now(UTC).replace(microsecond=0),
         target=target,
@@ -219,14 +229,16 @@ def _publication(tables: Iterable[Table], shown: Mapping[str, int]) -> str:
     return max(set.intersection(*names), default=BRANCH)
 
 
-def _lack(question: Question, tables: Mapping[str, Table], shown: Mapping[str, int]) -> str:
+def _lack(question: Question, tables: Mapping[str, Table], shown: Mapping[str, int], *, published: bool) -> str:
     """What a question lacks, as a sentence; nothing where it can be asked."""
     for mart, columns in question.reads.items():
         if mart not in tables:
             return f"There is no {mart}."
         if mart not in shown:
             return f"{mart} has no version to show."
-        if lacking := sorted(columns - set(tables[mart].schema().column_names)):
+        # A query of a publication sees the columns of its snapshot, any other one those of today.
+        seen = tables[mart].scan(snapshot_id=shown[mart] if published else None).projection()
+        if lacking := sorted(columns - set(seen.column_names)):
             return f"{mart} lacks {', '.join(lacking)}."
     return ""
 
@@ -237,16 +249,15 @@ def _version(table: Table, snapshot_id: int) -> Version:
     return Version(".".join(table.name()), snapshot_id, datetime.fromtimestamp(snapshot.timestamp_ms / 1000, UTC))
 
 
-def _generated(engine: Engine, catalog: Catalog, landing: Landing, then: AsOf, rows: Sequence[Row]) -> tuple[str, ...]:
+def _generated(
+    engine: Engine, catalog: Catalog, parts: Sequence[PartRow], then: AsOf, rows: Sequence[Row]
+) -> tuple[str, ...]:
     """The months shown that were generated when they were published, or gold was built; later loads may be real."""
-    made = {(row.dataset, row.part): row.synthetic for row in loaded(engine, landing)}
-    known = set(engine.tables())
+    made = {(row.dataset, row.part): row.synthetic for row in parts}
     for dataset in monthly():
-        if dataset.table not in known:
-            continue
         try:
             snapshot = snapshot_at(load_table(catalog, dataset.table), then)
-        except QueryError:  # it has expired: the bytes that the table holds now tell
+        except QueryError:  # there is no table, or it has expired: the bytes that the table holds now tell
             continue
         made |= {(dataset.name, part): found for part, found in generated_by(engine, dataset.table, snapshot).items()}
     months = {(str(row["service_type"]), f"{row['file_month']:%Y-%m}") for row in rows}

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
 from itertools import groupby
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from lakehouse.datasets.registry import monthly
 from lakehouse.history.tree import size
 from lakehouse.report.charts import ACCEPTED, WIDTH, daily, growth, reasons_of, rejected, short
-from lakehouse.report.collect import COUNTED, MART, OPERATIONS, Facts
+from lakehouse.report.collect import COUNTED, OPERATIONS, Facts
 from lakehouse.report.dashboard import QUESTIONS, Dashboard
 from lakehouse.report.panels import Row, money
 
@@ -34,12 +35,16 @@ def _environment() -> Environment:
     environment.filters |= {
         "count": lambda value: "" if value is None else f"{value:,}",
         "size": size,
-        "short": short,
         "time": lambda moment: f"{moment:%Y-%m-%d %H:%M}" if isinstance(moment, datetime) else "",
         "file": lambda path: str(path).rsplit("/", 1)[-1],
         "percent": lambda share: f"{share:.2%}",
     }
     return environment
+
+
+def _rendered(page: str, **values: Any) -> str:
+    """The text of a page, made from its template."""
+    return _environment().get_template(f"{page}.j2").render(width=WIDTH, **values)
 
 
 def as_page(facts: Facts) -> str:
@@ -53,31 +58,26 @@ def as_page(facts: Facts) -> str:
     for found in facts.trees:  # a snapshot has one colour in its table's tree
         makers = dict.fromkeys(m.added_by for m in found.manifests)
         colours |= {(found.table, maker): i % 6 for i, maker in enumerate(reversed(makers))}
-    return (
-        _environment()
-        .get_template(f"{SNAPSHOTS_PAGE}.j2")
-        .render(
-            facts=facts,
-            other_page=DASHBOARD_PAGE,
-            counted=COUNTED,
-            operations=OPERATIONS,
-            mart=MART,
-            width=WIDTH,
-            raw=raw,
-            last_load=last_load(facts),
-            rejected_share=rejected_rows / all_rows if all_rows else None,
-            growth=[(t, growth(t.snapshots, f"{t.table}: rows by snapshot")) for t in raw],
-            travel=[(service, daily(facts.travel.days, service)) for service in travel_services if facts.travel],
-            quality=[(service, rejected(facts.quality, service)) for service in services],
-            reasons=reasons_of(facts.quality),
-            reason_rows={r: sum(q.trips for q in facts.quality if q.reason == r) for r in reasons_of(facts.quality)},
-            by_dataset=[(name, list(rows)) for name, rows in groupby(facts.loaded, key=lambda m: m.dataset)],
-            colours=colours,
-            shown_months=SHOWN_MONTHS,
-            shown_snapshots=SHOWN_SNAPSHOTS,
-            shown_manifests=SHOWN_MANIFESTS,
-            shown_files=SHOWN_FILES,
-        )
+    return _rendered(
+        SNAPSHOTS_PAGE,
+        facts=facts,
+        other_page=DASHBOARD_PAGE,
+        counted=COUNTED,
+        operations=OPERATIONS,
+        raw=raw,
+        last_load=last_load(facts),
+        rejected_share=rejected_rows / all_rows if all_rows else None,
+        growth=[(t, growth(t.snapshots, f"{t.table}: rows by snapshot")) for t in raw],
+        travel=[(service, daily(facts.travel.days, service)) for service in travel_services if facts.travel],
+        quality=[(service, rejected(facts.quality, service)) for service in services],
+        reasons=reasons_of(facts.quality),
+        reason_rows={r: sum(q.trips for q in facts.quality if q.reason == r) for r in reasons_of(facts.quality)},
+        by_dataset=[(name, list(rows)) for name, rows in groupby(facts.loaded, key=lambda m: m.dataset)],
+        colours=colours,
+        shown_months=SHOWN_MONTHS,
+        shown_snapshots=SHOWN_SNAPSHOTS,
+        shown_manifests=SHOWN_MANIFESTS,
+        shown_files=SHOWN_FILES,
     )
 
 
@@ -90,19 +90,15 @@ def last_load(facts: Facts) -> datetime | None:
 def as_dashboard(dashboard: Dashboard) -> str:
     """The text of the page about trips."""
     rows, missing = dashboard.rows, dashboard.missing
-    return (
-        _environment()
-        .get_template(f"{DASHBOARD_PAGE}.j2")
-        .render(
-            dashboard=dashboard,
-            other_page=SNAPSHOTS_PAGE,
-            width=WIDTH,
-            tiles=_tiles(dashboard),
-            panels=[(name, found, found.draw(rows[name])) for name, found in QUESTIONS.items() if rows.get(name)],
-            unanswered=[(name, found, missing[name]) for name, found in QUESTIONS.items() if name in missing],
-            outside=_outside(dashboard),
-            shown_generated=SHOWN_GENERATED,
-        )
+    return _rendered(
+        DASHBOARD_PAGE,
+        dashboard=dashboard,
+        other_page=SNAPSHOTS_PAGE,
+        tiles=_tiles(dashboard),
+        panels=[(name, found, found.draw(rows[name])) for name, found in QUESTIONS.items() if rows.get(name)],
+        unanswered=[(name, found, missing[name]) for name, found in QUESTIONS.items() if name in missing],
+        outside=_outside(dashboard),
+        shown_generated=SHOWN_GENERATED,
     )
 
 
