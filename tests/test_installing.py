@@ -273,7 +273,7 @@ def test_a_python_that_does_not_run_is_named(place: Path, tmp_path: Path) -> Non
 
 
 def test_a_python_of_another_version_is_named(place: Path, tmp_path: Path) -> None:
-    find = [UV, "python", "find", "--no-project", "--no-python-downloads"]
+    find = [str(UV), "python", "find", "--no-project", "--no-python-downloads"]
     asked = (
         subprocess.run([*find, other], capture_output=True, text=True, check=False) for other in ("<3.11", ">=3.14")
     )
