@@ -89,7 +89,12 @@ FAULTS = (
     Fault(
         "a month of several at once commits before its turn",
         "loading/jobs.py",
-        (("            if worker.waits and worker.place == self.turn:", "            if worker.waits:"),),
+        (
+            (
+                "            if worker.waits and worker.place == self.turn:",
+                "            if worker.waits and (worker.place or self.loaded):",
+            ),
+        ),
         "test_jobs.py::test_at_once_makes_what_one_after_another_makes",
         r"At index 0 diff: \('2024-0[2-4]', ",
     ),
