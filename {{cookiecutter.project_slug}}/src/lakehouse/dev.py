@@ -65,13 +65,16 @@ class Dev:
                 _say(f"error: {taken}")
                 return 1
             began = time.monotonic()
+            _say("Dagster is starting.")
             self._process = subprocess.Popen(self.command, start_new_session=True)  # noqa: S603 - our own command
             self._note([self._process.pid])
+            is_open = False
             while True:
                 with suppress(subprocess.TimeoutExpired):
                     code = self._process.wait(LOOK_SECONDS)
                     break
                 self._look(self._process.pid)
+                is_open = is_open or _is_open(self.command, time.monotonic() - began)
             if self.ended_by_us:
                 return code
             if time.monotonic() - began < SHORT_SECONDS:
@@ -114,10 +117,29 @@ class Dev:
                 _kill(pid)
 
 
+def _address(command: list[str]) -> tuple[str, str]:
+    """The host and the port of Dagster's page, as `dg dev` is given them."""
+    options = dict(pairwise(command))
+    return options.get("--host", "127.0.0.1"), options.get("--port", "")
+
+
+def _is_open(command: list[str], seconds: float) -> bool:
+    """Whether Dagster's page can be opened by now. Says so, or for how many seconds Dagster has been starting."""
+    host, port = _address(command)
+    if not port.isdigit():
+        return True
+    try:
+        socket.create_connection((host, int(port)), timeout=1.0).close()
+    except OSError:
+        _say(f"{seconds:4.0f} s: Dagster is starting")
+        return False
+    _say(f"Dagster's page is ready: http://{f'[{host}]' if ':' in host else host}:{port}")
+    return True
+
+
 def _taken(command: list[str]) -> str | None:
     """What to do about a port that another program has. `dg dev` would say that it serves there, and wait for ever."""
-    options = dict(pairwise(command))
-    host, port = options.get("--host", "127.0.0.1"), options.get("--port", "")
+    host, port = _address(command)
     if not port.isdigit():
         return None  # `dg dev` says what is wrong with it
     if int(port) > _LAST_PORT:

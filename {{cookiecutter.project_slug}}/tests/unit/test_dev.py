@@ -36,6 +36,15 @@ end()
 """
 
 
+# Opens its port after a while, and ends.
+OPENS_LATE = """
+import socket, sys, time
+time.sleep(1)
+with socket.create_server(("127.0.0.1", int(sys.argv[2]))):
+    time.sleep(3)
+"""
+
+
 class Running:
     """`make dev` in a thread of its own."""
 
@@ -133,6 +142,23 @@ def test_what_can_not_start_is_not_started_for_ever(tmp_path: Path, capfd: pytes
 
     assert broken.run() == 3
     assert "ended as soon as it was started" in capfd.readouterr().err
+
+
+def test_it_says_that_it_is_starting_until_its_page_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(dev, "LOOK_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    late = Dev(tmp_path, [])
+    late.command = [sys.executable, "-c", OPENS_LATE, "--port", port]
+
+    late.run()
+
+    said = [line.strip() for line in capfd.readouterr().err.splitlines()]
+    assert said[:2] == ["Dagster is starting.", "0 s: Dagster is starting"]
+    assert said.count(f"Dagster's page is ready: http://127.0.0.1:{port}") == 1
+    assert "is starting" not in said[-2]
 
 
 def test_a_number_that_is_no_port_is_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
