@@ -66,8 +66,8 @@ test: files install ## All that needs no Docker: the template's tests, then thos
 	$(BIN)/python -m pytest -n $(WORKERS) $(or $(ARGS),--dist loadgroup)
 	@[ -n "$(ARGS)" ] || { project=$$($(call bake,tests)) && $(MAKE) --no-print-directory -C "$$project" test; }
 
-long: files install ## The tests that take minutes: an installation by pip, and those that search at length in a baked project
-	LAKEHOUSE_TEST_LONG=1 $(BIN)/python -m pytest tests/test_lock.py
+long: files install ## The tests that take minutes: an installation by pip, both READMEs in containers, and those at length in a baked project
+	LAKEHOUSE_TEST_LONG=1 $(BIN)/python -m pytest tests/test_lock.py tests/test_walk.py
 	@project=$$($(call bake,long)) && $(MAKE) --no-print-directory -C "$$project" long
 
 integration: files install ## The stack's suites, in a baked project
