@@ -15,14 +15,14 @@ from lakehouse.transform import build
 
 MONTH = Month(2024, 1)
 _SHELL = ("typer", "rich.console", "rich.table")
-_TABLES = (*_SHELL, "rich.progress", "pydantic_settings", "pyiceberg.catalog.sql", "pyiceberg.io.pyarrow")
+_TABLES = (*_SHELL, "rich.progress", "pydantic_settings", "pyiceberg.catalog.sql", "pyarrow")
 # Each command with the libraries that it can't do without.
 COMMANDS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("--help",): ("typer.rich_utils",),  # draws the page
     ("months",): (*_TABLES, "duckdb"),
     ("history", "raw.yellow_trips"): (*_TABLES, "duckdb"),
     ("sql", "select count(*) from raw.yellow_trips"): (*_TABLES, "duckdb", "sqlglot"),
-    ("load", "yellow", "2024-01"): (*_TABLES, "pyarrow.parquet"),
+    ("load", "yellow", "2024-01"): (*_TABLES, "pyiceberg.io.pyarrow", "pyarrow.parquet"),
     ("build",): ("pyiceberg.catalog.sql",),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from tests.dbt.conftest import Build, new_lake
 from tests.dbt.raw import made_up_rows, put_month, put_zones, remove_month
 from tests.lake import Lake
 from tests.marts import MARTS
+from tests.unit.test_imports import OTHERS
 from typer.testing import CliRunner
 
-from lakehouse import transform
+from lakehouse import children, transform
 from lakehouse.cli.app import app
 from lakehouse.datasets.registry import DATASETS
 from lakehouse.errors import TransformError
@@ -109,6 +111,29 @@ def test_a_build_with_nothing_new_does_not_start_dbt(
         assert (done.models, done.raw_moved) == ((), ())
 
     assert {table: snapshots(two_months, table) for table in two_months.engine.tables()} == before
+
+
+NOTHING_NEW = """
+import json, sys
+from lakehouse.settings import load_settings
+from lakehouse.transform import build
+assert build(load_settings(), data_tests=False).nothing_new_since
+print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
+"""
+
+
+def test_a_build_with_nothing_new_imports_no_pyarrow(two_months: Lake) -> None:
+    """It reads metadata alone, and ends in about the time that PyIceberg takes to be imported."""
+    home = str(two_months.settings.home)
+
+    said = subprocess.run(
+        children.python("-c", NOTHING_NEW),
+        env=children.environment({"LAKEHOUSE_TARGET": "embedded", "LAKEHOUSE_HOME": home}),
+        stdout=subprocess.PIPE,
+        check=True,
+    ).stdout
+
+    assert {*json.loads(said)} & {*OTHERS, "duckdb", "numpy", "pandas", "pyarrow", "sqlglot"} == set()
 
 
 def sql_of_the_test(lake: Lake) -> str:

@@ -28,8 +28,8 @@ from lakehouse.engines.duckdb import DUCKDB_TYPES, literal, register_table
 from lakehouse.engines.protocol import quoted
 from lakehouse.errors import CommitError, TransformError
 from lakehouse.iceberg.columns import changes, evolve
-from lakehouse.iceberg.data_file import described, remove
-from lakehouse.iceberg.files import live_files, local_path, rows_by_file
+from lakehouse.iceberg.data_file import described
+from lakehouse.iceberg.files import live_files, local_path, remove, rows_by_file
 from lakehouse.iceberg.merge import Incoming, Merged
 from lakehouse.iceberg.staging import staged as staged_file
 from lakehouse.iceberg.tables import PROPERTIES

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-import pyarrow as pa
 from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import NamespaceAlreadyExistsError, ValidationError
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 
     from lakehouse.settings import Settings
 
+LOCAL_FILES = "lakehouse.iceberg.local_files.LocalFiles"
 SQLITE_SECONDS = 25  # that a commit waits for one of another process
 CATALOG_TABLES = 2  # that PyIceberg makes in a new catalog, one after the other
 # What DuckDB says of a file that is whole.
@@ -155,7 +155,7 @@ def open_sqlite(settings: Settings) -> SqliteCatalog:
     uri = f"sqlite:///{settings.catalog_file}?timeout={SQLITE_SECONDS}"
     # As it is, not percent-encoded: PyIceberg takes the path literally, and would make a folder `my%20lake`.
     warehouse = f"file:///{settings.warehouse_dir.as_posix().lstrip('/')}"
-    return SqliteCatalog(settings, uri=uri, warehouse=warehouse)
+    return SqliteCatalog(settings, uri=uri, warehouse=warehouse, **{"py-io-impl": LOCAL_FILES})
 
 
 def settings_of(catalog: Catalog) -> Settings:
@@ -189,10 +189,14 @@ def file_errors(table: Table, *kinds: type[Exception]) -> Iterator[None]:
     Raises:
         BoundaryError: names the table, and what to do.
     """
-    wrong: tuple[type[Exception], ...] = (EOFError, UnicodeDecodeError, zlib.error, pa.ArrowInvalid, *kinds)
+    wrong: tuple[type[Exception], ...] = (EOFError, UnicodeDecodeError, zlib.error, *kinds)
     try:
         yield
-    except wrong as error:
+    except Exception as error:
+        from pyarrow import ArrowInvalid  # noqa: PLC0415 - who reads metadata alone does not need it
+
+        if not isinstance(error, (*wrong, ArrowInvalid)):
+            raise
         raise damaged(settings_of(table.catalog), f"A file of {'.'.join(table.name())}", error) from error
 
 

@@ -31,8 +31,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from lakehouse.errors import CommitError, RefusedError, UnconfirmedError
 from lakehouse.iceberg.catalog import SqliteCatalog, cause_of, home_fix
-from lakehouse.iceberg.data_file import remove
-from lakehouse.iceberg.files import live_files
+from lakehouse.iceberg.files import live_files, remove
 from lakehouse.iceberg.transaction import begin, overwrite
 from lakehouse.s3_users import refused_user, s3_refuses
 

@@ -6,7 +6,7 @@ import hashlib
 import uuid
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from queue import Queue
 from threading import Thread
 from typing import Any
@@ -35,7 +35,8 @@ from lakehouse.errors import CommitError, RefusedError
 from lakehouse.formats.buffers import ends_and_bytes
 from lakehouse.formats.encoding import encodings
 from lakehouse.formats.protocol import BATCH_ROWS
-from lakehouse.iceberg.files import FIELD_ID
+from lakehouse.iceberg.files import remove
+from lakehouse.iceberg.rows import FIELD_ID
 
 # its stubs know no plain Python values
 pc: Any = compute
@@ -43,7 +44,6 @@ pc: Any = compute
 ROW_GROUP_ROWS = 1_048_576
 ROW_GROUP_BYTES = 16 << 20  # in memory; batches are written once they are so large together, or have `BATCH_ROWS` rows
 BATCH_BYTES = 16 << 10  # what a batch takes beside its values, about; so thousands of tiny ones are not gathered
-REMOVE_SECONDS = 5.0
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -398,21 +398,6 @@ def audit(table: Table, file: DataFile, written: Totals) -> None:
 
 def _identities(schema: pa.Schema) -> list[tuple[str, bytes]]:
     return [(field.name, (field.metadata or {}).get(FIELD_ID, b"")) for field in schema]
-
-
-def remove(io: FileIO, path: str) -> None:
-    """Remove a staged file that nothing refers to; one that is out of reach is left to maintenance.
-
-    A store that hangs is not waited for: what failed before has taken its time already.
-    """
-
-    def attempt() -> None:
-        with suppress(OSError):
-            io.delete(path)
-
-    removing = Thread(target=attempt, name="remove-staged-file", daemon=True)
-    removing.start()
-    removing.join(REMOVE_SECONDS)
 
 
 @contextmanager

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from datetime import date, timedelta
+from threading import Thread
 from typing import Any
+from urllib.parse import urlsplit
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pyiceberg.conversions import from_bytes
 from pyiceberg.expressions import AlwaysTrue, BooleanExpression, EqualTo
-from pyiceberg.io.pyarrow import PyArrowFileIO, schema_to_pyarrow
+from pyiceberg.io import FileIO
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
@@ -19,11 +20,10 @@ from pyiceberg.types import StringType
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.registry import dataset_named
 from lakehouse.errors import QueryError
-from lakehouse.formats.protocol import BATCH_ROWS
 from lakehouse.landing import SHA256_LENGTH
 
-FIELD_ID = b"PARQUET:field_id"
 EPOCH = date(1970, 1, 1)
+REMOVE_SECONDS = 5.0
 
 
 def referenced(table: Table, snapshots: Iterable[Snapshot] | None = None) -> Iterator[str]:
@@ -48,13 +48,13 @@ def referenced(table: Table, snapshots: Iterable[Snapshot] | None = None) -> Ite
 
 def local_path(location: str) -> str:
     """The path that PyIceberg itself opens for a location (it does not decode percent signs)."""
-    scheme, _, path = PyArrowFileIO.parse_location(location)
-    if scheme != "file":
+    found = urlsplit(location)
+    if found.scheme != "file":
         raise QueryError(
             f"DuckDB can't read {location}: it reads only the tables of the target `embedded`, which are local files. "
             "Use LAKEHOUSE_TARGET=trino for tables in an object store."
         )
-    return path
+    return f"{found.netloc}{found.path}"
 
 
 def rows_of_file(file: DatasetFile) -> BooleanExpression:
@@ -88,7 +88,9 @@ def file_hash(table: Table, file: DataFile) -> str | None:
     if low is None or high is None:
         return None
     if min(len(low), len(high)) < SHA256_LENGTH:
-        return _hash_in(table, file.file_path)
+        from lakehouse.iceberg.rows import hash_in  # noqa: PLC0415 - reads parquet, which is seldom needed
+
+        return hash_in(table, file.file_path)
     return str(from_bytes(StringType(), low)) if low == high else None
 
 
@@ -124,34 +126,22 @@ def prefix_of_hash(table: Table, file: DataFile) -> str | None:
     return least if least == greatest else None
 
 
-def batches_of(table: Table, file: DataFile, names: Sequence[str]) -> Iterator[list[Any]]:
-    """The rows of a data file, batch by batch: an array for each of these columns, of the table's type.
-
-    PyIceberg's own scan holds a whole file in memory. A column that the file does not have yet is null.
-    """
-    schema = schema_to_pyarrow(table.schema())
-    wanted = [schema.field(name) for name in names]
-    source: Any = table.io.new_input(file.file_path)
-    with source.open() as stream:
-        parquet = pq.ParquetFile(stream)
-        there = {(field.metadata or {}).get(FIELD_ID): field.name for field in parquet.schema_arrow}
-        columns = [there.get((field.metadata or {})[FIELD_ID]) for field in wanted]
-        for batch in parquet.iter_batches(BATCH_ROWS, columns=[name for name in columns if name]):
-            yield [
-                batch.column(name).cast(field.type) if name else pa.nulls(len(batch), field.type)
-                for name, field in zip(columns, wanted, strict=True)
-            ]
-
-
 def _hash_bounds(table: Table, file: DataFile) -> tuple[bytes | None, bytes | None]:
     """The least and the greatest `source_sha256` in a data file's metrics."""
     field_id = table.schema().find_field("source_sha256").field_id
     return (file.lower_bounds or {}).get(field_id), (file.upper_bounds or {}).get(field_id)
 
 
-def _hash_in(table: Table, path: str) -> str | None:
-    source: Any = table.io.new_input(path)
-    with source.open() as stream:
-        column = pq.ParquetFile(stream).read(columns=["source_sha256"])["source_sha256"]
-    found = column.unique().to_pylist()
-    return str(found[0]) if len(found) == 1 else None
+def remove(io: FileIO, path: str) -> None:
+    """Remove a staged file that nothing refers to; one that is out of reach is left to maintenance.
+
+    A store that hangs is not waited for: what failed before has taken its time already.
+    """
+
+    def attempt() -> None:
+        with suppress(OSError):
+            io.delete(path)
+
+    removing = Thread(target=attempt, name="remove-staged-file", daemon=True)
+    removing.start()
+    removing.join(REMOVE_SECONDS)

@@ -18,7 +18,7 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 
 from lakehouse.formats.protocol import BATCH_ROWS
-from lakehouse.iceberg.files import batches_of
+from lakehouse.iceberg.rows import batches_of
 
 if TYPE_CHECKING:
     import duckdb

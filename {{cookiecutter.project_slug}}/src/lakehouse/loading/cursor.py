@@ -20,7 +20,8 @@ from lakehouse.datasets.model import Column, Dataset
 from lakehouse.datasets.sources import CursorValue, Since
 from lakehouse.errors import RefusedError
 from lakehouse.iceberg.catalog import service_errors
-from lakehouse.iceberg.files import batches_of, live_files
+from lakehouse.iceberg.files import live_files
+from lakehouse.iceberg.rows import batches_of
 from lakehouse.landing import Landed
 from lakehouse.loading.convert import arrow_type
 

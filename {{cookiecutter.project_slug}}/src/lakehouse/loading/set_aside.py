@@ -35,7 +35,8 @@ from lakehouse.errors import CommitError, RefusedError
 from lakehouse.formats.protocol import UnreadRows
 from lakehouse.iceberg.catalog import settings_of
 from lakehouse.iceberg.commit import ATTEMPTS, MovedError, Replacement, commit, discarding
-from lakehouse.iceberg.files import batches_of, live_files, rows_of_file
+from lakehouse.iceberg.files import live_files, rows_of_file
+from lakehouse.iceberg.rows import batches_of
 from lakehouse.iceberg.staging import staged
 from lakehouse.iceberg.tables import RUN, SOURCE, partition_of, rejected_schema
 from lakehouse.landing import Landed
