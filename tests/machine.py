@@ -32,8 +32,8 @@ TOOLS = "RUN apt-get update -qq && apt-get install -yqq --no-install-recommends 
 SILENCE_SECONDS = 30.0  # the goal is 10, on a machine that does nothing else
 PIPS_SILENCE_SECONDS = 180.0  # an older pip prints nothing while it installs what it has downloaded
 PATIENCE_SECONDS = 900.0
-# Dagster's page says where it is. A daemon of Dagster warns at its first start that there are no runs yet.
-SERVES = re.compile(r"Serving dagster-webserver on (http://[\d.:]+)")
+PAGE = re.compile(r"Dagster's page is ready: (http://[\d.:]+)")
+# A daemon of Dagster warns at its first start that it looks at what comes from now on.
 BAD = re.compile(r"^(?!.*No cursor for event type).*(?:Traceback|WARNING|\bWarning).*$", re.MULTILINE)
 MARK = re.compile("\x1e(\\d+)\r?\n")
 
@@ -168,7 +168,7 @@ def _outcomes(where: str, terminal: int, commands: Sequence[Command]) -> Iterato
             if not waiting or outcome.failed:
                 return
             command = waiting.pop(0)
-        if command.opens_page and not left and (page := SERVES.search(said)):
+        if command.opens_page and not left and (page := PAGE.search(said)):
             ask = f"import urllib.request; urllib.request.urlopen('{page[1]}', timeout=60).read()"
             docker("exec", where, "python3", "-c", ask)
             os.write(terminal, b"\x03")
