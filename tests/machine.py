@@ -7,6 +7,7 @@ where packages come from go into the container. It is removed with all that it h
 from __future__ import annotations
 
 import codecs
+import functools
 import os
 import pty
 import re
@@ -80,6 +81,7 @@ def docker(*arguments: str) -> str:
     return subprocess.run(["docker", *arguments], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
 
 
+@functools.cache
 def image() -> str:
     """An image with Python, make and git: the pinned one, or that of PYTHON_IMAGE; what it lacks is added."""
     images = (TEMPLATE / PROJECT_DIR / "images.env").read_text(encoding="utf-8")
