@@ -8,15 +8,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import pyarrow.parquet as pq
 from dagster._core.definitions.data_version import CachingStaleStatusResolver
 from dagster._core.loader import LoadingContextForTest
 from tests.unit import misbehaving_publisher as bad
+from tests.unit import published_files
+from tests.unit.published_files import broken, zones_of
 
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
@@ -24,29 +24,14 @@ from lakehouse.definitions import defs
 from lakehouse.engines import open_engine
 from lakehouse.landing import open_landing
 from lakehouse.settings import load_settings
-from lakehouse.synthetic.generate import write_month
 
-ZONES = "LocationID,Borough,Zone,service_zone\r\n"
 DAY = timedelta(days=1)
 LATE = 52 * DAY  # after the end of a month
 
 
 def month_of(month: Month, rows: int) -> bytes:
     """A month of green as it is published."""
-    path = Path(os.environ["LAKEHOUSE_HOME"]).parent / "month.parquet"
-    return bad.as_published(write_month(path, "green", month, rows))
-
-
-def broken(content: bytes) -> bytes:
-    """The same month without a column that it must have."""
-    table = pq.read_table(BytesIO(content)).drop_columns(["PULocationID"])
-    pq.write_table(table, less := BytesIO())
-    return less.getvalue()
-
-
-def zones_of(word: str) -> bytes:
-    """A zone lookup."""
-    return (ZONES + "".join(f'{i},"{word}","Zone {i}","Service"\r\n' for i in range(1, 266))).encode()
+    return published_files.month_of(Path(os.environ["LAKEHOUSE_HOME"]).parent, month, rows)
 
 
 @dataclass
