@@ -8,19 +8,24 @@ import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator
 from concurrent import futures
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
 import grpc  # type: ignore[import-untyped]
 import pytest
-from dagster._core.events import EngineEventData
+from dagster._core.events import EngineEventData, JobFailureData, RunFailureReason
 from dagster._core.launcher import WorkerStatus
 from dagster._core.run_coordinator import SubmitRunContext
 from dagster._core.storage.dagster_run import RunOpConcurrency
 from dagster._core.storage.tags import GRPC_INFO_TAG
+from dagster._daemon.auto_run_reexecution import auto_run_reexecution
+from dagster._daemon.auto_run_reexecution.event_log_consumer import EventLogConsumerDaemon
 from dagster._daemon.monitoring.run_monitoring import monitor_started_run
 from dagster._grpc.__generated__ import dagster_api_pb2
 from dagster._grpc.__generated__.dagster_api_pb2_grpc import DagsterApiServicer, add_DagsterApiServicer_to_server
@@ -29,12 +34,16 @@ from dagster_shared.serdes import serialize_value
 
 from lakehouse.dagster_home import prepare
 from lakehouse.datasets.registry import DATASETS
+from lakehouse.defs.automation.missed_retries import read_again
 from lakehouse.defs.pools import BUILD_POOL
 from lakehouse.defs.run_launcher import LakehouseRunLauncher, process_tag
 from lakehouse.processes import has_ended, is_running
 
 # Outside of Dagster's own loading, which keeps quiet about it.
-pytestmark = pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Parameter `backfill_policy`"),
+    pytest.mark.filterwarnings("ignore:The 'warn' method is deprecated"),  # of a logger, by Dagster's daemon
+]
 LOCAL = {GRPC_INFO_TAG: json.dumps({"host": "localhost", "socket": "/somewhere"})}
 
 
@@ -169,3 +178,85 @@ def test_a_pool_has_its_limit_before_its_first_run_is_queued(instance: dg.Dagste
 
     limits = {pool.name: pool.limit for pool in instance.event_log_storage.get_pool_limits()}
     assert limits == {"raw.new": 1, "raw.set_by_hand": 3}
+
+
+class Daemon:
+    """The part of Dagster's daemon that starts failed runs again, with a note in place of each start."""
+
+    def __init__(self, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.instance, self.reader = instance, EventLogConsumerDaemon()
+        self.repeated: list[str] = []
+        self.reaches_code = True
+        monkeypatch.setattr(auto_run_reexecution, "retry_run", self._repeat)
+        self.read()  # what was there before Dagster's first start is none of its business
+
+    def _repeat(self, run: dg.DagsterRun, _context: Any) -> None:
+        if not self.reaches_code:
+            raise ConnectionError("the code server does not answer")
+        if "dagster/auto_retry_run_id" in run.tags:
+            return  # as Dagster's own
+        self.repeated.append(run.run_id)
+        self.instance.add_run_tags(run.run_id, {"dagster/auto_retry_run_id": "another"})
+
+    def read(self) -> None:
+        """Read the events that are new."""
+        context: Any = SimpleNamespace(instance=self.instance)
+        deque(self.reader.run_iteration(context), maxlen=0)
+
+
+@pytest.fixture
+def reading(instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Daemon:
+    return Daemon(instance, monkeypatch)
+
+
+def test_a_run_whose_failure_was_read_too_early_is_repeated(
+    instance: dg.DagsterInstance, reading: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The daemon reads the event of the failure before the run is marked as failed, and takes it to be in progress."""
+    marked = instance.run_storage.handle_run_event
+
+    def read_before_it_is_marked(*event: Any) -> None:
+        reading.read()
+        marked(*event)
+
+    run, other = started(instance, LOCAL), started(instance, LOCAL)
+    with monkeypatch.context() as early:
+        early.setattr(instance.run_storage, "handle_run_event", read_before_it_is_marked)
+        instance.report_run_failed(run)
+    instance.report_run_failed(other)
+    reading.read()
+    assert reading.repeated == [other.run_id]
+
+    now = datetime.now(UTC)
+    assert read_again(instance, now) == []  # the daemon may be about to do it
+    assert read_again(instance, now + timedelta(minutes=1)) == [run.run_id]
+    reading.read()
+
+    assert reading.repeated == [other.run_id, run.run_id]
+    assert read_again(instance, now + timedelta(minutes=1)) == []
+
+
+def test_a_run_is_repeated_once_a_code_server_answers(instance: dg.DagsterInstance, reading: Daemon) -> None:
+    run = started(instance, LOCAL)
+    later = datetime.now(UTC) + timedelta(minutes=1)
+    reading.reaches_code = False
+
+    instance.report_run_failed(run)
+    for _ in range(2):
+        reading.read()
+        assert read_again(instance, later) == [run.run_id]
+    reading.reaches_code = True
+    reading.read()
+
+    assert reading.repeated == [run.run_id]
+    assert read_again(instance, later) == []
+
+
+def test_a_run_whose_step_failed_is_not_repeated(instance: dg.DagsterInstance, reading: Daemon) -> None:
+    run = started(instance, LOCAL)
+    reading.reaches_code = False
+
+    instance.report_run_failed(run, job_failure_data=JobFailureData(None, RunFailureReason.STEP_FAILURE))
+    reading.read()
+
+    assert read_again(instance, datetime.now(UTC) + timedelta(minutes=1)) == []

@@ -62,6 +62,7 @@ def clock(context: dg.SensorEvaluationContext) -> dg.SensorResult:
 QUICK = (
     ("sources/versions.py", "AGAIN = timedelta(days=6)", "AGAIN = timedelta(0)"),
     ("defs/automation/sensors.py", "SECONDS = 30", "SECONDS = 2"),
+    ("defs/automation/missed_retries.py", "SECONDS = 60", "SECONDS = 5"),
 )
 STARTED_BY = {"dagster/sensor_name", "dagster/schedule_name", "dagster/parent_run_id"}
 

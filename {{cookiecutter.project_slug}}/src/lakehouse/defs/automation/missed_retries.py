@@ -1,0 +1,78 @@
+"""Runs that were to run again, and that Dagster's daemon has missed.
+
+The daemon starts a run again when it reads the event of its failure. Dagster writes that event before it marks the run
+as failed. A daemon that reads the event in between holds the run to be in progress, and never looks at it again. One
+that can't reach the code server at that moment gives the run up for ever. The months of the run would not be loaded,
+and no alarm would say so. So this sensor lets the daemon read the event once more. A run that was started again already
+is not started twice.
+"""
+
+# No postponed annotations here: Dagster reads them while it decorates.
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+from dagster._core.events import RunFailureReason
+from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, RUN_FAILURE_REASON_TAG, WILL_RETRY_TAG
+
+SECONDS = 60
+# The daemon reads events every five seconds.
+GRACE = timedelta(seconds=30)
+LOOKS_BACK = timedelta(days=7)
+MOST = 1000  # failures of a week
+ATTEMPTS = 30  # to start a run again while no code server answers, a minute apart
+GIVEN_UP = "Failed to retry run"  # as the daemon says it in the run's log. Dagster's version is pinned.
+# Where the daemon keeps how far it has read.
+CURSOR = f"EVENT_LOG_CONSUMER_CURSOR-{dg.DagsterEventType.RUN_FAILURE.value}"
+
+
+def read_again(instance: dg.DagsterInstance, at: datetime) -> list[str]:
+    """Let the daemon read the failures of missed runs again; the ids of these runs, if there are any.
+
+    Args:
+        instance: of Dagster.
+        at: the time, in UTC.
+    """
+    cursors = instance.daemon_cursor_storage
+    known = cursors.get_cursor_values({CURSOR}).get(CURSOR)
+    missed = set(_missed(instance, at))
+    if not missed or known is None:
+        return []
+    since = dg.RunStatusChangeRecordsFilter(
+        dg.DagsterEventType.RUN_FAILURE, after_timestamp=(at - LOOKS_BACK).timestamp()
+    )
+    changes = instance.fetch_run_status_changes(since, limit=MOST).records
+    if events := [one.storage_id for one in changes if one.run_id in missed and one.storage_id <= int(known)]:
+        cursors.set_cursor_values({CURSOR: str(min(events) - 1)})
+    return sorted(missed)
+
+
+def _missed(instance: dg.DagsterInstance, at: datetime) -> Iterator[str]:
+    """The runs that were to run again, for long enough. One that was given up is marked again as one of them."""
+    failed = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=at - LOOKS_BACK)
+    for record in instance.get_run_records(failed, limit=MOST):
+        run, ended = record.dagster_run, record.end_time or at.timestamp()
+        if AUTO_RETRY_RUN_ID_TAG in run.tags or at.timestamp() - ended <= GRACE.total_seconds():
+            continue
+        if run.tags.get(WILL_RETRY_TAG) == "true":
+            yield run.run_id
+        elif run.tags.get(RUN_FAILURE_REASON_TAG) != RunFailureReason.STEP_FAILURE.value:
+            events = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
+            if 0 < sum(event.message == GIVEN_UP for event in events) < ATTEMPTS:
+                instance.add_run_tags(run.run_id, {WILL_RETRY_TAG: "true"})
+                yield run.run_id
+
+
+@dg.sensor(
+    minimum_interval_seconds=SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Lets the daemon look again at a run whose process is gone, and that it has not started again.",
+)
+def missed_retries(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    """Look for such runs."""
+    missed = read_again(context.instance, datetime.fromtimestamp(time.time(), UTC))
+    if missed:
+        return dg.SkipReason(f"The daemon reads the failure again of {', '.join(run[:8] for run in missed)}.")
+    return dg.SkipReason("Each run that was to run again did.")
