@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyarrow.fs import FileSelector
+from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.table import Table
 from tests.lake import Lake
 from tests.property.odd_files import TIMES, WHOLE, published_names
@@ -130,7 +131,7 @@ def state(lake: Lake, name: str) -> tuple[int | None, set[str]]:
     table = lake.table(name)
     snapshot = table.current_snapshot()
     place = urlsplit(table.location())
-    system: Any = table.io.fs_by_scheme(place.scheme, place.netloc)  # type: ignore[attr-defined]
+    system: Any = PyArrowFileIO(table.io.properties).fs_by_scheme(place.scheme, place.netloc)
     root = f"{place.netloc}{place.path}"
     below = system.get_file_info(FileSelector(root, recursive=True, allow_not_found=True))
     return (snapshot.snapshot_id if snapshot else None), {info.path for info in below if info.is_file}
