@@ -38,6 +38,8 @@ from lakehouse.transform import build
 
 GREEN, ZONES = "raw.green_trips", DatasetFile("zones")
 MAINTAINED_EACH = 3  # looks
+# A run that was killed before it began is given up after three minutes, and others wait for it.
+LIMIT_SECONDS = 1200
 # The test's clock, as a part of the project: it starts what the project's schedules start, when the test says so.
 CLOCK = f"""
 import os
@@ -133,7 +135,7 @@ class Years:
                     time.sleep(chance.uniform(0.1, 0.9) * lasts)  # the moment is what is tried
                     kill_all(session)
                     session = daemons.enter_context(daemon(self.project))
-                within(self.project, f"quiet after look {number}", self._is_quiet)
+                within(self.project, f"quiet after look {number}", self._is_quiet, LIMIT_SECONDS)
                 lasts = lasts if number in killed else time.monotonic() - began
             wanted = number // MAINTAINED_EACH
             within(self.project, "maintenance", lambda: self._maintained() == wanted)
