@@ -18,6 +18,7 @@ from tests.lake import Lake
 
 from lakehouse.errors import RefusedError
 from lakehouse.iceberg import files as table_files
+from lakehouse.iceberg import rows as table_rows
 from lakehouse.loading import acceptance
 
 # Published times carry no zone: they are New York's clocks.
@@ -199,7 +200,7 @@ def test_where_metrics_are_cut_the_column_tells_the_bytes(
     lake.load("green", "2024-01", file)
     real: Callable[..., tuple[bytes, bytes]] = table_files.__dict__["_hash_bounds"]
     columns_read: list[str] = []
-    read_column: Callable[[Table, str], str | None] = table_files.__dict__["_hash_in"]
+    read_column: Callable[[Table, str], str | None] = table_rows.hash_in
 
     def cut(table: Table, data_file: Any) -> tuple[bytes, bytes]:
         low, high = real(table, data_file)
@@ -210,7 +211,7 @@ def test_where_metrics_are_cut_the_column_tells_the_bytes(
         return read_column(table, path)
 
     monkeypatch.setattr(table_files, "_hash_bounds", cut)
-    monkeypatch.setattr(table_files, "_hash_in", counted)
+    monkeypatch.setattr(table_rows, "hash_in", counted)
     if same:
         with pytest.raises(RefusedError, match="the same bytes as the file from which green 2024-01 was loaded"):
             lake.load("green", "2023-12", file)

@@ -11,7 +11,7 @@ from pyiceberg.table import Table
 from tests.lake import Lake
 
 from lakehouse.history.maintenance import maintain
-from lakehouse.iceberg import files
+from lakehouse.iceberg import files, rows
 from lakehouse.iceberg.refs import rollback
 from lakehouse.tested_parts import ByPart, as_notes, changed, missed, to_test
 
@@ -109,7 +109,7 @@ def test_hashes_that_a_compaction_cut_tell_files_without_reading_them(
         return (low[:16], low[:15] + bytes([low[15] + 1])) if table.name()[0] == "silver" else (low, high)
 
     monkeypatch.setattr(files, "_hash_bounds", cut)
-    monkeypatch.setattr(files, "_hash_in", None)
+    monkeypatch.setattr(rows, "hash_in", None)
 
     assert to_test(notes, tables(lake)) == {MODEL: []}
     load(lake, "2024-01", seed=1)
