@@ -20,6 +20,10 @@ SETTINGS = (
     *("MINIO_", "DBT_"),
 )
 
+takes_minutes = pytest.mark.skipif(
+    not os.environ.get("LAKEHOUSE_TEST_LONG"), reason="takes minutes: LAKEHOUSE_TEST_LONG=1 runs it, as every night"
+)
+
 
 @dataclass(frozen=True)
 class BakedProject:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.baking import PROJECT_DIR, TEMPLATE
-from tests.conftest import BakedProject, Template
+from tests.conftest import BakedProject, Template, takes_minutes
 from tests.test_installing import TOOLS
 
 LOCKS = {
@@ -112,9 +111,7 @@ def test_the_lock_installs_with_uv_and_brings_the_command(installed: BakedProjec
     )
 
 
-@pytest.mark.skipif(
-    not os.environ.get("LAKEHOUSE_TEST_LONG"), reason="takes minutes: LAKEHOUSE_TEST_LONG=1 runs it, as every night"
-)
+@takes_minutes
 def test_the_lock_installs_with_pip_alone(template: Template, tmp_path: Path, installed: BakedProject) -> None:
     project = template.bake(tmp_path)
     tools = tmp_path / "tools"

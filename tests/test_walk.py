@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 
 import pytest
 
 from tests import walk
-
-takes_minutes = pytest.mark.skipif(
-    not os.environ.get("LAKEHOUSE_TEST_LONG"), reason="takes minutes: LAKEHOUSE_TEST_LONG=1 runs it, as every night"
-)
+from tests.conftest import takes_minutes
 
 
 def engine_answers() -> bool:

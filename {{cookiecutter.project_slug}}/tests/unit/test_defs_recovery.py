@@ -228,12 +228,12 @@ def test_a_run_whose_failure_was_read_too_early_is_repeated(
     assert reading.repeated == [other.run_id]
 
     now = datetime.now(UTC)
-    assert read_again(instance, now) == []  # the daemon may be about to do it
-    assert read_again(instance, now + timedelta(minutes=1)) == [run.run_id]
+    assert read_again(instance, now, {}) == {}  # the daemon may be about to do it
+    assert read_again(instance, now + timedelta(minutes=1), {}) == {run.run_id: 1}
     reading.read()
 
     assert reading.repeated == [other.run_id, run.run_id]
-    assert read_again(instance, now + timedelta(minutes=1)) == []
+    assert read_again(instance, now + timedelta(minutes=1), {run.run_id: 1}) == {}
 
 
 def test_a_run_is_repeated_once_a_code_server_answers(instance: dg.DagsterInstance, reading: Daemon) -> None:
@@ -242,14 +242,16 @@ def test_a_run_is_repeated_once_a_code_server_answers(instance: dg.DagsterInstan
     reading.reaches_code = False
 
     instance.report_run_failed(run)
-    for _ in range(2):
+    asked: dict[str, int] = {}
+    for number in range(2):
         reading.read()
-        assert read_again(instance, later) == [run.run_id]
+        asked = read_again(instance, later, asked)
+        assert asked == {run.run_id: number + 1}
     reading.reaches_code = True
     reading.read()
 
     assert reading.repeated == [run.run_id]
-    assert read_again(instance, later) == []
+    assert read_again(instance, later, asked) == {}
 
 
 def test_a_run_whose_step_failed_is_not_repeated(instance: dg.DagsterInstance, reading: Daemon) -> None:
@@ -259,4 +261,21 @@ def test_a_run_whose_step_failed_is_not_repeated(instance: dg.DagsterInstance, r
     instance.report_run_failed(run, job_failure_data=JobFailureData(None, RunFailureReason.STEP_FAILURE))
     reading.read()
 
-    assert read_again(instance, datetime.now(UTC) + timedelta(minutes=1)) == []
+    assert read_again(instance, datetime.now(UTC) + timedelta(minutes=1), {}) == {}
+
+
+def test_the_daemon_is_not_asked_for_ever(instance: dg.DagsterInstance, reading: Daemon) -> None:
+    """A run that it gives up each time is in the page as failed, and its log does not grow any more."""
+    run = started(instance, LOCAL)
+    later = datetime.now(UTC) + timedelta(minutes=1)
+    reading.reaches_code = False
+    instance.report_run_failed(run)
+    asked: dict[str, int] = {}
+
+    for _ in range(8):
+        reading.read()
+        asked = read_again(instance, later, asked)
+
+    assert asked == {run.run_id: 5}
+    refusals = [event for event in instance.all_logs(run.run_id) if event.message == "Failed to retry run"]
+    assert len(refusals) == 6  # the first, and the answers to five questions

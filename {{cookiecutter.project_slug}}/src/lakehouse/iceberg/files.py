@@ -49,7 +49,7 @@ def referenced(table: Table, snapshots: Iterable[Snapshot] | None = None) -> Ite
 def local_path(location: str) -> str:
     """The path that PyIceberg itself opens for a location (it does not decode percent signs)."""
     found = urlsplit(location)
-    if found.scheme != "file":
+    if found.scheme not in ("file", ""):
         raise QueryError(
             f"DuckDB can't read {location}: it reads only the tables of the target `embedded`, which are local files. "
             "Use LAKEHOUSE_TARGET=trino for tables in an object store."

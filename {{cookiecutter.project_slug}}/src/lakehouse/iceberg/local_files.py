@@ -28,7 +28,8 @@ class LocalFiles(FileIO):
 
     def new_input(self, location: str) -> InputFile:
         """A file to read."""
-        return Metadata(location) if location.endswith(METADATA) else self._by_arrow.new_input(location)
+        is_ours = location.startswith("file://") and location.endswith(METADATA)
+        return Metadata(location) if is_ours else self._by_arrow.new_input(location)
 
     def new_output(self, location: str) -> OutputFile:
         """A file to write."""

@@ -9,8 +9,9 @@ is not started twice.
 
 # No postponed annotations here: Dagster reads them while it decorates.
 
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -22,34 +23,41 @@ SECONDS = 60
 GRACE = timedelta(seconds=30)
 LOOKS_BACK = timedelta(days=7)
 MOST = 1000  # failures of a week
-ATTEMPTS = 30  # to start a run again while no code server answers, a minute apart
+# Of asking for one run, a minute apart. The daemon may refuse for good, as with a run of a backfill that has ended.
+ATTEMPTS = 5
 GIVEN_UP = "Failed to retry run"  # as the daemon says it in the run's log. Dagster's version is pinned.
 # Where the daemon keeps how far it has read.
 CURSOR = f"EVENT_LOG_CONSUMER_CURSOR-{dg.DagsterEventType.RUN_FAILURE.value}"
 
 
-def read_again(instance: dg.DagsterInstance, at: datetime) -> list[str]:
-    """Let the daemon read the failures of missed runs again; the ids of these runs, if there are any.
+def read_again(instance: dg.DagsterInstance, at: datetime, asked: Mapping[str, int]) -> dict[str, int]:
+    """Let the daemon read the failures of missed runs again.
 
     Args:
         instance: of Dagster.
         at: the time, in UTC.
+        asked: what the last call gave.
+
+    Returns:
+        The ids of missed runs, and how often the daemon was asked for each.
     """
     cursors = instance.daemon_cursor_storage
     known = cursors.get_cursor_values({CURSOR}).get(CURSOR)
-    missed = set(_missed(instance, at))
-    if not missed or known is None:
-        return []
-    since = dg.RunStatusChangeRecordsFilter(
-        dg.DagsterEventType.RUN_FAILURE, after_timestamp=(at - LOOKS_BACK).timestamp()
-    )
-    changes = instance.fetch_run_status_changes(since, limit=MOST).records
-    if events := [one.storage_id for one in changes if one.run_id in missed and one.storage_id <= int(known)]:
-        cursors.set_cursor_values({CURSOR: str(min(events) - 1)})
-    return sorted(missed)
+    if known is None:
+        return {}
+    counts = {run: asked.get(run, 0) for run in _missed(instance, at, asked)}
+    wanted = {run for run, times in counts.items() if times < ATTEMPTS}
+    if wanted:
+        since = dg.RunStatusChangeRecordsFilter(
+            dg.DagsterEventType.RUN_FAILURE, after_timestamp=(at - LOOKS_BACK).timestamp()
+        )
+        changes = instance.fetch_run_status_changes(since, limit=MOST).records
+        if events := [one.storage_id for one in changes if one.run_id in wanted and one.storage_id <= int(known)]:
+            cursors.set_cursor_values({CURSOR: str(min(events) - 1)})
+    return {run: times + (run in wanted) for run, times in counts.items()}
 
 
-def _missed(instance: dg.DagsterInstance, at: datetime) -> Iterator[str]:
+def _missed(instance: dg.DagsterInstance, at: datetime, asked: Mapping[str, int]) -> Iterator[str]:
     """The runs that were to run again, for long enough. One that was given up is marked again as one of them."""
     failed = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=at - LOOKS_BACK)
     for record in instance.get_run_records(failed, limit=MOST):
@@ -60,8 +68,9 @@ def _missed(instance: dg.DagsterInstance, at: datetime) -> Iterator[str]:
             yield run.run_id
         elif run.tags.get(RUN_FAILURE_REASON_TAG) != RunFailureReason.STEP_FAILURE.value:
             events = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
-            if 0 < sum(event.message == GIVEN_UP for event in events) < ATTEMPTS:
-                instance.add_run_tags(run.run_id, {WILL_RETRY_TAG: "true"})
+            if any(event.message == GIVEN_UP for event in events):
+                if asked.get(run.run_id, 0) < ATTEMPTS:
+                    instance.add_run_tags(run.run_id, {WILL_RETRY_TAG: "true"})
                 yield run.run_id
 
 
@@ -72,7 +81,8 @@ def _missed(instance: dg.DagsterInstance, at: datetime) -> Iterator[str]:
 )
 def missed_retries(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     """Look for such runs."""
-    missed = read_again(context.instance, datetime.fromtimestamp(time.time(), UTC))
-    if missed:
-        return dg.SkipReason(f"The daemon reads the failure again of {', '.join(run[:8] for run in missed)}.")
+    asked = read_again(context.instance, datetime.fromtimestamp(time.time(), UTC), json.loads(context.cursor or "{}"))
+    context.update_cursor(json.dumps(asked))
+    if asked:
+        return dg.SkipReason(f"The daemon was asked to look again at {', '.join(run[:8] for run in asked)}.")
     return dg.SkipReason("Each run that was to run again did.")
