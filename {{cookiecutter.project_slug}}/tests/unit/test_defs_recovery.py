@@ -34,7 +34,7 @@ from dagster_shared.serdes import serialize_value
 
 from lakehouse.dagster_home import prepare
 from lakehouse.datasets.registry import DATASETS
-from lakehouse.defs.automation.missed_retries import read_again
+from lakehouse.defs.automation.missed_retries import missed_retries, read_again
 from lakehouse.defs.pools import BUILD_POOL
 from lakehouse.defs.run_launcher import LakehouseRunLauncher, process_tag
 from lakehouse.processes import has_ended, is_running
@@ -279,3 +279,21 @@ def test_the_daemon_is_not_asked_for_ever(instance: dg.DagsterInstance, reading:
     assert asked == {run.run_id: 5}
     refusals = [event for event in instance.all_logs(run.run_id) if event.message == "Failed to retry run"]
     assert len(refusals) == 6  # the first, and the answers to five questions
+
+
+def test_the_sensor_remembers_how_often_it_has_asked(
+    instance: dg.DagsterInstance, reading: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = started(instance, LOCAL)
+    reading.reaches_code = False
+    instance.report_run_failed(run)
+    reading.read()
+    later = time.time() + 60
+    monkeypatch.setattr(time, "time", lambda: later)
+
+    first = missed_retries.evaluate_tick(dg.build_sensor_context(instance=instance))
+    second = missed_retries.evaluate_tick(dg.build_sensor_context(instance=instance, cursor=first.cursor))
+
+    assert json.loads(first.cursor or "") == {run.run_id: 1}
+    assert json.loads(second.cursor or "") == {run.run_id: 2}
+    assert second.skip_message == f"The daemon was asked to look again at {run.run_id[:8]}."
