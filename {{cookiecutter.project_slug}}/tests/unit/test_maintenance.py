@@ -90,6 +90,21 @@ def test_what_a_killed_load_left_goes(lake: Lake) -> None:
     assert [rows(lake, i) for i in ids] == [500, 501, 502]
 
 
+def test_what_a_lost_race_left_goes_from_an_empty_table(lake: Lake) -> None:
+    """Of two first loads at once, both write a table's first metadata file, and the catalog takes one."""
+    lake.load("green", "2024-01", lake.generate("green", "2024-01", 10))
+    folder = lake.settings.warehouse_dir / "raw" / "taxi_zones" / "metadata"
+    (first,) = folder.iterdir()
+    lost = folder / f"00000-{uuid.uuid4()}.metadata.json"
+    lost.write_bytes(first.read_bytes())
+
+    assert not [done for done in maintain(lake.settings) if done.table == "raw.taxi_zones"]
+    (done,) = [done for done in maintain(lake.settings, unreferenced=NOW) if done.table == "raw.taxi_zones"]
+
+    assert (done.removed_files, done.expired_snapshots) == (1, 0)
+    assert list(folder.iterdir()) == [first]
+
+
 def test_a_table_that_does_not_exist_is_named(lake: Lake) -> None:
     with pytest.raises(QueryError, match=r"There is no table raw\.nope"):
         maintain(lake.settings, ["raw.nope"])

@@ -131,8 +131,9 @@ def maintain(
             with service_errors(catalog):
                 loaded = load_table(catalog, table)
                 check_table(settings, loaded)
-            if loaded.metadata.current_snapshot_id is None:
-                continue
+            empty = loaded.metadata.current_snapshot_id is None
+            if empty and engine.maintains:
+                continue  # Trino's procedures do nothing for it
             before = {snapshot.snapshot_id for snapshot in loaded.snapshots()}
             compacted, removed = 0, _Removed()
             if engine.maintains:
@@ -144,6 +145,8 @@ def maintain(
                 freed = partial(_freed, removed, done)
                 with service_errors(catalog), _full_disk(settings, loaded, keep, freed):
                     after = _by_pyiceberg(catalog, loaded, keep, unreferenced, removed)
+            if empty and not removed.files:
+                continue  # nothing to tell of
             expired = before - {snapshot.snapshot_id for snapshot in after.snapshots()}
             done.append(
                 Maintained(
