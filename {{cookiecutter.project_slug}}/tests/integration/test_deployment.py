@@ -187,9 +187,7 @@ def _holds_no_secret(project: Project) -> None:
 @takes_minutes
 def test_runs_go_on_whatever_of_dagster_is_killed(deployable: Project) -> None:
     """Ten runs of twelve months. In each one the run, the daemon, the code location and the page are killed once."""
-    env = deployable.root / ".env"
-    first = re.sub(r"(?m)^LAKEHOUSE_FIRST_MONTH=.*$", f"LAKEHOUSE_FIRST_MONTH={min(YEARS[0])}", env.read_text("utf-8"))
-    env.write_text(first, "utf-8")
+    deployable.variables["LAKEHOUSE_FIRST_MONTH"] = min(YEARS[0])
     make(deployable, "deploy-up")
     killed = (
         ("dagster-code", "runs", 2),

@@ -31,10 +31,11 @@ from dagster._grpc.__generated__ import dagster_api_pb2
 from dagster._grpc.__generated__.dagster_api_pb2_grpc import DagsterApiServicer, add_DagsterApiServicer_to_server
 from dagster._grpc.types import CanCancelExecutionResult
 from dagster_shared.serdes import serialize_value
+from tests.unit.servers import Quiet, serving
 
 from lakehouse.dagster_home import prepare
 from lakehouse.datasets.registry import DATASETS
-from lakehouse.defs.automation.missed_retries import missed_retries, read_again
+from lakehouse.defs.automation.missed_retries import LOST, missed_retries, read_again
 from lakehouse.defs.pools import BUILD_POOL
 from lakehouse.defs.run_launcher import LakehouseRunLauncher, process_tag
 from lakehouse.processes import has_ended, is_running
@@ -297,3 +298,30 @@ def test_the_sensor_remembers_how_often_it_has_asked(
     assert json.loads(first.cursor or "") == {run.run_id: 1}
     assert json.loads(second.cursor or "") == {run.run_id: 2}
     assert second.skip_message == f"The daemon was asked to look again at {run.run_id[:8]}."
+
+
+def test_a_run_that_stays_undone_is_told_once(
+    instance: dg.DagsterInstance, reading: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = started(instance, LOCAL | {"dagster/partition": "2024-01-01"})
+    reading.reaches_code = False
+    instance.report_run_failed(run)
+    later, cursor, told = time.time() + 60, None, list[dict[str, str]]()
+    monkeypatch.setattr(time, "time", lambda: later)
+
+    class Webhook(Quiet):
+        def do_POST(self) -> None:  # noqa: N802 - http.server calls it so
+            told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.answer(200, {})
+
+    with serving(Webhook) as address:
+        monkeypatch.setenv("LAKEHOUSE_WEBHOOK", address)
+        counts = []
+        for _ in range(8):
+            reading.read()
+            context = dg.build_sensor_context(instance=instance, cursor=cursor)
+            cursor = missed_retries.evaluate_tick(context).cursor
+            counts.append(len(told))
+
+    assert counts == [0, 0, 0, 0, 0, 1, 1, 1]
+    assert f"the run nothing of 2024-01-01 failed. {LOST} Its log" in told[0]["text"]

@@ -20,12 +20,16 @@ _WILL_RETRY = "dagster/will_retry"
 
 def message(context: dg.RunFailureSensorContext) -> str:
     """The failed run, the step and the error, as one text for people."""
-    run = context.dagster_run
-    part = " of " + _parts(run.tags) if _parts(run.tags) else ""
     failures = context.get_step_failure_events()
     errors = [f"{event.step_key}: {_sentence(event)}" for event in failures] or [context.failure_event.message or ""]
+    return failed(context.dagster_run, " ".join(errors))
+
+
+def failed(run: dg.DagsterRun, why: str) -> str:
+    """What is said of a run that failed; `why` is one sentence or more."""
+    part = " of " + _parts(run.tags) if _parts(run.tags) else ""
     return (
-        f"{project_dir().name}: the run {run.job_name}{part} failed. {' '.join(errors)} "
+        f"{project_dir().name}: the run {run.job_name}{part} failed. {why} "
         f"Its log is in Dagster's page, under Runs, as {run.run_id[:8]}."
     )
 

@@ -18,6 +18,10 @@ import dagster as dg
 from dagster._core.events import RunFailureReason
 from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, RUN_FAILURE_REASON_TAG, WILL_RETRY_TAG
 
+from lakehouse.defs.automation.alarms import failed, send
+from lakehouse.errors import ServiceError
+from lakehouse.settings import load_settings
+
 SECONDS = 60
 # The daemon reads events every five seconds.
 GRACE = timedelta(seconds=30)
@@ -26,6 +30,7 @@ MOST = 1000  # failures of a week
 # Of asking for one run, a minute apart. The daemon may refuse for good, as with a run of a backfill that has ended.
 ATTEMPTS = 5
 GIVEN_UP = "Failed to retry run"  # as the daemon says it in the run's log. Dagster's version is pinned.
+LOST = "Its process was gone, and Dagster did not start it again. Start it by hand: Re-execute, on the page of the run."
 # Where the daemon keeps how far it has read.
 CURSOR = f"EVENT_LOG_CONSUMER_CURSOR-{dg.DagsterEventType.RUN_FAILURE.value}"
 
@@ -74,6 +79,20 @@ def _missed(instance: dg.DagsterInstance, at: datetime, asked: Mapping[str, int]
                 yield run.run_id
 
 
+def _tell(context: dg.SensorEvaluationContext, run_id: str) -> None:
+    """Say that a run is lost: in the sensor's log, and to the webhook, if there is one."""
+    run = context.instance.get_run_by_id(run_id)
+    if not run:
+        return  # removed meanwhile
+    text = failed(run, LOST)
+    context.log.error(text)
+    if webhook := load_settings().webhook:
+        try:
+            send(webhook.get_secret_value(), text, run_id[:8])
+        except ServiceError as error:  # as a failure of the tick it would have forgotten whom it asked
+            context.log.warning(str(error))
+
+
 @dg.sensor(
     minimum_interval_seconds=SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
@@ -81,7 +100,12 @@ def _missed(instance: dg.DagsterInstance, at: datetime, asked: Mapping[str, int]
 )
 def missed_retries(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     """Look for such runs."""
-    asked = read_again(context.instance, datetime.fromtimestamp(time.time(), UTC), json.loads(context.cursor or "{}"))
+    before = json.loads(context.cursor or "{}")
+    asked = read_again(context.instance, datetime.fromtimestamp(time.time(), UTC), before)
+    for run_id, times in asked.items():
+        if times == before.get(run_id) == ATTEMPTS:  # a minute after the last question
+            _tell(context, run_id)
+            asked[run_id] += 1  # once
     context.update_cursor(json.dumps(asked))
     if asked:
         return dg.SkipReason(f"The daemon was asked to look again at {', '.join(run[:8] for run in asked)}.")
