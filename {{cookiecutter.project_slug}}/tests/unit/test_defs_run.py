@@ -137,6 +137,12 @@ def test_tests_look_at_months_that_changed_and_on_sundays_at_all(run: Run) -> No
     assert "where true" in looked_at("test_all")
 
 
+def _check(entry: dg.EventLogEntry) -> tuple[str, str]:
+    """The table and the name of a check that is planned, or that was evaluated."""
+    data: Any = entry.get_dagster_event().event_specific_data
+    return data.asset_key.to_user_string(), data.check_name
+
+
 @pytest.mark.slow
 def test_each_check_of_a_part_of_the_graph_has_its_result(run: Run) -> None:
     """As automation asks for it: without the seeds that tests of the model read."""
@@ -146,14 +152,7 @@ def test_each_check_of_a_part_of_the_graph_has_its_result(run: Run) -> None:
     run.project.python("-m", "dagster", "asset", "materialize", "-m", "lakehouse.definitions", *select)
 
     newest = run.instance.get_runs()[0].run_id
-    planned, done = (
-        {
-            (data.asset_key.to_user_string(), data.check_name)
-            for entry in run.instance.all_logs(newest, of_type=kind)
-            for data in [entry.get_dagster_event().event_specific_data]
-        }
-        for kind in kinds
-    )
+    planned, done = ({*map(_check, run.instance.all_logs(newest, of_type=kind))} for kind in kinds)
     relationships = [check for table, check in planned if table == "silver/stg_green_trips" and "_ref_" in check]
     assert len(relationships) >= 4
     assert planned == done
