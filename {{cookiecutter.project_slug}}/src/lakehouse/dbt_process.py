@@ -30,7 +30,8 @@ def main() -> None:
     file = os.environ.pop(LOCK, "")
     if file and "--version" not in sys.argv:
         try:
-            Lock(Path(file), WHAT).acquire(_LOCK_SECONDS)  # given back when this process ends
+            lock = Lock(Path(file), WHAT)  # this name keeps it until the process ends: a soft lock goes with its object
+            lock.acquire(_LOCK_SECONDS)
         except LockedError as error:
             sys.exit(f"error: {error}")
     from dbt.cli.main import cli  # noqa: PLC0415 - slow to import: the parent is watched meanwhile

@@ -31,6 +31,8 @@ from lakehouse.processes import is_running
 LOOK_SECONDS = 3.0
 # One that ends sooner can't start: its port is taken, for example.
 SHORT_SECONDS = 60.0
+# A killed page keeps its port for a moment.
+ENDING_SECONDS = 10.0
 _LAST_PORT = 65535
 FILE, LOCK = "dev.json", "dev.lock"
 _LINE = re.compile(r"\s*(\d+)\s+(\d+)\s+(.*)")
@@ -68,6 +70,8 @@ class Dev:
             _say("Dagster is starting.")
             self._process = subprocess.Popen(self.command, start_new_session=True)  # noqa: S603 - our own command
             self._note([self._process.pid])
+            if self.ended_by_us:  # between two starts
+                self.end()
             is_open = False
             while True:
                 with suppress(subprocess.TimeoutExpired):
@@ -103,18 +107,27 @@ class Dev:
 
     def _note(self, pids: list[int]) -> None:
         with suppress(OSError):  # a full disk does not end Dagster
-            (self.home / FILE).write_text(json.dumps({"at": time.time(), "pids": pids}), encoding="utf-8")
+            noted = {"host": socket.gethostname(), "at": time.time(), "pids": pids}
+            (self.home / FILE).write_text(json.dumps(noted), encoding="utf-8")
 
     def _end_left(self) -> None:
-        """End what an earlier one has left, so that there is one page and one daemon."""
+        """End what an earlier one has left, so that there is one page and one daemon, and the port is free.
+
+        Numbers of another host say nothing about this one: containers may share a home.
+        """
         try:
             found = json.loads((self.home / FILE).read_bytes())
-            pids, at = [int(pid) for pid in found["pids"]], float(found["at"])
+            pids, at, host = [int(pid) for pid in found["pids"]], float(found["at"]), str(found["host"])
         except (OSError, ValueError, KeyError, TypeError):
             return
-        for pid in pids:
-            if is_running(pid, at):
-                _kill(pid)
+        if host != socket.gethostname():
+            return
+        left = [pid for pid in pids if is_running(pid, at)]
+        for pid in left:
+            _kill(pid)
+        deadline = time.monotonic() + ENDING_SECONDS
+        while any(is_running(pid, at) for pid in left) and time.monotonic() < deadline:
+            time.sleep(0.05)
 
 
 def _address(command: list[str]) -> tuple[str, str]:
@@ -142,8 +155,8 @@ def _taken(command: list[str]) -> str | None:
     host, port = _address(command)
     if not port.isdigit():
         return None  # `dg dev` says what is wrong with it
-    if int(port) > _LAST_PORT:
-        return f"{port} is no port. Nothing was started. Set DAGSTER_PORT to a number up to {_LAST_PORT}."
+    if not 0 < int(port) <= _LAST_PORT:
+        return f"{port} is no port. Nothing was started. Set DAGSTER_PORT to a number from 1 to {_LAST_PORT}."
     try:
         socket.create_server((host, int(port)), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
     except OSError as error:
@@ -187,7 +200,8 @@ def main() -> None:
     os.environ["DAGSTER_HOME"] = str(home)
     dev = Dev(home, sys.argv[1:])
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, dev.end)
+        if (number, signal.getsignal(number)) != (signal.SIGHUP, signal.SIG_IGN):  # as `nohup` wants it
+            signal.signal(number, dev.end)
     try:
         with held(home / LOCK, "Dagster of this project"):
             code = dev.run()

@@ -35,7 +35,7 @@ from tests.unit.servers import Quiet, serving
 
 from lakehouse.dagster_home import prepare
 from lakehouse.datasets.registry import DATASETS
-from lakehouse.defs.automation.missed_retries import LOST, missed_retries, read_again
+from lakehouse.defs.automation.missed_retries import CURSOR, LOST, missed_retries, read_again
 from lakehouse.defs.pools import BUILD_POOL
 from lakehouse.defs.run_launcher import LakehouseRunLauncher, process_tag
 from lakehouse.processes import has_ended, is_running
@@ -255,6 +255,70 @@ def test_a_run_is_repeated_once_a_code_server_answers(instance: dg.DagsterInstan
     assert read_again(instance, later, asked) == {}
 
 
+def missed(instance: dg.DagsterInstance, reading: Daemon, monkeypatch: pytest.MonkeyPatch) -> dg.DagsterRun:
+    """A run whose failure the daemon has read too early."""
+    marked = instance.run_storage.handle_run_event
+
+    def read_before_it_is_marked(*event: Any) -> None:
+        reading.read()
+        marked(*event)
+
+    run = started(instance, LOCAL)
+    with monkeypatch.context() as early:
+        early.setattr(instance.run_storage, "handle_run_event", read_before_it_is_marked)
+        instance.report_run_failed(run)
+    return run
+
+
+def child(instance: dg.DagsterInstance, run: dg.DagsterRun, status: dg.DagsterRunStatus, **tags: str) -> dg.DagsterRun:
+    """A run that was made in place of another."""
+
+    @dg.job
+    def nothing() -> None:
+        pass
+
+    return instance.create_run_for_job(
+        nothing,
+        status=status,
+        parent_run_id=run.run_id,
+        root_run_id=run.run_id,
+        tags={"dagster/parent_run_id": run.run_id, "dagster/root_run_id": run.run_id} | tags,
+    )
+
+
+def test_a_run_that_a_person_has_started_again_is_left(
+    instance: dg.DagsterInstance, reading: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = datetime.now(UTC) + timedelta(minutes=1)
+    by_hand = missed(instance, reading, monkeypatch)
+    child(instance, by_hand, dg.DagsterRunStatus.SUCCESS)
+
+    assert read_again(instance, later, {}) == {}
+
+    another = missed(instance, reading, monkeypatch)  # for which the daemon reads once more, the first one too
+    instance.daemon_cursor_storage.set_cursor_values({CURSOR: "0"})
+    assert read_again(instance, later, {}) == {another.run_id: 0}  # the daemon has not read so far
+    reading.read()
+    assert reading.repeated == [another.run_id]
+
+
+def test_a_retry_that_was_made_and_not_queued_is_asked_for(
+    instance: dg.DagsterInstance, reading: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The daemon then queues the run that is there."""
+    run = missed(instance, reading, monkeypatch)
+    made = child(instance, run, dg.DagsterRunStatus.NOT_STARTED, **{"dagster/retry_number": "1"})
+    instance.add_run_tags(run.run_id, {"dagster/auto_retry_run_id": made.run_id, "dagster/will_retry": "false"})
+    instance.report_engine_event("Failed to retry run", run)
+    later = datetime.now(UTC) + timedelta(minutes=1)
+
+    assert read_again(instance, later, {}) == {run.run_id: 1}
+
+    again = instance.get_run_by_id(run.run_id)
+    assert again is not None
+    assert again.tags["dagster/will_retry"] == "true"
+
+
 def test_a_run_whose_step_failed_is_not_repeated(instance: dg.DagsterInstance, reading: Daemon) -> None:
     run = started(instance, LOCAL)
     reading.reaches_code = False
@@ -293,6 +357,7 @@ def test_the_sensor_remembers_how_often_it_has_asked(
     monkeypatch.setattr(time, "time", lambda: later)
 
     first = missed_retries.evaluate_tick(dg.build_sensor_context(instance=instance))
+    reading.read()
     second = missed_retries.evaluate_tick(dg.build_sensor_context(instance=instance, cursor=first.cursor))
 
     assert json.loads(first.cursor or "") == {run.run_id: 1}
@@ -324,4 +389,5 @@ def test_a_run_that_stays_undone_is_told_once(
             counts.append(len(told))
 
     assert counts == [0, 0, 0, 0, 0, 1, 1, 1]
+    assert json.loads(cursor or "") == {run.run_id: 6}
     assert f"the run nothing of 2024-01-01 failed. {LOST} Its log" in told[0]["text"]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -36,6 +39,16 @@ end()
 """
 
 
+# Its page has the port. Killed itself, it leaves the page there.
+WITH_A_PAGE = """
+import os, subprocess, sys, time
+page = "import socket, sys, time; server = socket.create_server(('127.0.0.1', int(sys.argv[1]))); time.sleep(300)"
+child = subprocess.Popen([sys.executable, "-c", page, sys.argv[3]])
+open(sys.argv[1], "a").write(f"{os.getpid()} {child.pid}\\n")
+time.sleep(300)
+"""
+
+
 # Opens its port after a while, and ends.
 OPENS_LATE = """
 import socket, sys, time
@@ -48,10 +61,10 @@ with socket.create_server(("127.0.0.1", int(sys.argv[2]))):
 class Running:
     """`make dev` in a thread of its own."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, stand_in: str = STAND_IN, *options: str) -> None:
         self.home = home
         self.dev = Dev(home, [])
-        self.dev.command = [sys.executable, "-c", STAND_IN, str(home / "started")]
+        self.dev.command = [sys.executable, "-c", stand_in, str(home / "started"), *options]
         self.code: int | None = None
         self.thread = threading.Thread(target=self._run)
         self.thread.start()
@@ -110,6 +123,45 @@ def test_it_starts_again_and_leaves_no_part_of_the_one_that_was_killed(running: 
 
     assert running.started(2) != first
     until(lambda: not any(map(alive, first)))
+
+
+@linux
+def test_the_port_of_a_page_that_was_left_is_free_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dev, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(dev, "SHORT_SECONDS", 0.0)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    running = Running(tmp_path, WITH_A_PAGE, "--port", port)
+
+    for number in (1, 2, 3):
+        started = running.started(number)
+        until(partial(running.noted, started))
+        until(lambda: dev._taken(running.dev.command) is not None)
+        if number == 3:
+            running.dev.end()
+        else:
+            os.kill(started[0], signal.SIGKILL)
+
+    running.thread.join(60)
+    running.dev._end_left()
+    assert not running.thread.is_alive()
+    assert dev._taken(running.dev.command) is None
+
+
+@linux
+def test_numbers_of_another_host_are_left_alone(tmp_path: Path) -> None:
+    """Containers may share a home, and count their processes alone."""
+    at = Dev(tmp_path, [])
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"]) as process:
+        at._note([process.pid])
+        noted = json.loads((tmp_path / dev.FILE).read_text("utf-8"))
+        (tmp_path / dev.FILE).write_text(json.dumps(noted | {"host": "another"}), "utf-8")
+        at._end_left()
+        assert process.poll() is None
+
+        (tmp_path / dev.FILE).write_text(json.dumps(noted), "utf-8")
+        at._end_left()
+        assert process.wait(60) == -signal.SIGKILL
 
 
 @linux

@@ -98,10 +98,13 @@ def test_what_a_lost_race_left_goes_from_an_empty_table(lake: Lake) -> None:
     lost = folder / f"00000-{uuid.uuid4()}.metadata.json"
     lost.write_bytes(first.read_bytes())
 
-    assert not [done for done in maintain(lake.settings) if done.table == "raw.taxi_zones"]
+    (young,) = [done for done in maintain(lake.settings) if done.table == "raw.taxi_zones"]
     (done,) = [done for done in maintain(lake.settings, unreferenced=NOW) if done.table == "raw.taxi_zones"]
 
+    assert (young.removed_files, young.waiting_bytes) == (0, first.stat().st_size)
     assert (done.removed_files, done.expired_snapshots) == (1, 0)
+    assert "raw.taxi_zones" not in {done.table for done in maintain(lake.settings)}  # nothing is left to tell
+    assert [done.table for done in maintain(lake.settings, ["raw.taxi_zones"])] == ["raw.taxi_zones"]  # but if asked
     assert list(folder.iterdir()) == [first]
 
 

@@ -183,7 +183,7 @@ def maintain(
             )
             for one in done
         ],
-        empty="There are no tables yet. Begin with: lakehouse load yellow 2024-01",
+        empty="No table has rows yet. Begin with: lakehouse load yellow 2024-01",
     )
     if waiting := sum(one.waiting_bytes or 0 for one in done):
         out.print(

@@ -132,11 +132,11 @@ def maintain(
                 loaded = load_table(catalog, table)
                 check_table(settings, loaded)
             empty = loaded.metadata.current_snapshot_id is None
-            if empty and engine.maintains:
-                continue  # Trino's procedures do nothing for it
             before = {snapshot.snapshot_id for snapshot in loaded.snapshots()}
-            compacted, removed = 0, _Removed()
-            if engine.maintains:
+            compacted, removed, after = 0, _Removed(), loaded
+            if empty and engine.maintains:
+                pass  # Trino's procedures do nothing for it
+            elif engine.maintains:
                 compacted, removed.files = _by_trino(engine, table, keep, unreferenced)
                 with service_errors(catalog):
                     after = load_table(catalog, table)
@@ -145,7 +145,7 @@ def maintain(
                 freed = partial(_freed, removed, done)
                 with service_errors(catalog), _full_disk(settings, loaded, keep, freed):
                     after = _by_pyiceberg(catalog, loaded, keep, unreferenced, removed)
-            if empty and not removed.files:
+            if empty and not (tables or removed.files or removed.waiting_bytes):
                 continue  # nothing to tell of
             expired = before - {snapshot.snapshot_id for snapshot in after.snapshots()}
             done.append(

@@ -19,7 +19,8 @@ FIELD_ID = b"PARQUET:field_id"
 def batches_of(table: Table, file: DataFile, names: Sequence[str]) -> Iterator[list[Any]]:
     """The rows of a data file, batch by batch: an array for each of these columns, of the table's type.
 
-    PyIceberg's own scan holds a whole file in memory. A column that the file does not have yet is null.
+    PyIceberg's own scan holds a whole file in memory. A column that the file does not have yet is null. A file that
+    others wrote, without ids of its columns, is read by the names that the table has for it, or by those of its schema.
     """
     schema = schema_to_pyarrow(table.schema())
     wanted = [schema.field(name) for name in names]
@@ -27,6 +28,10 @@ def batches_of(table: Table, file: DataFile, names: Sequence[str]) -> Iterator[l
     with source.open() as stream:
         parquet = pq.ParquetFile(stream)
         there = {(field.metadata or {}).get(FIELD_ID): field.name for field in parquet.schema_arrow}
+        if not any(there):
+            mapping = table.metadata.name_mapping() or table.schema().name_mapping
+            known = {name: str(field.field_id).encode() for field in mapping for name in field.names}
+            there = {known.get(name): name for name in parquet.schema_arrow.names}
         columns = [there.get((field.metadata or {})[FIELD_ID]) for field in wanted]
         for batch in parquet.iter_batches(BATCH_ROWS, columns=[name for name in columns if name]):
             yield [

@@ -3,8 +3,8 @@
 The daemon starts a run again when it reads the event of its failure. Dagster writes that event before it marks the run
 as failed. A daemon that reads the event in between holds the run to be in progress, and never looks at it again. One
 that can't reach the code server at that moment gives the run up for ever. The months of the run would not be loaded,
-and no alarm would say so. So this sensor lets the daemon read the event once more. A run that was started again already
-is not started twice.
+and no alarm would say so. So this sensor lets the daemon read the event once more. What the daemon or a person has
+started again already is not started twice.
 """
 
 # No postponed annotations here: Dagster reads them while it decorates.
@@ -16,7 +16,13 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 from dagster._core.events import RunFailureReason
-from dagster._core.storage.tags import AUTO_RETRY_RUN_ID_TAG, RUN_FAILURE_REASON_TAG, WILL_RETRY_TAG
+from dagster._core.storage.tags import (
+    AUTO_RETRY_RUN_ID_TAG,
+    PARENT_RUN_ID_TAG,
+    RETRY_NUMBER_TAG,
+    RUN_FAILURE_REASON_TAG,
+    WILL_RETRY_TAG,
+)
 
 from lakehouse.defs.automation.alarms import failed, send
 from lakehouse.errors import ServiceError
@@ -52,14 +58,16 @@ def read_again(instance: dg.DagsterInstance, at: datetime, asked: Mapping[str, i
         return {}
     counts = {run: asked.get(run, 0) for run in _missed(instance, at, asked)}
     wanted = {run for run, times in counts.items() if times < ATTEMPTS}
+    read: dict[str, int] = {}
     if wanted:
         since = dg.RunStatusChangeRecordsFilter(
             dg.DagsterEventType.RUN_FAILURE, after_timestamp=(at - LOOKS_BACK).timestamp()
         )
         changes = instance.fetch_run_status_changes(since, limit=MOST).records
-        if events := [one.storage_id for one in changes if one.run_id in wanted and one.storage_id <= int(known)]:
-            cursors.set_cursor_values({CURSOR: str(min(events) - 1)})
-    return {run: times + (run in wanted) for run, times in counts.items()}
+        read = {one.run_id: one.storage_id for one in changes if one.run_id in wanted and one.storage_id <= int(known)}
+        if read:
+            cursors.set_cursor_values({CURSOR: str(min(read.values()) - 1)})
+    return {run: times + (run in read) for run, times in counts.items()}
 
 
 def _missed(instance: dg.DagsterInstance, at: datetime, asked: Mapping[str, int]) -> Iterator[str]:
@@ -67,16 +75,34 @@ def _missed(instance: dg.DagsterInstance, at: datetime, asked: Mapping[str, int]
     failed = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=at - LOOKS_BACK)
     for record in instance.get_run_records(failed, limit=MOST):
         run, ended = record.dagster_run, record.end_time or at.timestamp()
-        if AUTO_RETRY_RUN_ID_TAG in run.tags or at.timestamp() - ended <= GRACE.total_seconds():
+        will_retry = run.tags.get(WILL_RETRY_TAG) == "true"
+        if at.timestamp() - ended <= GRACE.total_seconds() or not (will_retry or _was_given_up(instance, run)):
             continue
-        if run.tags.get(WILL_RETRY_TAG) == "true":
+        again = _again(instance, run)
+        by_daemon = again is not None and RETRY_NUMBER_TAG in again.tags
+        # made by the daemon, which then could not put it into the queue
+        waits = again is not None and by_daemon and again.status == dg.DagsterRunStatus.NOT_STARTED
+        if waits or (again is None and AUTO_RETRY_RUN_ID_TAG not in run.tags):
+            if not will_retry and asked.get(run.run_id, 0) < ATTEMPTS:
+                instance.add_run_tags(run.run_id, {WILL_RETRY_TAG: "true"})
             yield run.run_id
-        elif run.tags.get(RUN_FAILURE_REASON_TAG) != RunFailureReason.STEP_FAILURE.value:
-            events = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
-            if any(event.message == GIVEN_UP for event in events):
-                if asked.get(run.run_id, 0) < ATTEMPTS:
-                    instance.add_run_tags(run.run_id, {WILL_RETRY_TAG: "true"})
-                yield run.run_id
+        elif will_retry and not by_daemon:
+            # A person has started it again, or removed its retry: the daemon, which reads once more, would do it again.
+            instance.add_run_tags(run.run_id, {WILL_RETRY_TAG: "false"})
+
+
+def _again(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dg.DagsterRun | None:
+    """The run that was made in place of this one, if it is there."""
+    if made := run.tags.get(AUTO_RETRY_RUN_ID_TAG):
+        return instance.get_run_by_id(made)
+    return next(iter(instance.get_runs(dg.RunsFilter(tags={PARENT_RUN_ID_TAG: run.run_id}))), None)
+
+
+def _was_given_up(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    if run.tags.get(RUN_FAILURE_REASON_TAG) == RunFailureReason.STEP_FAILURE.value:
+        return False
+    events = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
+    return any(event.message == GIVEN_UP for event in events)
 
 
 def _tell(context: dg.SensorEvaluationContext, run_id: str) -> None:
@@ -102,11 +128,15 @@ def missed_retries(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     """Look for such runs."""
     before = json.loads(context.cursor or "{}")
     asked = read_again(context.instance, datetime.fromtimestamp(time.time(), UTC), before)
-    for run_id, times in asked.items():
-        if times == before.get(run_id) == ATTEMPTS:  # a minute after the last question
-            _tell(context, run_id)
-            asked[run_id] += 1  # once
+    now = [run_id for run_id, times in asked.items() if times > before.get(run_id, 0)]
+    # Stays undone a minute after the last question. One a tick: a webhook that hangs takes half of its time.
+    lost = next((run_id for run_id, times in asked.items() if times == before.get(run_id) == ATTEMPTS), None)
+    if lost:
+        _tell(context, lost)
+        asked[lost] += 1  # once
     context.update_cursor(json.dumps(asked))
+    if now:
+        return dg.SkipReason(f"The daemon was asked to look again at {', '.join(run_id[:8] for run_id in now)}.")
     if asked:
-        return dg.SkipReason(f"The daemon was asked to look again at {', '.join(run[:8] for run in asked)}.")
+        return dg.SkipReason(f"These runs stay undone: {', '.join(run_id[:8] for run_id in asked)}.")
     return dg.SkipReason("Each run that was to run again did.")

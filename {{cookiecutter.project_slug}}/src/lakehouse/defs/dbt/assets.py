@@ -4,6 +4,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -26,6 +27,7 @@ from lakehouse.iceberg.catalog import service_errors, settings_of, table_names
 from lakehouse.iceberg.identity import LAYERS
 from lakehouse.settings import load_settings
 from lakehouse.tested import Untested, begin, note, untested
+from lakehouse.tested_parts import tables_read
 from lakehouse.transform import BUILD_WAIT_SECONDS, ended_early, prepared, raise_failures, results_of
 
 _BUILD = ["build", "--exclude-resource-type", "unit_test"]
@@ -140,22 +142,33 @@ def _needed(context: dg.AssetExecutionContext, parsed: Mapping[str, Any], catalo
 def _compared(context: dg.AssetExecutionContext, parsed: Mapping[str, Any], catalog: Catalog) -> list[str]:
     """As words for dbt, the selected tests that read a table which is there, and which this run does not make.
 
-    dbt leaves such a test out if it is not named: `indirect_selection: buildable`. A table that is not there yet would
-    be an error.
+    dbt leaves such a test out if it is not named: `indirect_selection: buildable`. It stays out if a table is not there
+    yet, or is made of what this run makes: it would be compared as it was before.
     """
-    selected = {key.name for key in context.selected_asset_check_keys}
-    tests = [node for node in parsed["nodes"].values() if node["resource_type"] == "test" and node["name"] in selected]
-    others = {
-        name: parsed["nodes"][name]
-        for test in tests
-        for name in test["depends_on"]["nodes"]
-        if name in parsed["nodes"] and _key(parsed["nodes"][name]) not in context.selected_asset_keys
-    }
+    nodes, chosen = parsed["nodes"], {key.name for key in context.selected_asset_check_keys}
+    made = {name for name, node in nodes.items() if _key(node) in context.selected_asset_keys}
+    later = _made_of(parsed, made)
+    compared = []
     with service_errors(catalog):
-        there = {name for name, node in others.items() if catalog.table_exists((node["schema"], node["name"]))}
-    read = [(test["name"], others.keys() & test["depends_on"]["nodes"]) for test in tests]
-    compared = [name for name, parents in read if parents and parents <= there]
+        for test, node in nodes.items():
+            if node["resource_type"] != "test" or node["name"] not in chosen:
+                continue
+            others = {name for name in tables_read(nodes, test) if name in nodes} - made
+            if (
+                others
+                and others.isdisjoint(later)
+                and all(catalog.table_exists((nodes[name]["schema"], nodes[name]["name"])) for name in others)
+            ):
+                compared.append(node["name"])
     return ["--select", " ".join(compared)] if compared else []
+
+
+def _made_of(parsed: Mapping[str, Any], names: AbstractSet[str]) -> set[str]:
+    """All nodes of dbt that are made of these, at any distance."""
+    found: set[str] = set()
+    while names := {child for name in names for child in parsed["child_map"].get(name, ())} - found:
+        found |= names
+    return found
 
 
 def _lacking(catalog: Catalog) -> list[str]:

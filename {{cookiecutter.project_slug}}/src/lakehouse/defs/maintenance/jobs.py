@@ -48,7 +48,7 @@ def maintain_tables(context: dg.OpExecutionContext, trino: Trino) -> None:
 
 def by_table(done: Sequence[Maintained]) -> str:
     """What was done to each table, as markdown."""
-    return markdown_table(pa.Table.from_pylist([one.as_dict() for one in done])) if done else "There are no tables yet."
+    return markdown_table(pa.Table.from_pylist([one.as_dict() for one in done])) if done else "No table has rows yet."
 
 
 @dg.job(description="What `lakehouse maintain` does: frees what no snapshot, branch or tag needs any more.")
