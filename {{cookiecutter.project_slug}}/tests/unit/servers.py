@@ -39,3 +39,18 @@ def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
         finally:
             server.shutdown()
             thread.join()
+
+
+@contextmanager
+def webhook() -> Iterator[tuple[str, list[dict[str, str]], list[int]]]:
+    """A webhook: its address, what it was sent, and how it answers, in turn."""
+    texts: list[dict[str, str]] = []
+    answers: list[int] = []
+
+    class Webhook(Quiet):
+        def do_POST(self) -> None:
+            texts.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.answer(answers.pop(0) if answers else 200, {})
+
+    with serving(Webhook) as address:
+        yield address, texts, answers

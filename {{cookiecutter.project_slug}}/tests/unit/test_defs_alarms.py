@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import sys
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ import dagster as dg
 import pytest
 from dagster._utils.error import serializable_error_info_from_exc_info
 from tests.unit.dagster_project import Project
-from tests.unit.servers import Quiet, serving
+from tests.unit.servers import webhook
 
 from lakehouse.defs.automation import alarms
 from lakehouse.errors import RefusedError, ServiceError, SettingsError
@@ -23,17 +22,8 @@ SENTENCE = "green_tripdata_2024-01.parquet has 0 rows. Nothing of this file was 
 
 @pytest.fixture
 def posted() -> Iterator[tuple[str, list[dict[str, str]], list[int]]]:
-    """A webhook: its address, what it was sent, and how it answers, in turn."""
-    texts: list[dict[str, str]] = []
-    answers: list[int] = []
-
-    class Webhook(Quiet):
-        def do_POST(self) -> None:  # noqa: N802 - http.server calls it so
-            texts.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.answer(answers.pop(0) if answers else 200, {})
-
-    with serving(Webhook) as address:
-        yield address, texts, answers
+    with webhook() as found:
+        yield found
 
 
 def failed_run(error: Exception, tags: dict[str, str]) -> str:

@@ -31,7 +31,7 @@ from dagster._grpc.__generated__ import dagster_api_pb2
 from dagster._grpc.__generated__.dagster_api_pb2_grpc import DagsterApiServicer, add_DagsterApiServicer_to_server
 from dagster._grpc.types import CanCancelExecutionResult
 from dagster_shared.serdes import serialize_value
-from tests.unit.servers import Quiet, serving
+from tests.unit.servers import webhook
 
 from lakehouse.dagster_home import prepare
 from lakehouse.datasets.registry import DATASETS
@@ -62,12 +62,13 @@ def ended() -> int:
     return int(subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True).stdout)  # noqa: PLW1510
 
 
+@dg.job
+def nothing() -> None:
+    pass
+
+
 def started(instance: dg.DagsterInstance, tags: dict[str, str], *pids: int) -> dg.DagsterRun:
     """A run that has started, and that named its process, and later others."""
-
-    @dg.job
-    def nothing() -> None:
-        pass
 
     run = instance.create_run_for_job(nothing, status=dg.DagsterRunStatus.STARTED, tags=tags)
     for pid in pids:
@@ -210,20 +211,26 @@ def reading(instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Da
     return Daemon(instance, monkeypatch)
 
 
-def test_a_run_whose_failure_was_read_too_early_is_repeated(
-    instance: dg.DagsterInstance, reading: Daemon, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The daemon reads the event of the failure before the run is marked as failed, and takes it to be in progress."""
+def missed(instance: dg.DagsterInstance, reading: Daemon, monkeypatch: pytest.MonkeyPatch) -> dg.DagsterRun:
+    """A run whose failure the daemon has read too early."""
     marked = instance.run_storage.handle_run_event
 
     def read_before_it_is_marked(*event: Any) -> None:
         reading.read()
         marked(*event)
 
-    run, other = started(instance, LOCAL), started(instance, LOCAL)
+    run = started(instance, LOCAL)
     with monkeypatch.context() as early:
         early.setattr(instance.run_storage, "handle_run_event", read_before_it_is_marked)
         instance.report_run_failed(run)
+    return run
+
+
+def test_a_run_whose_failure_was_read_too_early_is_repeated(
+    instance: dg.DagsterInstance, reading: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The daemon reads the event of the failure before the run is marked as failed, and takes it to be in progress."""
+    run, other = missed(instance, reading, monkeypatch), started(instance, LOCAL)
     instance.report_run_failed(other)
     reading.read()
     assert reading.repeated == [other.run_id]
@@ -255,27 +262,8 @@ def test_a_run_is_repeated_once_a_code_server_answers(instance: dg.DagsterInstan
     assert read_again(instance, later, asked) == {}
 
 
-def missed(instance: dg.DagsterInstance, reading: Daemon, monkeypatch: pytest.MonkeyPatch) -> dg.DagsterRun:
-    """A run whose failure the daemon has read too early."""
-    marked = instance.run_storage.handle_run_event
-
-    def read_before_it_is_marked(*event: Any) -> None:
-        reading.read()
-        marked(*event)
-
-    run = started(instance, LOCAL)
-    with monkeypatch.context() as early:
-        early.setattr(instance.run_storage, "handle_run_event", read_before_it_is_marked)
-        instance.report_run_failed(run)
-    return run
-
-
 def child(instance: dg.DagsterInstance, run: dg.DagsterRun, status: dg.DagsterRunStatus, **tags: str) -> dg.DagsterRun:
     """A run that was made in place of another."""
-
-    @dg.job
-    def nothing() -> None:
-        pass
 
     return instance.create_run_for_job(
         nothing,
@@ -371,15 +359,10 @@ def test_a_run_that_stays_undone_is_told_once(
     run = started(instance, LOCAL | {"dagster/partition": "2024-01-01"})
     reading.reaches_code = False
     instance.report_run_failed(run)
-    later, cursor, told = time.time() + 60, None, list[dict[str, str]]()
+    later, cursor = time.time() + 60, None
     monkeypatch.setattr(time, "time", lambda: later)
 
-    class Webhook(Quiet):
-        def do_POST(self) -> None:  # noqa: N802 - http.server calls it so
-            told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.answer(200, {})
-
-    with serving(Webhook) as address:
+    with webhook() as (address, told, _):
         monkeypatch.setenv("LAKEHOUSE_WEBHOOK", address)
         counts = []
         for _ in range(8):

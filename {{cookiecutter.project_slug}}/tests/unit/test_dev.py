@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,13 +19,15 @@ from lakehouse import dev
 from lakehouse.dev import Dev, main
 from lakehouse.locks import held
 
-# Starts two processes that stay when it is killed, writes all three numbers, and ends on SIGINT or with the first.
+# Starts two processes that stay when it is killed, writes all three numbers, and ends on SIGINT or with the first,
+# which has the port.
 STAND_IN = """
 import os, signal, subprocess, sys, time
 sleep = "import time; time.sleep(300)"
 inner = f"subprocess.Popen([sys.executable, '-c', {sleep!r}, 'dagster api grpc'])"
 server = f"import subprocess, sys; {inner}; {sleep}"
-page = subprocess.Popen([sys.executable, "-c", sleep, "page"])
+serve = "import socket, sys, time; server = socket.create_server(('127.0.0.1', int(sys.argv[1]))); time.sleep(300)"
+page = subprocess.Popen([sys.executable, "-c", serve, sys.argv[3]])
 code = subprocess.Popen([sys.executable, "-c", server, "dagster code-server start"])
 def end(*_):
     for one in (page, code):
@@ -39,16 +40,6 @@ end()
 """
 
 
-# Its page has the port. Killed itself, it leaves the page there.
-WITH_A_PAGE = """
-import os, subprocess, sys, time
-page = "import socket, sys, time; server = socket.create_server(('127.0.0.1', int(sys.argv[1]))); time.sleep(300)"
-child = subprocess.Popen([sys.executable, "-c", page, sys.argv[3]])
-open(sys.argv[1], "a").write(f"{os.getpid()} {child.pid}\\n")
-time.sleep(300)
-"""
-
-
 # Opens its port after a while, and ends.
 OPENS_LATE = """
 import socket, sys, time
@@ -58,13 +49,18 @@ with socket.create_server(("127.0.0.1", int(sys.argv[2]))):
 """
 
 
+def free_port() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return str(free.getsockname()[1])
+
+
 class Running:
     """`make dev` in a thread of its own."""
 
-    def __init__(self, home: Path, stand_in: str = STAND_IN, *options: str) -> None:
+    def __init__(self, home: Path) -> None:
         self.home = home
         self.dev = Dev(home, [])
-        self.dev.command = [sys.executable, "-c", stand_in, str(home / "started"), *options]
+        self.dev.command = [sys.executable, "-c", STAND_IN, str(home / "started"), "--port", free_port()]
         self.code: int | None = None
         self.thread = threading.Thread(target=self._run)
         self.thread.start()
@@ -77,6 +73,10 @@ class Running:
         path = self.home / "started"
         until(lambda: path.exists() and path.read_text(encoding="utf-8").count("\n") >= number)
         return [int(pid) for pid in path.read_text(encoding="utf-8").splitlines()[number - 1].split()]
+
+    def has_its_port(self) -> bool:
+        """Whether the page has opened its port."""
+        return dev._taken(self.dev.command) is not None
 
     def noted(self, pids: list[int]) -> bool:
         """Whether these processes are known to it."""
@@ -118,34 +118,12 @@ linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks f
 def test_it_starts_again_and_leaves_no_part_of_the_one_that_was_killed(running: Running) -> None:
     first = running.started(1)
     until(lambda: running.noted(first))
+    until(running.has_its_port)
 
     os.kill(first[0], signal.SIGKILL)
 
     assert running.started(2) != first
     until(lambda: not any(map(alive, first)))
-
-
-@linux
-def test_the_port_of_a_page_that_was_left_is_free_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dev, "LOOK_SECONDS", 0.1)
-    monkeypatch.setattr(dev, "SHORT_SECONDS", 0.0)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
-    running = Running(tmp_path, WITH_A_PAGE, "--port", port)
-
-    for number in (1, 2, 3):
-        started = running.started(number)
-        until(partial(running.noted, started))
-        until(lambda: dev._taken(running.dev.command) is not None)
-        if number == 3:
-            running.dev.end()
-        else:
-            os.kill(started[0], signal.SIGKILL)
-
-    running.thread.join(60)
-    running.dev._end_left()
-    assert not running.thread.is_alive()
-    assert dev._taken(running.dev.command) is None
 
 
 @linux
@@ -200,8 +178,7 @@ def test_it_says_that_it_is_starting_until_its_page_is_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(dev, "LOOK_SECONDS", 0.1)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
+    port = free_port()
     late = Dev(tmp_path, [])
     late.command = [sys.executable, "-c", OPENS_LATE, "--port", port]
 

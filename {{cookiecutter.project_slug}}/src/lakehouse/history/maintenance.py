@@ -134,17 +134,15 @@ def maintain(
             empty = loaded.metadata.current_snapshot_id is None
             before = {snapshot.snapshot_id for snapshot in loaded.snapshots()}
             compacted, removed, after = 0, _Removed(), loaded
-            if empty and engine.maintains:
-                pass  # Trino's procedures do nothing for it
-            elif engine.maintains:
+            if not engine.maintains:
+                freed = partial(_freed, removed, done)
+                with service_errors(catalog), _full_disk(settings, loaded, keep, freed):
+                    after = _by_pyiceberg(catalog, loaded, keep, unreferenced, removed)
+            elif not empty:  # for a table without snapshots Trino's procedures do nothing
                 compacted, removed.files = _by_trino(engine, table, keep, unreferenced)
                 with service_errors(catalog):
                     after = load_table(catalog, table)
                     _limit_metadata_files(after)
-            else:
-                freed = partial(_freed, removed, done)
-                with service_errors(catalog), _full_disk(settings, loaded, keep, freed):
-                    after = _by_pyiceberg(catalog, loaded, keep, unreferenced, removed)
             if empty and not (tables or removed.files or removed.waiting_bytes):
                 continue  # nothing to tell of
             expired = before - {snapshot.snapshot_id for snapshot in after.snapshots()}
