@@ -38,4 +38,14 @@ def build_environment(settings: Settings) -> dict[str, str]:
 
 def build_lock(settings: Settings) -> Path:
     """The lock that dbt holds while it builds."""
-    return settings.home / "dbt" / settings.target / "dbt.lock"
+    return target_path(settings) / "dbt.lock"
+
+
+def target_path(settings: Settings) -> Path:
+    """The folder of dbt's own files."""
+    return settings.home / "dbt" / settings.target
+
+
+def tested_file(settings: Settings) -> Path:
+    """The notes of what was built and tested: see tested.py."""
+    return target_path(settings) / "tested.json"

@@ -24,7 +24,7 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Operation
 
 from lakehouse import children
-from lakehouse.dbt_environment import dbt_settings
+from lakehouse.dbt_environment import dbt_settings, tested_file
 from lakehouse.errors import BoundaryError
 from lakehouse.iceberg.catalog import service_errors, table_names
 from lakehouse.iceberg.identity import LAYERS
@@ -202,8 +202,8 @@ def note(
     state = {name: _state(table) for name, table in left.items()} | dict.fromkeys(moved, _NEVER)
     if fingerprint(settings) != begun.fingerprint:
         ended = dict.fromkeys(ended, False)
-    _file(settings).parent.mkdir(parents=True, exist_ok=True)
-    with held(_file(settings).with_suffix(".lock"), "The record of what was tested", wait=_LOCK_SECONDS):
+    tested_file(settings).parent.mkdir(parents=True, exist_ok=True)
+    with held(tested_file(settings).with_suffix(".lock"), "The record of what was tested", wait=_LOCK_SECONDS):
         known = _read(settings)
         nodes: dict[str, Any] = known["nodes"] if known.get("fingerprint") == begun.fingerprint else {}
         notes = {name: nodes.get(name) for name in reads}
@@ -456,20 +456,16 @@ def holds(table: Table | None, snapshot_id: int | None) -> bool:
     return current == snapshot_id
 
 
-def _file(settings: Settings) -> Path:
-    return settings.home / "dbt" / settings.target / "tested.json"
-
-
 def _read(settings: Settings) -> dict[str, Any]:
     try:
-        read: Any = json.loads(_file(settings).read_text(encoding="utf-8"))
+        read: Any = json.loads(tested_file(settings).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):  # none yet; or torn, when the power went: dbt runs and notes again
         return {}
     return read if isinstance(read, dict) else {}
 
 
 def _write(settings: Settings, notes: Mapping[str, Any]) -> None:
-    file = _file(settings)
+    file = tested_file(settings)
     scratch = file.with_suffix(".tmp")
     try:
         scratch.write_text(json.dumps(notes), encoding="utf-8")

@@ -6,7 +6,6 @@ import json
 import logging
 import re
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -16,16 +15,17 @@ from typing import Any, TypeVar
 
 from pyiceberg.catalog import Catalog
 
-from lakehouse import children, dbt_process
+from lakehouse import dbt_process
 from lakehouse.datasets.registry import DATASETS, dataset_named, monthly
-from lakehouse.dbt_environment import build_environment, build_lock, dbt_environment
+from lakehouse.dbt_environment import build_environment, build_lock, dbt_environment, target_path
+from lakehouse.dbt_start import Dbt
 from lakehouse.engines import engine_lost, open_engine
 from lakehouse.errors import LockedError, OvertakenError, ServiceError, TransformError
 from lakehouse.iceberg.catalog import open_catalog, service_errors
-from lakehouse.iceberg.tables import ensure_raw_tables
+from lakehouse.iceberg.tables import ensure_raw_tables, is_empty
 from lakehouse.iceberg.timeline import skew
 from lakehouse.locks import held
-from lakehouse.settings import Settings, project_dir
+from lakehouse.settings import Settings
 from lakehouse.tested import begin, model_versions_of, note, nothing_new, warning_of
 from lakehouse.tested_parts import tables_read
 
@@ -75,6 +75,7 @@ def build(
     unit_tests: bool = False,
     wait: bool = False,
     progress: Tell | None = None,
+    dbt: Dbt | None = None,
 ) -> BuildResult:
     """Make silver and gold and test them. Raw tables that don't exist are made, empty, first.
 
@@ -94,6 +95,7 @@ def build(
             something about the SQL, not about the data.
         wait: wait for another build of this lakehouse, up to two hours, instead of failing.
         progress: called with a line for each model and test that is done.
+        dbt: one that may have been started already.
 
     Raises:
         OvertakenError: a model or test failed, and tables changed meanwhile, so another build may pass.
@@ -103,7 +105,8 @@ def build(
     """
     started = time.monotonic()
     catalog = _checked(settings)
-    with only_build(settings, BUILD_WAIT_SECONDS if wait else 0.0):
+    with only_build(settings, BUILD_WAIT_SECONDS if wait else 0.0), ExitStack() as own:
+        dbt = dbt or own.enter_context(Dbt(settings))
         before = raw_snapshots(catalog)
         clocks = _clock_warnings(catalog)
         if not (again or full_refresh or unit_tests) and (
@@ -118,22 +121,24 @@ def build(
                 raw_moved=(),
                 nothing_new_since=found.at,
             )
+        dbt.start()
         _ask_engine(settings)
         begun = begin(settings, catalog, all_parts=again or full_refresh)
-        target_path = _target_path(settings)
-        command = _command(settings, target_path, select, full_refresh=full_refresh)
+        folder = target_path(settings)
+        arguments = _arguments(folder, select, full_refresh=full_refresh)
         for kind, wanted in (("test", data_tests), ("unit_test", unit_tests)):
-            command += [] if wanted else ["--exclude-resource-type", kind]
+            arguments += [] if wanted else ["--exclude-resource-type", kind]
         kinds = {"model", "seed", "test"} if data_tests else {"model", "seed"}
         results, manifest = _run(
             settings,
-            command,
+            dbt,
+            arguments,
             environment=build_environment(settings) | begun.environment,
-            target_path=target_path,
+            folder=folder,
             progress=progress,
             kinds=kinds if select is None else set(),
         )
-        raise_failures(results, target_path, note(settings, catalog, manifest, results, begun))
+        raise_failures(results, folder, note(settings, catalog, manifest, results, begun))
         after = raw_snapshots(catalog)
     if not results:
         raise TransformError(
@@ -222,35 +227,29 @@ def build_beside(
         TransformError: a model failed; the message names each.
         ServiceError: Trino went away.
     """
-    target_path = settings.home / "dbt" / "runs" / prefix.strip("_")
+    folder = settings.home / "dbt" / "runs" / prefix.strip("_")
     environment = dbt_environment(settings) | {
         "LAKEHOUSE_DBT_PREFIX": prefix,
         "LAKEHOUSE_DBT_RAW_AT": json.dumps(dict(raw)),
     }
-    command = _command(settings, target_path, select, full_refresh=False)
-    command += ["--exclude-resource-type", "test", "--exclude-resource-type", "unit_test"]
-    results, manifest = _run(
-        settings, command, environment=environment, target_path=target_path, progress=progress, kinds=set()
-    )
-    raise_failures(results, target_path)
-    shutil.rmtree(target_path, ignore_errors=True)
+    arguments = _arguments(folder, select, full_refresh=False)
+    arguments += ["--exclude-resource-type", "test", "--exclude-resource-type", "unit_test"]
+    with Dbt(settings) as dbt:
+        results, manifest = _run(
+            settings, dbt, arguments, environment=environment, folder=folder, progress=progress, kinds=set()
+        )
+    raise_failures(results, folder)
+    shutil.rmtree(folder, ignore_errors=True)
     return {name.removeprefix(prefix): version for name, version in model_versions_of(manifest).items()}
 
 
-def _command(settings: Settings, target_path: Path, select: str | None, *, full_refresh: bool) -> list[str]:
-    dbt = str(project_dir() / "dbt")
-    command = children.python("-m", "lakehouse.dbt_process", "--no-use-colors", "--log-format", "json", "build")
-    command += ["--project-dir", dbt, "--profiles-dir", dbt, "--target", settings.target]
-    command += ["--target-path", str(target_path), "--log-path", str(settings.home / "dbt" / "logs")]
+def _arguments(folder: Path, select: str | None, *, full_refresh: bool) -> list[str]:
+    arguments = ["--no-use-colors", "--log-format", "json", "build", "--target-path", str(folder)]
     if select:
-        command += ["--select", *select.split()]
+        arguments += ["--select", *select.split()]
     if full_refresh:
-        command.append("--full-refresh")
-    return command
-
-
-def _target_path(settings: Settings) -> Path:
-    return settings.home / "dbt" / settings.target
+        arguments.append("--full-refresh")
+    return arguments
 
 
 @contextmanager
@@ -262,11 +261,11 @@ def only_build(settings: Settings, wait: float) -> Iterator[None]:
     This process holds one lock from the first check to the last, and dbt another for as long as it lives: a dbt whose
     parent was killed keeps the next build out until it has ended.
     """
-    _target_path(settings).mkdir(parents=True, exist_ok=True)
+    target_path(settings).mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     with ExitStack() as locks:
         try:
-            locks.enter_context(held(_target_path(settings) / "build.lock", "The build of this lakehouse", wait=wait))
+            locks.enter_context(held(target_path(settings) / "build.lock", "The build of this lakehouse", wait=wait))
             with held(build_lock(settings), dbt_process.WHAT, wait=max(wait - (time.monotonic() - started), _ENDING)):
                 pass  # no dbt is left of a killed build
         except LockedError as error:
@@ -317,13 +316,8 @@ def _clock_warnings(catalog: Catalog) -> list[str]:
 
 
 def _refuse_without_zones(catalog: Catalog) -> None:
-    def is_empty(name: str) -> bool:
-        snapshot = catalog.load_table(name).current_snapshot()
-        words = snapshot.summary.additional_properties if snapshot and snapshot.summary else {}
-        return words.get("total-records", "0") == "0"
-
-    if is_empty(dataset_named("zones").table) and any(
-        not is_empty(dataset.table) for dataset in monthly() if dataset.is_trips
+    if is_empty(catalog, dataset_named("zones").table) and any(
+        not is_empty(catalog, dataset.table) for dataset in monthly() if dataset.is_trips
     ):
         raise TransformError(
             "The zone lookup is empty, and gold joins trips with it. Nothing was built. Load it first: lakehouse "
@@ -333,10 +327,11 @@ def _refuse_without_zones(catalog: Catalog) -> None:
 
 def _run(
     settings: Settings,
-    command: list[str],
+    dbt: Dbt,
+    arguments: list[str],
     *,
     environment: dict[str, str],
-    target_path: Path,
+    folder: Path,
     progress: Tell | None,
     kinds: set[str],
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -346,13 +341,11 @@ def _run(
         ServiceError: Trino went away.
         TransformError: dbt did not come to run anything, or left out a node of these `kinds`.
     """
-    run_results = target_path / "run_results.json"
+    run_results = folder / "run_results.json"
     run_results.unlink(missing_ok=True)
     said: list[str] = []
     errors: list[str] = []
-    with subprocess.Popen(  # noqa: S603 - our own command
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
+    with dbt.tell(arguments, environment) as process:
         assert process.stdout is not None  # noqa: S101 - for the type checker: it is a pipe
         for line in process.stdout:
             event = _event(line)
@@ -366,7 +359,7 @@ def _run(
                 raise lost
     if not run_results.exists():
         raise ended_early(process.returncode, errors or said, " and left no results")
-    found, manifest = results_of(target_path)
+    found, manifest = results_of(folder)
     if not any(r["status"] in _FAILED for r in found):
         if process.returncode:
             # A model that can't be compiled is in the output and not among the results.
@@ -375,10 +368,10 @@ def _run(
     return found, manifest
 
 
-def results_of(target_path: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def results_of(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """The results that a run of dbt left, each with its node and the tables that this reads, and the manifest."""
-    found: list[dict[str, Any]] = json.loads((target_path / "run_results.json").read_text(encoding="utf-8"))["results"]
-    manifest: dict[str, Any] = json.loads((target_path / "manifest.json").read_text(encoding="utf-8"))
+    found: list[dict[str, Any]] = json.loads((folder / "run_results.json").read_text(encoding="utf-8"))["results"]
+    manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     for result in found:
         result["node"] = manifest["nodes"].get(result["unique_id"], {})
         result["reads"] = tables_read(manifest["nodes"], result["unique_id"])
@@ -420,7 +413,7 @@ def lost_engine(settings: Settings, event: Mapping[str, Any]) -> ServiceError | 
     return engine_lost(settings) if _outcome(event) == "error" else None
 
 
-def raise_failures(results: list[dict[str, Any]], target_path: Path, moved: Sequence[str] = ()) -> None:
+def raise_failures(results: list[dict[str, Any]], folder: Path, moved: Sequence[str] = ()) -> None:
     """Raise if a model, seed or test failed. `moved` are tables that were read, and changed meanwhile.
 
     Raises:
@@ -435,7 +428,7 @@ def raise_failures(results: list[dict[str, Any]], target_path: Path, moved: Sequ
     after = f"\nSkipped, because they depend on them: {skipped}." if skipped else ""
     what_next = (
         "\nEach table holds all that its model made, or is as it was. Correct the causes and build again. "
-        f"The SQL that dbt ran is in {target_path / 'compiled'}."
+        f"The SQL that dbt ran is in {folder / 'compiled'}."
     )
     said = f"dbt: {len(failed)} of its models, seeds and tests failed.\n" + "\n".join(lines) + after + what_next
     if moved:

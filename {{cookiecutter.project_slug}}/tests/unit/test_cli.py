@@ -18,6 +18,7 @@ from tests.lake import Lake
 
 from lakehouse.__main__ import main
 from lakehouse.settings import LONGEST_DAYS, load_settings
+from lakehouse.synthetic.generate import write_zones
 
 
 @dataclass
@@ -100,6 +101,40 @@ def test_load_then_look(lake: Lake, shell: Shell) -> None:
         "file_month",
         "source_sha256",
     } <= set(history[0])
+
+
+@pytest.mark.slow
+def test_a_load_that_builds_brings_the_zones_first_and_says_both(lake: Lake, shell: Shell) -> None:
+    lake.generate("green", "2024-01", 500)
+    write_zones(lake.scratch / "taxi_zone_lookup.csv")
+    lake.give_parse()
+
+    done = shell.json("load", "green", "2024-01", "--build")
+    again = shell.run("load", "green", "2024-01", "--build")
+    (row,) = lake.rows("select cast(sum(trips) as bigint) as n from gold.fct_monthly_quality")
+
+    assert [(r["dataset"], r["action"]) for r in done["loads"]] == [("zones", "loaded"), ("green", "loaded")]
+    assert "gold.fct_daily_trips" in done["build"]["models"]
+    assert done["build"]["tests"]
+    assert row["n"] == 500
+    assert again.returncode == 0, again.stderr
+    assert "zones" not in again.stdout
+    assert "Nothing new since the build of" in again.stdout
+
+
+def test_a_load_that_fails_builds_nothing(lake: Lake, shell: Shell) -> None:
+    lake.generate("green", "2024-01", 500)
+    write_zones(lake.scratch / "taxi_zone_lookup.csv")
+
+    failed = shell.run("load", "green", "2024-01..2024-02", "--build", "--json")
+
+    said = json.loads(failed.stdout)
+    assert failed.returncode == 1
+    assert "2024-02" in failed.stderr
+    assert [r["dataset"] for r in said["loads"]] == ["zones", "green"]
+    assert said["build"] is None
+    assert lake.table("raw.green_trips").current_snapshot() is not None
+    assert not lake.catalog.table_exists("gold.fct_daily_trips")
 
 
 def test_landed_says_from_where_when_and_which_bytes(lake: Lake, shell: Shell) -> None:

@@ -24,6 +24,7 @@ ROOMS = (
     "transform",
     "tested",
     "tested_parts",
+    "dbt_start",
     "dbt_environment",
     "dbt_process",
     "dbt_duckdb",

@@ -13,7 +13,7 @@ import pytest
 from filelock import FileLock
 from tests.lake import Lake
 
-from lakehouse import tested, transform
+from lakehouse import children, tested, transform
 from lakehouse.datasets.model import Column, Dataset
 from lakehouse.datasets.months import Month
 from lakehouse.datasets.parts import Monthly
@@ -232,7 +232,7 @@ def test_a_lock_of_the_record_is_not_said_to_be_a_build(
 
 def test_dbt_that_is_ended_from_outside_is_not_quoted_as_the_cause(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     ends_itself = [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]
-    monkeypatch.setattr(transform, "_command", lambda *_, **__: ends_itself)
+    monkeypatch.setattr(children, "python", lambda *_: ends_itself)
 
     with pytest.raises(TransformError, match=r"ended from outside \(signal 9\).* lower DUCKDB_MEMORY_LIMIT\."):
         build(lake.settings)

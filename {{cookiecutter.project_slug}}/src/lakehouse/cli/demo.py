@@ -15,12 +15,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from lakehouse.cli.load import build_and_report, write_report
+from lakehouse.cli.load import run_build, summary, write_report
 from lakehouse.cli.look import show_months, show_query
 from lakehouse.cli.terminal import download_bar, err, out, rows_bar
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
 from lakehouse.datasets.registry import dataset_named
+from lakehouse.dbt_start import Dbt
 from lakehouse.engines import open_engine
 from lakehouse.errors import NotPublishedError, UnreachableError
 from lakehouse.history.history import loaded as loaded_months
@@ -179,12 +180,14 @@ def demo(settings: Settings, dataset: str, months: Sequence[Month]) -> None:
     """
     wanted = [DatasetFile(dataset_named(dataset).name, month) for month in months]
     landing, catalog = open_landing(settings), open_catalog(settings)
-    for file, replaces in bring(settings, landing, wanted).items():
-        with rows_bar(f"loading {file.label}", quiet=False) as progress:
-            # A published month may well be smaller than the generated one that it replaces.
-            result = load(catalog, landing, file, allow_shrink=replaces, progress=progress)
-        _say(result.line)
-    build_and_report()
+    with Dbt(settings) as dbt:
+        dbt.start_if_likely()
+        for file, replaces in bring(settings, landing, wanted).items():
+            with rows_bar(f"loading {file.label}", quiet=False) as progress:
+                # A published month may well be smaller than the generated one that it replaces.
+                result = load(catalog, landing, file, allow_shrink=replaces, progress=progress)
+            _say(result.line)
+        _say(summary(run_build(dbt)))
     snapshots, dashboard = write_report()
     show_months()
     _travel(settings, dataset, {str(month) for month in months})

@@ -31,7 +31,9 @@ from lakehouse.datasets.registry import DATASETS, dataset_named
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from lakehouse.dbt_start import Dbt
     from lakehouse.loading.orders import Loaded, Options
+    from lakehouse.transform import BuildResult
 
 
 @app.command(
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
         "lakehouse load zones",
         "lakehouse load yellow 2024-01 --refresh",
         "lakehouse load yellow 2023-01..2023-12 --jobs 2",
+        "lakehouse load yellow 2024-03 --build",
     ),
 )
 def load(
@@ -91,10 +94,19 @@ def load(
             help="Land and load so many months at once, each in a process of its own. Commits stay in order.",
         ),
     ] = 1,
+    then_build: Annotated[
+        bool,
+        typer.Option(
+            "--build",
+            help="Then run `lakehouse build`; dbt starts while files are loaded. The zones are loaded first where they "
+            "are missing.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Land what is not landed, then load it: one snapshot a file, or none if the table holds it already."""
-    from lakehouse.cli.terminal import out, print_json, warn
+    from lakehouse.cli.terminal import out, print_json
+    from lakehouse.dbt_start import Dbt
     from lakehouse.loading.orders import Options
 
     files = _files(dataset, parts or [])
@@ -105,18 +117,51 @@ def load(
         allow_shrink=allow_shrink,
         allow_strays=allow_strays,
     )
-    values: list[dict[str, Any]] = []
+    loads: list[dict[str, Any]] = []
+    built: dict[str, Any] = {}
     try:
-        with closing(_loaded(files, options, jobs, quiet=as_json)) as all_loaded:
-            for loaded in all_loaded:
-                values.append(loaded.values)
-                if not as_json:
-                    out.print(loaded.line, markup=False)
-                for warning in loaded.warnings:
-                    warn(warning)
+        if then_build:
+            with Dbt(load_settings()) as dbt:
+                dbt.start()
+                _load_all(_with_zones(files), options, jobs, loads, quiet=as_json)
+                result = run_build(dbt)
+            built = asdict(result)
+            if not as_json:
+                out.print(summary(result), markup=False, soft_wrap=True)
+        else:
+            _load_all(files, options, jobs, loads, quiet=as_json)
     finally:
-        if as_json and values:  # also of files before one that failed
-            print_json(values)
+        if as_json and loads:  # also of files before one that failed
+            print_json({"loads": loads, "build": built or None} if then_build else loads)
+
+
+def _load_all(
+    files: list[DatasetFile], options: Options, jobs: int, loads: list[dict[str, Any]], *, quiet: bool
+) -> None:
+    """Load these files, say what each load did, and add it to `loads`."""
+    from lakehouse.cli.terminal import out, warn
+
+    with closing(_loaded(files, options, jobs, quiet=quiet)) as all_loaded:
+        for loaded in all_loaded:
+            loads.append(loaded.values)
+            if not quiet:
+                out.print(loaded.line, markup=False)
+            for warning in loaded.warnings:
+                warn(warning)
+
+
+def _with_zones(files: list[DatasetFile]) -> list[DatasetFile]:
+    """These files, and the zones before them if they are trips and their table is empty: gold joins both."""
+    from lakehouse.iceberg.catalog import open_catalog
+    from lakehouse.iceberg.tables import is_empty
+
+    zones = DatasetFile("zones")
+    trips = any(dataset_named(file.dataset).is_trips for file in files)
+    return (
+        [zones, *files]
+        if trips and is_empty(open_catalog(load_settings()), dataset_named(zones.dataset).table)
+        else files
+    )
 
 
 def _loaded(files: list[DatasetFile], options: Options, jobs: int, *, quiet: bool) -> Generator[Loaded]:
@@ -209,35 +254,27 @@ def build(
 
     Of silver, months whose bytes changed are rebuilt; all, if its SQL did.
     """
-    build_and_report(
-        select=select, full_refresh=full_refresh, again=again, unit_tests=unit_tests, wait=wait, as_json=as_json
-    )
+    from lakehouse.cli.terminal import print_line
+    from lakehouse.dbt_start import Dbt
+
+    with Dbt(load_settings()) as dbt:
+        if again or full_refresh or unit_tests:
+            dbt.start()
+        dbt.start_if_likely()
+        result = run_build(dbt, select=select, full_refresh=full_refresh, again=again, unit_tests=unit_tests, wait=wait)
+    print_line(summary(result), asdict(result), as_json=as_json)
 
 
-def build_and_report(
-    *,
-    select: str | None = None,
-    full_refresh: bool = False,
-    again: bool = False,
-    unit_tests: bool = False,
-    wait: bool = True,
-    as_json: bool = False,
-) -> None:
-    """Run dbt if anything is new, and print what it built and what it warned of."""
-    from lakehouse.cli.terminal import err, print_line, warn
-    from lakehouse.transform import build as run_dbt
+def run_build(dbt: Dbt, *, wait: bool = True, **options: Any) -> BuildResult:
+    """Run this dbt if anything is new, with the options of `build`, and say what it warned of."""
+    from lakehouse.cli.terminal import err, warn
+    from lakehouse.transform import build as build_now
     from lakehouse.transform import repeated
 
     with err.status("dbt is starting") as status:
         result = repeated(
-            lambda: run_dbt(
-                load_settings(),
-                select=select,
-                full_refresh=full_refresh,
-                again=again,
-                unit_tests=unit_tests,
-                wait=wait,
-                progress=lambda line: status.update(escaped(line)),
+            lambda: build_now(
+                load_settings(), wait=wait, progress=lambda line: status.update(escaped(line)), dbt=dbt, **options
             )
         )
     for warning in result.warnings:
@@ -247,22 +284,32 @@ def build_and_report(
             f"{', '.join(result.raw_moved)} changed during the build, so tables may show different states of raw. "
             "Build again."
         )
+    return result
+
+
+def summary(result: BuildResult) -> str:
+    """What a build did, as lines for a person."""
     done = f"built {len(result.models)} models, {len(result.tests)} tests passed, {result.seconds:.1f} s"
     if result.nothing_new_since:
         done = f"Nothing new since the build of {result.nothing_new_since}: silver and gold are as they would be."
     left = result.unit_tests_not_run
     notes = [f"Unit tests that did not run: {left}. `lakehouse build --unit-tests` runs them."] if left else []
-    print_line("\n".join((*result.merged, *notes, done)), asdict(result), as_json=as_json)
+    return "\n".join((*result.merged, *notes, done))
 
 
 @app.command(rich_help_panel=DATA, epilog=examples("lakehouse publish", "lakehouse publish --json"))
 def publish(wait: Wait = True, as_json: Json = False) -> None:
     """Build and test; when all is green, show the result to readers of schema `published`."""
     from lakehouse.cli.terminal import err, print_line
-    from lakehouse.history.publish import publish as publish_now
+    from lakehouse.dbt_start import Dbt
 
-    with err.status("dbt is starting") as status:
-        publication = publish_now(load_settings(), wait=wait, progress=lambda line: status.update(escaped(line)))
+    with Dbt(load_settings()) as dbt, err.status("dbt is starting") as status:
+        dbt.start_if_likely()
+        from lakehouse.history.publish import publish as publish_now
+
+        publication = publish_now(
+            load_settings(), wait=wait, progress=lambda line: status.update(escaped(line)), dbt=dbt
+        )
     done = f"published {len(publication.snapshots)} tables as {publication.name}"
     print_line(done, publication.as_dict(), as_json=as_json)
 

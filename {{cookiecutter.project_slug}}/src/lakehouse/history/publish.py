@@ -36,6 +36,7 @@ from pyiceberg.table.update import (
 from requests import HTTPError
 
 from lakehouse.datasets.registry import monthly
+from lakehouse.dbt_start import Dbt
 from lakehouse.engines import Engine, open_engine
 from lakehouse.errors import CommitError, OvertakenError, QueryError, ServiceError, TransformError
 from lakehouse.iceberg.catalog import commits_together, open_catalog, service_errors, table_names
@@ -61,13 +62,16 @@ class Publication:
         return asdict(self)
 
 
-def publish(settings: Settings, *, wait: bool = False, progress: Tell | None = None) -> Publication:
+def publish(
+    settings: Settings, *, wait: bool = False, progress: Tell | None = None, dbt: Dbt | None = None
+) -> Publication:
     """Build, test, and show the result to readers: the branch `published` of every table moves to what was tested.
 
     Args:
         settings: of the target.
         wait: wait for another build of this lakehouse, up to two hours, instead of failing.
         progress: called with a line for each model and test that is done.
+        dbt: one that may have been started already.
 
     Raises:
         TransformError: a model or test failed or did not run, or gold does not count raw's rows; readers see what they
@@ -79,20 +83,22 @@ def publish(settings: Settings, *, wait: bool = False, progress: Tell | None = N
     """
 
     def once() -> Publication:
-        build_to_publish(settings, wait=wait, progress=progress)
+        build_to_publish(settings, wait=wait, progress=progress, dbt=dbt)
         return publish_tested(settings)
 
     return repeated(once)
 
 
-def build_to_publish(settings: Settings, *, wait: bool = False, progress: Tell | None = None) -> None:
+def build_to_publish(
+    settings: Settings, *, wait: bool = False, progress: Tell | None = None, dbt: Dbt | None = None
+) -> None:
     """Build and test all of silver and gold.
 
     Raises:
         OvertakenError: raw tables changed during the build.
         TransformError, ServiceError: as `publish`.
     """
-    done = build(settings, wait=wait, progress=progress)
+    done = build(settings, wait=wait, progress=progress, dbt=dbt)
     for warning in done.warnings:
         logging.getLogger(__name__).warning("%s", warning)
     if done.raw_moved:

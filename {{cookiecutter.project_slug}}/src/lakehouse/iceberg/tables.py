@@ -37,7 +37,7 @@ from lakehouse.datasets.parts import Part
 from lakehouse.datasets.registry import DATASETS, declaration_of
 from lakehouse.datasets.types import digits_of
 from lakehouse.errors import CommitError, SettingsError
-from lakehouse.iceberg.catalog import settings_of
+from lakehouse.iceberg.catalog import service_errors, settings_of
 from lakehouse.iceberg.identity import LAYERS, check_pair, identify
 
 SCHEMA_ATTEMPTS = 20
@@ -127,6 +127,21 @@ def _schema(columns: list[tuple[str, IcebergType, str]], required: tuple[str, ..
             )
         )
     )
+
+
+def is_empty(catalog: Catalog, name: str) -> bool:
+    """Whether a table has no rows, or does not exist.
+
+    Raises:
+        ServiceError: the catalog does not answer.
+    """
+    with service_errors(catalog):
+        try:
+            snapshot = catalog.load_table(name).current_snapshot()
+        except NoSuchTableError:
+            return True
+    words = snapshot.summary.additional_properties if snapshot and snapshot.summary else {}
+    return words.get("total-records", "0") == "0"
 
 
 def ensure_raw_tables(catalog: Catalog) -> list[str]:

@@ -1,0 +1,11 @@
+"""`python -m benchmarks.without_tests ARGUMENTS`: `lakehouse`, whose builds leave dbt's tests of the data out."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from lakehouse.cli import app, load
+
+if __name__ == "__main__":
+    load.run_build = partial(load.run_build, data_tests=False)
+    app()
