@@ -1,4 +1,4 @@
-"""`python -m benchmarks.pipeline`: `lakehouse load --build` of two months, against one bare DuckDB script.
+"""`python -m benchmarks.pipeline`: `lakehouse load --build` of two months, then of a third, each against a bare script.
 
 The bare script makes the same silver and gold from the same published files: dbt's compiled SQL, one COPY a table, no
 catalog, no snapshots, no checks. The command is counted with its start-up, dbt's tests are not.
@@ -6,9 +6,9 @@ catalog, no snapshots, no checks. The command is counted with its start-up, dbt'
 
 from __future__ import annotations
 
-import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -27,8 +27,9 @@ from lakehouse.engines.duckdb import literal
 from lakehouse.settings import project_dir
 from lakehouse.synthetic.generate import write_month, write_zones
 
-PIPELINE, BARE = "the pipeline", "the bare script"
-MONTHS = ("2024-01", "2024-02")
+MONTHS, THIRD = ("2024-01", "2024-02"), ("2024-03",)
+TWO_MONTHS = "two months to gold against a bare DuckDB script"
+ONE_MORE = "a third month to gold against a bare script of it"
 MODELS = (
     "staging/stg_taxi_zones",
     "staging/stg_green_trips",
@@ -46,20 +47,20 @@ YELLOW = DATASETS["yellow"]
 
 
 def generate(folder: Path, rows: int) -> None:
-    """Two full-size months and the lookup, as a publisher's folder."""
-    for month in MONTHS:
+    """Full-size months and the lookup, as a publisher's folder."""
+    for month in (*MONTHS, *THIRD):
         write_month(
             folder / YELLOW.file_name(Month.parse(month)), "yellow", Month.parse(month), rows, seed=int(month[-1])
         )
     write_zones(folder / "taxi_zone_lookup.csv")
 
 
-def bare(folder: Path, compiled: Path, out: Path) -> None:
-    """The same tables as parquet files, by DuckDB alone."""
+def bare(folder: Path, compiled: Path, out: Path, *months: str) -> None:
+    """The tables of these months as parquet files, by DuckDB alone."""
     connection = duckdb.connect()
     for schema in ("raw", "silver", "gold"):
         connection.execute(f"create schema {schema}")
-    connection.execute(f"create view raw.yellow_trips as {' union all '.join(_published(folder, m) for m in MONTHS)}")
+    connection.execute(f"create view raw.yellow_trips as {' union all '.join(_published(folder, m) for m in months)}")
     nothing = ", ".join(f"cast(null as {TYPES[c.type]}) as {c.name}" for c in DATASETS["green"].columns)
     keys = "null::date as file_month, null::bigint as file_row, null::varchar as source_sha256"
     connection.execute(f"create view raw.green_trips as select {keys}, {nothing} where false")
@@ -98,48 +99,49 @@ def timed(*command: str) -> tuple[float, float]:
     return time.monotonic() - started, cpu
 
 
-def once(rows: int) -> tuple[dict[str, tuple[float, float]], dict[str, float]]:
-    """Seconds and seconds of processor of the pipeline and of the bare script; seconds of each model."""
+def once(rows: int) -> dict[str, tuple[tuple[float, float], tuple[float, float]]]:
+    """Of each measure, seconds and seconds of processor of the command, and of the bare script."""
     with tempfile.TemporaryDirectory() as scratch:
         home, folder, out = (Path(scratch) / name for name in ("home", "published", "bare"))
-        for made in (folder, out):
-            made.mkdir()
+        folder.mkdir()
         generate(folder, rows)
         os.environ |= {"LAKEHOUSE_TARGET": "embedded", "LAKEHOUSE_HOME": str(home), "TLC_SOURCE": str(folder)}
-        ours = timed("benchmarks.without_tests", "load", "yellow", *MONTHS, "--build")
-        models = {
-            result["unique_id"].split(".")[2]: round(result["execution_time"], 2)
-            for result in json.loads((home / "dbt" / "embedded" / "run_results.json").read_text("utf-8"))["results"]
-            if result["unique_id"].startswith("model.")
-        }
         compiled = home / "dbt" / "embedded" / "compiled" / "lakehouse" / "models"
-        alone = timed("benchmarks.pipeline", "bare", str(folder), str(compiled), str(out))
-    return {PIPELINE: ours, BARE: alone}, models
+        found = {}
+        for name, months in ((TWO_MONTHS, MONTHS), (ONE_MORE, THIRD)):
+            ours = timed("benchmarks.without_tests", "load", "yellow", *months, "--build")
+            out.mkdir()
+            found[name] = ours, timed("benchmarks.pipeline", "bare", str(folder), str(compiled), str(out), *months)
+            shutil.rmtree(out)
+    return found
 
 
-def measured(rows: int, count: int) -> dict[str, Any]:
-    """The pipeline against the bare script, so many times, as the other measures."""
-    runs = [once(rows)[0] for _ in range(count)]
+def measured(rows: int, count: int) -> dict[str, dict[str, Any]]:
+    """The command against the bare script, so many times, as the other measures."""
+    runs = [once(rows) for _ in range(count)]
     return {
-        "seconds": median(run[PIPELINE][0] for run in runs),
-        "against": median(run[BARE][0] for run in runs),
-        **spread([run[PIPELINE][0] / run[BARE][0] for run in runs]),
-        "cpu_ratio": median(run[PIPELINE][1] / run[BARE][1] for run in runs),
+        name: {
+            "seconds": median(run[name][0][0] for run in runs),
+            "against": median(run[name][1][0] for run in runs),
+            **spread([run[name][0][0] / run[name][1][0] for run in runs]),
+            "cpu_ratio": median(run[name][0][1] / run[name][1][1] for run in runs),
+        }
+        for name in (TWO_MONTHS, ONE_MORE)
     }
 
 
 def main() -> None:
-    """Print both, the ratio, and where dbt's time goes."""
-    found, models = once(Sizes.of(os.environ).rows)
-    for name, (wall, used) in found.items():
-        sys.stdout.write(f"{name:24}{wall:8.1f} s{used:8.1f} s of processor\n")
-    ratios = [found[PIPELINE][i] / found[BARE][i] for i in (0, 1)]
-    sys.stdout.write(f"{'ratio':24}{ratios[0]:8.2f}  {ratios[1]:8.2f}\n\nmodels, seconds: {models}\n")
+    """Print seconds, seconds of processor and the ratios of one run."""
+    for name, (ours, alone) in once(Sizes.of(os.environ).rows).items():
+        sys.stdout.write(f"{name}\n")
+        for what, (wall, used) in (("the command", ours), ("the bare script", alone)):
+            sys.stdout.write(f"  {what:16}{wall:8.1f} s{used:8.1f} s of processor\n")
+        sys.stdout.write(f"  {'ratio':16}{ours[0] / alone[0]:8.2f}  {ours[1] / alone[1]:8.2f}\n")
 
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["bare", source, sql, target]:
-            bare(Path(source), Path(sql), Path(target))
+        case ["bare", source, sql, target, *words]:
+            bare(Path(source), Path(sql), Path(target), *words)
         case _:
             main()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from typing import NoReturn
 
-from lakehouse.errors import LakehouseError
+from lakehouse.errors import DeclarationError, LakehouseError
+from lakehouse.garbage import collect_rarely
 
 # What is slow to import is imported where it is needed.
 # ruff: noqa: PLC0415
@@ -13,16 +14,16 @@ from lakehouse.errors import LakehouseError
 
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 refused or failed (one message on stderr), 2 usage."""
+    collect_rarely()
     try:
-        try:
-            from lakehouse.cli import app
-        except LakehouseError as error:  # a wrong declaration of a dataset
-            _fail(f"{error} The command did not start.")
+        from lakehouse.cli import app
         from lakehouse.cli.logs import print_anything, show_own_only
 
         print_anything()
         show_own_only()
         app()
+    except DeclarationError as error:
+        _fail(f"{error} The command did not start.")
     except LakehouseError as error:
         _fail(str(error))
     except OSError as error:
@@ -36,7 +37,7 @@ def main() -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    # Not from lakehouse.cli, which may be what can't be imported.
+    # Not by lakehouse.cli.terminal, which imports more than one line needs.
     from rich.console import Console
     from rich.markup import escape
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from lakehouse.errors import LockedError
+from lakehouse.garbage import collect_rarely
 from lakehouse.locks import Lock
 
 PARENT, LOCK = "LAKEHOUSE_DBT_PARENT", "LAKEHOUSE_DBT_LOCK"
@@ -37,6 +38,7 @@ def main() -> None:
     """Run dbt with the arguments of this process; its exit code is this process's."""
     if parent := os.environ.pop(PARENT, ""):
         threading.Thread(target=_end_with, args=(int(parent),), name="end-with-parent", daemon=True).start()
+    collect_rarely()
     ahead = None
     if sys.argv[1:2] == [LATER]:
         ahead = Ahead(Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4:])

@@ -81,7 +81,7 @@ class Dbt:
 
 
 def project_options(settings: Settings) -> list[str]:
-    """Dbt's options that say which project it is, and for which target."""
+    """The options of dbt that say which project it is, and for which target."""
     folder = str(project_dir() / "dbt")
     options = ["--project-dir", folder, "--profiles-dir", folder, "--target", settings.target]
     return [*options, "--log-path", str(settings.home / "dbt" / "logs")]
@@ -94,9 +94,9 @@ def _is_likely(settings: Settings) -> bool:
     """
     try:
         noted = tested_file(settings).stat().st_mtime_ns
-    except OSError:
+        return any(changed > noted for changed in _times(settings))
+    except OSError:  # nothing was built yet, or a folder is missing: `build` says which
         return True
-    return any(changed > noted for changed in _times(settings))
 
 
 def _times(settings: Settings) -> Iterator[int]:

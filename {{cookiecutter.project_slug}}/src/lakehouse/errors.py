@@ -13,6 +13,10 @@ class SettingsError(LakehouseError):
     """A setting is missing or invalid."""
 
 
+class DeclarationError(SettingsError):
+    """A file of `datasets` can't be used, so nothing that knows datasets can start."""
+
+
 class BoundaryError(LakehouseError):
     """Home, bucket and catalog are not of one lakehouse, or not whole: nothing is read or changed.
 

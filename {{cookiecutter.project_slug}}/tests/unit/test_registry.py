@@ -62,7 +62,7 @@ def error_of(asked: subprocess.CompletedProcess[str]) -> str:
     """The last line on stderr, without the error's class."""
     assert asked.returncode == 1
     kind, _, message = asked.stderr.splitlines()[-1].partition(": ")
-    assert kind == "lakehouse.errors.SettingsError"
+    assert kind == "lakehouse.errors.DeclarationError"
     return message
 
 
@@ -593,5 +593,5 @@ def test_dagster_reports_a_wrong_declaration_without_our_imports(tmp_path: Path)
 
     printed = project.python("-m", "dagster", "definitions", "validate", "-m", "lakehouse.definitions", code=1)
 
-    assert printed.count("lakehouse.errors.SettingsError: datasets/fhv.py: the name 'FHV' is invalid. ") == 1
+    assert printed.count("lakehouse.errors.DeclarationError: datasets/fhv.py: the name 'FHV' is invalid. ") == 1
     assert "registry.py" not in printed

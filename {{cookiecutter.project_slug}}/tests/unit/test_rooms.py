@@ -53,6 +53,7 @@ ROOMS = (
     "filesystem",
     "env_file",
     "progress",
+    "garbage",
     "errors",
 )
 LARGEST_SHARE = 0.15

@@ -7,14 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperArgument, TyperCommand
 
-from lakehouse.datasets.days import Day
-from lakehouse.datasets.months import Month
-from lakehouse.datasets.parts import Part, parse_months, parse_parts
-from lakehouse.datasets.registry import DATASETS, monthly
 from lakehouse.errors import LakehouseError
 
 # What a command needs is imported in it: `lakehouse --help` and a no-op load should not wait for dbt or DuckDB.
@@ -23,6 +20,9 @@ from lakehouse.errors import LakehouseError
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
 
+    from lakehouse.datasets.days import Day
+    from lakehouse.datasets.months import Month
+    from lakehouse.datasets.parts import Part
     from lakehouse.engines import Engine
     from lakehouse.settings import Settings
 
@@ -55,6 +55,7 @@ def load_settings() -> Settings:
 
 def complete_table(incomplete: str) -> list[str]:
     """List tables for the shell's completion: declared ones, since a shell should not wait for a catalog."""
+    from lakehouse.datasets.registry import DATASETS
     from lakehouse.settings import project_dir
 
     models = project_dir() / "dbt" / "models"
@@ -64,14 +65,31 @@ def complete_table(incomplete: str) -> list[str]:
     return [name for name in declared if name.startswith(incomplete)]
 
 
-def dataset_names(incomplete: str) -> list[str]:
+def dataset_names(incomplete: str = "") -> list[str]:
     """List datasets for the shell's completion."""
+    from lakehouse.datasets.registry import DATASETS
+
     return [name for name in DATASETS if name.startswith(incomplete)]
 
 
 def monthly_names(incomplete: str = "") -> list[str]:
     """List the datasets that come by the month, for the shell's completion."""
+    from lakehouse.datasets.registry import monthly
+
     return [dataset.name for dataset in monthly() if dataset.name.startswith(incomplete)]
+
+
+class NamesDatasets(TyperCommand):
+    """A command whose help names datasets, as `{all}` or `{monthly}`: only its own page reads their declarations."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """The parameters, with the names in their help."""
+        for parameter in self.params:
+            if isinstance(parameter, TyperArgument) and parameter.help and "{" in parameter.help:
+                parameter.help = parameter.help.format(
+                    all=", ".join(dataset_names()), monthly=" or ".join(monthly_names())
+                )
+        return super().get_params(ctx)
 
 
 def require_dataset(name: str, among: Iterable[str]) -> None:
@@ -85,12 +103,16 @@ def require_dataset(name: str, among: Iterable[str]) -> None:
 
 def parsed_months(words: list[str]) -> list[Month]:
     """Read months and spans, as they are typed."""
+    from lakehouse.datasets.parts import parse_months
+
     with _as_typed("MONTH"):
         return parse_months(words)
 
 
 def parts_of(kind: type[Month | Day], words: list[str]) -> list[Part]:
     """Read months or days, and spans of them, as they are typed."""
+    from lakehouse.datasets.parts import parse_parts
+
     with _as_typed(kind.__name__.upper()):
         return parse_parts(kind, words)
 

@@ -12,6 +12,7 @@ import typer
 from lakehouse.cli.app import (
     DATA,
     Json,
+    NamesDatasets,
     Wait,
     app,
     dataset_names,
@@ -21,9 +22,6 @@ from lakehouse.cli.app import (
     parts_of,
     require_dataset,
 )
-from lakehouse.datasets.file import DatasetFile
-from lakehouse.datasets.parts import Whole
-from lakehouse.datasets.registry import DATASETS, dataset_named
 
 # What a command needs is imported in it: `lakehouse --help` and a no-op load should not wait for dbt or DuckDB.
 # ruff: noqa: PLC0415
@@ -31,6 +29,7 @@ from lakehouse.datasets.registry import DATASETS, dataset_named
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from lakehouse.datasets.file import DatasetFile
     from lakehouse.dbt_start import Dbt
     from lakehouse.loading.orders import Loaded, Options
     from lakehouse.transform import BuildResult
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
 
 @app.command(
     rich_help_panel=DATA,
+    cls=NamesDatasets,
     epilog=examples(
         "lakehouse load yellow 2024-01 2024-02",
         "lakehouse load green 2023-01..2023-06",
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 def load(
     dataset: Annotated[
         str,
-        typer.Argument(metavar="DATASET", autocompletion=dataset_names, help=f"{', '.join(DATASETS)}."),
+        typer.Argument(metavar="DATASET", autocompletion=dataset_names, help="{all}."),
     ],
     parts: Annotated[
         list[str] | None,
@@ -152,6 +152,8 @@ def _load_all(
 
 def _with_zones(files: list[DatasetFile]) -> list[DatasetFile]:
     """These files, and the zones before them if they are trips and their table is empty: gold joins both."""
+    from lakehouse.datasets.file import DatasetFile
+    from lakehouse.datasets.registry import dataset_named
     from lakehouse.iceberg.catalog import open_catalog
     from lakehouse.iceberg.tables import is_empty
 
@@ -199,7 +201,11 @@ def _one_after_another(files: list[DatasetFile], options: Options, *, quiet: boo
 
 def _files(dataset: str, words: list[str]) -> list[DatasetFile]:
     """The files to load, in the order of the words."""
-    require_dataset(dataset, DATASETS)
+    from lakehouse.datasets.file import DatasetFile
+    from lakehouse.datasets.parts import Whole
+    from lakehouse.datasets.registry import dataset_named
+
+    require_dataset(dataset, dataset_names())
     declared = dataset_named(dataset)
     parts = declared.parts
     if isinstance(parts, Whole):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,15 +18,18 @@ from lakehouse.cli.app import (
     opened_catalog,
     opened_engine,
 )
-from lakehouse.datasets.days import Day
-from lakehouse.datasets.parts import Part
 
 # What a command needs is imported in it: `lakehouse --help` and a no-op load should not wait for dbt or DuckDB.
 # ruff: noqa: PLC0415
 
+if TYPE_CHECKING:
+    from lakehouse.datasets.parts import Part
+
 
 def _heading(parts: Iterable[Part | None]) -> str:
     """What to call a column of these parts."""
+    from lakehouse.datasets.days import Day
+
     return "month or day" if any(isinstance(part, Day) for part in parts) else "month"
 
 

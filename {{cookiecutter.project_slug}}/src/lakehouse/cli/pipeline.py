@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from lakehouse.cli.app import DATA, app, examples, load_settings, monthly_names, parsed_months, require_dataset
+from lakehouse.cli.app import (
+    DATA,
+    NamesDatasets,
+    app,
+    examples,
+    load_settings,
+    monthly_names,
+    parsed_months,
+    require_dataset,
+)
 
 # What a command needs is imported in it: `lakehouse --help` should not wait for Dagster.
 # ruff: noqa: PLC0415
@@ -15,10 +24,14 @@ from lakehouse.cli.app import DATA, app, examples, load_settings, monthly_names,
 DEMO_MONTHS = ["2024-01", "2024-02"]
 
 
-@app.command(rich_help_panel=DATA, epilog=examples("lakehouse demo", "lakehouse demo green 2023-01 2023-02"))
+@app.command(
+    rich_help_panel=DATA,
+    epilog=examples("lakehouse demo", "lakehouse demo green 2023-01 2023-02"),
+    cls=NamesDatasets,
+)
 def demo(
     dataset: Annotated[
-        str, typer.Argument(metavar="DATASET", autocompletion=monthly_names, help=f"{' or '.join(monthly_names())}.")
+        str, typer.Argument(metavar="DATASET", autocompletion=monthly_names, help="{monthly}.")
     ] = "yellow",
     months: Annotated[
         list[str] | None, typer.Argument(metavar="MONTH", help=f"{' '.join(DEMO_MONTHS)} unless given.")

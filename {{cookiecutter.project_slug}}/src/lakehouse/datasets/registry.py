@@ -13,7 +13,7 @@ from types import ModuleType
 from lakehouse.datasets.declaration import problem
 from lakehouse.datasets.model import Dataset
 from lakehouse.datasets.parts import Daily, Monthly, Whole
-from lakehouse.errors import LakehouseError, SettingsError
+from lakehouse.errors import DeclarationError, LakehouseError, SettingsError
 
 FOLDER = Path(__file__).parent
 # Files of this folder that read the declarations.
@@ -24,7 +24,7 @@ def declared() -> dict[str, Dataset]:
     """Read every declaration of this folder, by name: first what has months, then what has days, by the first of them.
 
     Raises:
-        SettingsError: a file of this folder can't be imported, a declaration breaks a rule (declaration.py), or two
+        DeclarationError: a file of this folder can't be imported, a declaration breaks a rule (declaration.py), or two
             declarations have one name or one table. The message names the file.
     """
     found: dict[str, Dataset] = {}
@@ -36,14 +36,14 @@ def declared() -> dict[str, Dataset]:
             if not isinstance(value, Dataset):
                 continue
             if wrong := problem(value):
-                raise SettingsError(f"datasets/{module.name}.py: {wrong}")
+                raise DeclarationError(f"datasets/{module.name}.py: {wrong}")
             if value is found.get(value.name):
                 continue
             for mark in filter(None, (value.name, value.table, value.rejected_table)):
                 if files.get(mark) == module.name:
-                    raise SettingsError(f"datasets/{module.name}.py declares {mark} twice. Give one another name.")
+                    raise DeclarationError(f"datasets/{module.name}.py declares {mark} twice. Give one another name.")
                 if mark in files:
-                    raise SettingsError(
+                    raise DeclarationError(
                         f"datasets/{files[mark]}.py and datasets/{module.name}.py both declare {mark}. "
                         "Give one of them another name."
                     )
@@ -65,7 +65,7 @@ def _imported(name: str) -> ModuleType:
     """Import one file of this folder.
 
     Raises:
-        SettingsError: Python can't import it. The message names the file, the line and Python's error.
+        DeclarationError: Python can't import it. The message names the file, the line and Python's error.
     """
     try:
         return import_module(f"{__package__}.{name}")
@@ -73,7 +73,7 @@ def _imported(name: str) -> ModuleType:
         said = error.msg if isinstance(error, SyntaxError) else " ".join(str(error).split())
         kind = "" if isinstance(error, LakehouseError) else f"{type(error).__name__}: "
         place = _place(error) or f"datasets/{name}.py"
-        raise SettingsError(f"{place} can't be imported. Correct it: {kind}{said.rstrip('.')}.") from error
+        raise DeclarationError(f"{place} can't be imported. Correct it: {kind}{said.rstrip('.')}.") from error
 
 
 def _place(error: Exception) -> str | None:
