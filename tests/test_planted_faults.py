@@ -251,7 +251,7 @@ FAULTS = (
         "published although a test is red",
         "history/publish.py",
         (
-            ("build(settings, wait=wait, progress=progress)", "build(settings, data_tests=False, progress=progress)"),
+            ("done = build(settings, wait=wait,", "done = build(settings, data_tests=False, wait=wait,"),
             (
                 "        missing = untested(settings, tables)\n        if missing and missing.tests",
                 "        missing = None\n        if missing and missing.tests",
@@ -259,6 +259,13 @@ FAULTS = (
         ),
         "test_publishing.py::test_nothing_is_published_while_a_test_of_the_data_is_red",
         r"DID NOT RAISE.*TransformError",
+    ),
+    Fault(
+        "what dbt has parsed is thrown away",
+        "dbt_process.py",
+        (("        ahead.give()\n", "        pass\n"),),
+        "test_dbt_start.py::test_dbt_has_parsed_when_it_is_told_and_sees_what_changed_since",
+        r"Unable to do partial parsing",
     ),
     Fault(
         "a catalog older than its files taken for whole",
