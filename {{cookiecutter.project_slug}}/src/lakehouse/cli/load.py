@@ -106,7 +106,6 @@ def load(
 ) -> None:
     """Land what is not landed, then load it: one snapshot a file, or none if the table holds it already."""
     from lakehouse.cli.terminal import out, print_json
-    from lakehouse.dbt_start import Dbt
     from lakehouse.loading.orders import Options
 
     files = _files(dataset, parts or [])
@@ -121,6 +120,8 @@ def load(
     built: dict[str, Any] = {}
     try:
         if then_build:
+            from lakehouse.dbt_start import Dbt
+
             with Dbt(load_settings()) as dbt:
                 dbt.start()
                 _load_all(_with_zones(files), options, jobs, loads, quiet=as_json)
@@ -157,13 +158,11 @@ def _with_zones(files: list[DatasetFile]) -> list[DatasetFile]:
     from lakehouse.iceberg.catalog import open_catalog
     from lakehouse.iceberg.tables import is_empty
 
+    if not any(dataset_named(file.dataset).is_trips for file in files):
+        return files
     zones = DatasetFile("zones")
-    trips = any(dataset_named(file.dataset).is_trips for file in files)
-    return (
-        [zones, *files]
-        if trips and is_empty(open_catalog(load_settings()), dataset_named(zones.dataset).table)
-        else files
-    )
+    missing = is_empty(open_catalog(load_settings()), dataset_named(zones.dataset).table)
+    return [zones, *files] if missing else files
 
 
 def _loaded(files: list[DatasetFile], options: Options, jobs: int, *, quiet: bool) -> Generator[Loaded]:
