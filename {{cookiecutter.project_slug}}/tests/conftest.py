@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import warnings
 from importlib import import_module
@@ -12,7 +13,7 @@ import pytest
 from tests.lake import Lake
 from tests.parsed import parse_home
 
-from lakehouse.settings import Settings, load_settings
+from lakehouse.settings import Settings, load_settings, project_dir
 
 OURS = ("LAKEHOUSE_", "TLC_SOURCE", "DUCKDB_", "TRINO_", "REST_", "S3_", "SOURCE_S3_", "DAGSTER_HOME")
 # inputs of the integration suites, not settings of the project
@@ -49,6 +50,15 @@ def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def lake(tmp_path: Path) -> Lake:
     """An empty embedded lakehouse."""
     return Lake(Settings(LAKEHOUSE_TARGET="embedded", LAKEHOUSE_HOME=tmp_path / "home"), tmp_path / "scratch")
+
+
+@pytest.fixture
+def own_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the dbt project that a test may change, in place of the real one; nothing of it is parsed."""
+    project = tmp_path / "project"
+    shutil.copytree(project_dir() / "dbt", project / "dbt", ignore=shutil.ignore_patterns("target", "logs"))
+    monkeypatch.setenv("LAKEHOUSE_PROJECT_DIR", str(project))
+    return project / "dbt"
 
 
 @pytest.fixture(scope="session")

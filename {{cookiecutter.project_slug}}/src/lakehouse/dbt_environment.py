@@ -1,4 +1,4 @@
-"""The environment of a dbt process: what dbt/profiles.yml, the models and the plugin can read."""
+"""What a dbt process gets: the environment that dbt/profiles.yml, models and the plugin read; project and folder."""
 
 from __future__ import annotations
 
@@ -29,6 +29,12 @@ def dbt_environment(settings: Settings) -> dict[str, str]:
     if settings.trino_ca_file:  # dbt's client is requests', where this variable wins over the profile
         named["REQUESTS_CA_BUNDLE"] = str(settings.trino_ca_file)
     return children.environment(named | {dbt_process.PARENT: str(os.getpid())})
+
+
+def project_options(settings: Settings) -> list[str]:
+    """The options of dbt that say which project it is, and for which target."""
+    folder = str(project_dir() / "dbt")
+    return ["--project-dir", folder, "--profiles-dir", folder, "--target", settings.target]
 
 
 def build_environment(settings: Settings) -> dict[str, str]:

@@ -71,7 +71,8 @@ def _until_told(ahead: Ahead) -> None:
     threading.Thread(target=lambda: lines.put(sys.stdin.readline()), name="told", daemon=True).start()
     importlib.import_module("dbt.cli.main")
     if lines.empty():
-        ahead.parse()
+        with suppress(Exception):  # what fails here is said when dbt runs
+            ahead.parse()
     line = lines.get()
     if not line.endswith("\n"):
         sys.exit()
@@ -94,24 +95,27 @@ class Ahead:
         self._kept = kept
         self._options = options
         self._folder = target_path / "ahead"  # of its own: another dbt may build meanwhile
-        self._lock = Lock(target_path / "ahead.lock", "A dbt that waits")
+        self._lock = Lock(target_path / "ahead.lock", "A dbt that waits")  # held until this process ends
         self._is_parsed = False
 
     def parse(self) -> None:
-        """Parse, and import what models are written with. What fails here is said when dbt runs."""
+        """Parse, if no other dbt waits, and import what writes models on `embedded`.
+
+        Raises:
+            LockedError, OSError: nothing was parsed.
+        """
         from dbt.cli.main import dbtRunner  # noqa: PLC0415 - see main
 
-        with suppress(Exception):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire()
-            (self._folder / _PARSED).unlink(missing_ok=True)
-            known = [file for file in (self._wanted, self._kept) if file.exists()]
-            words = ["--log-level", "none", "--log-level-file", "none", "--no-write-json"]
-            words += ["--partial-parse-file-path", str(known[0])] if known else []
-            words += ["parse", "--target-path", str(self._folder), *self._options]
-            self._is_parsed = dbtRunner().invoke(words).success
-            if "embedded" in self._options:
-                importlib.import_module(_ENGINE)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._lock.acquire()
+        (self._folder / _PARSED).unlink(missing_ok=True)
+        known = [file for file in (self._wanted, self._kept) if file.exists()]
+        words = ["--log-level", "none", "--log-level-file", "none", "--no-write-json"]
+        words += ["--partial-parse-file-path", str(known[0])] if known else []
+        words += ["parse", "--target-path", str(self._folder), *self._options]
+        self._is_parsed = dbtRunner().invoke(words).success
+        if "embedded" in self._options:
+            importlib.import_module(_ENGINE)
 
     def give(self) -> None:
         """Put it where dbt looks for it."""
@@ -120,7 +124,6 @@ class Ahead:
                 (self._folder / _PARSED).replace(self._wanted)
             elif not self._wanted.exists():
                 shutil.copyfile(self._kept, self._wanted)
-        self._lock.release()
 
     def keep(self) -> None:
         """Keep what this dbt has parsed, for other lakehouses of this project. A folder may be read-only."""
@@ -128,8 +131,11 @@ class Ahead:
             if not self._kept.exists() or self._kept.stat().st_mtime_ns < self._wanted.stat().st_mtime_ns:
                 self._kept.parent.mkdir(exist_ok=True)
                 half = self._kept.with_suffix(f".{os.getpid()}")
-                shutil.copyfile(self._wanted, half)
-                half.replace(self._kept)
+                try:
+                    shutil.copyfile(self._wanted, half)
+                    half.replace(self._kept)
+                finally:
+                    half.unlink(missing_ok=True)
 
 
 def _end_with(parent: int) -> None:

@@ -10,11 +10,10 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from lakehouse import children, dbt_process
-from lakehouse.dbt_environment import dbt_environment, target_path, tested_file
+from lakehouse.dbt_environment import dbt_environment, project_options, target_path, tested_file
 from lakehouse.settings import Settings, project_dir
 
 # Files of dbt's folder that are no sources.
@@ -31,9 +30,7 @@ class Dbt:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._waiting is not None:
             self._waiting.kill()  # it has written nothing that anybody reads
             self._waiting.communicate()
@@ -43,7 +40,7 @@ class Dbt:
         if self._waiting is None:
             command = children.python("-m", "lakehouse.dbt_process", dbt_process.LATER)
             kept = project_dir() / "dbt" / "target" / f"{self._settings.target}.msgpack"
-            command += [str(target_path(self._settings)), str(kept), *project_options(self._settings)]
+            command += [str(target_path(self._settings)), str(kept), *self._options()]
             self._waiting = subprocess.Popen(  # noqa: S603 - our own command
                 command,
                 env=dbt_environment(self._settings),
@@ -63,28 +60,21 @@ class Dbt:
         """Tell it what to do. The process is the caller's from now on: what it prints, and its end.
 
         Args:
-            arguments: dbt's own, without those of `project_options`.
+            arguments: dbt's own, without the options that say which project it is, for which target.
             environment: all of it.
         """
         self.start()
         process, self._waiting = self._waiting, None
         assert process is not None and process.stdin is not None  # noqa: S101, PT018 - for the type checker
-        order = {
-            "arguments": [*arguments, *project_options(self._settings)],
-            "environment": dict(environment),
-        }
+        order = {"arguments": [*arguments, *self._options()], "environment": dict(environment)}
         with suppress(OSError):  # it has ended: what it said follows
             process.stdin.write(json.dumps(order) + "\n")
             process.stdin.close()
         process.stdin = None
         return process
 
-
-def project_options(settings: Settings) -> list[str]:
-    """The options of dbt that say which project it is, and for which target."""
-    folder = str(project_dir() / "dbt")
-    options = ["--project-dir", folder, "--profiles-dir", folder, "--target", settings.target]
-    return [*options, "--log-path", str(settings.home / "dbt" / "logs")]
+    def _options(self) -> list[str]:
+        return [*project_options(self._settings), "--log-path", str(self._settings.home / "dbt" / "logs")]
 
 
 def _is_likely(settings: Settings) -> bool:

@@ -276,15 +276,6 @@ def test_a_mart_without_its_parents_names_the_command_for_both(lake: Lake, run_b
     assert lake.rows("select count(*) > 0 as some from gold.fct_daily_trips") == [{"some": True}]
 
 
-@pytest.fixture
-def own_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the dbt project that a test may change, in place of the real one."""
-    project = tmp_path / "project"
-    shutil.copytree(project_dir() / "dbt", project / "dbt", ignore=shutil.ignore_patterns("target", "logs"))
-    monkeypatch.setenv("LAKEHOUSE_PROJECT_DIR", str(project))
-    return project / "dbt"
-
-
 def change(file: Path, old: str, new: str) -> None:
     text = file.read_text("utf-8")
     assert old in text

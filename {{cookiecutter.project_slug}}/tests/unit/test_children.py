@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.kills import Kills
 from tests.lake import Lake
 from tests.marks import takes_minutes
 from tests.unit.dagster_project import Project
+from tests.waiting import until
 
 from lakehouse.datasets.file import DatasetFile
 from lakehouse.datasets.months import Month
@@ -103,17 +102,10 @@ def test_dbt_ends_with_a_killed_run_of_dagster(tmp_path: Path) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as process:
-        wait_for(lambda: [line for line in run.living() if "dbt" in line and " build " in line], 120)
+        until(lambda: [line for line in run.living() if "dbt" in line and " build " in line], 120)
         process.kill()
 
-    wait_for(lambda: not list(run.living()), 20)
+    until(lambda: not list(run.living()), 20)
     settings = Settings(LAKEHOUSE_TARGET="embedded", LAKEHOUSE_HOME=tmp_path / "home")
     build(settings)
     assert trips(Lake(settings, tmp_path / "scratch"), "gold") == ROWS
-
-
-def wait_for(seen: Any, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not seen():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)

@@ -10,24 +10,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.waiting import until
 
 from lakehouse import dbt_environment
 from lakehouse.dbt_environment import build_environment, build_lock, target_path
 from lakehouse.dbt_process import WHAT
 from lakehouse.dbt_start import Dbt
 from lakehouse.locks import Lock
-from lakehouse.settings import Settings, project_dir
+from lakehouse.settings import Settings
 
 NOTHING_PARSED = "Unable to do partial parsing"
 SECONDS = 120.0
-
-
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of dbt's project, of which nothing is parsed yet."""
-    shutil.copytree(project_dir() / "dbt", tmp_path / "project" / "dbt", ignore=shutil.ignore_patterns("target"))
-    monkeypatch.setenv("LAKEHOUSE_PROJECT_DIR", str(tmp_path / "project"))
-    return tmp_path / "project" / "dbt"
 
 
 @pytest.fixture
@@ -40,14 +33,6 @@ def home(tmp_path: Path) -> Callable[[str], Settings]:
         return settings
 
     return make
-
-
-def within(seconds: float, ask: Callable[[], bool]) -> None:
-    """Wait until something is so."""
-    end = time.monotonic() + seconds
-    while not ask():
-        assert time.monotonic() < end, "it takes too long"
-        time.sleep(0.05)
 
 
 def lists(settings: Settings, dbt: Dbt) -> str:
@@ -65,13 +50,13 @@ def has_parsed(settings: Settings) -> bool:
 
 
 def test_dbt_has_parsed_when_it_is_told_and_sees_what_changed_since(
-    project: Path, home: Callable[[str], Settings]
+    own_project: Path, home: Callable[[str], Settings]
 ) -> None:
     settings, new = home("one"), home("two")
     with Dbt(settings) as dbt:
         dbt.start()
-        within(SECONDS, lambda: has_parsed(settings))
-        model = project / "models" / "marts" / "dim_zones.sql"
+        until(lambda: has_parsed(settings), SECONDS)
+        model = own_project / "models" / "marts" / "dim_zones.sql"
         shutil.copyfile(model, model.with_name("dim_places.sql"))
         said = lists(settings, dbt)
     with Dbt(new) as dbt:
@@ -83,11 +68,11 @@ def test_dbt_has_parsed_when_it_is_told_and_sees_what_changed_since(
     assert "dim_places" in also
 
 
-def test_what_the_project_has_parsed_may_be_half(project: Path, home: Callable[[str], Settings]) -> None:
+def test_what_the_project_has_parsed_may_be_half(own_project: Path, home: Callable[[str], Settings]) -> None:
     first, second = home("one"), home("two")
     with Dbt(first) as dbt:
         lists(first, dbt)
-    kept = project / "target" / "embedded.msgpack"
+    kept = own_project / "target" / "embedded.msgpack"
     kept.write_bytes(kept.read_bytes()[:100_000])
 
     with Dbt(second) as dbt:
@@ -96,13 +81,13 @@ def test_what_the_project_has_parsed_may_be_half(project: Path, home: Callable[[
     assert "dim_zones" in said
 
 
-@pytest.mark.usefixtures("project")
+@pytest.mark.usefixtures("own_project")
 def test_two_that_wait_and_one_that_runs_do_not_disturb_each_other(home: Callable[[str], Settings]) -> None:
     settings = home("one")
     with Dbt(settings) as one, Dbt(settings) as other:
         one.start()
         other.start()
-        within(SECONDS, lambda: has_parsed(settings))
+        until(lambda: has_parsed(settings), SECONDS)
         said = lists(settings, other), lists(settings, one)
 
     assert all("dim_zones" in text for text in said)
@@ -112,7 +97,7 @@ def test_a_dbt_that_waits_holds_no_lock_of_a_build(home: Callable[[str], Setting
     settings = home("one")
     with Dbt(settings) as dbt:
         dbt.start()
-        within(SECONDS, (target_path(settings) / "ahead.lock").exists)
+        until((target_path(settings) / "ahead.lock").exists, SECONDS)
         lock = Lock(build_lock(settings), WHAT)
         lock.acquire()
         lock.release()
@@ -142,7 +127,7 @@ def test_a_dbt_that_nobody_needs_ends(home: Callable[[str], Settings], monkeypat
 
 
 def test_dbt_starts_early_only_if_something_may_be_new(
-    project: Path, home: Callable[[str], Settings], monkeypatch: pytest.MonkeyPatch
+    own_project: Path, home: Callable[[str], Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = home("one")
     notes = dbt_environment.tested_file(settings)
@@ -166,5 +151,5 @@ def test_dbt_starts_early_only_if_something_may_be_new(
     assert starts_early()
     touch(notes, 30)
     assert not starts_early()
-    touch(project / "models" / "marts" / "dim_zones.sql", 40)
+    touch(own_project / "models" / "marts" / "dim_zones.sql", 40)
     assert starts_early()

@@ -9,11 +9,11 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.waiting import until
 
 from lakehouse import dev
 from lakehouse.dev import Dev, main
@@ -94,13 +94,6 @@ def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running
     assert running.code == 0
     pids = [int(pid) for pid in (tmp_path / "started").read_text(encoding="utf-8").split()]
     until(lambda: not any(alive(pid) for pid in pids))  # a killed process is there for a moment
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def alive(pid: int) -> bool:

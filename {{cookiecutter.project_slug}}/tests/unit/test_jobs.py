@@ -7,8 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 from tests.kills import Kills, unknown_files
 from tests.lake import Lake
+from tests.waiting import until
 
 from lakehouse.settings import Settings, project_dir
 
@@ -105,13 +105,6 @@ def left_behind(lake: Lake) -> list[str]:
     return [file for file in found if "/metadata/00000-" not in file]
 
 
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + LIMIT_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "not within the limit"
-        time.sleep(0.02)
-
-
 def workers_of(pid: int) -> list[int]:
     """The processes that load for this one."""
     found = []
@@ -172,7 +165,7 @@ def test_a_month_refused_before_its_turn_is_tried_at_its_turn(tmp_path: Path, la
 @in_proc
 def test_an_interrupt_ends_all_processes_and_leaves_nothing(lake: Lake, published: Path) -> None:
     with started(lake, published, SPAN, "--jobs", "2") as process:
-        until(lambda: data_files(lake) or process.poll() is not None)
+        until(lambda: data_files(lake) or process.poll() is not None, LIMIT_SECONDS)
         os.killpg(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=LIMIT_SECONDS)
 
@@ -188,7 +181,7 @@ def test_an_interrupt_ends_all_processes_and_leaves_nothing(lake: Lake, publishe
 @in_proc
 def test_a_killed_worker_is_an_error_and_the_others_end(lake: Lake, published: Path) -> None:
     with started(lake, published, SPAN, "--jobs", "2") as process:
-        until(lambda: len(workers_of(process.pid)) == 2 or process.poll() is not None)
+        until(lambda: len(workers_of(process.pid)) == 2 or process.poll() is not None, LIMIT_SECONDS)
         os.kill(min(workers_of(process.pid)), signal.SIGKILL)
         _, err = process.communicate(timeout=LIMIT_SECONDS)
 

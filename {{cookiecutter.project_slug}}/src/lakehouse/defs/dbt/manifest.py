@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lakehouse import children
-from lakehouse.dbt_environment import dbt_environment
+from lakehouse.dbt_environment import dbt_environment, project_options
 from lakehouse.errors import TransformError
 from lakehouse.settings import Settings, project_dir
 from lakehouse.tested import fingerprint
@@ -58,8 +58,7 @@ def _parse(settings: Settings, path: Path, state: str) -> dict[str, Any]:
     dbt = project_dir() / "dbt"
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-        options = ["--project-dir", str(dbt), "--profiles-dir", str(dbt), "--target", settings.target]
-        options += ["--target-path", scratch, "--log-path", scratch]
+        options = [*project_options(settings), "--target-path", scratch, "--log-path", scratch]
         command = children.python("-m", "lakehouse.dbt_process", "--quiet", "parse", "--no-partial-parse", *options)
         done = subprocess.run(  # noqa: S603 - our own command
             command, env=dbt_environment(settings), capture_output=True, text=True, check=False
