@@ -268,6 +268,20 @@ FAULTS = (
         r"Unable to do partial parsing",
     ),
     Fault(
+        "a test is left out though its mart is made again",
+        "tested.py",
+        (("if not made.isdisjoint(notes[node] or ())}", "if False}"),),
+        "test_tested.py::test_what_reads_a_mart_that_is_made_again_is_asked_too",
+        r"of_mart",
+    ),
+    Fault(
+        "a command that was refused ends as if all was well",
+        "short_process.py",
+        (("        os._exit(self.code)\n", "        os._exit(0)\n"),),
+        "test_short_process.py::test_the_exit_code_is_the_program_s[run_short(lambda: sys.exit(2))-2]",
+        r"assert 0 == 2",
+    ),
+    Fault(
         "a catalog older than its files taken for whole",
         "iceberg/identity.py",
         (("    if same:\n        raise BoundaryError(\n", "    if not same:\n        raise BoundaryError(\n"),),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from lakehouse.cli import app, load
+from lakehouse.__main__ import program
+from lakehouse.cli import load
 
 if __name__ == "__main__":
     load.run_build = partial(load.run_build, data_tests=False)
-    app()
+    program()

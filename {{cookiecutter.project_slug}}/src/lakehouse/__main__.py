@@ -6,15 +6,19 @@ import sys
 from typing import NoReturn
 
 from lakehouse.errors import DeclarationError, LakehouseError
-from lakehouse.garbage import collect_rarely
+from lakehouse.short_process import run_short
 
 # What is slow to import is imported where it is needed.
 # ruff: noqa: PLC0415
 
 
+def program() -> None:
+    """Run the command line, and end the process."""
+    run_short(main)
+
+
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 refused or failed (one message on stderr), 2 usage."""
-    collect_rarely()
     try:
         from lakehouse.cli import app
         from lakehouse.cli.logs import print_anything, show_own_only
@@ -47,4 +51,4 @@ def _fail(message: str) -> NoReturn:
 
 
 if __name__ == "__main__":
-    main()
+    program()

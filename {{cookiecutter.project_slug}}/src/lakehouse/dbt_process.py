@@ -10,6 +10,7 @@ the project meanwhile: see dbt_start.py. The file PARSED keeps what dbt has pars
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import json
 import os
@@ -17,13 +18,13 @@ import shutil
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from queue import SimpleQueue
 
 from lakehouse.errors import LockedError
-from lakehouse.garbage import collect_rarely
-from lakehouse.locks import Lock
+from lakehouse.locks import held
+from lakehouse.short_process import run_short
 
 PARENT, LOCK = "LAKEHOUSE_DBT_PARENT", "LAKEHOUSE_DBT_LOCK"
 LATER = "--later"
@@ -34,20 +35,25 @@ _PARSED = "partial_parse.msgpack"  # dbt's name
 _ENGINE = "lakehouse.dbt_duckdb.plugin"
 
 
+def program() -> None:
+    """Run dbt with the arguments of this process, and end the process with its exit code."""
+    run_short(main)
+
+
 def main() -> None:
     """Run dbt with the arguments of this process; its exit code is this process's."""
     if parent := os.environ.pop(PARENT, ""):
         threading.Thread(target=_end_with, args=(int(parent),), name="end-with-parent", daemon=True).start()
-    collect_rarely()
+    until_the_end = ExitStack()
+    atexit.register(until_the_end.close)  # a thread of dbt's may write until then
     ahead = None
     if sys.argv[1:2] == [LATER]:
-        ahead = Ahead(Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4:])
+        ahead = Ahead(Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4:], until_the_end)
         _until_told(ahead)
     file = os.environ.pop(LOCK, "")
     if file and "--version" not in sys.argv:
         try:
-            lock = Lock(Path(file), WHAT)  # this name keeps it until the process ends: a soft lock goes with its object
-            lock.acquire(_LOCK_SECONDS)
+            until_the_end.enter_context(held(Path(file), WHAT, wait=_LOCK_SECONDS))
         except LockedError as error:
             sys.exit(f"error: {error}")
     if ahead:
@@ -90,12 +96,13 @@ class Ahead:
     half, costs time and no more.
     """
 
-    def __init__(self, target_path: Path, kept: Path, options: list[str]) -> None:
+    def __init__(self, target_path: Path, kept: Path, options: list[str], until_the_end: ExitStack) -> None:
         self._wanted = target_path / _PARSED
         self._kept = kept
         self._options = options
         self._folder = target_path / "ahead"  # of its own: another dbt may build meanwhile
-        self._lock = Lock(target_path / "ahead.lock", "A dbt that waits")  # held until this process ends
+        self._lock = held(target_path / "ahead.lock", "A dbt that waits")
+        self._until_the_end = until_the_end
         self._is_parsed = False
 
     def parse(self) -> None:
@@ -107,7 +114,7 @@ class Ahead:
         from dbt.cli.main import dbtRunner  # noqa: PLC0415 - see main
 
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._lock.acquire()
+        self._until_the_end.enter_context(self._lock)
         (self._folder / _PARSED).unlink(missing_ok=True)
         known = [file for file in (self._wanted, self._kept) if file.exists()]
         words = ["--log-level", "none", "--log-level-file", "none", "--no-write-json"]
@@ -149,4 +156,4 @@ def _end_with(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    program()

@@ -128,12 +128,15 @@ class Begun:
     """What a run of dbt begins with: dbt's files, the tables as they are, and what its tests need not look at again.
 
     `parts` are the months or days that tests of each alone look at, by table: see tested_parts.py. `environment` tells
-    dbt.
+    dbt. `stale` are the models, seeds and tests, by dbt's names, that a build has to ask again; None if nobody knows,
+    and so all. `warnings` is what the others, whose notes hold, have warned of.
     """
 
     fingerprint: str
     tables: Mapping[str, Table]
     parts: Parts
+    stale: frozenset[str] | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def environment(self) -> dict[str, str]:
@@ -158,8 +161,30 @@ def begin(settings: Settings, catalog: Catalog, *, all_parts: bool = False) -> B
     with service_errors(catalog):
         names = {name for name in table_names(catalog) if name.split(".")[0] in LAYERS} | seen
         found = _tables_of(catalog, names)
-        new = known.get("fingerprint") != files or known.get("writer") != _writer()
-        return Begun(files, found, {} if all_parts or new else to_test(known, found))
+        if all_parts or known.get("fingerprint") != files or known.get("writer") != _writer():
+            return Begun(files, found, {})
+        parts = to_test(known, found)
+        if known.get("always", True) or "own" not in known or _changes_by_itself():
+            return Begun(files, found, parts)
+        stale = _stale(known, found)
+        warned = tuple(text for name, text in known["warnings"].items() if name not in stale)
+        return Begun(files, found, parts, stale, warned)
+
+
+def _stale(known: Mapping[str, Any], tables: Mapping[str, Table]) -> frozenset[str]:
+    """The models, seeds and tests whose notes don't hold, and all that reads a table which one of these makes again."""
+    notes: Mapping[str, Mapping[str, list[Any] | None] | None] = known["nodes"]
+    stale: set[str] = set()
+    new = {
+        node
+        for node, seen in notes.items()
+        if seen is None or not all(state and _is_in(tables.get(name), state) for name, state in seen.items())
+    }
+    while new:
+        stale |= new
+        made = {known["own"][node] for node in new & known["own"].keys()}
+        new = {node for node in notes.keys() - stale if not made.isdisjoint(notes[node] or ())}
+    return frozenset(stale)
 
 
 def note(
@@ -187,7 +212,7 @@ def note(
         ServiceError: the catalog does not answer.
         LockedError: another process holds the notes for a minute.
     """
-    reads = {name: tuple(sorted(_tables(manifest, name))) for name in _enabled(manifest)}
+    reads = {name: tuple(sorted(_tables(manifest, name))) for name in enabled(manifest)}
     ended = {
         str(result["unique_id"]): result["status"] in PASSED for result in results if result["status"] != "skipped"
     }
@@ -224,6 +249,7 @@ def note(
                 "always": _runs_always(manifest),
                 "versions": model_versions_of(manifest),
                 "by_part": as_notes(about),
+                "own": {name: table for name in reads for table in _own(manifest, name)},
                 "nodes": notes,
                 "warnings": {name: text for name, text in sorted(warned.items()) if name in notes},
             },
@@ -284,7 +310,7 @@ def _runs_always(manifest: Mapping[str, Any]) -> bool:
     if any(node["resource_type"] in _EACH_TIME for node in manifest["nodes"].values()):
         return True
     macros = _reached(
-        manifest, {one for name in _enabled(manifest) for one in manifest["nodes"][name]["depends_on"]["macros"]}
+        manifest, {one for name in enabled(manifest) for one in manifest["nodes"][name]["depends_on"]["macros"]}
     )
     return any(_CHANGES_BY_ITSELF.search(manifest["macros"][one]["macro_sql"]) for one in macros)
 
@@ -350,7 +376,7 @@ def model_versions_of(manifest: Mapping[str, Any]) -> dict[str, str]:
     """For each table of a model in dbt's manifest, the version of the model."""
     return {
         table: model_version(manifest, name)
-        for name in _enabled(manifest)
+        for name in enabled(manifest)
         if manifest["nodes"][name]["resource_type"] == "model"
         for table in _tables(manifest, name, parents=False)
     }
@@ -384,7 +410,8 @@ def _reached(manifest: Mapping[str, Any], macros: set[str]) -> set[str]:
     return found
 
 
-def _enabled(manifest: Mapping[str, Any]) -> Iterator[str]:
+def enabled(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Each model, seed and test that dbt builds, by dbt's name. Ephemeral models are part of those that read them."""
     for name, node in manifest["nodes"].items():
         config = node["config"]
         if (

@@ -8,6 +8,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from lakehouse.iceberg.tables import ensure_raw_tables, is_empty
 from lakehouse.iceberg.timeline import skew
 from lakehouse.locks import held
 from lakehouse.settings import Settings
-from lakehouse.tested import begin, model_versions_of, note, nothing_new, warning_of
+from lakehouse.tested import begin, enabled, model_versions_of, note, nothing_new, warning_of
 from lakehouse.tested_parts import tables_read
 
 Tell = Callable[[str], None]
@@ -52,6 +53,8 @@ class BuildResult:
     `merged` says of each model that is merged by key how many rows came, changed and stayed. `nothing_new_since` is the
     time (UTC, ISO 8601) of the build that made silver and gold as they would be again: then dbt did not run.
     `unit_tests_not_run` counts those of the models that were built, if unit tests were not asked for.
+    `models_unchanged` and `tests_unchanged` count those that dbt was not asked for: what they read and make is as it
+    was when they last passed. `warnings` has theirs too.
     """
 
     models: tuple[str, ...]
@@ -63,6 +66,8 @@ class BuildResult:
     merged: tuple[str, ...] = ()
     nothing_new_since: str | None = None
     unit_tests_not_run: int = 0
+    models_unchanged: int = 0
+    tests_unchanged: int = 0
 
 
 def build(
@@ -79,7 +84,8 @@ def build(
 ) -> BuildResult:
     """Make silver and gold and test them. Raw tables that don't exist are made, empty, first.
 
-    If nothing is new since a build whose tests passed, dbt does not run: see `nothing_new` in tested.py.
+    If nothing is new since a build whose tests passed, dbt does not run: see `nothing_new` in tested.py. Else dbt is
+    asked for what is new, and for all that reads it: see `begin` there. A selection is asked for as it is.
 
     Which months are built again is decided where dbt writes: `replace_changed_files` in dbt_duckdb/commit_model.py, and
     dbt/macros/engines.sql on Trino.
@@ -89,7 +95,7 @@ def build(
         select: dbt's selection; everything without it.
         full_refresh: rebuild every month of silver, not only those whose bytes changed. A table whose SQL, vars or
             seeds changed is rebuilt without it.
-        again: run dbt even if nothing is new, and let each test look at all months and days.
+        again: ask dbt for everything even if nothing is new, and let each test look at all months and days.
         data_tests: run dbt's tests of the data.
         unit_tests: run dbt's unit tests too, each before its model: if one fails, the model is not built. They say
             something about the SQL, not about the data.
@@ -125,10 +131,16 @@ def build(
         _ask_engine(settings)
         begun = begin(settings, catalog, all_parts=again or full_refresh)
         folder = target_path(settings)
+        kinds = _BUILT | {"test"} if data_tests else _BUILT
+        stale = frozenset[str]()
+        if not (select or unit_tests):
+            stale = frozenset(name for name in begun.stale or () if name.split(".")[0] in kinds)
         arguments = _arguments(folder, select, full_refresh=full_refresh)
+        if stale:  # and no test but those that are named
+            names = sorted({name.split(".")[2] for name in stale})
+            arguments += ["--select", *names, "--indirect-selection", "empty"]
         for kind, wanted in (("test", data_tests), ("unit_test", unit_tests)):
             arguments += [] if wanted else ["--exclude-resource-type", kind]
-        kinds = {"model", "seed", "test"} if data_tests else {"model", "seed"}
         results, manifest = _run(
             settings,
             dbt,
@@ -136,8 +148,11 @@ def build(
             environment=build_environment(settings) | begun.environment,
             folder=folder,
             progress=progress,
-            kinds=kinds if select is None else set(),
         )
+        all_nodes = {name for name in enabled(manifest) if name.split(".")[0] in kinds}
+        unchanged = all_nodes - stale if stale else set[str]()
+        if select is None:
+            _refuse_incomplete(all_nodes - unchanged, results)
         raise_failures(results, folder, note(settings, catalog, manifest, results, begun))
         after = raw_snapshots(catalog)
     if not results:
@@ -149,12 +164,18 @@ def build(
     return BuildResult(
         models=tuple(_name(r) for r in results if _kind(r) in _BUILT),
         tests=tuple(_name(r) for r in results if _kind(r) in {"test", "unit_test"} and r["status"] == "pass"),
-        warnings=(*clocks, *(warning_of(r["node"], r) for r in results if r["status"] == "warn")),
+        warnings=(
+            *clocks,
+            *(begun.warnings if unchanged else ()),
+            *(warning_of(r["node"], r) for r in results if r["status"] == "warn"),
+        ),
         seconds=time.monotonic() - started,
         raw_snapshots=before,
         raw_moved=tuple(table for table in before if before[table] != after[table]),
         merged=tuple(f"{_name(r)}: {counts[0]}" for r in results if (counts := _MERGED.search(str(r["message"])))),
         unit_tests_not_run=0 if unit_tests else _unit_tests(manifest, results),
+        models_unchanged=sum(not name.startswith("test.") for name in unchanged),
+        tests_unchanged=sum(name.startswith("test.") for name in unchanged),
     )
 
 
@@ -235,9 +256,7 @@ def build_beside(
     arguments = _arguments(folder, select, full_refresh=False)
     arguments += ["--exclude-resource-type", "test", "--exclude-resource-type", "unit_test"]
     with Dbt(settings) as dbt:
-        results, manifest = _run(
-            settings, dbt, arguments, environment=environment, folder=folder, progress=progress, kinds=set()
-        )
+        results, manifest = _run(settings, dbt, arguments, environment=environment, folder=folder, progress=progress)
     raise_failures(results, folder)
     shutil.rmtree(folder, ignore_errors=True)
     return {name.removeprefix(prefix): version for name, version in model_versions_of(manifest).items()}
@@ -274,24 +293,19 @@ def only_build(settings: Settings, wait: float) -> Iterator[None]:
         yield
 
 
-def _refuse_incomplete(nodes: Mapping[str, Any], results: list[dict[str, Any]], kinds: set[str]) -> None:
-    """Refuse a build in which a node of these kinds did not run: nothing may pass because it was left out.
+def _refuse_incomplete(asked: AbstractSet[str], results: list[dict[str, Any]]) -> None:
+    """Refuse a build in which something that was asked for did not run: nothing may pass because it was left out.
 
     Raises:
         TransformError: names what did not run.
     """
-    enabled = {
-        name
-        for name, node in nodes.items()
-        if node["resource_type"] in kinds
-        and node["config"].get("enabled", True)
-        and node["config"].get("materialized") != "ephemeral"  # is part of the models that read it
-    }
+    if any(result["status"] in _FAILED for result in results):
+        return
     ran = {result["unique_id"] for result in results if result["status"] != "skipped"}
-    if missing := sorted(enabled - ran):
+    if missing := sorted(asked - ran):
         names = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
         raise TransformError(
-            f"dbt reported success, but did not run {len(missing)} of {len(enabled)} models, seeds and tests: {names}. "
+            f"dbt reported success, but did not run {len(missing)} of {len(asked)} models, seeds and tests: {names}. "
             "The others were run. Remove what leaves these out from dbt_project.yml or dbt/selectors.yml. Then build "
             "again."
         )
@@ -333,13 +347,12 @@ def _run(
     environment: dict[str, str],
     folder: Path,
     progress: Tell | None,
-    kinds: set[str],
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Run dbt and give each node's result and the manifest, or raise with what it said where there are no results.
 
     Raises:
         ServiceError: Trino went away.
-        TransformError: dbt did not come to run anything, or left out a node of these `kinds`.
+        TransformError: dbt did not come to run anything.
     """
     run_results = folder / "run_results.json"
     run_results.unlink(missing_ok=True)
@@ -360,11 +373,9 @@ def _run(
     if not run_results.exists():
         raise ended_early(process.returncode, errors or said, " and left no results")
     found, manifest = results_of(folder)
-    if not any(r["status"] in _FAILED for r in found):
-        if process.returncode:
-            # A model that can't be compiled is in the output and not among the results.
-            raise ended_early(process.returncode, errors or said)
-        _refuse_incomplete(manifest["nodes"], found, kinds)
+    if process.returncode and not any(r["status"] in _FAILED for r in found):
+        # A model that can't be compiled is in the output and not among the results.
+        raise ended_early(process.returncode, errors or said)
     return found, manifest
 
 

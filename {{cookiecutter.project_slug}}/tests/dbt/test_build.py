@@ -198,6 +198,50 @@ def test_a_month_that_comes_while_dbt_runs_is_tested_by_the_next_build(
     assert lacking(two_months) == set()
 
 
+def test_a_build_asks_only_for_what_is_new_and_what_reads_it(two_months: Lake, run_build: Build) -> None:
+    put_clean(two_months, "2024-01", "2024-02")
+    all_of_it = run_build(two_months, data_tests=True)
+    put_clean(two_months, "2024-03")
+
+    one_month = run_build(two_months, data_tests=True, again=False)
+
+    assert {name for name in one_month.models if "green" in name} == {GREEN}
+    assert {*one_month.models} >= {GREEN, *(f"gold.{mart}" for mart in MARTS if mart.startswith("fct_"))}
+    assert not {"silver.stg_yellow_trips", "silver.vendors", "gold.dim_zones"} & {*one_month.models}
+    assert not [
+        test for test in one_month.tests if test.endswith(("stg_yellow_trips_file_row", "dim_zones_location_id"))
+    ]
+    assert len(one_month.models) + one_month.models_unchanged == len(all_of_it.models)
+    assert len(one_month.tests) + one_month.tests_unchanged == len(all_of_it.tests)
+    assert 0 < one_month.tests_unchanged < len(all_of_it.tests)
+    assert run_build(two_months, data_tests=True, again=False).nothing_new_since
+
+
+def test_what_a_left_out_test_warned_of_is_said_again(two_months: Lake, run_build: Build) -> None:
+    warned = run_build(two_months, data_tests=True).warnings
+    assert warned  # of many rows of another month
+    put_month(two_months.catalog, "yellow", "2024-01", made_up_rows("yellow", "2024-01", 20))
+
+    later = run_build(two_months, data_tests=True, again=False)
+
+    assert {*warned} <= {*later.warnings}
+    assert len({*later.warnings}) == len(later.warnings)
+
+
+def test_a_mart_that_somebody_wrote_is_made_again_with_its_tests_alone(two_months: Lake, run_build: Build) -> None:
+    put_clean(two_months, "2024-01", "2024-02")
+    run_build(two_months, data_tests=True)
+    mart = two_months.table("gold.fct_daily_trips")
+    rows = two_months.rows("select * from gold.fct_daily_trips order by all")
+    mart.append(mart.scan().to_arrow())
+
+    done = run_build(two_months, data_tests=True, again=False)
+
+    assert done.models == ("gold.fct_daily_trips",)
+    assert "daily_trips_agree_with_silver" in done.tests
+    assert two_months.rows("select * from gold.fct_daily_trips order by all") == rows
+
+
 def lacking(lake: Lake) -> set[str]:
     """The tests of each month of green trips that have not passed on what is there."""
     found = untested(lake.settings, [lake.table(name) for name in lake.engine.tables()])

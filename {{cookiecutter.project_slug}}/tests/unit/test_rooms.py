@@ -53,7 +53,7 @@ ROOMS = (
     "filesystem",
     "env_file",
     "progress",
-    "garbage",
+    "short_process",
     "errors",
 )
 LARGEST_SHARE = 0.15

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -277,6 +278,37 @@ def test_a_build_has_something_to_do_after(made: Lake, event: Callable[[Lake], N
     assert is_new(made, "fct_a")
 
 
+def test_what_reads_a_mart_that_is_made_again_is_asked_too(made: Lake) -> None:
+    """The mart is as it was when this test passed, and will not be."""
+    of_mart = "test.lakehouse.of_mart.3"
+    manifest = MANIFEST | {"nodes": MANIFEST["nodes"] | {of_mart: node("test", of_mart, [MODEL])}}
+
+    def run(*names: str) -> None:
+        results = [{"unique_id": name, "status": "success"} for name in names]
+        note(made.settings, made.catalog, manifest, results, started(made))
+
+    assert started(made).stale is None
+    run(*ALL, of_mart)
+    assert started(made).stale == frozenset()
+
+    load_more(made)
+    assert started(made).stale == {*ALL, of_mart}
+
+    run(MODEL, TEST, of_mart)
+    assert started(made).stale == {SOURCE_TEST}
+    assert begin(made.settings, made.catalog, all_parts=True).stale is None
+
+
+def test_notes_of_an_older_version_leave_nothing_out(made: Lake) -> None:
+    ran(made, ALL)
+    file = next(made.settings.home.glob("dbt/*/tested.json"))
+    notes = json.loads(file.read_text("utf-8"))
+    del notes["own"]
+    file.write_text(json.dumps(notes), "utf-8")
+
+    assert started(made).stale is None
+
+
 @pytest.mark.parametrize(
     ("file", "old", "new"),
     [
@@ -305,6 +337,7 @@ def test_a_model_that_reads_more_than_tables_is_always_built(made: Lake, own_dbt
     ran(made, ALL)
 
     assert is_new(made)
+    assert started(made).stale is None
 
 
 def test_a_setting_that_a_model_reads_is_part_of_what_was_built(

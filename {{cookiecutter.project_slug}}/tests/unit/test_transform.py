@@ -23,6 +23,7 @@ from lakehouse.defs.dbt.manifest import manifest
 from lakehouse.errors import LockedError, OvertakenError, TransformError
 from lakehouse.iceberg.tables import ensure_raw_tables
 from lakehouse.settings import Settings
+from lakehouse.tested import enabled
 from lakehouse.transform import build, repeated
 
 
@@ -255,11 +256,12 @@ def test_a_test_that_did_not_run_is_no_success() -> None:
         "test.l.a": {"resource_type": "test", "config": {}},
         "test.l.off": {"resource_type": "test", "config": {"enabled": False}},
     }
+    asked = set(enabled({"nodes": nodes}))
     ran = [result("model.l.a", "success")]
 
     with pytest.raises(TransformError, match=r"did not run 1 of 2 models, seeds and tests: test\.l\.a"):
-        transform._refuse_incomplete(nodes, ran, {"model", "seed", "test"})
-    transform._refuse_incomplete(nodes, [*ran, result("test.l.a", "warn")], {"model", "seed", "test"})
+        transform._refuse_incomplete(asked, ran)
+    transform._refuse_incomplete(asked, [*ran, result("test.l.a", "warn")])
 
 
 def test_dbt_that_does_not_come_to_results_is_quoted(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -247,7 +247,7 @@ def build(
         bool,
         typer.Option("--full-refresh", help="Rebuild all of silver: after `load --again`, or a rollback in silver."),
     ] = False,
-    again: Annotated[bool, typer.Option("--again", help="Run dbt even if nothing is new.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Run all of dbt even if nothing is new.")] = False,
     unit_tests: Annotated[
         bool,
         typer.Option("--unit-tests", help="Run dbt's unit tests too, each before its model. They need no rows."),
@@ -299,6 +299,11 @@ def summary(result: BuildResult) -> str:
         done = f"Nothing new since the build of {result.nothing_new_since}: silver and gold are as they would be."
     left = result.unit_tests_not_run
     notes = [f"Unit tests that did not run: {left}. `lakehouse build --unit-tests` runs them."] if left else []
+    if result.models_unchanged or result.tests_unchanged:
+        notes.append(
+            f"Nothing is new for {result.models_unchanged} other models and {result.tests_unchanged} other tests. "
+            "`lakehouse build --again` runs them too."
+        )
     return "\n".join((*result.merged, *notes, done))
 
 
