@@ -1,7 +1,7 @@
 # What a maintainer of the template does here. `make` alone lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock bake demo test long integration bench bench-compare bench-stack lint fix
+.PHONY: help install lock bake demo test long coverage integration bench bench-compare bench-stack lint fix
 
 # Answers for the bakes below, as cookiecutter takes them: make demo ANSWERS="project_slug=my-lake".
 ANSWERS ?=
@@ -69,6 +69,9 @@ test: files install ## All that needs no Docker: the template's tests, then thos
 long: files install ## The tests that take minutes: an installation by pip, both READMEs in containers, and those at length in a baked project
 	LAKEHOUSE_TEST_LONG=1 $(BIN)/python -m pytest tests/test_lock.py tests/test_walk.py
 	@project=$$($(call bake,long)) && $(MAKE) --no-print-directory -C "$$project" long
+
+coverage: files install ## The branches of a baked project's code that its tests take (WITH_STACK=1: with the stack's suites)
+	@project=$$($(call bake,tests)) && $(MAKE) --no-print-directory -C "$$project" coverage
 
 integration: files install ## The stack's suites, in a baked project
 	@project=$$($(call bake,tests)) && $(MAKE) --no-print-directory -C "$$project" integration

@@ -135,10 +135,7 @@ def build(
         stale = frozenset[str]()
         if not (select or unit_tests):
             stale = frozenset(name for name in begun.stale or () if name.split(".")[0] in kinds)
-        arguments = _arguments(folder, select, full_refresh=full_refresh)
-        if stale:  # and no test but those that are named
-            names = sorted({name.split(".")[2] for name in stale})
-            arguments += ["--select", *names, "--indirect-selection", "empty"]
+        arguments = _arguments(folder, select, stale, full_refresh=full_refresh)
         for kind, wanted in (("test", data_tests), ("unit_test", unit_tests)):
             arguments += [] if wanted else ["--exclude-resource-type", kind]
         results, manifest = _run(
@@ -166,7 +163,7 @@ def build(
         tests=tuple(_name(r) for r in results if _kind(r) in {"test", "unit_test"} and r["status"] == "pass"),
         warnings=(
             *clocks,
-            *(begun.warnings if unchanged else ()),
+            *(begun.warnings if unchanged and data_tests else ()),
             *(warning_of(r["node"], r) for r in results if r["status"] == "warn"),
         ),
         seconds=time.monotonic() - started,
@@ -262,10 +259,15 @@ def build_beside(
     return {name.removeprefix(prefix): version for name, version in model_versions_of(manifest).items()}
 
 
-def _arguments(folder: Path, select: str | None, *, full_refresh: bool) -> list[str]:
+def _arguments(
+    folder: Path, select: str | None, stale: AbstractSet[str] = frozenset(), *, full_refresh: bool
+) -> list[str]:
+    """Dbt's arguments for a selection or for nodes by dbt's names; without either, for all."""
     arguments = ["--no-use-colors", "--log-format", "json", "build", "--target-path", str(folder)]
     if select:
         arguments += ["--select", *select.split()]
+    elif stale:  # and no test but those that are named
+        arguments += ["--select", *sorted({name.split(".")[2] for name in stale}), "--indirect-selection", "empty"]
     if full_refresh:
         arguments.append("--full-refresh")
     return arguments

@@ -292,10 +292,10 @@ def test_what_reads_a_mart_that_is_made_again_is_asked_too(made: Lake) -> None:
     assert started(made).stale == frozenset()
 
     load_more(made)
-    assert started(made).stale == {*ALL, of_mart}
+    assert started(made).stale == frozenset({*ALL, of_mart})
 
     run(MODEL, TEST, of_mart)
-    assert started(made).stale == {SOURCE_TEST}
+    assert started(made).stale == frozenset({SOURCE_TEST})
     assert begin(made.settings, made.catalog, all_parts=True).stale is None
 
 
