@@ -1,7 +1,7 @@
 # What a maintainer of the template does here. `make` alone lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock bake demo test long coverage integration bench bench-compare bench-stack lint fix
+.PHONY: help install lock bake demo test long coverage mutants integration bench bench-compare bench-stack lint fix
 
 # Answers for the bakes below, as cookiecutter takes them: make demo ANSWERS="project_slug=my-lake".
 ANSWERS ?=
@@ -52,7 +52,8 @@ lock: files install ## Make all locks again (UPGRADE=--upgrade takes newer relea
 	    cp requirements.lock requirements-runtime.lock '$(CURDIR)/{{cookiecutter.project_slug}}/' && \
 	    cp tests/integration/others.lock '$(CURDIR)/{{cookiecutter.project_slug}}/tests/integration/' && \
 	    cp deploy/superset/requirements.lock '$(CURDIR)/{{cookiecutter.project_slug}}/deploy/superset/' && \
-    cp docs/site.lock '$(CURDIR)/{{cookiecutter.project_slug}}/docs/'
+    cp docs/site.lock '$(CURDIR)/{{cookiecutter.project_slug}}/docs/' && \
+    cp tests/mutants/requirements.lock '$(CURDIR)/{{cookiecutter.project_slug}}/tests/mutants/'
 
 bake: files install ## Bake to build/demo (ANSWERS="project_slug=my-lake target=trino")
 	@$(call bake,demo)
@@ -72,6 +73,9 @@ long: files install ## The tests that take minutes: an installation by pip, both
 
 coverage: files install ## The branches of a baked project's code that its tests take (WITH_STACK=1: with the stack's suites)
 	@project=$$($(call bake,tests)) && $(MAKE) --no-print-directory -C "$$project" coverage
+
+mutants: files install ## Small changes of a baked project's code that its tests should notice (after make coverage; SAMPLE=, SEED=, FILES=)
+	@project=$$($(call bake,tests)) && $(MAKE) --no-print-directory -C "$$project" mutants
 
 integration: files install ## The stack's suites, in a baked project
 	@project=$$($(call bake,tests)) && $(MAKE) --no-print-directory -C "$$project" integration

@@ -25,6 +25,8 @@ RUNTIME = f"{PROJECT_DIR}/requirements-runtime.lock"
 OTHERS = f"{PROJECT_DIR}/tests/integration/others.lock"
 # Of the docs site, in an environment of its own too.
 SITE = f"{PROJECT_DIR}/docs/site.lock"
+# Of what makes mutants, likewise.
+MUTANTS = f"{PROJECT_DIR}/tests/mutants/requirements.lock"
 # Of the image of Superset.
 SUPERSET = f"{PROJECT_DIR}/deploy/superset/requirements.lock"
 
@@ -88,13 +90,14 @@ def test_a_lock_of_its_own_meets_what_is_asked_of_it(lock: str) -> None:
         assert requirement.specifier.contains(pins[requirement.name]), line
 
 
-def test_the_lock_of_the_docs_site_meets_its_group_and_stays_apart() -> None:
+@pytest.mark.parametrize(("lock", "group"), [(SITE, "docs"), (MUTANTS, "mutants")])
+def test_the_lock_of_a_tool_meets_its_group_and_stays_apart(lock: str, group: str) -> None:
     packaging = pytest.importorskip("packaging.requirements")
     pins, every = (
-        dict(re.findall(r"^([a-z0-9.-]+)==([^ ;\\]+)", (TEMPLATE / lock).read_text(), re.MULTILINE))
-        for lock in (SITE, f"{PROJECT_DIR}/requirements.lock")
+        dict(re.findall(r"^([a-z0-9.-]+)==([^ ;\\]+)", (TEMPLATE / file).read_text(), re.MULTILINE))
+        for file in (lock, f"{PROJECT_DIR}/requirements.lock")
     )
-    asked = tomllib.loads((TEMPLATE / PROJECT_DIR / "pyproject.toml").read_text())["dependency-groups"]["docs"]
+    asked = tomllib.loads((TEMPLATE / PROJECT_DIR / "pyproject.toml").read_text())["dependency-groups"][group]
 
     assert asked
     for requirement in map(packaging.Requirement, asked):

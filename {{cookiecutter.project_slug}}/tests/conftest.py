@@ -6,8 +6,10 @@ import os
 import shutil
 import sys
 import warnings
+from collections.abc import Generator
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.lake import Lake
@@ -24,6 +26,33 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put slow tests first, so that no process waits for the last of them; not where a seed decides the order."""
     if not os.environ.get("LAKEHOUSE_TEST_SEED"):
         items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Note for `make coverage` which test takes the lines that follow."""
+    _measure_as(item.nodeid)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+) -> Generator[None, object, object]:
+    """What several tests share is noted as their file's."""
+    shared = fixturedef.scope != "function"
+    if shared:
+        _measure_as(request.node.nodeid)
+    try:
+        return (yield)
+    finally:
+        if shared:
+            _measure_as(os.environ["PYTEST_CURRENT_TEST"].rpartition(" ")[0])
+
+
+def _measure_as(name: str) -> None:
+    coverage = sys.modules.get("coverage")
+    if coverage and (running := coverage.Coverage.current()):
+        running.switch_context(name)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -16,6 +16,7 @@ from coverage import Coverage
 PROJECT = Path(__file__).resolve().parents[1]
 CONFIG = PROJECT / "pyproject.toml"
 DATA = PROJECT / "build" / "coverage" / "data"
+TIMES = DATA.with_name("tests.xml")  # which tests there are, and their seconds
 # Python runs it when it starts. The variables are for this line alone: tests look at what a process is given.
 START = (
     f"import os, coverage; os.environ.update(COVERAGE_PROCESS_START={str(CONFIG)!r}, COVERAGE_FILE={str(DATA)!r}); "
