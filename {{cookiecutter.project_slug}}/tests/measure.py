@@ -29,7 +29,7 @@ def main(command: list[str]) -> int:
     DATA.parent.mkdir(parents=True, exist_ok=True)
     for old in DATA.parent.iterdir():
         old.unlink()
-    start = Path(sysconfig.get_path("purelib")) / "measure.pth"
+    start = Path(sysconfig.get_path("purelib")) / "a0_measure.pth"  # before lakehouse.pth, by its name
     start.write_text(START, "utf-8")
     try:
         code = subprocess.call(command, cwd=PROJECT)

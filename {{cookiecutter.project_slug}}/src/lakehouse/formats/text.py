@@ -41,7 +41,7 @@ class CsvText(io.RawIOBase):
         self._nothing = _nothing(declared)
         self._ready, self._at_end = b"", False
         self._quote = declared.quote.encode()
-        self._held = b""  # quotes at the end of a block: what they mean is decided by the sign after them
+        self._held = b""  # quotes and blanks at the end of a block: what they mean is decided by the sign after them
         self._before = _NEWLINE
         self._inside, self._opened = False, 0  # whether a value in quotes is not closed yet, and in which line it began
         self._reading, self._ended = Lock(), False
@@ -143,7 +143,7 @@ class CsvText(io.RawIOBase):
             self._line += _lines_in(block)
             return
         text = self._held + block
-        end = len(text) if self._at_end else len(text.rstrip(self._quote))
+        end = len(text) if self._at_end else len(text.rstrip(self._quote + b" \t"))
         self._held, text = text[end:], text[:end]
         if self._quote in text:
             data = np.frombuffer(text, dtype=np.uint8)
