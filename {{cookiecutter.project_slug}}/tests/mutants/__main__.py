@@ -2,7 +2,7 @@
 
 A mutant meets the tests that took its line when `make coverage` ran: the shortest first, as many as run within the
 budget, until one fails. Asked are the four rooms that write, read and keep tables: a sample that a seed decides.
-Survivors that are known, with the reason why, are in known.toml. The result is also in build/mutants.json.
+Survivors that are known, with the reason why, are in known.yml. The result is also in build/mutants.json.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import sys
 import tempfile
 import threading
 import time
-import tomllib
 import xml.etree.ElementTree as ET
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -30,11 +29,12 @@ from functools import cached_property
 from pathlib import Path
 from queue import SimpleQueue
 
+import yaml
 from coverage import CoverageData
 from tests.measure import DATA, PROJECT, TIMES
 
 ROOMS = ("loading", "iceberg", "history", "engines")
-KNOWN = Path(__file__).with_name("known.toml")
+KNOWN = Path(__file__).with_name("known.yml")
 # What a copy of the project does without. The environment is the project's own.
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "build", "data", "logs", "target", "__pycache__", ".*_cache", ".env")
 ENOUGH = 85  # percent that a test must notice
@@ -263,7 +263,7 @@ def main() -> int:
 
 def report(outcomes: Sequence[Outcome], unfit: Sequence[str]) -> int:
     """Print the survivors and the share of what was noticed."""
-    known = tomllib.loads(KNOWN.read_text("utf-8")).get("survivor", [])
+    known = yaml.safe_load(KNOWN.read_text("utf-8"))
     reasons = {(each["file"], each["was"], each["now"]): each["why"] for each in known}
     for each in outcomes:
         if each.outcome == "survived":
