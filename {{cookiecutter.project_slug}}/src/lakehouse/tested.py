@@ -178,13 +178,20 @@ def _stale(known: Mapping[str, Any], tables: Mapping[str, Table]) -> frozenset[s
     new = {
         node
         for node, seen in notes.items()
-        if seen is None or not all(state and _is_in(tables.get(name), state) for name, state in seen.items())
+        if seen is None
+        or _reads_unknown_tables(node, seen)
+        or not all(state and _is_in(tables.get(name), state) for name, state in seen.items())
     }
     while new:
         stale |= new
         made = {known["own"][node] for node in new & known["own"].keys()}
         new = {node for node in notes.keys() - stale if not made.isdisjoint(notes[node] or ())}
     return frozenset(stale)
+
+
+def _reads_unknown_tables(node: str, seen: Mapping[str, Any]) -> bool:
+    """Whether a test names its tables in its SQL alone, where dbt does not look for them."""
+    return node.startswith("test.") and not seen
 
 
 def note(
@@ -230,7 +237,8 @@ def note(
     tested_file(settings).parent.mkdir(parents=True, exist_ok=True)
     with held(tested_file(settings).with_suffix(".lock"), "The record of what was tested", wait=_LOCK_SECONDS):
         known = _read(settings)
-        nodes: dict[str, Any] = known["nodes"] if known.get("fingerprint") == begun.fingerprint else {}
+        hold = (known.get("fingerprint"), known.get("writer")) == (begun.fingerprint, _writer())
+        nodes: dict[str, Any] = known["nodes"] if hold else {}
         notes = {name: nodes.get(name) for name in reads}
         for name in ended.keys() & notes.keys():
             notes[name] = {table: state.get(table) for table in reads[name]} if ended[name] else None
@@ -284,8 +292,9 @@ def nothing_new(settings: Settings, catalog: Catalog, *, select: str | None, dat
         or _changes_by_itself()
     ):
         return None
-    wanted = [seen for name, seen in notes.items() if data_tests or not name.startswith("test.")]
-    if None in wanted:
+    asked = {name: seen for name, seen in notes.items() if data_tests or not name.startswith("test.")}
+    wanted = list(asked.values())
+    if any(seen is None or _reads_unknown_tables(name, seen) for name, seen in asked.items()):
         return None
     tables: dict[str, Table] = {}
     with service_errors(catalog):

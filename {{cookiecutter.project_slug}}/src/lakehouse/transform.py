@@ -7,7 +7,7 @@ import logging
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -42,6 +42,8 @@ BUILDS = 3  # attempts in all, where another process is quicker
 BUILD_WAIT_SECONDS = 2 * 60 * 60.0
 # In DuckDB's words, and in Trino's.
 _NO_SUCH_TABLE = re.compile(r"Table with name \S+ does not exist|name=TABLE_NOT_FOUND")
+# Names that mean one node and nothing else in a selection of dbt's.
+_SELECTABLE = re.compile(r"(model|seed)\.\w+\.\w+|test\.\w+\.\w+(\.[0-9a-f]{10})?")
 _MERGED = re.compile(r"[\d,]+ inserted, [\d,]+ updated, [\d,]+ unchanged")
 _LOST_RACE = re.compile("name=ICEBERG_COMMIT_ERROR|another process wrote the table")
 
@@ -134,7 +136,7 @@ def build(
         kinds = _BUILT | {"test"} if data_tests else _BUILT
         stale = frozenset[str]()
         if not (select or unit_tests):
-            stale = frozenset(name for name in begun.stale or () if name.split(".")[0] in kinds)
+            stale = _by_name(name for name in begun.stale or () if name.split(".")[0] in kinds)
         arguments = _arguments(folder, select, stale, full_refresh=full_refresh)
         for kind, wanted in (("test", data_tests), ("unit_test", unit_tests)):
             arguments += [] if wanted else ["--exclude-resource-type", kind]
@@ -257,6 +259,12 @@ def build_beside(
     raise_failures(results, folder)
     shutil.rmtree(folder, ignore_errors=True)
     return {name.removeprefix(prefix): version for name, version in model_versions_of(manifest).items()}
+
+
+def _by_name(stale: Iterable[str]) -> frozenset[str]:
+    """Nodes that dbt can be asked for by their names. None, which asks for all, if one has a name of other signs."""
+    names = frozenset(stale)
+    return names if all(_SELECTABLE.fullmatch(name) for name in names) else frozenset()
 
 
 def _arguments(

@@ -386,3 +386,32 @@ def test_warnings_of_the_tests_are_kept_until_they_run_again(made: Lake) -> None
     found = nothing_new(made.settings, made.catalog, select=None, data_tests=True)
     assert found
     assert found.warnings == ()
+
+
+def test_nodes_that_another_writer_made_are_asked_until_this_one_has(
+    made: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also after a run of some of them: it says nothing of the others."""
+    ran(made, ALL)
+    monkeypatch.setattr(tested, "_writer", lambda: "another")
+    assert is_new(made)
+
+    ran(made, {TEST: "pass"})
+
+    assert is_new(made)
+    assert started(made).stale == frozenset({MODEL, SOURCE_TEST, TEST})
+
+    ran(made, ALL)
+    assert not is_new(made)
+
+
+def test_a_test_that_names_its_tables_in_sql_alone_is_asked_each_time(made: Lake) -> None:
+    alone = "test.lakehouse.alone"
+    manifest = MANIFEST | {"nodes": MANIFEST["nodes"] | {alone: node("test", alone, [])}}
+    results = [{"unique_id": name, "status": "pass"} for name in (*ALL, alone)]
+
+    note(made.settings, made.catalog, manifest, results, started(made))
+
+    assert is_new(made)
+    assert not is_new(made, data_tests=False)
+    assert started(made).stale == frozenset({alone})

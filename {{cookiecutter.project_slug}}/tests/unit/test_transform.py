@@ -308,3 +308,19 @@ def test_a_dbt_process_has_the_settings_under_their_names(tmp_path: Path) -> Non
     assert environment["TRINO_URL"] == "http://127.0.0.1:1234"
     assert environment["TRINO_PASSWORD"] == "a secret"
     assert environment["DUCKDB_MEMORY_LIMIT"] == "2GB"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "test.lakehouse.fares are positive.0123456789",
+        "test.lakehouse.b.c",
+        "model.lakehouse.customers.v2",
+        "model.lakehouse.+all",
+    ],
+)
+def test_all_is_asked_where_a_name_would_select_something_else(name: str) -> None:
+    plain = {"model.lakehouse.fct_a", "seed.lakehouse.zones", "test.lakehouse.agrees", "test.lakehouse.a.0123456789"}
+
+    assert transform._by_name(plain) == plain
+    assert transform._by_name({*plain, name}) == set()
