@@ -6,6 +6,7 @@ is tested runs in processes of its own. One that is killed leaves nothing behind
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -31,6 +32,7 @@ def main(command: list[str]) -> int:
         old.unlink()
     start = Path(sysconfig.get_path("purelib")) / "a0_measure.pth"  # before lakehouse.pth, by its name
     start.write_text(START, "utf-8")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and take the line away again
     try:
         code = subprocess.call(command, cwd=PROJECT)
     finally:

@@ -293,12 +293,11 @@ def nothing_new(settings: Settings, catalog: Catalog, *, select: str | None, dat
     ):
         return None
     asked = {name: seen for name, seen in notes.items() if data_tests or not name.startswith("test.")}
-    wanted = list(asked.values())
     if any(seen is None or _reads_unknown_tables(name, seen) for name, seen in asked.items()):
         return None
     tables: dict[str, Table] = {}
     with service_errors(catalog):
-        for seen in wanted:
+        for seen in asked.values():
             for name, state in (seen or {}).items():
                 if name not in tables:
                     tables |= _tables_of(catalog, [name])

@@ -80,11 +80,8 @@ class Tests:
     def _of_files(self) -> dict[str, list[str]]:
         """The tests of each file, by pytest's names."""
         files: dict[str, list[str]] = defaultdict(list)
-        for path in self._data.measured_files():
-            for names in self._data.contexts_by_lineno(path).values():
-                for name in map(name_of, names):
-                    if "::" in name and name not in files[name.partition("::")[0]]:
-                        files[name.partition("::")[0]].append(name)
+        for name in {name_of(context) for context in self._data.measured_contexts()}:
+            files[name.partition("::")[0]].append(name)
         return files
 
     def of(self, mutant: Mutant) -> tuple[list[str], bool]:
@@ -105,9 +102,9 @@ class Tests:
         """Seconds; endless for one that did not pass, or that needs Docker."""
         if test.startswith("tests/integration/"):
             return float("inf")
-        path, *names = test.removesuffix(".py").split("::") if "::" not in test else test.split("::")
-        classes = [path.removesuffix(".py").replace("/", "."), *names[:-1]]
-        return self._seconds.get(f"{'.'.join(classes)}.{names[-1]}" if names else "", float("inf"))
+        path, _, name = test.partition("::")
+        case = f"{path.removesuffix('.py').replace('/', '.')}.{name.replace('::', '.')}"  # as pytest's XML has it
+        return self._seconds.get(case, float("inf"))
 
 
 def name_of(context: str) -> str:
